@@ -1,0 +1,82 @@
+# Everything runs from a fresh clone: the first use of a target makes .venv and installs into it.
+PYTHON ?= python3
+# Extras that the tests are installed with; `make test EXTRAS=test,oracle` adds PyTorch's oracles.
+EXTRAS ?= test
+# The extra that `make gpu` installs: cuda12 or cuda13, whichever the driver supports.
+CUDA ?= cuda13
+PYTEST_ARGS ?=
+
+VENV := .venv
+OLDEST := .venv-oldest
+PY := $(VENV)/bin/python
+
+# One BLAS thread a test worker: two workers of two spinning threads on two cores only wait for
+# each other, and the sums of a test do not depend on the machine's cores.
+ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
+PYTEST := -m pytest -n 2 --dist worksteal
+
+CUDA_SOURCES = $(shell find cukernels tests -name '*.cu' -o -name '*.cuh')
+
+.PHONY: help demo test test-oldest lint format bench gpu docs clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+
+demo: $(VENV)/.installed ## train the four estimators on handwritten digits, print one table
+	$(PY) examples/demo.py
+
+test: lint ## lint, types, and the tests
+	$(ONE_THREAD) $(PY) $(PYTEST) $(PYTEST_ARGS)
+
+test-oldest: $(OLDEST)/.installed ## the tests on the oldest NumPy, SciPy and scikit-learn
+	$(ONE_THREAD) $(OLDEST)/bin/python $(PYTEST) --ignore-glob='*oracle*' $(PYTEST_ARGS)
+
+lint: $(VENV)/.installed-$(EXTRAS) ## ruff, clang-format and mypy
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+	$(if $(CUDA_SOURCES),$(VENV)/bin/clang-format --dry-run --Werror $(CUDA_SOURCES))
+	$(PY) -m mypy
+
+format: $(VENV)/.installed-$(EXTRAS) ## put the sources in their format
+	$(PY) -m ruff check --fix
+	$(PY) -m ruff format
+	$(if $(CUDA_SOURCES),$(VENV)/bin/clang-format -i $(CUDA_SOURCES))
+
+bench: ## time the ops and estimators on this machine
+	@test -f benchmarks/cpu.py || { echo "make bench: there are no benchmarks yet" >&2; exit 1; }
+	@$(MAKE) --no-print-directory $(VENV)/.installed-bench
+	$(PY) benchmarks/cpu.py
+
+gpu: ## the tests on an NVIDIA GPU
+	@test -n "$(CUDA_SOURCES)" || { echo "make gpu: there are no CUDA kernels yet" >&2; exit 1; }
+	@$(MAKE) --no-print-directory $(VENV)/.installed-test,$(CUDA)
+	$(PY) -m pytest -m gpu $(PYTEST_ARGS)
+
+docs: ## the reference manual
+	@echo "make docs: there is no built manual yet; the docstrings are the reference:" >&2
+	@echo "    $(PY) -m pydoc estimators.mlp" >&2
+	@exit 1
+
+clean: ## remove the environments
+	rm -rf $(VENV) $(OLDEST)
+
+$(VENV)/.made $(OLDEST)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo \
+	    "This needs Python 3.11 or later: name one, as in make PYTHON=python3.12 $(MAKECMDGOALS)" \
+	    >&2; exit 1; }
+	$(PYTHON) -m venv $(@D)
+	@touch $@
+
+$(VENV)/.installed: pyproject.toml $(VENV)/.made
+	$(PY) -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.installed-%: pyproject.toml $(VENV)/.made
+	$(PY) -m pip install --quiet --editable '.[$*]'
+	@touch $@
+
+# These releases have wheels for Python 3.11 and 3.12: say so at once rather than compile SciPy.
+$(OLDEST)/.installed: pyproject.toml tests/oldest.txt $(OLDEST)/.made
+	$(OLDEST)/bin/python -m pip install --quiet --only-binary numpy,scipy,scikit-learn \
+	    --constraint tests/oldest.txt --editable '.[test]'
+	@touch $@

@@ -1,0 +1,104 @@
+"""Where arrays live: on the host (NumPy) or on a GPU (CuPy).
+
+The only file that imports CuPy, and it does so late: a program that never asks for a GPU never
+pays for the import.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from types import ModuleType
+from typing import Any, TypeAlias
+
+import numpy as np
+
+Array: TypeAlias = Any  # numpy.ndarray or cupy.ndarray: the type decides where an op runs
+
+INSTALL_CUDA = (
+    "Install CuPy with `pip install 'cukernels[cuda13]'` (or `cuda12` for a CUDA 12 driver)."
+)
+
+
+def namespace(x: Array) -> ModuleType:
+    """Return the array module of `x`: `numpy` or `cupy`.
+
+    Raises
+    ------
+    TypeError
+        If `x` is an array of neither.
+    """
+    if isinstance(x, np.ndarray | np.generic):
+        return np
+    cupy = sys.modules.get("cupy")
+    if cupy is not None and isinstance(x, cupy.ndarray):
+        return cupy
+    raise TypeError(f"expected a NumPy or CuPy array, got {type(x).__name__}")
+
+
+def special(x: Array) -> ModuleType:
+    """Return the special functions for `x`: `scipy.special` or `cupyx.scipy.special`."""
+    if namespace(x) is np:
+        import scipy.special
+
+        return scipy.special
+    import cupyx.scipy.special
+
+    return cupyx.scipy.special
+
+
+def resolve_device(device: str) -> str:
+    """Turn a `device` parameter into "cpu" or "cuda:N".
+
+    Parameters
+    ----------
+    device : str
+        "cpu", "cuda" (the first GPU), "cuda:N", or "auto". "auto" is the CPU until every op has
+        a CUDA kernel.
+
+    Raises
+    ------
+    ValueError
+        If the name is none of these.
+    ImportError
+        If a GPU is asked for and CuPy is missing.
+    RuntimeError
+        If a GPU is asked for that this machine does not have.
+    """
+    if device in ("auto", "cpu"):
+        return "cpu"
+    kind, _, index = device.partition(":")
+    if kind != "cuda" or (":" in device and not index.isdecimal()):
+        raise ValueError(
+            f"Unknown device {device!r}: expected 'auto', 'cpu', 'cuda' or 'cuda:N', as in 'cuda:1'."
+        )
+    wanted = int(index or 0)
+    if importlib.util.find_spec("cupy") is None:
+        raise ImportError(f"device={device!r} needs CuPy, which is not installed. {INSTALL_CUDA}")
+    import cupy
+
+    try:
+        found = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise RuntimeError(
+            f"device={device!r}: CuPy is installed, but no NVIDIA GPU can be used ({error}). "
+            "Check the driver with `nvidia-smi`, or use device='cpu'."
+        ) from error
+    if wanted >= found:
+        raise RuntimeError(f"device={device!r}: this machine has {found} GPU(s), from cuda:0.")
+    return f"cuda:{wanted}"
+
+
+def to_device(x: np.ndarray, device: str) -> Array:
+    """Return `x` on a device that `resolve_device` named; on the CPU it is `x` itself."""
+    if device == "cpu":
+        return x
+    import cupy
+
+    with cupy.cuda.Device(int(device.partition(":")[2])):
+        return cupy.asarray(x)
+
+
+def to_host(x: Array) -> np.ndarray:
+    """Return `x` as a NumPy array; a NumPy array is returned as it is."""
+    return x if isinstance(x, np.ndarray) else namespace(x).asnumpy(x)

@@ -1,0 +1,157 @@
+"""The registry of ops: what each one means, and the bodies that compute it.
+
+An op is a plain function whose text is its definition, in array code that runs on NumPy and CuPy
+alike. Beside that reference it may have a faster NumPy body and a CUDA body; the type of its first
+argument decides which one runs. `tests/test_ops.py` walks the registry and holds every body to the
+reference, and every backward to the slope of its forward.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+
+from cukernels._array import namespace
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Samples = Callable[[np.random.Generator], Iterator[dict[str, Any]]]
+
+
+@dataclass
+class Op:
+    """One entry of the registry.
+
+    Attributes
+    ----------
+    name : str
+        The name of the function.
+    reference : callable
+        The definition, in array code.
+    samples : callable or None
+        Given a random generator, yields keyword arguments in float64 to call the op with.
+        A backward has none: its arguments come from the samples of its forward.
+    outputs : tuple of str
+        Names of what the forward returns; the first is what `dy` belongs to.
+    gradients : tuple of str
+        For a backward, the arguments of the forward whose gradients it returns, in order. For a
+        loss, which returns value and gradient in one pass, the arguments whose gradients follow
+        the value.
+    mutates : tuple of str
+        Arguments that are updated in place.
+    no_backward : str
+        Why the op has no backward, where it has none.
+    numpy, cuda : callable or None
+        Faster bodies with the signature of the reference.
+    """
+
+    name: str
+    reference: Callable[..., Any]
+    samples: Samples | None = None
+    outputs: tuple[str, ...] = ("y",)
+    gradients: tuple[str, ...] = ()
+    mutates: tuple[str, ...] = ()
+    no_backward: str = ""
+    numpy: Callable[..., Any] | None = None
+    cuda: Callable[..., Any] | None = None
+
+    @property
+    def parameters(self) -> list[str]:
+        """Names of the arguments, in order."""
+        return list(inspect.signature(self.reference).parameters)
+
+    @property
+    def is_backward(self) -> bool:
+        """Whether this is the backward of another op."""
+        return self.name.endswith("_backward")
+
+    @property
+    def backward(self) -> Op | None:
+        """The backward of this op, if it has one."""
+        return OPS.get(f"{self.name}_backward")
+
+
+OPS: dict[str, Op] = {}
+
+
+def op(
+    *,
+    samples: Samples | None = None,
+    outputs: tuple[str, ...] = ("y",),
+    gradients: tuple[str, ...] = (),
+    mutates: tuple[str, ...] = (),
+    no_backward: str = "",
+) -> Callable[[Function], Function]:
+    """Register the decorated function as the reference body of an op.
+
+    A function called `f_backward` is the backward of `f`. Its first argument is `dy`, and every
+    other one is named after an argument or an output of `f`, or is `needs`: the names of the
+    gradients that the caller wants (the others come back as None). So tests bind them by name.
+
+    Raises
+    ------
+    TypeError
+        If a backward breaks that rule.
+    """
+
+    def register(function: Function) -> Function:
+        entry = Op(
+            function.__name__, function, samples, outputs, gradients, mutates, no_backward
+        )
+        if entry.is_backward:
+            _check_backward(entry)
+        OPS[entry.name] = entry
+
+        leading = entry.parameters[0]
+
+        @functools.wraps(function)
+        def dispatch(*args: Any, **kwargs: Any) -> Any:
+            first = args[0] if args else kwargs[leading]
+            if type(first) is np.ndarray or namespace(first) is np:
+                body = entry.numpy or entry.reference
+            else:
+                body = entry.cuda or entry.reference
+            return body(*args, **kwargs)
+
+        return dispatch  # type: ignore[return-value]
+
+    return register
+
+
+def numpy_body(function: Callable[..., Any]) -> Callable[[Function], Function]:
+    """Make the decorated function the faster NumPy body of the op `function`."""
+
+    def attach(body: Function) -> Function:
+        OPS[function.__name__].numpy = body
+        return body
+
+    return attach
+
+
+def cuda_body(function: Callable[..., Any]) -> Callable[[Function], Function]:
+    """Make the decorated function the CUDA body of the op `function`."""
+
+    def attach(body: Function) -> Function:
+        OPS[function.__name__].cuda = body
+        return body
+
+    return attach
+
+
+def _check_backward(entry: Op) -> None:
+    forward = OPS.get(entry.name.removesuffix("_backward"))
+    if forward is None:
+        raise TypeError(f"{entry.name} is defined before its forward")
+    if not entry.gradients:
+        raise TypeError(f"{entry.name} does not say what it returns the gradients of")
+    first, *rest = entry.parameters
+    unknown = set(rest) - set(forward.parameters) - set(forward.outputs) - {"needs"}
+    if first != "dy" or unknown:
+        raise TypeError(
+            f"{entry.name}({', '.join(entry.parameters)}): the first argument is `dy`, the others "
+            f"are arguments or outputs of {forward.name}, not {sorted(unknown)}"
+        )

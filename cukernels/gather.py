@@ -1,0 +1,52 @@
+"""Minibatches: rows picked from the training data by their indices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from cukernels._array import Array, namespace
+from cukernels._op import numpy_body, op
+
+
+def _picks(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
+    x = rng.standard_normal((9, 4))
+    yield {"x": x, "rows": rng.integers(9, size=5)}
+    yield {"x": x, "rows": rng.integers(9, size=(3, 12))}  # three models; rows come up twice
+    yield {"x": rng.standard_normal((6, 3, 2, 5)), "rows": np.array([5, 0, 0])}
+    yield {"x": rng.standard_normal((1, 1)), "rows": np.array([0])}
+    yield {"x": x, "rows": np.zeros(0, int)}
+
+
+@op(samples=_picks)
+def gather_rows(x: Array, rows: Array) -> Array:
+    """Return ``x[rows]``, a copy.
+
+    Parameters
+    ----------
+    x : array of shape (N, ...)
+        Rows of any shape and dtype.
+    rows : integer array of shape (B,) or (M, B)
+        Which rows, for one model or each of M; from 0 to N - 1.
+
+    Returns
+    -------
+    y : array of shape (B, ...) or (M, B, ...)
+    """
+    return x[rows]
+
+
+@op(gradients=("x",))
+def gather_rows_backward(dy: Array, x: Array, rows: Array) -> Array:
+    """Gradient of `gather_rows` in `x`: the gradients of each row's copies, summed in order."""
+    xp = namespace(x)
+    dx = xp.zeros_like(x)
+    xp.add.at(dx, rows, dy)
+    return dx
+
+
+@numpy_body(gather_rows)
+def _gather_rows_numpy(x: Array, rows: Array) -> Array:
+    return x.take(rows, axis=0)  # a third of the time of fancy indexing

@@ -1,0 +1,105 @@
+"""Products with sparse matrices in compressed-sparse-row form (CSR, as SciPy's)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from cukernels._array import Array, namespace
+from cukernels._op import numpy_body, op
+
+
+def _sparse_products(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
+    r = rng.standard_normal
+    for rows, columns, b in (
+        (6, 7, r((7, 3))),
+        (6, 7, r((2, 7, 3))),  # two models, three rows each
+        (1, 1, r((1, 1))),
+        (0, 7, r((7, 3))),
+        (5, 40, r((40, 9))),
+    ):
+        a = np.where(rng.random((rows, columns)) < 0.3, r((rows, columns)), 0)
+        a[1:2] = 0  # a row with nothing in it
+        a[:1, :1] = 1.0
+        csr = sp.csr_matrix(a)
+        yield {"data": csr.data, "indices": csr.indices, "indptr": csr.indptr, "b": b}
+    yield {  # an entry given twice counts twice
+        "data": np.array([1.0, 2.0]),
+        "indices": np.array([1, 1], dtype=np.int32),
+        "indptr": np.array([0, 2], dtype=np.int32),
+        "b": r((2, 3)),
+    }
+
+
+@op(samples=_sparse_products)
+def csr_matmul(data: Array, indices: Array, indptr: Array, b: Array) -> Array:
+    """Return ``a @ b`` for a sparse matrix `a` in CSR form.
+
+    Parameters
+    ----------
+    data : array of shape (nnz,), float32 or float64
+        The stored values, row after row.
+    indices : integer array of shape (nnz,)
+        The column of each value; a column that occurs twice in a row adds up.
+    indptr : integer array of shape (n_rows + 1,)
+        Row i holds the values from ``indptr[i]`` to ``indptr[i + 1]``.
+    b : array of shape (D, K) or (M, D, K)
+        The dense factor. With a stack of M, `a` holds ``n_rows / M`` rows for each, in order.
+
+    Returns
+    -------
+    y : array of shape (n_rows, K) or (M, n_rows / M, K)
+    """
+    a = _dense(data, indices, indptr, b.shape[-2])
+    return namespace(b).matmul(a.reshape(*b.shape[:-2], -1, b.shape[-2]), b)
+
+
+@op(gradients=("b",))
+def csr_matmul_backward(
+    dy: Array, data: Array, indices: Array, indptr: Array, b: Array
+) -> Array:
+    """Gradient of `csr_matmul` in `b`, ``a.T @ dy``, of the shape of `b`."""
+    a = _dense(data, indices, indptr, b.shape[-2])
+    return namespace(b).matmul(a.reshape(*dy.shape[:-1], b.shape[-2]).swapaxes(-1, -2), dy)
+
+
+def _dense(data: Array, indices: Array, indptr: Array, columns: int) -> Array:
+    xp = namespace(data)
+    a = xp.zeros((len(indptr) - 1, columns), data.dtype)
+    row = xp.searchsorted(indptr, xp.arange(len(data)), side="right") - 1
+    xp.add.at(a, (row, indices), data)
+    return a
+
+
+def _stacked(data: Array, indices: Array, indptr: Array, b: Array) -> list[sp.csr_array]:
+    """The rows of each model as a CSR array of its own, sharing the values."""
+    models = b.shape[0] if b.ndim == 3 else 1
+    rows = (len(indptr) - 1) // models
+    bounds = [indptr[m * rows : (m + 1) * rows + 1] for m in range(models)]
+    return [
+        sp.csr_array(
+            (data[p[0] : p[-1]], indices[p[0] : p[-1]], p - p[0]), shape=(rows, b.shape[-2])
+        )
+        for p in bounds
+    ]
+
+
+@numpy_body(csr_matmul)
+def _csr_matmul_numpy(data: Array, indices: Array, indptr: Array, b: Array) -> Array:
+    parts = _stacked(data, indices, indptr, b)
+    if b.ndim == 2:
+        return parts[0] @ b
+    return np.stack([a @ b_m for a, b_m in zip(parts, b, strict=True)])
+
+
+@numpy_body(csr_matmul_backward)
+def _csr_matmul_backward_numpy(
+    dy: Array, data: Array, indices: Array, indptr: Array, b: Array
+) -> Array:
+    parts = _stacked(data, indices, indptr, b)
+    if b.ndim == 2:
+        return parts[0].T @ dy
+    return np.stack([a.T @ dy_m for a, dy_m in zip(parts, dy, strict=True)])

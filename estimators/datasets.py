@@ -1,0 +1,257 @@
+"""Handwritten digits: MNIST and its kin from a folder or OpenML, and scikit-learn's small ones."""
+
+from __future__ import annotations
+
+import gzip
+import importlib.util
+import math
+import os
+import zlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import DTypeLike
+from sklearn.datasets import fetch_openml, load_digits
+from sklearn.model_selection import train_test_split
+from sklearn.utils import Bunch
+
+DATA_VARIABLE = "CUKERNELS_DATA"
+
+_FILES = {
+    "X_train": "train-images-idx3-ubyte",
+    "X_test": "t10k-images-idx3-ubyte",
+    "y_train": "train-labels-idx1-ubyte",
+    "y_test": "t10k-labels-idx1-ubyte",
+}
+_ELEMENTS = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+_DTYPES = ("uint8", "float32", "float64")
+
+Split = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+def load_mnist(
+    data_dir: str | os.PathLike[str] | None = None,
+    *,
+    dtype: DTypeLike = "float32",
+    scale: bool = False,
+    as_images: bool = False,
+    return_X_y: bool = False,
+) -> Bunch | Split:
+    """Load MNIST in its standard split: 60,000 digits to train on and 10,000 to test.
+
+    Fashion-MNIST, KMNIST and other sets of four idx files of these names load the same way.
+
+    Parameters
+    ----------
+    data_dir : path, default=None
+        Folder of the four idx files (`train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and
+        the same with `t10k`), each as it is or with `.gz`. None takes the folder that the
+        environment variable ``CUKERNELS_DATA`` names; where it is unset, MNIST is downloaded
+        once by :func:`sklearn.datasets.fetch_openml` and kept in scikit-learn's data home.
+    dtype : {"uint8", "float32", "float64"}, default="float32"
+        Type of the pixels.
+    scale : bool, default=False
+        Whether to divide the pixels by 255. False leaves them as OpenML has them, from
+        0 (paper) to 255 (ink); True maps them to [0, 1], which gradients prefer.
+    as_images : bool, default=False
+        Whether the digits are images of shape (28, 28) rather than rows of 784 pixels.
+    return_X_y : bool, default=False
+        Whether to return ``(X_train, X_test, y_train, y_test)``, in the order of
+        :func:`sklearn.model_selection.train_test_split`, instead of a Bunch.
+
+    Returns
+    -------
+    data : :class:`~sklearn.utils.Bunch`
+        With `X_train` of shape (60000, 784) or (60000, 28, 28), `X_test`, the labels `y_train`
+        and `y_test` as int64, `image_shape` and `target_names`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder lacks one of the files.
+    OSError
+        If there is no folder and the download fails.
+    ValueError
+        If a file is damaged, or images and labels do not match.
+
+    Examples
+    --------
+    >>> from estimators.datasets import load_mnist
+    >>> mnist = load_mnist("path/to/mnist", scale=True)  # doctest: +SKIP
+    >>> mnist.X_train.shape  # doctest: +SKIP
+    (60000, 784)
+    """
+    dtype = _pixel_dtype(dtype, scale)
+    data_dir = data_dir or os.environ.get(DATA_VARIABLE) or None
+    raw = _fetch_mnist() if data_dir is None else _read_folder(Path(data_dir))
+    return _bundle(raw, 255, dtype, scale, as_images, return_X_y)
+
+
+def load_digits_split(
+    *,
+    dtype: DTypeLike = "float32",
+    scale: bool = False,
+    as_images: bool = False,
+    return_X_y: bool = False,
+) -> Bunch | Split:
+    """Load scikit-learn's 1,797 digits of 8 x 8 pixels in a fixed split, a quarter to test.
+
+    The split is stratified and always the same, so that scores can be compared. The digits ship
+    with scikit-learn: nothing is downloaded.
+
+    Parameters
+    ----------
+    dtype : {"uint8", "float32", "float64"}, default="float32"
+        Type of the pixels.
+    scale : bool, default=False
+        Whether to divide the pixels by 16. False leaves them as scikit-learn has them, from
+        0 (paper) to 16 (ink); True maps them to [0, 1].
+    as_images : bool, default=False
+        Whether the digits are images of shape (8, 8) rather than rows of 64 pixels.
+    return_X_y : bool, default=False
+        Whether to return ``(X_train, X_test, y_train, y_test)`` instead of a Bunch.
+
+    Returns
+    -------
+    data : :class:`~sklearn.utils.Bunch`
+        As of :func:`load_mnist`, with `X_train` of shape (1347, 64) or (1347, 8, 8).
+
+    Examples
+    --------
+    >>> from estimators.datasets import load_digits_split
+    >>> load_digits_split().X_train.shape
+    (1347, 64)
+    """
+    dtype = _pixel_dtype(dtype, scale)
+    digits = load_digits()
+    names = ("X_train", "X_test", "y_train", "y_test")
+    halves = train_test_split(
+        digits.images, digits.target, test_size=0.25, stratify=digits.target, random_state=0
+    )
+    return _bundle(dict(zip(names, halves, strict=True)), 16, dtype, scale, as_images, return_X_y)
+
+
+def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
+    """Read an idx file, the format of MNIST, packed with gzip or not.
+
+    Parameters
+    ----------
+    path : path
+        The file. Whether it is packed is seen from its content, not from its name.
+
+    Returns
+    -------
+    array : ndarray
+        Of the shape and element type in the file's header, in the machine's byte order.
+
+    Raises
+    ------
+    ValueError
+        If it is not an idx file, or has more or fewer bytes than its header says.
+    """
+    content = Path(path).read_bytes()
+    if content.startswith(b"\x1f\x8b"):
+        try:
+            content = gzip.decompress(content)
+        except (EOFError, OSError, zlib.error) as error:
+            raise ValueError(f"{path}: the gzip file is damaged: {error}") from error
+
+    # Header: two zero bytes, the element type, the number of axes n, then n lengths.
+    magic = content[:4]
+    if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _ELEMENTS:
+        raise ValueError(
+            f"{path} is not an idx file: it begins with the bytes {magic.hex(' ') or '(none)'}, "
+            f"where one of MNIST's images begins with 00 00 08 03"
+        )
+    element, axes = np.dtype(_ELEMENTS[magic[2]]), magic[3]
+    start = 4 + 4 * axes
+    if len(content) < start:
+        raise ValueError(f"{path} is truncated: it ends within its header of {start} bytes")
+    shape = tuple(np.frombuffer(content, ">u4", axes, offset=4).tolist())
+    expected, found = math.prod(shape) * element.itemsize, len(content) - start
+    if found != expected:
+        what = "truncated" if found < expected else "too long"
+        raise ValueError(
+            f"{path} is {what}: its header says shape {shape}, {expected} bytes, and {found} follow"
+        )
+    values = np.frombuffer(content, element, offset=start).reshape(shape)
+    return values.astype(element.newbyteorder("="))
+
+
+def _read_folder(folder: Path) -> dict[str, np.ndarray]:
+    raw = {key: read_idx(_find(folder, name)) for key, name in _FILES.items()}
+    for part in ("train", "test"):
+        images, labels = raw[f"X_{part}"], raw[f"y_{part}"]
+        if images.ndim != 3 or labels.shape != images.shape[:1]:
+            raise ValueError(
+                f"{folder}: the {part} images have shape {images.shape} and their labels "
+                f"{labels.shape}; expected (n, height, width) and (n,)"
+            )
+    return raw
+
+
+def _find(folder: Path, name: str) -> Path:
+    # Some mirrors write a dot for the second dash: train-images.idx3-ubyte.
+    names = [name, f"{name}.gz", name.replace("-idx", ".idx"), name.replace("-idx", ".idx") + ".gz"]
+    for candidate in names:
+        if (folder / candidate).is_file():
+            return folder / candidate
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"there is no folder {folder}; data_dir (or {DATA_VARIABLE}) names the folder of "
+            f"the idx files"
+        )
+    raise FileNotFoundError(f"{folder} has no {name} or {name}.gz")
+
+
+def _fetch_mnist() -> dict[str, np.ndarray]:
+    # Only pandas' parser is fast; without pandas, "auto" would not fall back to the other one.
+    parser = "pandas" if importlib.util.find_spec("pandas") else "liac-arff"
+    try:
+        mnist = fetch_openml("mnist_784", version=1, as_frame=False, parser=parser)
+    except OSError as error:
+        raise OSError(
+            f"MNIST could not be downloaded ({error}); give a folder of its idx files by "
+            f"data_dir or the environment variable {DATA_VARIABLE}"
+        ) from error
+    images = mnist.data.astype(np.uint8).reshape(-1, 28, 28)
+    labels = mnist.target.astype(np.int64)  # OpenML's are strings
+    n = 60_000  # OpenML keeps the standard order: those to train on come first
+    return {
+        "X_train": images[:n],
+        "X_test": images[n:],
+        "y_train": labels[:n],
+        "y_test": labels[n:],
+    }
+
+
+def _pixel_dtype(dtype: DTypeLike, scale: bool) -> np.dtype:
+    dtype = np.dtype(dtype)
+    if dtype.name not in _DTYPES:
+        raise ValueError(f"dtype must be one of {', '.join(_DTYPES)}, got {dtype.name}")
+    if scale and dtype.kind != "f":
+        raise ValueError(f"pixels scaled to [0, 1] do not fit dtype {dtype.name}: use float32")
+    return dtype
+
+
+def _bundle(
+    raw: dict[str, np.ndarray],
+    ink: int,
+    dtype: np.dtype,
+    scale: bool,
+    as_images: bool,
+    return_X_y: bool,
+) -> Bunch | Split:
+    data = Bunch()
+    for key, values in raw.items():
+        if key.startswith("y"):
+            data[key] = values.astype(np.int64)
+            continue
+        pixels = values if as_images else values.reshape(len(values), -1)
+        pixels = pixels.astype(dtype)
+        data[key] = np.divide(pixels, ink, out=pixels) if scale else pixels
+    if return_X_y:
+        return data.X_train, data.X_test, data.y_train, data.y_test
+    data.image_shape = raw["X_train"].shape[1:]
+    data.target_names = np.unique(data.y_train)
+    return data

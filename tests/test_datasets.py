@@ -1,0 +1,217 @@
+"""The loaders, on small idx files made here; nothing is downloaded."""
+
+import gzip
+import struct
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from sklearn.datasets import load_digits
+from sklearn.utils import Bunch
+
+from estimators import datasets
+from estimators.datasets import load_digits_split, load_mnist, read_idx
+
+TYPES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
+
+
+def idx(array, magic=None):
+    array = np.asarray(array)
+    magic = magic or bytes([0, 0, TYPES[array.dtype.str[1:]], array.ndim])
+    lengths = struct.pack(f">{array.ndim}I", *array.shape)
+    return magic + lengths + array.astype(array.dtype.newbyteorder(">")).tobytes()
+
+
+@pytest.fixture
+def digits():
+    """Seven training images of 28 x 28 and three to test, with their labels, as uint8."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(256, size=(10, 28, 28), dtype=np.uint8)
+    images[0, 0, 0], images[0, 0, 1] = 0, 255
+    labels = np.arange(10, dtype=np.uint8)
+    return {
+        "train-images-idx3-ubyte": images[:7],
+        "train-labels-idx1-ubyte": labels[:7],
+        "t10k-images-idx3-ubyte": images[7:],
+        "t10k-labels-idx1-ubyte": labels[7:],
+    }
+
+
+@pytest.fixture
+def folder(tmp_path, digits):
+    """A folder of those four files, two of them packed, one of them with a dot in its name."""
+    packed = {"train-images-idx3-ubyte", "t10k-labels-idx1-ubyte"}
+    for name, array in digits.items():
+        if name in packed:
+            (tmp_path / f"{name}.gz").write_bytes(gzip.compress(idx(array)))
+        else:
+            name = name.replace("images-idx3", "images.idx3")
+            (tmp_path / name).write_bytes(idx(array))
+    return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def no_download(monkeypatch):
+    def fetch(*args, **kwargs):
+        raise AssertionError("a test must not download anything")
+
+    monkeypatch.delenv("CUKERNELS_DATA", raising=False)
+    monkeypatch.setattr(datasets, "fetch_openml", fetch)
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+@pytest.mark.parametrize("dtype", TYPES)
+def test_read_idx_gives_back_what_was_written(tmp_path, dtype, pack):
+    array = np.array([[[1, 2, 3], [4, 5, 126]]], dtype=dtype)
+    (tmp_path / "file").write_bytes(pack(idx(array)))
+    read = read_idx(tmp_path / "file")
+    assert_array_equal(read, array)
+    assert read.dtype == array.dtype
+    assert read.dtype.isnative
+    assert read.flags.writeable
+
+
+def test_read_idx_takes_an_empty_array(tmp_path):
+    (tmp_path / "file").write_bytes(idx(np.empty((0, 28, 28), np.uint8)))
+    assert read_idx(tmp_path / "file").shape == (0, 28, 28)
+
+
+GOOD = idx(np.arange(6, dtype=np.uint8).reshape(2, 3))
+PACKED = gzip.compress(GOOD, mtime=0)  # the same bytes in every test worker
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", r"not an idx file: it begins with the bytes \(none\)"),
+        (b"\x89PNG\r\n\x1a\n", "not an idx file: it begins with the bytes 89 50 4e 47"),
+        (b"\0\0\x07" + GOOD[3:], "not an idx file"),
+        (GOOD[:9], "truncated: it ends within its header of 12 bytes"),
+        (GOOD[:-1], r"truncated: its header says shape \(2, 3\), 6 bytes, and 5 follow"),
+        (GOOD + b"\0", "too long"),
+        (b"\0\0\x08\x03" + b"\xff" * 12, "truncated"),  # a length that no memory could hold
+        (PACKED[:-4], "gzip file is damaged"),
+        (PACKED[:10] + b"\xff" * 9, "gzip file is damaged"),
+    ],
+)
+def test_read_idx_says_what_is_wrong(tmp_path, content, message):
+    (tmp_path / "broken-ubyte").write_bytes(content)
+    with pytest.raises(ValueError, match=f"broken-ubyte.*{message}"):
+        read_idx(tmp_path / "broken-ubyte")
+
+
+def test_mnist_bunch(folder, digits):
+    mnist = load_mnist(folder)
+    assert isinstance(mnist, Bunch)
+    assert mnist.X_train.shape == (7, 784)
+    assert mnist.X_train.dtype == np.float32
+    assert_array_equal(mnist.X_train, digits["train-images-idx3-ubyte"].reshape(7, 784))
+    assert_array_equal(mnist.X_test, digits["t10k-images-idx3-ubyte"].reshape(3, 784))
+    assert_array_equal(mnist.y_train, np.arange(7))
+    assert_array_equal(mnist.y_test, np.arange(7, 10))
+    assert mnist.y_train.dtype == np.int64
+    assert mnist.image_shape == (28, 28)
+
+
+def test_mnist_tuple_is_in_the_order_of_train_test_split(folder):
+    mnist = load_mnist(folder)
+    X_train, X_test, y_train, y_test = load_mnist(folder, return_X_y=True)
+    assert_array_equal(X_train, mnist.X_train)
+    assert_array_equal(X_test, mnist.X_test)
+    assert_array_equal(y_train, mnist.y_train)
+    assert_array_equal(y_test, mnist.y_test)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32", np.float64])
+def test_mnist_images_keep_their_pixels(folder, digits, dtype):
+    mnist = load_mnist(folder, as_images=True, dtype=dtype)
+    assert mnist.X_train.dtype == dtype
+    assert_array_equal(mnist.X_train, digits["train-images-idx3-ubyte"])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_scale_divides_by_255_in_the_wanted_type(folder, digits, dtype):
+    X = load_mnist(folder, scale=True, dtype=dtype).X_train
+    pixels = digits["train-images-idx3-ubyte"].reshape(7, 784)
+    assert X.dtype == dtype
+    assert_array_equal(X, pixels / np.dtype(dtype).type(255))
+    assert (X.min(), X.max()) == (0, 1)
+
+
+def test_the_environment_variable_names_the_folder(folder, monkeypatch):
+    monkeypatch.setenv("CUKERNELS_DATA", str(folder))
+    assert load_mnist().X_train.shape == (7, 784)
+
+
+def test_the_argument_wins_over_the_environment_variable(folder, monkeypatch, tmp_path):
+    monkeypatch.setenv("CUKERNELS_DATA", str(tmp_path / "elsewhere"))
+    assert load_mnist(folder).X_train.shape == (7, 784)
+    with pytest.raises(FileNotFoundError, match="there is no folder .*elsewhere"):
+        load_mnist()
+
+
+def test_a_missing_file_is_named(folder):
+    (folder / "train-labels-idx1-ubyte").unlink()
+    with pytest.raises(FileNotFoundError, match=r"has no train-labels-idx1-ubyte or .*\.gz"):
+        load_mnist(folder)
+
+
+def test_images_and_labels_must_match(folder):
+    (folder / "train-labels-idx1-ubyte").write_bytes(idx(np.zeros(6, np.uint8)))
+    with pytest.raises(ValueError, match=r"train images have shape \(7, 28, 28\).*\(6,\)"):
+        load_mnist(folder)
+
+
+@pytest.mark.parametrize("load", [load_mnist, load_digits_split])
+def test_bad_dtypes(load):
+    with pytest.raises(ValueError, match="one of uint8, float32, float64, got int64"):
+        load(dtype="int64")
+    with pytest.raises(ValueError, match=r"scaled to \[0, 1\] do not fit dtype uint8"):
+        load(dtype="uint8", scale=True)
+
+
+def test_without_a_folder_mnist_comes_from_openml(monkeypatch):
+    images = np.zeros((70_000, 784))
+    images[60_000] = 255
+    labels = np.repeat(["3", "8"], [60_000, 10_000]).astype(object)
+
+    def fetch(name, *, version, as_frame, parser):
+        assert (name, version, as_frame) == ("mnist_784", 1, False)
+        assert parser in ("pandas", "liac-arff")
+        return Bunch(data=images, target=labels)
+
+    monkeypatch.setattr(datasets, "fetch_openml", fetch)
+    mnist = load_mnist(dtype="uint8")
+    assert (mnist.X_train.shape, mnist.X_test.shape) == ((60_000, 784), (10_000, 784))
+    assert mnist.X_train.max() == 0
+    assert_array_equal(mnist.X_test[0], 255)
+    assert (set(mnist.y_train), set(mnist.y_test)) == ({3}, {8})
+
+
+def test_a_failed_download_says_what_to_do(monkeypatch):
+    def fetch(*args, **kwargs):
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr(datasets, "fetch_openml", fetch)
+    with pytest.raises(OSError, match=r"no route.*data_dir or the environment variable CUKERNELS"):
+        load_mnist()
+
+
+def test_digits_split_is_stratified_and_fixed():
+    digits = load_digits_split()
+    assert digits.X_train.shape == (1347, 64)
+    assert digits.X_test.shape == (450, 64)
+    assert digits.image_shape == (8, 8)
+    assert (digits.X_train.min(), digits.X_train.max()) == (0, 16)
+    counts = np.bincount(digits.y_test)
+    assert_array_equal(np.abs(counts - np.bincount(load_digits().target) / 4) < 1, True)
+    again = load_digits_split(as_images=True, scale=True, dtype="float64")
+    assert_array_equal(again.X_train.reshape(-1, 64) * 16, digits.X_train)
+    assert_array_equal(again.y_train, digits.y_train)
+
+
+def test_digits_rows_keep_their_labels():
+    X_train, X_test, y_train, y_test = load_digits_split(return_X_y=True)
+    known = {row.tobytes(): label for row, label in zip(*load_digits(return_X_y=True), strict=True)}
+    for X, y in [(X_train, y_train), (X_test, y_test)]:
+        assert [known[row.astype(np.float64).tobytes()] for row in X] == y.tolist()
