@@ -1,11 +1,38 @@
-"""Array ops with hand-written bodies: NumPy arrays run on the CPU, CuPy arrays on their GPU."""
+"""Array ops with hand-written bodies: NumPy arrays run on the CPU, CuPy arrays on their GPU.
 
-import cukernels.activations
-import cukernels.dropout
-import cukernels.gather
-import cukernels.losses
-import cukernels.matmul
-import cukernels.normalization
-import cukernels.optimizers
-import cukernels.sparse
-from cukernels._op import OPS as OPS
+Import an op from its family, as in ``from cukernels.conv import conv2d``; `OPS` lists them all.
+"""
+
+from importlib.metadata import version
+
+from cukernels import (
+    activations,
+    conv,
+    dropout,
+    gather,
+    local,
+    losses,
+    matmul,
+    normalization,
+    optimizers,
+    pooling,
+    sparse,
+)
+from cukernels._op import OPS
+
+__version__ = version("cukernels")
+
+__all__ = [
+    "OPS",
+    "activations",
+    "conv",
+    "dropout",
+    "gather",
+    "local",
+    "losses",
+    "matmul",
+    "normalization",
+    "optimizers",
+    "pooling",
+    "sparse",
+]

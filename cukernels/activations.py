@@ -40,8 +40,8 @@ def identity(x: Array) -> Array:
 
 
 @op(gradients=("x",))
-def identity_backward(dy: Array) -> Array:
-    """Return `dy` itself."""
+def identity_backward(dy: Array, y: Array) -> Array:
+    """Return `dy` itself; `y` is taken, and not read, so that all are called alike."""
     return dy
 
 
@@ -221,3 +221,22 @@ ACTIVATIONS: dict[str, Activation] = {
         (log_softmax, log_softmax_backward),
     )
 }
+
+
+FUSED_ACTIVATIONS = [name for name, a in ACTIVATIONS.items() if not a.reads_input]
+
+
+def fused_activation(name: str) -> Activation:
+    """Return an activation that can end a product: its backward reads only the output.
+
+    Raises
+    ------
+    ValueError
+        If there is none of that name.
+    """
+    if name not in FUSED_ACTIVATIONS:
+        raise ValueError(
+            f"activation {name!r} cannot be fused into a product: "
+            f"expected one of {FUSED_ACTIVATIONS}"
+        )
+    return ACTIVATIONS[name]

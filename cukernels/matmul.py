@@ -9,10 +9,8 @@ import numpy as np
 
 from cukernels._array import Array, namespace
 from cukernels._op import op
-from cukernels.activations import ACTIVATIONS
-
-FUSED_ACTIVATIONS = [name for name, a in ACTIVATIONS.items() if not a.reads_input]
-
+from cukernels._stack import sum_to
+from cukernels.activations import fused_activation
 
 def _products(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
     r = rng.standard_normal
@@ -70,7 +68,7 @@ def matmul(
     y = namespace(a).matmul(left, right)
     if bias is not None:
         y += bias[..., None, :]
-    return _fused(activation).forward(y)
+    return fused_activation(activation).forward(y)
 
 
 @op(gradients=("a", "b", "bias"))
@@ -102,12 +100,12 @@ def matmul_backward(
     da, db, dbias : arrays of the shapes of `a`, `b`, `bias`, or None where not needed
     """
     matmul_ = namespace(a).matmul
-    dz = _fused(activation).backward(dy, y) if activation != "identity" else dy
+    dz = fused_activation(activation).backward(dy, y)
     da = db = dbias = None
     if "a" in needs:
         right = b if transpose_b else b.swapaxes(-1, -2)
         da = matmul_(dz, right)
-        da = _sum_to(da.swapaxes(-1, -2) if transpose_a else da, a.shape)
+        da = sum_to(da.swapaxes(-1, -2) if transpose_a else da, a.shape)
     if "b" in needs:
         left = a if transpose_a else a.swapaxes(-1, -2)
         # transposing before the product keeps db in the layout of b
@@ -116,25 +114,7 @@ def matmul_backward(
             if transpose_b
             else matmul_(left, dz)
         )
-        db = _sum_to(db, b.shape)
+        db = sum_to(db, b.shape)
     if "bias" in needs and bias is not None:
-        dbias = _sum_to(dz.sum(axis=-2), bias.shape)
+        dbias = sum_to(dz.sum(axis=-2), bias.shape)
     return da, db, dbias
-
-
-def _fused(activation: str) -> Any:
-    if activation not in FUSED_ACTIVATIONS:
-        raise ValueError(
-            f"activation {activation!r} cannot be fused into a matrix product: "
-            f"expected one of {FUSED_ACTIVATIONS}"
-        )
-    return ACTIVATIONS[activation]
-
-
-def _sum_to(gradient: Array, shape: tuple[int, ...]) -> Array:
-    """Sum the gradient of a broadcast argument back to the argument's own shape."""
-    extra = gradient.ndim - len(shape)
-    if extra:
-        gradient = gradient.sum(axis=tuple(range(extra)))
-    spread = tuple(i for i, n in enumerate(shape) if n == 1 and gradient.shape[i] != 1)
-    return gradient.sum(axis=spread, keepdims=True) if spread else gradient

@@ -1,0 +1,271 @@
+"""Two-dimensional convolution of NHWC images with KRSC filters.
+
+What deep learning calls a convolution: the filters are not flipped. Letters: N images of height H
+and width W with C channels; K filters of R x S taps; P x Q places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from cukernels._array import Array, namespace
+from cukernels._op import numpy_body, op
+from cukernels._stack import broadcast_stack, models, sum_to
+from cukernels._windows import (
+    Axis,
+    Grid,
+    Padding,
+    Pair,
+    grid,
+    pad,
+    padded_shape,
+    patches,
+    taps,
+    unpad,
+)
+from cukernels.activations import fused_activation
+
+_CHUNK = 2**18  # elements of unrolled windows at a time: 1 MB of float32 stays in the cache
+
+
+def _convolutions(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
+    r = rng.standard_normal
+    yield {"x": r((2, 6, 5, 3)), "w": r((4, 3, 3, 3)), "bias": r(4), "padding": "same"}
+    yield {"x": r((2, 7, 8, 2)), "w": r((3, 3, 2, 2)), "stride": (2, 3), "padding": (1, 0)}
+    yield {"x": r((2, 9, 9, 2)), "w": r((3, 3, 3, 2)), "bias": r(3), "dilation": 2}
+    yield {"x": r((2, 7, 6, 1)), "w": r((5, 2, 2, 1)), "padding": "same", "stride": 2}
+    yield {"x": r((3, 5, 4, 6)), "w": r((2, 1, 1, 6)), "bias": r(2), "activation": "tanh"}
+    yield {"x": r((3, 2, 5, 5, 2)), "w": r((3, 4, 3, 3, 2)), "bias": r((3, 4)), "padding": 1}
+    yield {"x": r((1, 2, 5, 5, 2)), "w": r((3, 4, 3, 3, 2)), "bias": r((3, 4)), "padding": 1}
+    yield {"x": r((2, 5, 5, 2)), "w": r((3, 4, 3, 3, 2)), "activation": "relu"}
+    yield {"x": r((1, 1, 1, 1)), "w": r((1, 1, 1, 1))}
+    yield {"x": r((0, 5, 5, 2)), "w": r((3, 3, 3, 2)), "bias": r(3)}
+    yield {"x": r((70, 14, 14, 4)), "w": r((3, 5, 5, 4)), "padding": "same"}  # several chunks
+
+
+@op(samples=_convolutions)
+def conv2d(
+    x: Array,
+    w: Array,
+    bias: Array | None = None,
+    *,
+    stride: Pair = 1,
+    padding: Padding = 0,
+    dilation: Pair = 1,
+    activation: str = "identity",
+) -> Array:
+    """Return the responses of filters at every place of images.
+
+    ``y[n, p, q, k] = sum_rsc x[n, p * stride + r * dilation, q * stride + s * dilation, c]
+    * w[k, r, s, c] + bias[k]``, with `x` padded by zeros, through an activation.
+
+    Parameters
+    ----------
+    x : array of shape (..., N, H, W, C), float32 or float64
+        Images. Leading axes are a stack of models and broadcast against those of `w`.
+    w : array of shape (..., K, R, S, C)
+        Filters.
+    bias : array of shape (..., K), default=None
+        Added to the responses of each filter.
+    stride, dilation : int or (int, int), default=1
+        Pixels from one place to the next, and from one tap to the next.
+    padding : int, (int, int), "same" or "valid", default=0
+        Pixels of zeros on both sides; "same" gives ``ceil(H / stride)`` places, with the odd
+        pixel after the image; "valid" is 0.
+    activation : str, default="identity"
+        One of `FUSED_ACTIVATIONS`.
+
+    Returns
+    -------
+    y : array of shape (..., N, P, Q, K)
+
+    Raises
+    ------
+    ValueError
+        If filters do not fit the images, in size or in channels.
+    """
+    xp = namespace(x)
+    axes = _grid(x, w, stride, padding, dilation)
+    padded = pad(x, axes)
+    y = 0
+    for r, s, pixels in taps(axes):
+        y = y + xp.einsum("...npqc,...kc->...npqk", padded[pixels], w[..., r, s, :])
+    if bias is not None:
+        y += bias[..., None, None, None, :]
+    return fused_activation(activation).forward(y)
+
+
+@op(gradients=("x", "w", "bias"))
+def conv2d_backward(
+    dy: Array,
+    x: Array,
+    w: Array,
+    bias: Array | None,
+    y: Array,
+    *,
+    stride: Pair = 1,
+    padding: Padding = 0,
+    dilation: Pair = 1,
+    activation: str = "identity",
+    needs: tuple[str, ...] = ("x", "w", "bias"),
+) -> tuple[Array | None, Array | None, Array | None]:
+    """Gradients of `conv2d` in its images, filters and biases.
+
+    Parameters
+    ----------
+    dy, y : array of shape (..., N, P, Q, K)
+        Gradient in the output, and the output.
+    x, w, bias, stride, padding, dilation, activation
+        As given to `conv2d`.
+    needs : tuple of str, default=("x", "w", "bias")
+        The gradients to compute.
+
+    Returns
+    -------
+    dx, dw, dbias : arrays of the shapes of `x`, `w`, `bias`, or None where not needed
+    """
+    xp = namespace(x)
+    axes = _grid(x, w, stride, padding, dilation)
+    dz = fused_activation(activation).backward(dy, y)
+    stack = broadcast_stack((x, 4), (w, 4))
+    padded = pad(x, axes)
+    dx = xp.zeros(stack + padded.shape[-4:], x.dtype) if "x" in needs else None
+    dw = xp.zeros(stack + w.shape[-4:], w.dtype) if "w" in needs else None
+    for r, s, pixels in taps(axes):
+        if dx is not None:
+            dx[pixels] += xp.einsum("...npqk,...kc->...npqc", dz, w[..., r, s, :])
+        if dw is not None:
+            dw[..., r, s, :] = xp.einsum("...npqk,...npqc->...kc", dz, padded[pixels])
+    return (
+        None if dx is None else sum_to(unpad(dx, axes), x.shape),
+        None if dw is None else sum_to(dw, w.shape),
+        sum_to(dz.sum(axis=(-4, -3, -2)), bias.shape)
+        if bias is not None and "bias" in needs
+        else None,
+    )
+
+
+def _grid(x: Array, w: Array, stride: Pair, padding: Padding, dilation: Pair) -> Grid:
+    if x.ndim < 4 or w.ndim < 4 or x.shape[-1] != w.shape[-1]:
+        raise ValueError(
+            f"images of shape {x.shape} do not fit filters of shape {w.shape}: expected "
+            "(..., N, H, W, C) and (..., K, R, S, C) with the same number of channels C"
+        )
+    window = (w.shape[-3], w.shape[-2])
+    return grid(x.shape[-3:-1], window, stride=stride, padding=padding, dilation=dilation)
+
+
+@numpy_body(conv2d)
+def _conv2d_numpy(
+    x: Array,
+    w: Array,
+    bias: Array | None = None,
+    *,
+    stride: Pair = 1,
+    padding: Padding = 0,
+    dilation: Pair = 1,
+    activation: str = "identity",
+) -> Array:
+    axes = _grid(x, w, stride, padding, dilation)
+    stack = broadcast_stack((x, 4), (w, 4))
+    places = (axes[0].places, axes[1].places)
+    y = np.empty((*stack, x.shape[-4], *places, w.shape[-4]), x.dtype)
+    function = fused_activation(activation).forward
+    for m, (images, filters, shift) in models(stack, (x, 4), (w, 4), (bias, 1)):
+        matrix = filters.reshape(len(filters), -1).T
+        for part, unrolled in _unrolled(images, axes):
+            z = y[m][part].reshape(-1, matrix.shape[1])  # a view: chunks are whole images
+            np.matmul(unrolled, matrix, out=z)
+            if shift is not None:
+                z += shift
+            if activation != "identity":
+                z[...] = function(z)
+    return y
+
+
+@numpy_body(conv2d_backward)
+def _conv2d_backward_numpy(
+    dy: Array,
+    x: Array,
+    w: Array,
+    bias: Array | None,
+    y: Array,
+    *,
+    stride: Pair = 1,
+    padding: Padding = 0,
+    dilation: Pair = 1,
+    activation: str = "identity",
+    needs: tuple[str, ...] = ("x", "w", "bias"),
+) -> tuple[Array | None, Array | None, Array | None]:
+    axes = _grid(x, w, stride, padding, dilation)
+    stack = broadcast_stack((x, 4), (w, 4))
+    dz = fused_activation(activation).backward(dy, y)
+    dx = np.empty(stack + x.shape[-4:], x.dtype) if "x" in needs else None
+    dw = np.zeros(stack + w.shape[-4:], w.dtype) if "w" in needs else None
+    for m, (images, filters, slopes) in models(stack, (x, 4), (w, 4), (dz, 4)):
+        if dx is not None:
+            dx[m] = _input_gradient(slopes, filters, images.shape, axes)
+        if dw is not None:
+            total = dw[m].reshape(len(filters), -1)
+            for part, unrolled in _unrolled(images, axes):
+                total += slopes[part].reshape(-1, len(filters)).T @ unrolled
+    dbias = None
+    if bias is not None and "bias" in needs:
+        dbias = sum_to(dz.reshape(*stack, -1, dz.shape[-1]).sum(axis=-2), bias.shape)
+    return (
+        None if dx is None else sum_to(dx, x.shape),
+        None if dw is None else sum_to(dw, w.shape),
+        dbias,
+    )
+
+
+def _unrolled(images: Array, axes: Grid) -> Iterator[tuple[slice, Array]]:
+    """Windows of a few images at a time as the rows of a matrix, (places, taps x channels)."""
+    rows, columns = axes
+    n, _, _, channels = images.shape
+    window = rows.taps * columns.taps * channels
+    places = rows.places * columns.places
+    if window == channels and all(a.stride == 1 and not a.before for a in axes):
+        yield slice(None), np.ascontiguousarray(images).reshape(-1, channels)
+        return
+    chunk = max(1, _CHUNK // max(places * window, 1))
+    for start in range(0, n, chunk):
+        part = slice(start, min(start + chunk, n))
+        seen = patches(pad(images[part], axes), axes)
+        if channels < 8:  # short rows copy slowly: lay the places side by side instead
+            matrix = np.empty((window, (part.stop - start) * places), images.dtype)
+            matrix.reshape(*seen.shape[3:], *seen.shape[:3])[...] = seen.transpose(3, 4, 5, 0, 1, 2)
+            yield part, matrix.T
+        else:
+            yield part, seen.reshape(-1, window)
+
+
+def _input_gradient(dz: Array, w: Array, shape: tuple[int, ...], axes: Grid) -> Array:
+    """Gradient of one model's convolution in its images."""
+    turned = tuple(_turned(axis) for axis in axes)
+    if all(axis.stride == 1 for axis in axes) and min(t.before for t in turned) >= 0:
+        return _correlated_gradient(dz, w, turned)
+    dx = np.zeros(padded_shape(shape, axes), dz.dtype)
+    matrix = np.ascontiguousarray(w.transpose(1, 2, 0, 3))  # one K x C matrix a tap
+    for r, s, pixels in taps(axes):
+        dx[pixels] += (dz.reshape(-1, len(w)) @ matrix[r, s]).reshape(*dz.shape[:3], -1)
+    return unpad(dx, axes)
+
+
+def _turned(axis: Axis) -> Axis:
+    """How the windows of the gradient slide over `dz`, for windows of stride 1."""
+    reach = (axis.taps - 1) * axis.dilation
+    before, after = reach - axis.before, reach - axis.after
+    return axis._replace(size=axis.places, before=before, after=after, places=axis.size)
+
+
+def _correlated_gradient(dz: Array, w: Array, axes: tuple[Axis, ...]) -> Array:
+    """At stride 1 the gradient is a convolution too, with filters turned and transposed."""
+    matrix = w[:, ::-1, ::-1].transpose(1, 2, 0, 3).reshape(-1, w.shape[-1])
+    dx = np.empty((len(dz), axes[0].places, axes[1].places, w.shape[-1]), dz.dtype)
+    for part, unrolled in _unrolled(dz, (axes[0], axes[1])):
+        np.matmul(unrolled, matrix, out=dx[part].reshape(-1, w.shape[-1]))
+    return dx
