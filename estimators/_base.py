@@ -1,0 +1,111 @@
+"""What the estimators share: validated input, device placement and the linear decision function."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from cukernels._array import resolve_device, to_device, to_host
+from cukernels.matmul import matmul
+from cukernels.sparse import csr_matmul
+
+FLOATS = (np.float64, np.float32)  # what validate_data keeps; anything else becomes the first
+
+
+class Classifier(ClassifierMixin, BaseEstimator):
+    """A classifier with a `device` parameter whose fitted attributes are NumPy arrays."""
+
+    device: str
+
+    def _checked_X(self, X: Any) -> Any:
+        """Validate X at prediction time: a float array or CSR matrix with the columns of fit."""
+        check_is_fitted(self)
+        return validate_data(self, X, accept_sparse="csr", dtype=FLOATS, reset=False)
+
+
+class LinearClassifier(Classifier):
+    """Predictions of a fitted `coef_` of shape (1 or K, D) and `intercept_` of shape (1 or K,)."""
+
+    coef_: np.ndarray
+    intercept_: np.ndarray
+    classes_: np.ndarray
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Return the signed distance of each sample to the hyperplane, times the norm of `coef_`.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            One score a class; with two classes one score, above 0 for `classes_[1]`.
+        """
+        X = self._checked_X(X)
+        coef = self.coef_.toarray() if sp.issparse(self.coef_) else self.coef_
+        scores = linear_scores(X, coef, self.intercept_, self.device)
+        return scores[:, 0] if scores.shape[1] == 1 else scores
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the class of highest score for each sample.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+            Labels out of `classes_`.
+        """
+        scores = self.decision_function(X)
+        winners = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)
+        return self.classes_[winners]
+
+    def densify(self) -> LinearClassifier:
+        """Store `coef_` as an array, which is how `fit` leaves it, and return self."""
+        check_is_fitted(self)
+        if sp.issparse(self.coef_):
+            self.coef_ = self.coef_.toarray()
+        return self
+
+    def sparsify(self) -> LinearClassifier:
+        """Store `coef_` as a CSR matrix, small where an L1 penalty left zeros, and return self.
+
+        Call `densify` before fitting on from it (`partial_fit`, `warm_start`).
+        """
+        check_is_fitted(self)
+        self.coef_ = sp.csr_matrix(self.coef_)
+        return self
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+def linear_scores(X: Any, coef: np.ndarray, intercept: Any, device: str) -> np.ndarray:
+    """Return ``X @ coef.T + intercept`` of shape (n_samples, 1 or K), computed on a device.
+
+    The result has the wider of the two dtypes; `intercept` may be 0.0, as `fit_intercept=False`
+    leaves it.
+    """
+    device = resolve_device(device)
+    dtype = np.result_type(X.dtype, coef.dtype)
+    coef = to_device(np.ascontiguousarray(coef, dtype), device)
+    bias = to_device(np.broadcast_to(np.asarray(intercept, dtype), coef.shape[:1]).copy(), device)
+    if sp.issparse(X):
+        parts = (X.data.astype(dtype, copy=False), X.indices, X.indptr)
+        data, indices, indptr = (to_device(part, device) for part in parts)
+        scores = csr_matmul(data, indices, indptr, coef.T.copy()) + bias
+    else:
+        X = to_device(np.asarray(X, dtype), device)
+        scores = matmul(X, coef, bias, transpose_b=True)
+    return to_host(scores)

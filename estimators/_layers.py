@@ -1,0 +1,446 @@
+"""The layers of a network: each says what it makes of a shape, and runs forward and backward.
+
+A layer is a description (frozen, so it can be searched over, cloned and pickled). It holds no
+weights: `forward` is given those of a stack of M models, as arrays of shape (M, ...), and images or
+rows of shape (M or 1, B, ...). It returns its output and a closure that runs the layer backward;
+what that needs to remember lives in the closure and dies with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cukernels._array import Array
+from cukernels._windows import Grid, Padding, Pair, grid, pair
+from cukernels.activations import ACTIVATIONS
+from cukernels.conv import conv2d, conv2d_backward
+from cukernels.dropout import dropout, dropout_backward
+from cukernels.local import local2d, local2d_backward
+from cukernels.matmul import matmul, matmul_backward
+from cukernels.normalization import (
+    batch_norm,
+    batch_norm_backward,
+    batch_norm_inference,
+    batch_norm_inference_backward,
+)
+from cukernels.pooling import avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward
+from cukernels.sparse import csr_matmul, csr_matmul_backward
+
+Shape = tuple[int, ...]
+Parameters = dict[str, Array]
+Backward = Callable[[Array, Parameters, bool], Array]  # dy, gradients to fill, want dx
+
+
+class Mode(NamedTuple):
+    """How a forward pass is meant: to train, with what is random in it, or to predict."""
+
+    training: bool = False
+    sample_weight: Array | None = None  # (M, B)
+    step: Array | None = None  # (M,)
+
+
+class SparseRows(NamedTuple):
+    """Rows of a CSR matrix, those of each model of the stack after those of the one before."""
+
+    data: Array
+    indices: Array
+    indptr: Array
+
+
+class Layer:
+    """A layer without weights and without a change of shape, until a subclass says otherwise."""
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Shape of one sample after the layer; ValueError where the layer cannot take `shape`."""
+        return shape
+
+    def parameter_shapes(self, shape: Shape) -> dict[str, Shape]:
+        """Names and shapes of the parameters of one model; the L2 penalty concerns "w"."""
+        return {}
+
+    def init(self, shape: Shape, rng: np.random.RandomState) -> dict[str, np.ndarray]:
+        """Draw the parameters of one model."""
+        return {}
+
+    def forward(self, p: Parameters, x: Array, mode: Mode) -> tuple[Array, Backward]:
+        """Return the output and the closure that runs the layer backward."""
+        raise NotImplementedError
+
+
+class Weighted(Layer):
+    """A layer of weights and biases with an activation, fused where its derivative allows."""
+
+    activation: str
+
+    def init(self, shape: Shape, rng: np.random.RandomState) -> dict[str, np.ndarray]:
+        """Glorot and Bengio, AISTATS 2010, eq. 16, in scikit-learn's order of draws."""
+        shapes = self.parameter_shapes(shape)
+        factor = 2.0 if self.drawn_for() == "logistic" else 6.0
+        bound = np.sqrt(factor / sum(self.fans(shape)))
+        return {name: rng.uniform(-bound, bound, s) for name, s in shapes.items()}
+
+    def drawn_for(self) -> str:
+        """The activation that decides how wide the weights are drawn."""
+        return self.activation
+
+    def fans(self, shape: Shape) -> tuple[int, int]:
+        """How many inputs each output sees, and how many outputs each input reaches."""
+        raise NotImplementedError
+
+    def product(self, p: Parameters, x: Array, activation: str) -> Array:
+        """Inputs times weights plus bias, through an activation that can be fused."""
+        raise NotImplementedError
+
+    def product_backward(
+        self, dy: Array, p: Parameters, x: Array, y: Array, activation: str, needs: tuple[str, ...]
+    ) -> tuple[Array | None, Array, Array]:
+        """Gradients of `product` in x, w and bias."""
+        raise NotImplementedError
+
+    def forward(self, p: Parameters, x: Array, mode: Mode) -> tuple[Array, Backward]:
+        """Return the output and the closure that runs the layer backward."""
+        function = ACTIVATIONS[self.activation]
+        fused = "identity" if function.reads_input else self.activation
+        y = self.product(p, x, fused)
+
+        def backward(dy: Array, g: Parameters, needs_input: bool) -> Array:
+            if function.reads_input:
+                dy = function.backward(dy, y)
+            needs = ("x", "w", "bias") if needs_input else ("w", "bias")
+            dx, g["w"][...], g["bias"][...] = self.product_backward(dy, p, x, y, fused, needs)
+            return dx
+
+        return (function.forward(y) if function.reads_input else y), backward
+
+
+@dataclass(frozen=True)
+class Dense(Weighted):
+    """Every output sees every input; images are flattened.
+
+    Parameters
+    ----------
+    units : int
+        Number of outputs.
+    activation : str, default="relu"
+        Any name of `cukernels.activations.ACTIVATIONS`.
+    """
+
+    units: int
+    activation: str = "relu"
+
+    def __post_init__(self) -> None:
+        _check_positive(self, "units")
+        _check_activation(self.activation)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return (self.units,)
+
+    def parameter_shapes(self, shape: Shape) -> dict[str, Shape]:
+        return {"w": (prod(shape), self.units), "bias": (self.units,)}
+
+    def fans(self, shape: Shape) -> tuple[int, int]:
+        return prod(shape), self.units
+
+    def product(self, p: Parameters, x: Array, activation: str) -> Array:
+        if isinstance(x, SparseRows):
+            z = csr_matmul(*x, p["w"])
+            z += p["bias"][:, None]
+            return ACTIVATIONS[activation].forward(z)
+        return matmul(_flat(x), p["w"], p["bias"], activation=activation)
+
+    def product_backward(
+        self, dy: Array, p: Parameters, x: Array, y: Array, activation: str, needs: tuple[str, ...]
+    ) -> tuple[Array | None, Array, Array]:
+        if isinstance(x, SparseRows):
+            dz = ACTIVATIONS[activation].backward(dy, y)
+            return None, csr_matmul_backward(dz, *x, p["w"]), dz.sum(axis=-2)
+        renamed = tuple({"x": "a", "w": "b"}.get(name, name) for name in needs)
+        dx, dw, dbias = matmul_backward(
+            dy, _flat(x), p["w"], p["bias"], y, activation=activation, needs=renamed
+        )
+        return (None if dx is None else dx.reshape(dx.shape[:2] + x.shape[2:])), dw, dbias
+
+
+@dataclass(frozen=True)
+class Scores(Dense):
+    """The last layer: one score an output, drawn as the hidden layers are, as scikit-learn does."""
+
+    activation: str = "identity"
+    hidden_activation: str = "relu"
+
+    def drawn_for(self) -> str:
+        return self.hidden_activation
+
+
+@dataclass(frozen=True)
+class Conv2D(Weighted):
+    """The same filters at every place of an image.
+
+    Parameters
+    ----------
+    filters : int
+        Number of filters K, the channels of the output.
+    kernel_size : int or (int, int), default=3
+        Height and width of the filters, in pixels.
+    stride : int or (int, int), default=1
+        Pixels from one place to the next.
+    padding : int, (int, int), "same" or "valid", default="same"
+        Rows and columns of zeros around the image; "same" keeps its size at stride 1.
+    dilation : int or (int, int), default=1
+        Pixels from one tap of a filter to the next.
+    activation : str, default="relu"
+        Any name of `cukernels.activations.ACTIVATIONS`.
+    """
+
+    filters: int
+    kernel_size: Pair = 3
+    stride: Pair = 1
+    padding: Padding = "same"
+    dilation: Pair = 1
+    activation: str = "relu"
+
+    def __post_init__(self) -> None:
+        _check_positive(self, "filters", "kernel_size", "stride", "dilation")
+        _check_activation(self.activation)
+
+    @property
+    def geometry(self) -> dict[str, Any]:
+        """Keyword arguments of the op."""
+        return {"stride": self.stride, "padding": self.padding, "dilation": self.dilation}
+
+    def output_shape(self, shape: Shape) -> Shape:
+        h, w, _ = _image(self, shape)
+        axes = _fitted(self, (h, w), self.kernel_size, **self.geometry)
+        return (*(axis.places for axis in axes), self.filters)
+
+    def parameter_shapes(self, shape: Shape) -> dict[str, Shape]:
+        return {
+            "w": (self.filters, *pair(self.kernel_size, "kernel_size"), shape[2]),
+            "bias": (self.filters,),
+        }
+
+    def fans(self, shape: Shape) -> tuple[int, int]:
+        taps = prod(pair(self.kernel_size, "kernel_size"))
+        return taps * shape[2], taps * self.filters
+
+    def product(self, p: Parameters, x: Array, activation: str) -> Array:
+        return conv2d(x, p["w"], p["bias"], **self.geometry, activation=activation)
+
+    def product_backward(
+        self, dy: Array, p: Parameters, x: Array, y: Array, activation: str, needs: tuple[str, ...]
+    ) -> tuple[Array | None, Array, Array]:
+        return conv2d_backward(
+            dy, x, p["w"], p["bias"], y, **self.geometry, activation=activation, needs=needs
+        )
+
+
+@dataclass(frozen=True)
+class LocallyConnected2D(Conv2D):
+    """Filters as in `Conv2D`, but each place of the image has its own."""
+
+    def parameter_shapes(self, shape: Shape) -> dict[str, Shape]:
+        places = self.output_shape(shape)[:2]
+        return {name: (*places, *s) for name, s in super().parameter_shapes(shape).items()}
+
+    def product(self, p: Parameters, x: Array, activation: str) -> Array:
+        return local2d(x, p["w"], p["bias"], **self.geometry, activation=activation)
+
+    def product_backward(
+        self, dy: Array, p: Parameters, x: Array, y: Array, activation: str, needs: tuple[str, ...]
+    ) -> tuple[Array | None, Array, Array]:
+        return local2d_backward(
+            dy, x, p["w"], p["bias"], y, **self.geometry, activation=activation, needs=needs
+        )
+
+
+@dataclass(frozen=True)
+class MaxPool2D(Layer):
+    """The largest value of each window.
+
+    Parameters
+    ----------
+    pool_size : int or (int, int), default=2
+        Height and width of the windows, in pixels.
+    stride : int, (int, int) or None, default=None
+        Pixels from one window to the next; None: windows side by side.
+    padding : int, (int, int), "same" or "valid", default=0
+        Rows and columns around the image, which never hold the maximum.
+    """
+
+    pool_size: Pair = 2
+    stride: Pair | None = None
+    padding: Padding = 0
+
+    def __post_init__(self) -> None:
+        _check_positive(self, "pool_size", "stride")
+
+    @property
+    def geometry(self) -> dict[str, Any]:
+        """Keyword arguments of the op."""
+        return {"pool_size": self.pool_size, "stride": self.stride, "padding": self.padding}
+
+    def output_shape(self, shape: Shape) -> Shape:
+        h, w, c = _image(self, shape)
+        stride = self.pool_size if self.stride is None else self.stride
+        axes = _fitted(
+            self, (h, w), self.pool_size, stride=stride, padding=self.padding, name="pool_size"
+        )
+        return (*(axis.places for axis in axes), c)
+
+    def forward(self, p: Parameters, x: Array, mode: Mode) -> tuple[Array, Backward]:
+        y = max_pool2d(x, **self.geometry)
+        return y, lambda dy, g, needs: max_pool2d_backward(dy, x, y, **self.geometry)
+
+
+@dataclass(frozen=True)
+class AvgPool2D(MaxPool2D):
+    """The mean of each window; parameters as in `MaxPool2D`, padded places count as zeros."""
+
+    def forward(self, p: Parameters, x: Array, mode: Mode) -> tuple[Array, Backward]:
+        y = avg_pool2d(x, **self.geometry)
+        return y, lambda dy, g, needs: avg_pool2d_backward(dy, x, **self.geometry)
+
+
+@dataclass(frozen=True)
+class Dropout(Layer):
+    """Zero a random part of the values while training (Srivastava et al., JMLR 2014).
+
+    Parameters
+    ----------
+    rate : float, default=0.5
+        The part to drop, in [0, 1).
+    """
+
+    rate: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.rate < 1:
+            raise ValueError(f"{self}: rate must be in [0, 1)")
+
+    def forward(self, p: Parameters, x: Array, mode: Mode) -> tuple[Array, Backward]:
+        if not mode.training:
+            return x, lambda dy, g, needs: dy
+        rate, seed = p["rate"], p["seed"]
+        y, keep = dropout(x, rate, seed, mode.step)
+        return y, lambda dy, g, needs: dropout_backward(dy, rate, keep)
+
+
+@dataclass(frozen=True)
+class BatchNorm(Layer):
+    """Normalise each channel over the batch (Ioffe and Szegedy, arXiv:1502.03167).
+
+    Prediction uses running means of the statistics of the training batches.
+
+    Parameters
+    ----------
+    momentum : float, default=0.1
+        Weight of a new batch in the running means.
+    epsilon : float, default=1e-5
+        Added to the variance.
+    """
+
+    momentum: float = 0.1
+    epsilon: float = 1e-5
+
+    def parameter_shapes(self, shape: Shape) -> dict[str, Shape]:
+        return dict.fromkeys(("gamma", "beta", "mean", "variance"), shape[-1:])
+
+    def init(self, shape: Shape, rng: np.random.RandomState) -> dict[str, np.ndarray]:
+        ones, zeros = np.ones(shape[-1:]), np.zeros(shape[-1:])
+        return {"gamma": ones, "beta": zeros, "mean": zeros, "variance": ones}
+
+    def forward(self, p: Parameters, x: Array, mode: Mode) -> tuple[Array, Backward]:
+        gamma, epsilon = p["gamma"], self.epsilon
+        if mode.training:
+            y, mean, variance = batch_norm(
+                x, gamma, p["beta"], mode.sample_weight, epsilon=epsilon
+            )
+            for name, new in (("mean", mean), ("variance", variance)):
+                p[name] += self.momentum * (new - p[name])
+        else:
+            y = batch_norm_inference(x, gamma, p["beta"], p["mean"], p["variance"], epsilon=epsilon)
+
+        def backward(dy: Array, g: Parameters, needs_input: bool) -> Array:
+            if mode.training:
+                dx, g["gamma"][...], g["beta"][...] = batch_norm_backward(
+                    dy, x, gamma, mode.sample_weight, mean, variance, epsilon=epsilon
+                )
+            else:
+                dx, g["gamma"][...], g["beta"][...] = batch_norm_inference_backward(
+                    dy, x, gamma, p["mean"], p["variance"], epsilon=epsilon
+                )
+            return dx
+
+        return y, backward
+
+
+@dataclass(frozen=True)
+class Activation(Layer):
+    """An activation as a layer of its own.
+
+    Parameters
+    ----------
+    name : str
+        Any name of `cukernels.activations.ACTIVATIONS`.
+    """
+
+    name: str
+
+    def __post_init__(self) -> None:
+        _check_activation(self.name)
+
+    def forward(self, p: Parameters, x: Array, mode: Mode) -> tuple[Array, Backward]:
+        function = ACTIVATIONS[self.name]
+        y = function.forward(x)
+        read = x if function.reads_input else y
+        return y, lambda dy, g, needs: function.backward(dy, read)
+
+
+def hidden_layer(layer: Weighted, batch_norm: bool, dropout: float) -> list[Layer]:
+    """A layer with what follows it: normalisation before its activation, dropout after it."""
+    layers: list[Layer] = [layer]
+    if batch_norm:
+        linear = replace(layer, activation="identity")  # type: ignore[type-var]
+        layers = [linear, BatchNorm(), Activation(layer.activation)]
+    return [*layers, Dropout(dropout)] if dropout else layers
+
+
+def _flat(x: Array) -> Array:
+    return x if x.ndim == 3 else x.reshape(*x.shape[:2], -1)
+
+
+def _image(layer: Layer, shape: Shape) -> Shape:
+    if len(shape) != 3:
+        raise ValueError(
+            f"{layer} needs images of shape (height, width, channels), but the layer before it "
+            f"gives {shape}. Put it before the Dense layers."
+        )
+    return shape
+
+
+def _fitted(layer: Layer, shape: Shape, window: Pair, **geometry: Any) -> Grid:
+    """Lay the windows of a layer over an image; an error names the layer."""
+    try:
+        return grid(shape, window, **geometry)
+    except ValueError as error:
+        raise ValueError(f"{layer}: {error}") from None
+
+
+def _check_positive(layer: Layer, *names: str) -> None:
+    for name in names:
+        value = getattr(layer, name)
+        if value is None:
+            continue
+        numbers = value if isinstance(value, tuple | list) else (value,)
+        if not all(isinstance(n, int | np.integer) and n > 0 for n in numbers):
+            raise ValueError(f"{layer}: {name} must be made of positive integers, got {value!r}")
+
+
+def _check_activation(name: str) -> None:
+    if name not in ACTIVATIONS:
+        raise ValueError(f"Unknown activation {name!r}: expected one of {sorted(ACTIVATIONS)}.")

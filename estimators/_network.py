@@ -1,0 +1,128 @@
+"""A chain of layers, and where the parameters of each lie in one flat vector a model.
+
+The parameters of M models are one array of shape (M, P): weights first, then what the L2 penalty
+does not concern. So an optimizer is one pass over one array, and a model is one row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cukernels._array import Array
+from estimators._layers import Dropout, Layer, Mode, Parameters, Shape
+
+_ALIGN = 8  # parameters start at multiples of 8 elements: 16-byte loads stay aligned
+
+
+class Slot(NamedTuple):
+    """Where one parameter lies in the flat vector of a model."""
+
+    layer: int
+    name: str
+    shape: Shape
+    start: int
+
+
+class Network:
+    """Layers with their shapes for samples of one shape.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        From the input to the scores.
+    input_shape : tuple of int
+        Shape of a sample, (n_features,) or (height, width, channels).
+
+    Attributes
+    ----------
+    shapes : list of tuple
+        Shape of a sample before each layer, and after the last.
+    slots : list of Slot
+        The parameters, in the order in which they lie.
+    n_decayed, size : int
+        Length of the part that the L2 penalty concerns, and of the whole vector.
+
+    Raises
+    ------
+    ValueError
+        If a layer cannot take the shape that the one before it makes.
+    """
+
+    def __init__(self, layers: Sequence[Layer], input_shape: Shape) -> None:
+        self.layers = list(layers)
+        self.shapes = [tuple(input_shape)]
+        for layer in self.layers:
+            self.shapes.append(layer.output_shape(self.shapes[-1]))
+        named = [
+            (i, name, shape)
+            for i, layer in enumerate(self.layers)
+            for name, shape in layer.parameter_shapes(self.shapes[i]).items()
+        ]
+        self.slots: list[Slot] = []
+        self.size = 0
+        self._lay_out([entry for entry in named if entry[1] == "w"])
+        self.n_decayed = self.size
+        self._lay_out([entry for entry in named if entry[1] != "w"])
+
+    def _lay_out(self, entries: list[tuple[int, str, Shape]]) -> None:
+        for i, name, shape in entries:
+            self.slots.append(Slot(i, name, shape, self.size))
+            self.size += -(-prod(shape) // _ALIGN) * _ALIGN
+
+    @property
+    def dropouts(self) -> list[int]:
+        """Places of the layers that draw random numbers while training."""
+        return [i for i, layer in enumerate(self.layers) if isinstance(layer, Dropout)]
+
+    def views(self, flat: Array) -> list[Parameters]:
+        """The parameters of each layer as views of an array of shape (M, size)."""
+        parameters: list[Parameters] = [{} for _ in self.layers]
+        for i, name, shape, start in self.slots:
+            part = flat[:, start : start + prod(shape)]
+            parameters[i][name] = part.reshape(len(flat), *shape)
+        return parameters
+
+    def init(self, rng: np.random.RandomState, dtype: Any) -> np.ndarray:
+        """Draw the parameters of one model, layer after layer: an array of shape (size,)."""
+        flat = np.zeros((1, self.size), dtype)
+        for layer, shape, slots in zip(self.layers, self.shapes, self.views(flat), strict=False):
+            for name, drawn in layer.init(shape, rng).items():
+                slots[name][0] = drawn
+        return flat[0]
+
+    def pack(self, parameters: Sequence[Parameters], dtype: Any) -> np.ndarray:
+        """Copy the parameters of one model, without a leading axis, into a vector of length size."""
+        flat = np.zeros((1, self.size), dtype)
+        for own, slots in zip(parameters, self.views(flat), strict=True):
+            for name, slot in slots.items():
+                slot[0] = own[name]
+        return flat[0]
+
+    def forward(
+        self, parameters: Sequence[Parameters], x: Array, mode: Mode
+    ) -> tuple[Array, Callable[[Array, Sequence[Parameters]], None]]:
+        """Run M models on `x` of shape (M or 1, B, ...).
+
+        Returns
+        -------
+        z : array of shape (M or 1, B, ...)
+            What the last layer makes.
+        backward : callable
+            ``backward(dz, gradients)`` fills the gradients, which have the layout of
+            `parameters`.
+        """
+        tape = []
+        for layer, p in zip(self.layers, parameters, strict=True):
+            x, backward = layer.forward(p, x, mode)
+            tape.append(backward)
+        first = min((slot.layer for slot in self.slots), default=0)
+
+        def run_backward(dz: Array, gradients: Sequence[Parameters]) -> None:
+            for i in range(len(tape) - 1, first - 1, -1):
+                dz = tape[i](dz, gradients[i], i > first)
+
+        return x, run_backward

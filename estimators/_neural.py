@@ -1,0 +1,532 @@
+"""Fitting and prediction that MLPClassifier and ConvNetClassifier share.
+
+A subclass says what its layers are; everything else is here: validation, labels, weights, the
+hand-over to the training loop, and the fitted attributes.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import fields
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.base import _fit_context
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import accuracy_score
+from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils import check_random_state, compute_sample_weight
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import (
+    _check_partial_fit_first_call,
+    check_classification_targets,
+    type_of_target,
+    unique_labels,
+)
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_is_fitted,
+    column_or_1d,
+    validate_data,
+)
+
+from cukernels._array import resolve_device, to_device, to_host
+from cukernels.activations import ACTIVATIONS
+from estimators._base import FLOATS, Classifier
+from estimators._full_batch import train_lbfgs
+from estimators._layers import BatchNorm, Dropout, Layer, Mode, Parameters, Shape, SparseRows
+from estimators._network import Network
+from estimators._objective import Objective
+from estimators._progress import Reporter
+from estimators._schedules import PER_STEP
+from estimators._trainee import Progress, Settings, Trainee, dropout_streams
+from estimators._training import Data, train
+
+_PREDICTED_AT_ONCE = 2**22  # values of the widest layer: 16 MB of float32
+
+
+def _is_stochastic(estimator: NeuralClassifier) -> bool:
+    if estimator.solver not in ("adam", "sgd"):
+        raise AttributeError(
+            "partial_fit is only available for stochastic optimizers. "
+            f"{estimator.solver} is not stochastic."
+        )
+    return True
+
+
+class NeuralClassifier(Classifier):
+    """A network of layers, trained on labels."""
+
+    _parameter_constraints: ClassVar[dict] = {
+        "activation": [StrOptions(set(ACTIVATIONS)), "array-like"],
+        "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive", *PER_STEP})],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "power_t": [Interval(Real, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "shuffle": ["boolean"],
+        "random_state": ["random_state"],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+        "momentum": [Interval(Real, 0, 1, closed="both")],
+        "nesterovs_momentum": ["boolean"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "beta_1": [Interval(Real, 0, 1, closed="left")],
+        "beta_2": [Interval(Real, 0, 1, closed="left")],
+        "epsilon": [Interval(Real, 0, None, closed="neither")],
+        "n_iter_no_change": [
+            Interval(Integral, 1, None, closed="left"),
+            Options(Real, {np.inf}),
+        ],
+        "max_fun": [Interval(Integral, 1, None, closed="left")],
+        "loss": [StrOptions({"log_loss", "squared_error"})],
+        "class_weight": [StrOptions({"balanced"}), dict, list, None],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "batch_norm": ["boolean"],
+        "dtype": [StrOptions({"float32", "float64", "auto"})],
+        "device": [str],
+    }
+
+    # What a subclass defines -----------------------------------------------------------------
+
+    def _build_layers(self, n_outputs: int) -> list[Layer]:
+        """The layers up to the scores of `n_outputs` outputs."""
+        raise NotImplementedError
+
+    def _as_rows(self, X: Any, *, reset: bool) -> Any:
+        """Give X as 2-D input for validation; `reset` where this is the X of a first fit."""
+        return X
+
+    def _sample_shape(self, n_features: int) -> Shape:
+        """Shape of one sample for the first layer."""
+        return (n_features,)
+
+    def _augmentation(self) -> Any:
+        """What changes a batch of images while training, or None."""
+        return None
+
+    # Fit -------------------------------------------------------------------------------------
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+    ) -> NeuralClassifier:
+        """Fit the network to X and y.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Labels, or 0-1 indicators of several labels a sample.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights; a sample of weight 0 counts as absent.
+        X_val, y_val : as X and y, default=None
+            An own validation set. Its accuracy is recorded in `validation_scores_` after each
+            epoch, and with ``early_stopping=True`` it decides when to stop, in place of a part
+            held out from X.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            If the input is not what it should be, or the weights diverge.
+        """
+        return self._fit(X, y, sample_weight, X_val, y_val, incremental=False)
+
+    @available_if(_is_stochastic)
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        classes: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+    ) -> NeuralClassifier:
+        """Go once over the data, from where the last call left off.
+
+        With ``early_stopping=True`` each call scores the network on X_val and y_val, or else on
+        a part of its own data that it holds out. Once `n_iter_no_change` calls have brought
+        nothing, the best weights come back, `early_stopped_` is True and later calls change
+        nothing.
+
+        Parameters
+        ----------
+        X, y, sample_weight, X_val, y_val
+            As in `fit`.
+        classes : array-like of shape (n_classes,), default=None
+            All labels that will ever come; needed in the first call.
+
+        Returns
+        -------
+        self : object
+        """
+        if _check_partial_fit_first_call(self, classes):
+            multilabel = type_of_target(y).startswith("multilabel")
+            self._label_binarizer = LabelBinarizer().fit(y if multilabel else classes)
+        if self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight 'balanced' is not supported for partial_fit. In order to use "
+                "'balanced' weights, use compute_class_weight('balanced', classes=classes, y=y) "
+                "on all of the data and give the result as class_weight."
+            )
+        if getattr(self, "early_stopped_", False):
+            return self
+        return self._fit(X, y, sample_weight, X_val, y_val, incremental=True)
+
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, *, incremental: bool
+    ) -> NeuralClassifier:
+        device = resolve_device(self.device)
+        reporter = Reporter(self.verbose, 1 if incremental else self.max_iter)
+        first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
+        X, y = self._check_X_y(X, y, reset=first)
+        indicators = self._indicators(y, first, incremental)
+        weight = self._weights(y, X, sample_weight)
+        rng = check_random_state(self.random_state)
+
+        multiclass = self._label_binarizer.y_type_ == "multiclass"
+        objective = Objective(self.loss, "softmax" if multiclass else "logistic")
+        n_outputs = indicators.shape[1]
+        network = Network(self._build_layers(n_outputs), self._sample_shape(X.shape[1]))
+        self._check_solver(network)
+        if first:
+            progress = Progress(network.init(rng, X.dtype))
+            self.early_stopped_ = False
+        else:
+            progress = self._progress
+            progress.params = network.pack(self._parameters(network), X.dtype)
+            progress.n_iter = 0
+
+        rows, validation = self._split(X, y, indicators, weight, X_val, y_val, rng)
+        settings = self._settings(len(rows), incremental)
+        if not (incremental and progress.moments):
+            progress.restart_optimizer(settings)
+        dropouts = [layer.rate for layer in network.layers if isinstance(layer, Dropout)]
+        trainee = Trainee(
+            settings=settings,
+            progress=progress,
+            rows=rows,
+            rng=rng,
+            sample_weight=weight,
+            dropout=dropout_streams(dropouts, rng) if dropouts else [],
+            score=self._scorer(network, objective, validation, device),
+            augment=self._augmentation(),
+            reporter=reporter,
+        )
+        samples = X if sp.issparse(X) else to_device(self._shaped(X, network), device)
+        data = Data(samples, to_device(objective.targets(indicators, X.dtype), device))
+        try:
+            if self.solver == "lbfgs":
+                train_lbfgs(network, objective, data, trainee, self.max_fun)
+            else:
+                train(network, objective, data, [trainee], 1 if incremental else self.max_iter)
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", stacklevel=3)
+        finally:
+            reporter.close()
+        self._finish(network, objective, progress, settings, incremental)
+        return self
+
+    def _check_X_y(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, np.ndarray]:
+        X = self._as_rows(X, reset=reset)
+        sparse = self.__sklearn_tags__().input_tags.sparse
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            accept_sparse="csr" if sparse else False,
+            multi_output=True,
+            dtype=self._dtypes,
+            order="C",
+            reset=reset,
+        )
+        check_classification_targets(y)
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        return X, y
+
+    @property
+    def _dtypes(self) -> Any:
+        return FLOATS if self.dtype == "auto" else np.dtype(self.dtype)
+
+    def _indicators(self, y: np.ndarray, first: bool, incremental: bool) -> np.ndarray:
+        """Labels as 0-1 columns: one a class, a single one for two classes."""
+        if incremental or not first:
+            labels = unique_labels(y)
+            if self.warm_start and not incremental:
+                if set(labels) != set(self.classes_):
+                    raise ValueError(
+                        "warm_start can only be used where `y` has the same classes as in the "
+                        f"previous call to fit. Previously got {self.classes_}, `y` has {labels}"
+                    )
+            elif len(np.setdiff1d(labels, self.classes_, assume_unique=True)):
+                raise ValueError(
+                    "`y` has classes not in `self.classes_`. "
+                    f"`self.classes_` has {self.classes_}. 'y' has {labels}."
+                )
+        else:
+            binarizer = LabelBinarizer().fit(y)
+            if len(binarizer.classes_) < 2 and binarizer.y_type_ != "multilabel-indicator":
+                raise ValueError(
+                    f"{type(self).__name__} needs samples of at least 2 classes in the data, but "
+                    f"the data contains only one class: {binarizer.classes_[0]!r}"
+                )
+            self._label_binarizer = binarizer
+            self.classes_ = binarizer.classes_
+        return self._label_binarizer.transform(y)
+
+    def _weights(self, y: np.ndarray, X: Any, sample_weight: Any) -> np.ndarray | None:
+        """Weights of the samples times those of their classes, or None where all are 1."""
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
+            if not sample_weight.any():
+                raise ValueError("sample_weight must have at least one positive weight")
+        if self.class_weight is None:
+            return sample_weight
+        by_class = compute_sample_weight(self.class_weight, y)
+        return by_class if sample_weight is None else sample_weight * by_class
+
+    def _check_solver(self, network: Network) -> None:
+        random = [x for x in network.layers if isinstance(x, Dropout | BatchNorm)]
+        if self.solver == "lbfgs" and (random or self._augmentation() is not None):
+            raise ValueError(
+                "solver='lbfgs' minimises one fixed function of all samples: dropout, batch_norm "
+                "and augment need solver='adam' or 'sgd'"
+            )
+
+    def _settings(self, n_rows: int, incremental: bool) -> Settings:
+        names = {f.name for f in fields(Settings)}
+        values = {name: value for name, value in self.get_params(deep=False).items() if name in names}
+        if self.batch_size == "auto":
+            values["batch_size"] = min(200, n_rows)
+        elif self.batch_size > n_rows:
+            warnings.warn(
+                "Got `batch_size` less than 1 or larger than sample size. "
+                "It is going to be clipped",
+                stacklevel=4,
+            )
+            values["batch_size"] = n_rows
+        return Settings(**values)
+
+    def _split(
+        self,
+        X: Any,
+        y: np.ndarray,
+        indicators: np.ndarray,
+        weight: np.ndarray | None,
+        X_val: Any,
+        y_val: Any,
+        rng: np.random.RandomState,
+    ) -> tuple[np.ndarray, tuple | None]:
+        """Rows to learn from, and the validation set (X, y, weight) if there is one."""
+        rows = np.arange(X.shape[0])
+        if (X_val is None) != (y_val is None):
+            raise ValueError("X_val and y_val belong together: give both or none")
+        if X_val is not None:
+            return rows, (*self._check_X_y(X_val, y_val, reset=False), None)
+        if not self.early_stopping or self.solver == "lbfgs":
+            return rows, None
+        rows, held_out = train_test_split(
+            rows,
+            random_state=rng,
+            test_size=self.validation_fraction,
+            stratify=indicators if indicators.shape[1] == 1 else None,
+        )
+        if len(held_out) < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of "
+                "your dataset."
+            )
+        return rows, (X[held_out], y[held_out], None if weight is None else weight[held_out])
+
+    def _scorer(
+        self, network: Network, objective: Objective, validation: tuple | None, device: str
+    ) -> Any:
+        if validation is None:
+            return None
+        X, y, weight = validation
+
+        def score(parameters: list[Parameters]) -> float:
+            p = self._outputs(network, objective, parameters, X, device)
+            if not np.isfinite(p).all():
+                return np.nan
+            return accuracy_score(y, self._labels(p), sample_weight=weight)
+
+        return score
+
+    def _finish(
+        self,
+        network: Network,
+        objective: Objective,
+        progress: Progress,
+        settings: Settings,
+        incremental: bool,
+    ) -> None:
+        """Check what the training left, warn, and set the fitted attributes."""
+        out_of_patience = progress.no_improvement > settings.n_iter_no_change
+        best = self.early_stopping and progress.best_params is not None
+        if best and (not incremental or out_of_patience):
+            progress.params = to_host(progress.best_params).copy()
+        if not (np.isfinite(progress.params).all() and np.isfinite(progress.loss)):
+            raise ValueError(
+                "Solver produced non-finite parameter weights. The input data may contain large "
+                "values and need to be preprocessed, or learning_rate_init is too high."
+            )
+        planned = settings.learning_rate in PER_STEP
+        if self.solver != "lbfgs" and not incremental and not planned and not out_of_patience:
+            if progress.n_iter == self.max_iter:
+                warnings.warn(
+                    f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the "
+                    "optimization hasn't converged yet.",
+                    ConvergenceWarning,
+                    stacklevel=4,
+                )
+        self.early_stopped_ = bool(self.early_stopping and incremental and out_of_patience)
+        self._progress = progress
+        self._unpack(network)
+        self.n_outputs_ = network.shapes[-1][0]
+        self.n_layers_ = len(self.coefs_) + 1
+        self.out_activation_ = objective.output
+        self.n_iter_ = progress.n_iter
+        self.t_ = progress.t
+        self.loss_ = progress.loss
+        if self.solver != "lbfgs":
+            self.loss_curve_ = progress.loss_curve
+            self.best_loss_ = None if self.early_stopping else progress.best_loss
+            scores = progress.validation_scores
+            self.validation_scores_ = scores or None
+            self.best_validation_score_ = max(scores) if scores else None
+
+    # Fitted parameters -----------------------------------------------------------------------
+
+    def _unpack(self, network: Network) -> None:
+        """Set `coefs_`, `intercepts_` and `batch_norms_` from the flat vector of the training."""
+        parameters = [
+            {name: a[0].copy() for name, a in p.items()}
+            for p in network.views(self._progress.params[None])
+        ]
+        self.coefs_ = [p["w"] for p in parameters if "w" in p]
+        self.intercepts_ = [p["bias"] for p in parameters if "w" in p]
+        self.batch_norms_ = [p for p in parameters if "gamma" in p]
+
+    def _parameters(self, network: Network) -> list[Parameters]:
+        """The fitted parameters of each layer, from the public attributes."""
+        weights = iter(zip(self.coefs_, self.intercepts_, strict=True))
+        norms = iter(self.batch_norms_)
+        parameters: list[Parameters] = []
+        for layer, shape in zip(network.layers, network.shapes, strict=False):
+            names = layer.parameter_shapes(shape)
+            if "w" in names:
+                w, bias = next(weights)
+                parameters.append({"w": w, "bias": bias})
+            else:
+                parameters.append(next(norms) if names else {})
+        return parameters
+
+    # Prediction ------------------------------------------------------------------------------
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the most probable class of each sample.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Labels out of `classes_`, or 0-1 indicators.
+        """
+        return self._labels(self._predicted(X))
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return the probability of each class for each sample.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        p : ndarray of shape (n_samples, n_classes), in the dtype of the network
+            In the order of `classes_`. Of several labels a sample each has its own probability.
+        """
+        p = self._predicted(X)
+        return np.hstack([1 - p, p]) if p.shape[1] == 1 else p
+
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """Return the logarithm of `predict_proba`."""
+        p = self.predict_proba(X)
+        with np.errstate(divide="ignore"):  # the logarithm of a probability of 0 is -inf
+            return np.log(p, out=p)
+
+    def _predicted(self, X: Any) -> np.ndarray:
+        check_is_fitted(self)
+        sparse = self.__sklearn_tags__().input_tags.sparse
+        X = validate_data(
+            self,
+            self._as_rows(X, reset=False),
+            accept_sparse="csr" if sparse else False,
+            dtype=self._dtypes,
+            order="C",
+            reset=False,
+        )
+        network = Network(self._build_layers(self.n_outputs_), self._sample_shape(X.shape[1]))
+        objective = Objective(self.loss, self.out_activation_)
+        device = resolve_device(self.device)
+        parameters = [
+            {name: to_device(np.asarray(a)[None], device) for name, a in p.items()}
+            for p in self._parameters(network)
+        ]
+        return self._outputs(network, objective, parameters, X, device)
+
+    def _outputs(
+        self,
+        network: Network,
+        objective: Objective,
+        parameters: list[Parameters],
+        X: Any,
+        device: str,
+    ) -> np.ndarray:
+        """Output probabilities (n_samples, n_outputs), a bounded number of samples at a time."""
+        widest = max(int(np.prod(shape)) for shape in network.shapes)
+        chunk = max(1, _PREDICTED_AT_ONCE // widest)
+        parts = []
+        for start in range(0, max(X.shape[0], 1), chunk):
+            part = X[start : start + chunk]
+            if sp.issparse(part):
+                x: Any = SparseRows(part.data, part.indices, part.indptr)
+            else:
+                x = to_device(self._shaped(part, network)[None], device)
+            z, _ = network.forward(parameters, x, Mode())
+            parts.append(to_host(objective.probabilities(z)[0]))
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _shaped(self, X: np.ndarray, network: Network) -> np.ndarray:
+        return X.reshape(len(X), *network.shapes[0])
+
+    def _labels(self, p: np.ndarray) -> np.ndarray:
+        return self._label_binarizer.inverse_transform(p[:, 0] if p.shape[1] == 1 else p)

@@ -1,0 +1,62 @@
+"""What a verbose fit shows: a line an epoch, or a progress bar."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class Reporter:
+    """Tells how a training goes.
+
+    Parameters
+    ----------
+    verbose : int
+        0: nothing. 1: a line an epoch, in scikit-learn's words. 2: a bar, by tqdm.
+    total : int
+        Epochs planned.
+
+    Raises
+    ------
+    ImportError
+        If a bar is asked for and tqdm is missing.
+    """
+
+    def __init__(self, verbose: int, total: int) -> None:
+        self._lines = int(verbose) == 1
+        self._bar: Any = None
+        if int(verbose) >= 2:
+            try:
+                from tqdm.auto import tqdm
+            except ImportError as error:
+                raise ImportError(
+                    "verbose=2 shows a progress bar by tqdm, which is not installed. "
+                    "Install it with `pip install 'cukernels[progress]'`, or use verbose=1."
+                ) from error
+            self._bar = tqdm(total=total, unit="epoch")
+
+    def epoch(self, n_iter: int, loss: float) -> None:
+        """An epoch ended with this mean loss."""
+        if self._lines:
+            print(f"Iteration {n_iter}, loss = {loss:.8f}")  # noqa: T201
+        if self._bar is not None:
+            self._bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
+            self._bar.update()
+
+    def score(self, score: float) -> None:
+        """The epoch's parameters reach this score on the validation set."""
+        if self._lines:
+            print(f"Validation score: {score:f}")  # noqa: T201
+        if self._bar is not None:
+            self._bar.set_postfix_str(f"{self._bar.postfix}, validation={score:.4f}")
+
+    def note(self, message: str) -> None:
+        """Something happened that a watcher would want to know."""
+        if self._lines:
+            print(message)  # noqa: T201
+        if self._bar is not None:
+            self._bar.write(message)
+
+    def close(self) -> None:
+        """Leave the bar as it stands."""
+        if self._bar is not None:
+            self._bar.close()

@@ -1,0 +1,178 @@
+"""One model in training: what was asked for it, how far it has come, and when it stops.
+
+Everything here is on the host and happens once an epoch. The arithmetic of the steps is in
+`_training`, which runs many trainees as one stack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from cukernels._array import Array
+from estimators._layers import Parameters
+from estimators._progress import Reporter
+from estimators._schedules import epoch_rates
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Hyper-parameters of a training, named as in the estimators' constructors."""
+
+    solver: str = "adam"
+    alpha: float = 1e-4
+    batch_size: int = 200
+    learning_rate: str = "constant"
+    learning_rate_init: float = 1e-3
+    power_t: float = 0.5
+    max_iter: int = 200
+    shuffle: bool = True
+    tol: float = 1e-4
+    momentum: float = 0.9
+    nesterovs_momentum: bool = True
+    early_stopping: bool = False
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-8
+    n_iter_no_change: float = 10
+
+
+@dataclass
+class Progress:
+    """How far a model has come: what `partial_fit` and `warm_start` go on from. Picklable."""
+
+    params: np.ndarray  # (P,)
+    moments: dict[str, np.ndarray] = field(default_factory=dict)  # of the optimizer, (P,) each
+    step: int = 0
+    learning_rate: float = 0.0
+    n_iter: int = 0
+    t: int = 0
+    loss: float = np.nan
+    loss_curve: list[float] = field(default_factory=list)
+    best_loss: float = np.inf
+    validation_scores: list[float] = field(default_factory=list)
+    best_validation_score: float = -np.inf
+    best_params: np.ndarray | None = None
+    no_improvement: int = 0
+
+    def restart_optimizer(self, settings: Settings) -> None:
+        """Forget the moments, as a fit does that is no `partial_fit`."""
+        names = ("velocity",) if settings.solver == "sgd" else ("first", "second")
+        self.moments = {name: np.zeros_like(self.params) for name in names}
+        self.step = 0
+        self.learning_rate = settings.learning_rate_init
+
+
+@dataclass
+class Trainee:
+    """One model of a stack.
+
+    Attributes
+    ----------
+    settings : Settings
+    progress : Progress
+        Updated by the training.
+    rows : integer ndarray
+        The rows of the data that it learns from, in their present order.
+    rng : RandomState
+        Where its shuffles and augmentations come from.
+    sample_weight : ndarray of shape (n_rows_of_the_data,) or None
+    dropout : list of (float, int)
+        Rate and seed of each Dropout layer.
+    score : callable or None
+        Gives the validation score of the parameters of one model.
+    augment : callable or None
+        ``augment(x, rng)`` returns the images of a batch, changed.
+    reporter : Reporter
+        Shows how it goes.
+    """
+
+    settings: Settings
+    progress: Progress
+    rows: np.ndarray
+    rng: np.random.RandomState
+    sample_weight: np.ndarray | None = None
+    dropout: list[tuple[float, int]] = field(default_factory=list)
+    score: Callable[[list[Parameters]], float] | None = None
+    augment: Callable[[Array, np.random.RandomState], Array] | None = None
+    reporter: Reporter = field(default_factory=lambda: Reporter(verbose=0, total=0))
+
+    @property
+    def n_batches(self) -> int:
+        """Steps of an epoch."""
+        return -(-len(self.rows) // self.settings.batch_size)
+
+    def start_epoch(self) -> np.ndarray:
+        """Shuffle the rows, with scikit-learn's draws, and return the rates of the steps."""
+        if self.settings.shuffle:
+            order = np.arange(len(self.rows))
+            self.rng.shuffle(order)
+            self.rows = self.rows[order]
+        return epoch_rates(
+            self.settings.learning_rate,
+            self.progress.learning_rate,
+            self.progress.step,
+            self.n_batches,
+            self.n_batches * self.settings.max_iter,
+        )
+
+    def end_epoch(self, loss: float, parameters: list[Parameters], params: Array) -> bool:
+        """Take the mean loss of an epoch into account; return whether the model is done."""
+        p, s = self.progress, self.settings
+        p.n_iter += 1
+        p.step += self.n_batches
+        p.t += len(self.rows)
+        p.loss = loss
+        p.loss_curve.append(loss)
+        self.reporter.epoch(p.n_iter, loss)
+        if self.score is not None:
+            p.validation_scores.append(self.score(parameters))
+            self.reporter.score(p.validation_scores[-1])
+        if s.early_stopping:
+            self._compare_scores(params)
+        else:
+            self._compare_losses()
+        if s.solver == "sgd" and s.learning_rate == "invscaling":
+            p.learning_rate = s.learning_rate_init / (p.t + 1) ** s.power_t
+        return not np.isfinite(loss) or (p.no_improvement > s.n_iter_no_change and self._gives_up())
+
+    def _compare_losses(self) -> None:
+        p = self.progress
+        worse = p.loss > p.best_loss - self.settings.tol
+        p.no_improvement = p.no_improvement + 1 if worse else 0
+        p.best_loss = min(p.best_loss, p.loss)
+
+    def _compare_scores(self, params: Array) -> None:
+        p, score = self.progress, self.progress.validation_scores[-1]
+        worse = score < p.best_validation_score + self.settings.tol
+        p.no_improvement = p.no_improvement + 1 if worse else 0
+        if score > p.best_validation_score:
+            p.best_validation_score = score
+            p.best_params = params.copy()
+
+    def _gives_up(self) -> bool:
+        """Stop; or, with an adaptive rate, go on at a fifth of it while it is not too small."""
+        p, s = self.progress, self.settings
+        what = "Validation score" if s.early_stopping else "Training loss"
+        message = (
+            f"{what} did not improve more than tol={s.tol:f} for {s.n_iter_no_change} "
+            "consecutive epochs."
+        )
+        if s.solver != "sgd" or s.learning_rate != "adaptive":
+            self.reporter.note(f"{message} Stopping.")
+            return True
+        if p.learning_rate <= 1e-6:
+            self.reporter.note(f"{message} Learning rate too small. Stopping.")
+            return True
+        p.learning_rate /= 5.0
+        p.no_improvement = 0
+        self.reporter.note(f"{message} Setting learning rate to {p.learning_rate:f}")
+        return False
+
+
+def dropout_streams(rates: list[float], rng: np.random.RandomState) -> list[tuple[float, Any]]:
+    """Draw a seed for each Dropout layer."""
+    return [(rate, rng.randint(np.iinfo(np.int32).max)) for rate in rates]

@@ -1,0 +1,236 @@
+"""Multi-layer perceptron with scikit-learn's interface."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.utils._param_validation import Interval
+
+from estimators._layers import Dense, Layer, Scores, hidden_layer
+from estimators._neural import NeuralClassifier
+
+
+class MLPClassifier(NeuralClassifier):
+    """Multi-layer perceptron that minimises the log-loss by Adam, SGD or L-BFGS.
+
+    Parameters, attributes, random draws and arithmetic are those of scikit-learn's class: with
+    ``dtype="float64"`` the same `random_state` gives the same loss curve. New are every
+    activation of `cukernels`, `class_weight`, `dropout`, `batch_norm`, `loss`, `dtype`, two
+    learning-rate schedules, an own validation set, and `partial_fit` with early stopping.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int or array-like of int, default=(100,)
+        Units of each hidden layer.
+    activation : str or list of str, default="relu"
+        Of the hidden layers, one for all or one each: "identity", "logistic", "tanh", "relu",
+        "leaky_relu", "elu", "gelu", "silu", "softplus", "softmax" or "log_softmax".
+    solver : {"adam", "sgd", "lbfgs"}, default="adam"
+        Adam, stochastic gradient descent, or L-BFGS on all samples at once.
+    alpha : float, default=0.0001
+        Strength of the L2 penalty ``alpha / 2 * |w|^2 / n_samples``; biases are not penalised.
+    batch_size : int or "auto", default="auto"
+        Samples a step; "auto" is ``min(200, n_samples)``. Not used by "lbfgs".
+    learning_rate : {"constant", "invscaling", "adaptive", "cosine", "one_cycle"}, \
+            default="constant"
+        How `learning_rate_init` changes. For "sgd" as in scikit-learn: ``/ t**power_t``, or
+        divided by 5 whenever the loss stalls. For "sgd" and "adam": down to 0 along half a cosine
+        over `max_iter` epochs, or up from 1/25 and down to nearly 0 (Smith and Topin 2017).
+    learning_rate_init : float, default=0.001
+        The step size; the highest one of "one_cycle".
+    power_t : float, default=0.5
+        Exponent of "invscaling".
+    max_iter : int, default=200
+        Most epochs (iterations, for "lbfgs").
+    shuffle : bool, default=True
+        Whether to draw a new order of the samples in each epoch.
+    random_state : int, RandomState instance or None, default=None
+        Draws weights, shuffles, validation split and dropout. An int makes fits repeatable to
+        the bit.
+    tol : float, default=1e-4
+        An epoch counts as no improvement unless the loss falls, or the validation score rises, by
+        this much. For "lbfgs" the largest component of the gradient at which to stop.
+    verbose : int, default=False
+        1 prints a line an epoch, 2 shows a progress bar (needs tqdm).
+    warm_start : bool, default=False
+        Whether `fit` goes on from the weights of the last one.
+    momentum : float, default=0.9
+        Of "sgd", in [0, 1].
+    nesterovs_momentum : bool, default=True
+        Whether the momentum of "sgd" looks ahead.
+    early_stopping : bool, default=False
+        Whether to stop by the score on a validation set rather than by the loss, and to return to
+        the weights of the best epoch.
+    validation_fraction : float, default=0.1
+        Part of the samples that early stopping holds out, unless `fit` is given a validation set.
+    beta_1, beta_2 : float, default=0.9 and 0.999
+        Decay rates of Adam's running means, in [0, 1).
+    epsilon : float, default=1e-8
+        Keeps Adam's division finite.
+    n_iter_no_change : int, default=10
+        Epochs without improvement after which to stop.
+    max_fun : int, default=15000
+        Most evaluations of the loss by "lbfgs".
+    loss : {"log_loss", "squared_error"}, default="log_loss"
+        Cross-entropy, or half the squared error of the probabilities.
+    class_weight : dict, list of dict, "balanced" or None, default=None
+        Weights ``{label: weight}``, one dict a column of `y` for several labels a sample;
+        "balanced" weighs classes inversely to their frequency.
+    dropout : float, default=0.0
+        Part of the hidden units that each step drops, in [0, 1).
+    batch_norm : bool, default=False
+        Whether to normalise hidden layers over the batch, before the activation.
+    dtype : {"float32", "float64", "auto"}, default="float32"
+        Precision of weights and arithmetic; "auto" is that of X.
+    device : str, default="auto"
+        "cpu", "cuda", "cuda:N" or "auto".
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Labels.
+    coefs_, intercepts_ : lists of ndarray
+        Weights (n_in, n_out) and biases (n_out,) of each layer. Predictions use these arrays.
+    batch_norms_ : list of dict of ndarray
+        "gamma", "beta", "mean" and "variance" of each normalised layer.
+    loss_ : float
+        Loss of the last epoch.
+    loss_curve_ : list of float
+        Loss of each epoch. Not set by "lbfgs", like the four that follow.
+    best_loss_ : float or None
+        The lowest; None with early stopping.
+    validation_scores_ : list of float or None
+        Accuracy on the validation set after each epoch, if there is one.
+    best_validation_score_ : float or None
+        The highest of these.
+    early_stopped_ : bool
+        Whether `partial_fit` has stopped.
+    n_iter_ : int
+        Epochs of the last fit.
+    t_ : int
+        Samples seen in training.
+    n_features_in_, n_layers_, n_outputs_ : int
+        Numbers of features, of layers with input and output, and of outputs.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns, where X has names that are strings.
+    out_activation_ : str
+        "softmax", or "logistic" for two classes or several labels a sample.
+
+    References
+    ----------
+    Rumelhart, Hinton and Williams, Nature 323, 1986. Kingma and Ba, arXiv:1412.6980. Glorot and
+    Bengio, AISTATS 2010.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from estimators import MLPClassifier
+    >>> X, y = load_digits(return_X_y=True)
+    >>> clf = MLPClassifier((64,), dropout=0.1, max_iter=30, tol=0, random_state=0).fit(X, y)
+    >>> clf.predict(X[:3])
+    array([0, 1, 2])
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        **NeuralClassifier._parameter_constraints,
+    }
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = (100,),
+        activation: Any = "relu",
+        *,
+        solver: str = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | str = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: int = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        loss: str = "log_loss",
+        class_weight: Any = None,
+        dropout: float = 0.0,
+        batch_norm: bool = False,
+        dtype: str = "float32",
+        device: str = "auto",
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.power_t = power_t
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.tol = tol
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.n_iter_no_change = n_iter_no_change
+        self.max_fun = max_fun
+        self.loss = loss
+        self.class_weight = class_weight
+        self.dropout = dropout
+        self.batch_norm = batch_norm
+        self.dtype = dtype
+        self.device = device
+
+    def _build_layers(self, n_outputs: int) -> list[Layer]:
+        sizes = np.atleast_1d(self.hidden_layer_sizes).tolist()
+        if any(size <= 0 for size in sizes):
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+        return dense_layers(sizes, self.activation, self.batch_norm, self.dropout, n_outputs)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.classifier_tags.multi_label = True
+        return tags
+
+
+def dense_layers(
+    sizes: list[int], activation: Any, batch_norm: bool, dropout: float, n_outputs: int
+) -> list[Layer]:
+    """Hidden layers and the layer of scores.
+
+    Raises
+    ------
+    ValueError
+        If there is not one activation for all, or one for each of the hidden layers.
+    """
+    names = [activation] * len(sizes) if isinstance(activation, str) else list(activation)
+    if len(names) != len(sizes):
+        raise ValueError(
+            f"activation names {len(names)} functions for {len(sizes)} hidden layers: give one "
+            "for all, or one each"
+        )
+    layers: list[Layer] = []
+    for units, name in zip(sizes, names, strict=True):
+        layers += hidden_layer(Dense(units, name), batch_norm, dropout)
+    return [*layers, Scores(n_outputs, hidden_activation=names[-1] if names else "identity")]
