@@ -70,7 +70,7 @@ def resolve_device(device: str) -> str:
     kind, _, index = device.partition(":")
     if kind != "cuda" or (":" in device and not index.isdecimal()):
         raise ValueError(
-            f"Unknown device {device!r}: expected 'auto', 'cpu', 'cuda' or 'cuda:N', as in 'cuda:1'."
+            f"Unknown device {device!r}: expected 'auto', 'cpu', 'cuda' or 'cuda:N' (as 'cuda:1')."
         )
     wanted = int(index or 0)
     if importlib.util.find_spec("cupy") is None:

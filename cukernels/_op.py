@@ -99,9 +99,7 @@ def op(
     """
 
     def register(function: Function) -> Function:
-        entry = Op(
-            function.__name__, function, samples, outputs, gradients, mutates, no_backward
-        )
+        entry = Op(function.__name__, function, samples, outputs, gradients, mutates, no_backward)
         if entry.is_backward:
             _check_backward(entry)
         OPS[entry.name] = entry

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,7 @@ def broadcast_stack(*arrays: tuple[Array, int]) -> tuple[int, ...]:
 
 def models(
     stack: tuple[int, ...], *arrays: tuple[Array | None, int]
-) -> Iterator[tuple[tuple[int, ...], list[Array | None]]]:
+) -> Iterator[tuple[tuple[int, ...], list[Any]]]:
     """Walk the models of a stack: the place of each, and its own part of every array."""
     spread = [
         None if a is None else np.broadcast_to(a, stack + a.shape[a.ndim - own :])

@@ -204,9 +204,7 @@ class Activation(NamedTuple):
 
 
 ACTIVATIONS: dict[str, Activation] = {
-    forward.__name__: Activation(
-        forward, backward, "x" in OPS[backward.__name__].parameters
-    )
+    forward.__name__: Activation(forward, backward, "x" in OPS[backward.__name__].parameters)
     for forward, backward in (
         (identity, identity_backward),
         (logistic, logistic_backward),

@@ -73,9 +73,7 @@ def softmax_cross_entropy(
 
 
 @op(samples=_indicated, outputs=("loss", "dz"), gradients=("z",))
-def logistic_loss(
-    z: Array, y: Array, sample_weight: Array | None = None
-) -> tuple[Array, Array]:
+def logistic_loss(z: Array, y: Array, sample_weight: Array | None = None) -> tuple[Array, Array]:
     """Cross-entropy of logistic outputs with targets of 0 and 1, summed over the outputs.
 
     The mean of ``sum_k log(1 + exp(z_k)) - y_k z_k`` (Bishop, PRML, eq. 4.90).
@@ -100,9 +98,7 @@ def logistic_loss(
 
 
 @op(samples=_regressed, outputs=("loss", "dp"), gradients=("p",))
-def squared_loss(
-    p: Array, y: Array, sample_weight: Array | None = None
-) -> tuple[Array, Array]:
+def squared_loss(p: Array, y: Array, sample_weight: Array | None = None) -> tuple[Array, Array]:
     """Half the squared error, summed over the outputs: the mean of ``sum_k (p_k - y_k)**2 / 2``.
 
     Parameters
@@ -126,9 +122,7 @@ def squared_loss(
 
 
 @op(samples=_labelled, outputs=("loss", "dz"), gradients=("z",))
-def perceptron_loss(
-    z: Array, y: Array, sample_weight: Array | None = None
-) -> tuple[Array, Array]:
+def perceptron_loss(z: Array, y: Array, sample_weight: Array | None = None) -> tuple[Array, Array]:
     """How far the right score is below the best: the mean of ``max_k z_k - z_y``.
 
     Its gradient raises the right class and lowers the guessed one, the first of the best

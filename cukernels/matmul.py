@@ -12,6 +12,7 @@ from cukernels._op import op
 from cukernels._stack import sum_to
 from cukernels.activations import fused_activation
 
+
 def _products(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
     r = rng.standard_normal
     yield {"a": r((5, 7)), "b": r((7, 3))}

@@ -58,9 +58,7 @@ def csr_matmul(data: Array, indices: Array, indptr: Array, b: Array) -> Array:
 
 
 @op(gradients=("b",))
-def csr_matmul_backward(
-    dy: Array, data: Array, indices: Array, indptr: Array, b: Array
-) -> Array:
+def csr_matmul_backward(dy: Array, data: Array, indices: Array, indptr: Array, b: Array) -> Array:
     """Gradient of `csr_matmul` in `b`, ``a.T @ dy``, of the shape of `b`."""
     a = _dense(data, indices, indptr, b.shape[-2])
     return namespace(b).matmul(a.reshape(*dy.shape[:-1], b.shape[-2]).swapaxes(-1, -2), dy)

@@ -1,0 +1,29 @@
+"""Classifiers with scikit-learn's interface, trained by the kernels of `cukernels`."""
+
+from estimators._layers import (
+    Activation,
+    AvgPool2D,
+    BatchNorm,
+    Conv2D,
+    Dense,
+    Dropout,
+    LocallyConnected2D,
+    MaxPool2D,
+)
+from estimators.convnet import ConvNetClassifier
+from estimators.logistic import LogisticRegression
+from estimators.mlp import MLPClassifier
+
+__all__ = [
+    "Activation",
+    "AvgPool2D",
+    "BatchNorm",
+    "Conv2D",
+    "ConvNetClassifier",
+    "Dense",
+    "Dropout",
+    "LocallyConnected2D",
+    "LogisticRegression",
+    "MLPClassifier",
+    "MaxPool2D",
+]

@@ -30,7 +30,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
 class LinearClassifier(Classifier):
     """Predictions of a fitted `coef_` of shape (1 or K, D) and `intercept_` of shape (1 or K,)."""
 
-    coef_: np.ndarray
+    coef_: Any  # ndarray, or a CSR matrix after `sparsify`
     intercept_: np.ndarray
     classes_: np.ndarray
 

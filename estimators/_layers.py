@@ -357,9 +357,7 @@ class BatchNorm(Layer):
     def forward(self, p: Parameters, x: Array, mode: Mode) -> tuple[Array, Backward]:
         gamma, epsilon = p["gamma"], self.epsilon
         if mode.training:
-            y, mean, variance = batch_norm(
-                x, gamma, p["beta"], mode.sample_weight, epsilon=epsilon
-            )
+            y, mean, variance = batch_norm(x, gamma, p["beta"], mode.sample_weight, epsilon=epsilon)
             for name, new in (("mean", mean), ("variance", variance)):
                 p[name] += self.momentum * (new - p[name])
         else:

@@ -95,7 +95,7 @@ class Network:
         return flat[0]
 
     def pack(self, parameters: Sequence[Parameters], dtype: Any) -> np.ndarray:
-        """Copy the parameters of one model, without a leading axis, into a vector of length size."""
+        """Copy the parameters of one model, each without a leading axis, into a flat vector."""
         flat = np.zeros((1, self.size), dtype)
         for own, slots in zip(parameters, self.views(flat), strict=True):
             for name, slot in slots.items():

@@ -43,6 +43,7 @@ from estimators._network import Network
 from estimators._objective import Objective
 from estimators._progress import Reporter
 from estimators._schedules import PER_STEP
+from estimators._summary import summary_table
 from estimators._trainee import Progress, Settings, Trainee, dropout_streams
 from estimators._training import Data, train
 
@@ -60,6 +61,8 @@ def _is_stochastic(estimator: NeuralClassifier) -> bool:
 
 class NeuralClassifier(Classifier):
     """A network of layers, trained on labels."""
+
+    classes_: np.ndarray
 
     _parameter_constraints: ClassVar[dict] = {
         "activation": [StrOptions(set(ACTIVATIONS)), "array-like"],
@@ -97,8 +100,8 @@ class NeuralClassifier(Classifier):
 
     # What a subclass defines -----------------------------------------------------------------
 
-    def _build_layers(self, n_outputs: int) -> list[Layer]:
-        """The layers up to the scores of `n_outputs` outputs."""
+    def _build_layers(self, shape: Shape, n_outputs: int) -> list[Layer]:
+        """The layers for samples of a shape, up to the scores of `n_outputs` outputs."""
         raise NotImplementedError
 
     def _as_rows(self, X: Any, *, reset: bool) -> Any:
@@ -112,6 +115,41 @@ class NeuralClassifier(Classifier):
     def _augmentation(self) -> Any:
         """What changes a batch of images while training, or None."""
         return None
+
+    def _network(self, n_features: int, n_outputs: int) -> Network:
+        shape = self._sample_shape(n_features)
+        return Network(self._build_layers(shape, n_outputs), shape)
+
+    def summary(self, input_shape: Any = None, n_classes: int | None = None) -> None:
+        """Print the layers with their output shapes and parameter counts; allocates nothing.
+
+        Parameters
+        ----------
+        input_shape : int or tuple of int, default=None
+            Before fit: number of features, or shape of an image.
+        n_classes : int, default=None
+            Before fit: number of classes.
+
+        Raises
+        ------
+        ValueError
+            If the estimator is not fitted and one of the two is missing.
+        """
+        if hasattr(self, "coefs_"):
+            network = self._network(self.n_features_in_, self.n_outputs_)
+        elif input_shape is None or n_classes is None:
+            raise ValueError(
+                f"this {type(self).__name__} is not fitted yet: give summary the shape of a sample "
+                "and the number of classes, as in summary((28, 28), n_classes=10)"
+            )
+        else:
+            shape = (input_shape,) if isinstance(input_shape, Integral) else tuple(input_shape)
+            network = self._described(shape, 1 if n_classes == 2 else n_classes)
+        print(summary_table(network))  # noqa: T201
+
+    def _described(self, shape: Shape, n_outputs: int) -> Network:
+        """The network for samples of a shape, before any data are seen."""
+        return self._network(int(np.prod(shape)), n_outputs)
 
     # Fit -------------------------------------------------------------------------------------
 
@@ -208,7 +246,7 @@ class NeuralClassifier(Classifier):
         multiclass = self._label_binarizer.y_type_ == "multiclass"
         objective = Objective(self.loss, "softmax" if multiclass else "logistic")
         n_outputs = indicators.shape[1]
-        network = Network(self._build_layers(n_outputs), self._sample_shape(X.shape[1]))
+        network = self._network(X.shape[1], n_outputs)
         self._check_solver(network)
         if first:
             progress = Progress(network.init(rng, X.dtype))
@@ -317,7 +355,9 @@ class NeuralClassifier(Classifier):
 
     def _settings(self, n_rows: int, incremental: bool) -> Settings:
         names = {f.name for f in fields(Settings)}
-        values = {name: value for name, value in self.get_params(deep=False).items() if name in names}
+        values = {
+            name: value for name, value in self.get_params(deep=False).items() if name in names
+        }
         if self.batch_size == "auto":
             values["batch_size"] = min(200, n_rows)
         elif self.batch_size > n_rows:
@@ -394,14 +434,14 @@ class NeuralClassifier(Classifier):
                 "values and need to be preprocessed, or learning_rate_init is too high."
             )
         planned = settings.learning_rate in PER_STEP
-        if self.solver != "lbfgs" and not incremental and not planned and not out_of_patience:
-            if progress.n_iter == self.max_iter:
-                warnings.warn(
-                    f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the "
-                    "optimization hasn't converged yet.",
-                    ConvergenceWarning,
-                    stacklevel=4,
-                )
+        ran_out = progress.n_iter == self.max_iter and not (incremental or out_of_patience)
+        if ran_out and self.solver != "lbfgs" and not planned:
+            warnings.warn(
+                f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the "
+                "optimization hasn't converged yet.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
         self.early_stopped_ = bool(self.early_stopping and incremental and out_of_patience)
         self._progress = progress
         self._unpack(network)
@@ -494,7 +534,7 @@ class NeuralClassifier(Classifier):
             order="C",
             reset=False,
         )
-        network = Network(self._build_layers(self.n_outputs_), self._sample_shape(X.shape[1]))
+        network = self._network(X.shape[1], self.n_outputs_)
         objective = Objective(self.loss, self.out_activation_)
         device = resolve_device(self.device)
         parameters = [

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.utils._param_validation import Interval
 
-from estimators._layers import Dense, Layer, Scores, hidden_layer
+from estimators._layers import Dense, Layer, Scores, Shape, hidden_layer
 from estimators._neural import NeuralClassifier
 
 
@@ -201,7 +201,7 @@ class MLPClassifier(NeuralClassifier):
         self.dtype = dtype
         self.device = device
 
-    def _build_layers(self, n_outputs: int) -> list[Layer]:
+    def _build_layers(self, shape: Shape, n_outputs: int) -> list[Layer]:
         sizes = np.atleast_1d(self.hidden_layer_sizes).tolist()
         if any(size <= 0 for size in sizes):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")

@@ -1,0 +1,327 @@
+"""Convolutional network with scikit-learn's interface."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isqrt
+from numbers import Integral
+from typing import Any, ClassVar
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from cukernels._windows import pair
+from estimators._augment import Augmentation
+from estimators._layers import AvgPool2D, Conv2D, Layer, MaxPool2D, Scores, Shape, hidden_layer
+from estimators._network import Network
+from estimators._neural import NeuralClassifier
+from estimators.mlp import dense_layers
+
+_SMALLEST = 4  # pixels: squares of features below that are no images
+
+
+class ConvNetClassifier(NeuralClassifier):
+    """Convolutional network for images: convolutions with pooling, then dense layers.
+
+    The description is flat, so that a search can vary it; `layers` takes any other chain. All
+    that concerns training is as in `MLPClassifier`, attributes included.
+
+    Parameters
+    ----------
+    conv_layer_sizes : int or array-like of int, default=(32, 64)
+        Filters of each convolution.
+    kernel_size : int or (int, int), default=3
+        Height and width of the filters, in pixels.
+    stride : int or (int, int), default=1
+        Pixels from one place of a filter to the next.
+    padding : int, (int, int), "same" or "valid", default="same"
+        Zeros around the images of each convolution; "same" keeps their size at stride 1.
+    pool_size : int, (int, int) or None, default=2
+        Height and width of the windows that are pooled after each convolution; None: no pooling.
+    pooling : {"max", "avg"}, default="max"
+        Largest value or mean of a window.
+    hidden_layer_sizes : int or array-like of int, default=(128,)
+        Units of the dense layers between the last maps and the scores; () for none.
+    image_shape : (int, int), (int, int, int) or None, default=None
+        Height, width and channels of the images in 2-D input. None: squares of at least 4 x 4
+        pixels of one channel are inferred; other features are taken as one row of pixels, on
+        which filters and windows that would not fit shrink. 3-D input (n_samples, height, width)
+        and 4-D input (n_samples, height, width, channels) is taken as it is.
+    layers : list of layers or None, default=None
+        Any chain of `Conv2D`, `LocallyConnected2D`, `MaxPool2D`, `AvgPool2D`, `Dense`, `Dropout`,
+        `BatchNorm` and `Activation`, in place of all parameters above but `image_shape`, and of
+        `activation`, `dropout` and `batch_norm`. The layer of scores is added at the end.
+    augment : dict or None, default=None
+        Random changes of the training images: {"shift": pixels, "horizontal_flip": bool,
+        "vertical_flip": bool}.
+    activation : str or list of str, default="relu"
+        Of all convolutions and hidden layers, or one each in their order.
+    dropout : float, default=0.0
+        Part of the units of the hidden dense layers that each step drops.
+    batch_norm : bool, default=False
+        Whether to normalise convolutions and hidden layers over the batch.
+    solver, alpha, batch_size, learning_rate, learning_rate_init, power_t, max_iter, shuffle, \
+    random_state, tol, verbose, warm_start, momentum, nesterovs_momentum, early_stopping, \
+    validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, max_fun, loss, class_weight, \
+    dtype, device
+        As in `MLPClassifier`, with the same defaults.
+
+    Attributes
+    ----------
+    image_shape_ : (int, int, int)
+        Height, width and channels of the images.
+    coefs_ : list of ndarray
+        Filters (n_filters, height, width, n_channels) and dense weights (n_in, n_out).
+    intercepts_ : list of ndarray
+        Biases.
+    classes_, batch_norms_, loss_, loss_curve_, best_loss_, validation_scores_, \
+    best_validation_score_, early_stopped_, n_iter_, t_, n_features_in_, n_layers_, n_outputs_, \
+    out_activation_
+        As in `MLPClassifier`.
+
+    References
+    ----------
+    LeCun, Bottou, Bengio and Haffner, Proceedings of the IEEE 86, 1998.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from estimators import ConvNetClassifier
+    >>> X, y = load_digits(return_X_y=True)  # rows of 64 pixels: 8 x 8 is inferred
+    >>> clf = ConvNetClassifier((8,), max_iter=5, tol=0, random_state=0).fit(X / 16, y)
+    >>> clf.image_shape_
+    (8, 8, 1)
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "conv_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "kernel_size": [tuple, list, Interval(Integral, 1, None, closed="left")],
+        "stride": [tuple, list, Interval(Integral, 1, None, closed="left")],
+        "padding": [
+            tuple,
+            list,
+            StrOptions({"same", "valid"}),
+            Interval(Integral, 0, None, closed="left"),
+        ],
+        "pool_size": [tuple, list, Interval(Integral, 1, None, closed="left"), None],
+        "pooling": [StrOptions({"max", "avg"})],
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "image_shape": [tuple, list, None],
+        "layers": [list, tuple, None],
+        "augment": [Mapping, None],
+        **NeuralClassifier._parameter_constraints,
+    }
+
+    def __init__(
+        self,
+        conv_layer_sizes: Any = (32, 64),
+        *,
+        kernel_size: Any = 3,
+        stride: Any = 1,
+        padding: Any = "same",
+        pool_size: Any = 2,
+        pooling: str = "max",
+        hidden_layer_sizes: Any = (128,),
+        image_shape: Any = None,
+        layers: Any = None,
+        augment: Any = None,
+        activation: Any = "relu",
+        solver: str = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | str = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: int = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        loss: str = "log_loss",
+        class_weight: Any = None,
+        dropout: float = 0.0,
+        batch_norm: bool = False,
+        dtype: str = "float32",
+        device: str = "auto",
+    ) -> None:
+        self.conv_layer_sizes = conv_layer_sizes
+        self.kernel_size = kernel_size
+        self.stride = stride
+        self.padding = padding
+        self.pool_size = pool_size
+        self.pooling = pooling
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.image_shape = image_shape
+        self.layers = layers
+        self.augment = augment
+        self.activation = activation
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.power_t = power_t
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.tol = tol
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.n_iter_no_change = n_iter_no_change
+        self.max_fun = max_fun
+        self.loss = loss
+        self.class_weight = class_weight
+        self.dropout = dropout
+        self.batch_norm = batch_norm
+        self.dtype = dtype
+        self.device = device
+
+    def _build_layers(self, shape: Shape, n_outputs: int) -> list[Layer]:
+        if self.layers is not None:
+            return [*_checked_layers(self.layers), Scores(n_outputs)]
+        filters = _sizes(self.conv_layer_sizes, "conv_layer_sizes")
+        units = _sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
+        names = self._activations(len(filters) + len(units))
+        layers: list[Layer] = []
+        shrinks = shape[0] == 1 and self.image_shape is None
+        for k, name in zip(filters, names, strict=False):
+            for layer in self._block(k, name, shape, shrinks):
+                layers.append(layer)
+                shape = layer.output_shape(shape)
+        dense = dense_layers(units, names[len(filters) :], self.batch_norm, self.dropout, n_outputs)
+        return layers + dense
+
+    def _activations(self, n_layers: int) -> list[str]:
+        if isinstance(self.activation, str):
+            return [self.activation] * n_layers
+        if len(self.activation) != n_layers:
+            raise ValueError(
+                f"activation names {len(self.activation)} functions for {n_layers} convolutions "
+                "and hidden layers: give one for all, or one each"
+            )
+        return list(self.activation)
+
+    def _block(self, filters: int, activation: str, shape: Shape, shrinks: bool) -> list[Layer]:
+        """A convolution and what follows it; on an inferred row of pixels, cut to what fits."""
+        kernel, pool = self.kernel_size, self.pool_size
+        if shrinks and self.padding != "same":
+            kernel = _cut(kernel, "kernel_size", shape)
+        conv = Conv2D(filters, kernel, self.stride, self.padding, activation=activation)
+        layers = hidden_layer(conv, self.batch_norm, 0.0)
+        if pool is not None:
+            if shrinks:
+                pool = _cut(pool, "pool_size", conv.output_shape(shape))
+            layers.append((MaxPool2D if self.pooling == "max" else AvgPool2D)(pool))
+        return layers
+
+    def _as_rows(self, X: Any, *, reset: bool) -> Any:
+        """Flatten images for validation, and remember their shape at the first fit."""
+        if sp.issparse(X):
+            return X  # for scikit-learn to refuse, in its words
+        images = X if hasattr(X, "shape") else np.asarray(X)
+        shape = None
+        if images.ndim in (3, 4):
+            shape = (*images.shape[1:], 1)[:3]
+            if self.image_shape is not None and shape != _image_shape(self.image_shape):
+                raise ValueError(
+                    f"X holds images of shape {shape}, but image_shape is {self.image_shape}"
+                )
+            X = np.asarray(images).reshape(len(images), -1)
+        elif images.ndim == 2:
+            X = images
+        if reset:
+            self._given_shape = shape
+        elif shape is not None and shape != self.image_shape_:
+            raise ValueError(
+                f"X holds images of shape {shape}, but {type(self).__name__} was fitted on images "
+                f"of shape {self.image_shape_}"
+            )
+        return X
+
+    def _sample_shape(self, n_features: int) -> Shape:
+        return self._given_shape or self._shape_of_rows(n_features)
+
+    def _described(self, shape: Shape, n_outputs: int) -> Network:
+        if len(shape) == 1:
+            shape = self._shape_of_rows(shape[0])
+        shape = _image_shape(shape)
+        return Network(self._build_layers(shape, n_outputs), shape)
+
+    @property
+    def image_shape_(self) -> Shape:
+        """Height, width and channels of the images."""
+        check_is_fitted(self, "n_features_in_")
+        return self._sample_shape(self.n_features_in_)
+
+    def _shape_of_rows(self, n_features: int) -> Shape:
+        if self.image_shape is not None:
+            shape = _image_shape(self.image_shape)
+            if np.prod(shape) != n_features:
+                raise ValueError(
+                    f"image_shape {self.image_shape} has {np.prod(shape)} pixels, but X has "
+                    f"{n_features} features"
+                )
+            return shape
+        side = isqrt(n_features)
+        square = side * side == n_features and side >= _SMALLEST
+        return (side, side, 1) if square else (1, n_features, 1)
+
+    def _augmentation(self) -> Augmentation | None:
+        return None if self.augment is None else Augmentation(self.augment)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        tags.input_tags.three_d_array = True
+        return tags
+
+
+def _sizes(sizes: Any, name: str) -> list[int]:
+    numbers = np.atleast_1d(sizes).tolist()
+    if any(int(n) != n or n <= 0 for n in numbers):
+        raise ValueError(f"{name} must be > 0, got {numbers}.")
+    return [int(n) for n in numbers]
+
+
+def _image_shape(image_shape: Any) -> Shape:
+    shape = tuple(image_shape)
+    if len(shape) not in (2, 3) or not all(isinstance(n, int | np.integer) and n > 0 for n in shape):
+        raise ValueError(
+            "image_shape must be (height, width) or (height, width, channels), made of positive "
+            f"integers, got {image_shape!r}"
+        )
+    return (*shape, 1)[:3]
+
+
+def _cut(window: Any, name: str, shape: Shape) -> tuple[int, int]:
+    rows, columns = pair(window, name)
+    return min(rows, shape[0]), min(columns, shape[1])
+
+
+def _checked_layers(layers: Any) -> list[Layer]:
+    for layer in layers:
+        if not isinstance(layer, Layer):
+            raise ValueError(
+                "layers must be made of Conv2D, LocallyConnected2D, MaxPool2D, AvgPool2D, Dense, "
+                f"Dropout, BatchNorm and Activation, got {layer!r}"
+            )
+    return list(layers)
