@@ -1,0 +1,226 @@
+"""ConvNetClassifier: how it reads images, what it builds from its parameters, and what it says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+from sklearn.model_selection import GridSearchCV, train_test_split
+
+from estimators import (
+    Activation,
+    AvgPool2D,
+    BatchNorm,
+    Conv2D,
+    ConvNetClassifier,
+    Dense,
+    Dropout,
+    LocallyConnected2D,
+    MaxPool2D,
+    MLPClassifier,
+)
+from estimators._augment import Augmentation
+
+QUICK = {"max_iter": 2, "tol": 0.0, "random_state": 0}
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+@pytest.fixture(scope="module")
+def digits():
+    X, y = load_digits(return_X_y=True)
+    return (X / 16).astype(np.float32)[:300], y[:300]
+
+
+def small(**parameters):
+    return ConvNetClassifier((3,), hidden_layer_sizes=(8,), **(QUICK | parameters))
+
+
+def test_learns_digits():
+    X, y = load_digits(return_X_y=True)
+    X_train, X_test, y_train, y_test = train_test_split(X / 16, y, stratify=y, random_state=0)
+    clf = ConvNetClassifier((8, 16), max_iter=15, learning_rate_init=5e-3, tol=0, random_state=0)
+    assert clf.fit(X_train, y_train).score(X_test, y_test) > 0.97
+
+
+@pytest.mark.parametrize(
+    ("n_features", "given", "expected"),
+    [
+        (64, None, (8, 8, 1)),
+        (16, None, (4, 4, 1)),
+        (9, None, (1, 9, 1)),  # too small to be an image
+        (60, None, (1, 60, 1)),
+        (1, None, (1, 1, 1)),
+        (60, (6, 10), (6, 10, 1)),
+        (60, (4, 5, 3), (4, 5, 3)),
+    ],
+)
+def test_image_shape_of_rows(n_features, given, expected):
+    X = np.random.default_rng(0).random((20, n_features))
+    clf = small(image_shape=given).fit(X, np.arange(20) % 3)
+    assert clf.image_shape_ == expected
+    assert clf.predict(X).shape == (20,)
+
+
+def test_images_and_rows_of_pixels_are_the_same(digits):
+    X, y = digits
+    rows = small().fit(X, y)
+    for images in (X.reshape(-1, 8, 8), X.reshape(-1, 8, 8, 1), X.reshape(-1, 8, 8).tolist()):
+        clf = small().fit(images, y)
+        assert clf.n_features_in_ == 64
+        assert clf.image_shape_ == (8, 8, 1)
+        np.testing.assert_array_equal(clf.predict_proba(images), rows.predict_proba(X))
+        np.testing.assert_array_equal(clf.predict_proba(X), rows.predict_proba(X))
+
+
+def test_images_that_are_not_square(digits):
+    X, y = digits
+    X = X.reshape(-1, 4, 8, 2)
+    clf = small().fit(X, y)
+    assert clf.image_shape_ == (4, 8, 2)
+    with pytest.raises(ValueError, match=r"fitted on images of shape \(4, 8, 2\)"):
+        clf.predict(X.reshape(-1, 8, 4, 2))
+
+
+def test_a_row_of_pixels_shrinks_what_does_not_fit():
+    X = np.random.default_rng(0).random((20, 3))
+    clf = small(padding="valid", kernel_size=5).fit(X, np.arange(20) % 2)
+    assert clf.coefs_[0].shape == (3, 1, 3, 1)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"conv_layer_sizes": (2,) * 4}, r"MaxPool2D\(.*pool_size 2 does not fit an image of heig"),
+        ({"kernel_size": 9, "padding": "valid"}, r"Conv2D\(.*kernel_size 9 does not fit an image"),
+        ({"image_shape": (8, 9)}, r"image_shape \(8, 9\) has 72 pixels, but X has 64 features"),
+        ({"image_shape": (8, -8)}, "image_shape must be .* positive integers"),
+        ({"conv_layer_sizes": (4, 0)}, r"conv_layer_sizes must be > 0, got \[4, 0\]"),
+        ({"hidden_layer_sizes": (-4,)}, r"hidden_layer_sizes must be > 0, got \[-4\]"),
+        ({"kernel_size": (3, 0)}, "kernel_size must be made of positive integers"),
+        ({"activation": ["relu"]}, "activation names 1 functions for 3"),
+        ({"layers": ["Dense"]}, "layers must be made of Conv2D, .* got 'Dense'"),
+        ({"layers": [Dense(3), Conv2D(4)]}, r"Conv2D\(.*needs images .* gives \(3,\)"),
+        ({"augment": {"zoom": 2}}, r"unknown names \['zoom'\].*'shift'"),
+        ({"augment": {"shift": -1}}, "shift must be pixels"),
+        ({"solver": "lbfgs", "dropout": 0.5}, "solver='lbfgs' minimises one fixed function"),
+    ],
+)
+def test_bad_parameters(digits, parameters, message):
+    X, y = digits
+    clf = ConvNetClassifier((3, 3), hidden_layer_sizes=(8,), **QUICK)
+    with pytest.raises(ValueError, match=message):
+        clone(clf).set_params(**parameters).fit(X, y)
+    with pytest.raises(ValueError, match=message):
+        clf.fit(X, y).set_params(**parameters).fit(X, y)
+    assert clf.set_params(**{p: getattr(ConvNetClassifier(), p) for p in parameters}).fit(X, y)
+
+
+def test_a_layer_names_its_bad_number():
+    with pytest.raises(ValueError, match=r"rate must be in \[0, 1\)"):
+        Dropout(1.0)
+    with pytest.raises(ValueError, match="Unknown activation 'rely': expected one of .*'relu'"):
+        Conv2D(3, activation="rely")
+    with pytest.raises(ValueError, match="filters must be made of positive integers"):
+        Conv2D(-3)
+
+
+def test_dense_layers_alone_are_an_mlp(digits):
+    X, y = digits
+    chain = ConvNetClassifier(layers=[Dense(20), Dense(10, "tanh")], **QUICK).fit(X, y)
+    mlp = MLPClassifier((20, 10), ["relu", "tanh"], **QUICK).fit(X, y)
+    np.testing.assert_array_equal(chain.predict_proba(X), mlp.predict_proba(X))
+
+
+def test_parameters_describe_the_chain_that_layers_spells_out(digits):
+    X, y = digits
+    flat = ConvNetClassifier(
+        (3, 4), kernel_size=(3, 2), pooling="avg", hidden_layer_sizes=(5,), dropout=0.2,
+        batch_norm=True, activation=["relu", "gelu", "tanh"], **QUICK,
+    ).fit(X, y)  # fmt: skip
+    chain = ConvNetClassifier(
+        layers=[
+            Conv2D(3, (3, 2), activation="identity"), BatchNorm(), Activation("relu"),
+            AvgPool2D(2),
+            Conv2D(4, (3, 2), activation="identity"), BatchNorm(), Activation("gelu"),
+            AvgPool2D(2),
+            Dense(5, "identity"), BatchNorm(), Activation("tanh"), Dropout(0.2),
+        ],
+        **QUICK,
+    ).fit(X, y)  # fmt: skip
+    assert [w.shape for w in flat.coefs_] == [(3, 3, 2, 1), (4, 3, 2, 3), (16, 5), (5, 10)]
+    assert len(flat.batch_norms_) == 3
+    np.testing.assert_array_equal(flat.predict_proba(X), chain.predict_proba(X))
+
+
+def test_own_filters_at_each_place(digits):
+    X, y = digits
+    layers = [LocallyConnected2D(2, 3, padding="valid"), MaxPool2D(2)]
+    clf = ConvNetClassifier(layers=layers, **QUICK).fit(X, y)
+    assert clf.coefs_[0].shape == (6, 6, 2, 3, 3, 1)
+
+
+def test_summary_counts_what_fit_allocates(digits, capsys):
+    X, y = digits
+    clf = small(batch_norm=True)
+    clf.summary((8, 8), n_classes=10)
+    before = capsys.readouterr().out
+    clf.fit(X, y).summary()
+    assert capsys.readouterr().out == before
+    arrays = [*clf.coefs_, *clf.intercepts_, *(a for p in clf.batch_norms_ for a in p.values())]
+    assert before.split()[-1] == f"{sum(a.size for a in arrays):,}"
+    assert "MaxPool2D" in before
+    assert "4 x 4 x 3" in before
+
+
+def test_summary_allocates_nothing(capsys):
+    """Too large for any memory, and no trouble to describe: 200 x 200 images, all connected."""
+    ConvNetClassifier(layers=[Dense(40_000)]).summary((200, 200), n_classes=10)
+    assert "1,600,040,000" in capsys.readouterr().out
+
+
+def test_summary_says_what_it_needs():
+    with pytest.raises(ValueError, match=r"not fitted yet: give summary the shape"):
+        ConvNetClassifier().summary((28, 28))
+
+
+def test_a_search_varies_layers_and_augmentation(digits):
+    X, y = digits
+    grid = {"augment": [None, {"shift": 1}], "layers": [None, [Conv2D(2), MaxPool2D(4)]]}
+    search = GridSearchCV(small(), grid, cv=2).fit(X, y)
+    assert len(set(search.cv_results_["mean_test_score"])) > 1
+
+
+class Draws:
+    """A random stream that gives what it was told to."""
+
+    def __init__(self, *draws):
+        self.draws = list(draws)
+
+    def randint(self, *limits, size):
+        return np.array(self.draws.pop(0))
+
+
+def test_augmentation_shifts_each_image_and_fills_with_zeros():
+    x = np.arange(1.0, 13.0).reshape(2, 2, 3, 1)
+    shifted = Augmentation({"shift": 1})(x, Draws([1, 0], [0, -1]))
+    np.testing.assert_array_equal(shifted[0, :, :, 0], [[0, 0, 0], [1, 2, 3]])
+    np.testing.assert_array_equal(shifted[1, :, :, 0], [[8, 9, 0], [11, 12, 0]])
+
+
+def test_augmentation_flips_some_images():
+    x = np.arange(1.0, 13.0).reshape(2, 2, 3, 1)
+    both = Augmentation({"horizontal_flip": True, "vertical_flip": True})
+    flipped = both(x, Draws([0, 0], [0, 0], [0, 1], [1, 1]))
+    np.testing.assert_array_equal(flipped[0, :, :, 0], [[3, 2, 1], [6, 5, 4]])
+    np.testing.assert_array_equal(flipped[1, :, :, 0], [[12, 11, 10], [9, 8, 7]])
+
+
+def test_augmentation_leaves_the_data_alone(digits):
+    X, y = digits
+    before = X.copy()
+    changed = small(augment={"shift": 2}).fit(X, y)
+    np.testing.assert_array_equal(X, before)
+    assert changed.loss_ != small().fit(X, y).loss_
+    again = small(augment={"shift": 2}).fit(X, y)
+    np.testing.assert_array_equal(again.coefs_[0], changed.coefs_[0])
