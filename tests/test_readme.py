@@ -1,0 +1,53 @@
+"""What the README says works: its code, its make targets, its demo."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def test_code_runs(capsys):
+    blocks = list(re.finditer(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE))
+    assert len(blocks) >= 2
+    for block in blocks:
+        line = README.count("\n", 0, block.start(1))
+        # Blank lines before the code, so that a traceback has the line of the README.
+        exec(compile("\n" * line + block[1], "README.md", "exec"), {})
+    printed = capsys.readouterr().out
+    assert "mlpclassifier__activation" in printed
+    assert "32" in printed  # a line of net.summary()
+
+
+def test_make_targets_and_files_exist():
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    named = set(re.findall(r"^make ([a-z-]+)|`make ([a-z-]+)[ `]", README, re.MULTILINE))
+    assert {"demo", "test"} <= {a or b for a, b in named} <= set(targets)
+    files = re.findall(r"\]\(([^):]+)\)", README)
+    folders = re.findall(r"^([a-z]+/) ", README, re.MULTILINE)
+    assert len(files) >= 3
+    assert len(folders) >= 4
+    assert [path for path in files + folders if not (ROOT / path).exists()] == []
+
+
+def test_demo_learns():
+    environment = {k: v for k, v in os.environ.items() if k != "CUKERNELS_DATA"}
+    demo = [sys.executable, "examples/demo.py", "--json"]
+    run = subprocess.run(demo, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    rows = json.loads(run.stdout)["rows"]
+    names = ["Perceptron", "LogisticRegression", "MLPClassifier", "ConvNetClassifier"]
+    assert [row["estimator"] for row in rows] == names
+    floors = [0.90, 0.95, 0.96, 0.97]
+    low = [
+        row["settings"]
+        for row, floor in zip(rows, floors, strict=True)
+        if row["test_accuracy"] < floor
+    ]
+    assert low == []
+    # ten outputs of 64 pixels and a bias; then 64-128-10
+    assert [row["parameters"] for row in rows[:3]] == [650, 650, 64 * 128 + 128 + 128 * 10 + 10]
