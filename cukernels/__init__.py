@@ -15,6 +15,7 @@ from cukernels import (
     matmul,
     normalization,
     optimizers,
+    perceptron,
     pooling,
     sparse,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "matmul",
     "normalization",
     "optimizers",
+    "perceptron",
     "pooling",
     "sparse",
 ]

@@ -13,6 +13,7 @@ from estimators._layers import (
 from estimators.convnet import ConvNetClassifier
 from estimators.logistic import LogisticRegression
 from estimators.mlp import MLPClassifier
+from estimators.perceptron import Perceptron
 
 __all__ = [
     "Activation",
@@ -26,4 +27,5 @@ __all__ = [
     "LogisticRegression",
     "MLPClassifier",
     "MaxPool2D",
+    "Perceptron",
 ]

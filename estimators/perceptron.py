@@ -1,0 +1,316 @@
+"""The perceptron with scikit-learn's interface."""
+
+from __future__ import annotations
+
+import warnings
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.base import _fit_context
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import compute_class_weight
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
+from sklearn.utils.validation import _check_sample_weight, validate_data
+
+from cukernels._array import resolve_device
+from estimators._base import FLOATS, LinearClassifier
+from estimators._online import OnlineTraining
+from estimators._progress import Reporter
+
+
+class Perceptron(LinearClassifier):
+    """Linear classifier trained by Rosenblatt's online rule, exactly, one sample after the other.
+
+    Parameters, attributes and results are those of scikit-learn's class; with ``shuffle=False``
+    coefficients are equal. New are the textbook's multi-class rule, a rate that decays, and
+    `device`. Each epoch has one order of the samples for all classes, where scikit-learn draws an
+    order a class.
+
+    Parameters
+    ----------
+    penalty : {"l2", "l1", "elasticnet"} or None, default=None
+        Penalty on the weights.
+    alpha : float, default=0.0001
+        Strength of the penalty.
+    l1_ratio : float, default=0.15
+        Part of the L1 norm in "elasticnet", in [0, 1].
+    fit_intercept : bool, default=True
+        Whether to learn intercepts.
+    max_iter : int, default=1000
+        Most epochs of `fit`.
+    tol : float or None, default=1e-3
+        A problem stops after `n_iter_no_change` epochs that do not lower its mean loss, or raise
+        its validation score, by this much. None: never.
+    shuffle : bool, default=True
+        Whether to draw a new order of the samples in each epoch.
+    verbose : int, default=0
+        1 prints a line an epoch, 2 shows a progress bar (needs tqdm).
+    eta0 : float, default=1.0
+        Factor of the updates.
+    n_jobs : int or None, default=None
+        Accepted, and without effect: the classes are computed together.
+    random_state : int, RandomState instance or None, default=0
+        Draws the orders and the validation split.
+    early_stopping : bool, default=False
+        Whether to stop by the score on a part of the samples that is held out.
+    validation_fraction : float, default=0.1
+        That part, in (0, 1).
+    n_iter_no_change : int, default=5
+        Epochs without improvement after which to stop.
+    class_weight : dict, "balanced" or None, default=None
+        Weights ``{label: weight}`` of the updates; "balanced" is ``n_samples / (n_classes *
+        np.bincount(y))``.
+    warm_start : bool, default=False
+        Whether `fit` goes on from the weights of the last one.
+    multi_class : {"ovr", "multinomial"}, default="ovr"
+        Each class against the rest; or the textbook's rule (Duda and Hart 1973, section 5.12): at
+        a mistake the weights of the right class are raised and those of the guess lowered.
+    learning_rate : {"constant", "invscaling"}, default="constant"
+        The rate is `eta0`, or ``eta0 / t**power_t`` at the t-th sample.
+    power_t : float, default=0.5
+        Exponent of "invscaling".
+    device : str, default="auto"
+        "cpu", "cuda", "cuda:N" or "auto".
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Labels.
+    coef_ : ndarray of shape (1 or n_classes, n_features)
+        Weights, in the dtype of X; one row for two classes.
+    intercept_ : ndarray of shape (1 or n_classes,)
+        Intercepts.
+    n_iter_ : int
+        Epochs of the class that took most.
+    t_ : float
+        Samples seen, and 1.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns, where X has names that are strings.
+
+    References
+    ----------
+    Rosenblatt, Psychological Review 65, 1958.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from estimators import Perceptron
+    >>> X, y = load_digits(return_X_y=True)
+    >>> Perceptron().fit(X, y).score(X, y) > 0.9
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "penalty": [StrOptions({"l2", "l1", "elasticnet"}), None],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "l1_ratio": [Interval(Real, 0, 1, closed="both")],
+        "fit_intercept": ["boolean"],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left"), None],
+        "shuffle": ["boolean"],
+        "verbose": ["verbose"],
+        "eta0": [Interval(Real, 0, None, closed="neither")],
+        "n_jobs": [Integral, None],
+        "random_state": ["random_state"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "class_weight": [StrOptions({"balanced"}), dict, None],
+        "warm_start": ["boolean"],
+        "multi_class": [StrOptions({"ovr", "multinomial"})],
+        "learning_rate": [StrOptions({"constant", "invscaling"})],
+        "power_t": [Interval(Real, 0, None, closed="left")],
+        "device": [str],
+    }
+
+    def __init__(
+        self,
+        *,
+        penalty: str | None = None,
+        alpha: float = 0.0001,
+        l1_ratio: float = 0.15,
+        fit_intercept: bool = True,
+        max_iter: int = 1000,
+        tol: float | None = 1e-3,
+        shuffle: bool = True,
+        verbose: int = 0,
+        eta0: float = 1.0,
+        n_jobs: int | None = None,
+        random_state: Any = 0,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 5,
+        class_weight: Any = None,
+        warm_start: bool = False,
+        multi_class: str = "ovr",
+        learning_rate: str = "constant",
+        power_t: float = 0.5,
+        device: str = "auto",
+    ) -> None:
+        self.penalty = penalty
+        self.alpha = alpha
+        self.l1_ratio = l1_ratio
+        self.fit_intercept = fit_intercept
+        self.max_iter = max_iter
+        self.tol = tol
+        self.shuffle = shuffle
+        self.verbose = verbose
+        self.eta0 = eta0
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.class_weight = class_weight
+        self.warm_start = warm_start
+        self.multi_class = multi_class
+        self.learning_rate = learning_rate
+        self.power_t = power_t
+        self.device = device
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        coef_init: Any = None,
+        intercept_init: Any = None,
+        sample_weight: Any = None,
+    ) -> Perceptron:
+        """Fit to X and y, until each class stops or for `max_iter` epochs.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples.
+        y : array-like of shape (n_samples,)
+            Labels.
+        coef_init : array-like of shape (1 or n_classes, n_features), default=None
+            Weights to start from; zeros if not given.
+        intercept_init : array-like of shape (1 or n_classes,), default=None
+            Intercepts to start from.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Factors of the updates.
+
+        Returns
+        -------
+        self : object
+        """
+        X, y = self._check_X_y(X, y, reset=True)
+        classes = np.unique(y)
+        if len(classes) < 2:
+            raise ValueError(
+                f"The number of classes has to be greater than one; got {len(classes)} class"
+            )
+        if self.warm_start and hasattr(self, "coef_"):
+            coef_init = self.coef_ if coef_init is None else coef_init
+            intercept_init = self.intercept_ if intercept_init is None else intercept_init
+        self.classes_ = classes
+        self.t_ = 1.0
+        self._start(X, coef_init, intercept_init)
+        self._sweeps(X, y, sample_weight, self.max_iter)
+        if self.tol is not None and self.n_iter_ == self.max_iter:
+            warnings.warn(
+                "Maximum number of iteration reached before convergence. Consider increasing "
+                "max_iter to improve the fit.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(
+        self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
+    ) -> Perceptron:
+        """Go once over the data, from where the last call left off.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+        classes : array-like of shape (n_classes,), default=None
+            All labels that will ever come; needed in the first call.
+
+        Returns
+        -------
+        self : object
+        """
+        first = not hasattr(self, "classes_")
+        if first and self.early_stopping:
+            raise ValueError("early_stopping should be False with partial_fit")
+        if first and self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight 'balanced' is not supported for partial_fit. In order to use "
+                "'balanced' weights, use compute_class_weight('balanced', classes=classes, y=y). "
+                "In place of y you can use a large enough sample of the full training set target "
+                "to properly estimate the class frequency distributions. Pass the resulting "
+                "weights as the class_weight parameter."
+            )
+        X, y = self._check_X_y(X, y, reset=first)
+        _check_partial_fit_first_call(self, classes)
+        unknown = np.setdiff1d(y, self.classes_)
+        if len(unknown):
+            raise ValueError(f"y has classes {unknown} that are not in classes {self.classes_}")
+        if first:
+            self.t_ = 1.0
+            self._start(X, None, None)
+        self._sweeps(X, y, sample_weight, 1)
+        return self
+
+    def _check_X_y(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, np.ndarray]:
+        resolve_device(self.device)
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            accept_sparse="csr",
+            dtype=FLOATS,
+            order="C",
+            accept_large_sparse=False,
+            reset=reset,
+        )
+        check_classification_targets(y)
+        return X, y
+
+    def _start(self, X: Any, coef_init: Any, intercept_init: Any) -> None:
+        """Set `coef_` and `intercept_` to copies of what is given, or to zeros."""
+        rows = 1 if len(self.classes_) == 2 else len(self.classes_)
+        coef, intercept = np.zeros((rows, X.shape[1]), X.dtype), np.zeros(rows, X.dtype)
+        for name, own, given in (
+            ("coef", coef, coef_init),
+            ("intercept", intercept, intercept_init),
+        ):
+            if given is None:
+                continue
+            given = np.asarray(given.toarray() if sp.issparse(given) else given, X.dtype)
+            if given.size != own.size or (rows > 1 and given.shape != own.shape):
+                raise ValueError(
+                    f"Provided {name}_init does not match dataset: expected shape {own.shape}, "
+                    f"got {given.shape}."
+                )
+            own[...] = given.reshape(own.shape)
+        self.coef_, self.intercept_ = coef, intercept
+
+    def _sweeps(self, X: Any, y: np.ndarray, sample_weight: Any, epochs: int) -> None:
+        """Run epochs from the present weights, and set what they lead to."""
+        sample_weight = _check_sample_weight(sample_weight, X, dtype=X.dtype)
+        by_class = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
+        labels = np.searchsorted(self.classes_, y)
+        self.densify()
+        training = OnlineTraining(self, X, labels, sample_weight, by_class)
+        reporter = Reporter(self.verbose, epochs)
+        try:
+            while training.n_iter < epochs and training.epoch(reporter):
+                pass
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", stacklevel=4)
+        finally:
+            reporter.close()
+        self.coef_, self.intercept_ = training.weights()
+        self.n_iter_ = training.n_iter
+        self.t_ += training.n_iter * X.shape[0]
