@@ -47,7 +47,6 @@ class OnlineTraining:
     ) -> None:
         self.settings, self.X, self.labels = settings, X, labels
         self.device = resolve_device(settings.device)
-        self.rng = check_random_state(settings.random_state)
         self.sample_weight = sample_weight
         n_classes, one_row = len(class_weight), len(settings.coef_) == 1
         self.multinomial = settings.multi_class == "multinomial"
@@ -60,7 +59,8 @@ class OnlineTraining:
 
         self.rows = np.arange(len(labels))
         self.held_out = self._hold_out()
-        self.rows = np.delete(self.rows, self.held_out)
+        self.is_held_out = np.isin(self.rows, self.held_out)
+        self.shuffle = self._permutation(n_classes) if settings.shuffle else slice(None)
 
         n_problems = 1 if self.multinomial else len(self.classes)
         self.active = np.arange(n_problems)
@@ -95,6 +95,19 @@ class OnlineTraining:
             )
         return held_out
 
+    def _permutation(self, n_classes: int) -> np.ndarray:
+        """How each epoch permutes the order of the last, from scikit-learn's draws.
+
+        So two classes are trained in scikit-learn's order. Of more classes, which have an order
+        each there, all follow that of the first.
+        """
+        rng = check_random_state(self.settings.random_state)
+        largest = np.iinfo(np.int32).max
+        if n_classes > 2:
+            rng = check_random_state(rng.randint(largest, size=n_classes)[0])
+        rng.randint(1, largest)  # drawn there for the data set
+        return fisher_yates(len(self.labels), int(rng.randint(largest)))
+
     def _penalty_state(self) -> dict[str, np.ndarray]:
         """What the L1 penalty keeps from epoch to epoch."""
         s = self.settings
@@ -106,7 +119,8 @@ class OnlineTraining:
     def epoch(self, reporter: Reporter) -> bool:
         """Go once over the samples; return whether a problem goes on."""
         self.n_iter += 1
-        order = self.rng.permutation(self.rows) if self.settings.shuffle else self.rows
+        self.rows = self.rows[self.shuffle]
+        order = self.rows[~self.is_held_out[self.rows]] if len(self.held_out) else self.rows
         objective = self._sweep(order)
         if not (np.isfinite(self.w).all() and np.isfinite(self.b).all()):
             raise ValueError(
@@ -183,3 +197,20 @@ class OnlineTraining:
         if self.multinomial and len(self.w) == 2:
             return self.w[1:] - self.w[:1], self.b[1:] - self.b[:1]
         return self.w, self.b
+
+
+def fisher_yates(n: int, seed: int) -> np.ndarray:
+    """Permutation of `n` by the shuffle of Fisher and Yates, with scikit-learn's generator.
+
+    The generator is a 32-bit xorshift (Marsaglia, Journal of Statistical Software 8, 2003, with the
+    shifts 13, 17, 5), taken modulo 2**31.
+    """
+    order = list(range(n))
+    state = seed or 1
+    for i in range(n - 1):
+        state ^= (state << 13) & 0xFFFFFFFF
+        state ^= state >> 17
+        state ^= (state << 5) & 0xFFFFFFFF
+        j = i + (state & 0x7FFFFFFF) % (n - i)
+        order[i], order[j] = order[j], order[i]
+    return np.array(order, dtype=np.intp)

@@ -24,10 +24,10 @@ from estimators._progress import Reporter
 class Perceptron(LinearClassifier):
     """Linear classifier trained by Rosenblatt's online rule, exactly, one sample after the other.
 
-    Parameters, attributes and results are those of scikit-learn's class; with ``shuffle=False``
-    coefficients are equal. New are the textbook's multi-class rule, a rate that decays, and
-    `device`. Each epoch has one order of the samples for all classes, where scikit-learn draws an
-    order a class.
+    Parameters, attributes and results are those of scikit-learn's class. New are the textbook's
+    multi-class rule, a rate that decays, and `device`. Two classes give scikit-learn's
+    coefficients. More than two give them with ``shuffle=False``: an epoch has one order of the
+    samples for all classes here, and one for each there.
 
     Parameters
     ----------

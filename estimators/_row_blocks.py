@@ -1,0 +1,123 @@
+"""Blocks of rows of a data matrix, dense or sparse, with their targets and weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from cukernels._array import Array, to_device, to_host
+from cukernels.matmul import matmul
+from cukernels.sparse import csr_matmul, csr_matmul_backward
+
+BLOCK_BYTES = 4 << 20  # of X: what a core's share of the cache holds
+
+
+class RowBlock:
+    """Some rows of X on a device, their targets, and what they count for in the weighted mean.
+
+    Attributes
+    ----------
+    x : ndarray or CSR matrix of shape (B, D)
+        The rows, on the host.
+    targets : array of shape (B,) or (B, K)
+    weights : array of shape (M or 1, B), or None where all weights are 1
+    share : ndarray of shape (M or 1,)
+        The part of the total weight that is in this block.
+    """
+
+    def __init__(
+        self,
+        x: Any,
+        targets: np.ndarray,
+        weights: np.ndarray | None,
+        share: np.ndarray,
+        device: str,
+    ) -> None:
+        self.x, self.share = x, share
+        self.targets = to_device(targets, device)
+        self.weights = None if weights is None else to_device(weights, device)
+        if sp.issparse(x):
+            self._csr = tuple(to_device(part, device) for part in (x.data, x.indices, x.indptr))
+        else:
+            self._dense = to_device(x, device)
+
+    def times(self, coef: Array, bias: Array) -> Array:
+        """Return ``coef @ x.T + bias`` of shape (K, B), for `coef` of shape (K, D)."""
+        if sp.issparse(self.x):
+            data, indices, indptr = self._csr
+            scores = csr_matmul(data, indices, indptr, coef.T).T
+        else:
+            scores = matmul(coef, self._dense, transpose_b=True)
+        scores += bias[:, None]
+        return scores
+
+    def transposed_times(self, dz: Array) -> Array:
+        """Return ``x.T @ dz.T`` of shape (D, K), for `dz` of shape (K, B)."""
+        if sp.issparse(self.x):
+            data, indices, indptr = self._csr
+            like = np.broadcast_to(dz[:1, :1], (self.x.shape[1], len(dz)))  # only its shape counts
+            return csr_matmul_backward(dz.T, data, indices, indptr, like)
+        return matmul(self._dense, dz, transpose_a=True, transpose_b=True)
+
+    @property
+    def sample_shares(self) -> np.ndarray:
+        """The part of each row in the mean, of shape (B,), for a single model."""
+        if self.weights is None:
+            n_rows = self.x.shape[0]
+            return np.full(n_rows, self.share[0] / n_rows, self.x.dtype)
+        weights = to_host(self.weights)[0]
+        return (weights * (self.share[0] / (weights.sum() or 1))).astype(self.x.dtype)
+
+    def with_ones(self, value: float) -> Any:
+        """Return a copy of the rows with one more column, of this value, at the end."""
+        column = np.full((self.x.shape[0], 1), value, self.x.dtype)
+        if sp.issparse(self.x):
+            return sp.hstack([self.x, column], format="csc")
+        return np.hstack([self.x, column])
+
+    def of_models(self, models: np.ndarray) -> tuple[Array | None, np.ndarray]:
+        """Return the weights and the shares of some models of the stack."""
+        if len(self.share) == 1:
+            return self.weights, self.share
+        return None if self.weights is None else self.weights[models], self.share[models]
+
+
+def row_blocks(
+    X: Any, targets: np.ndarray, sample_weight: np.ndarray | None, device: str
+) -> list[RowBlock]:
+    """Cut X into blocks that stay in a core's cache; sparse X and a GPU's stay in one piece.
+
+    Parameters
+    ----------
+    X : ndarray or CSR matrix of shape (N, D)
+    targets : ndarray of shape (N,) or (N, K)
+    sample_weight : ndarray of shape (N,) or (M, N), or None
+    device : str
+        As `resolve_device` returns it.
+    """
+    n_samples, n_features = X.shape
+    size = n_samples
+    if not sp.issparse(X) and device == "cpu":
+        size = max(64, BLOCK_BYTES // max(n_features * X.itemsize, 1))
+    weights = None if sample_weight is None else np.atleast_2d(sample_weight)
+    blocks = []
+    for start in range(0, n_samples, size):
+        rows = slice(start, min(start + size, n_samples))
+        whole = size >= n_samples
+        if weights is None:
+            part, share = None, np.array([(rows.stop - rows.start) / n_samples])
+        else:
+            part = weights[:, rows]
+            total = weights.sum(axis=1, dtype=np.float64)
+            share = part.sum(axis=1, dtype=np.float64) / np.where(total == 0, 1, total)
+        blocks.append(RowBlock(X if whole else X[rows], targets[rows], part, share, device))
+    return blocks
+
+
+def weighted_gram(left: Any, weights: np.ndarray, right: Any) -> np.ndarray:
+    """Return ``left.T @ diag(weights) @ right`` for two dense or two CSC matrices."""
+    if sp.issparse(left):
+        return (left.T @ right.multiply(weights[:, None]).tocsc()).toarray()
+    return left.T @ (weights[:, None] * right)

@@ -1,0 +1,303 @@
+"""Logistic regression with scikit-learn's interface."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.base import _fit_context
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Hidden, Interval, StrOptions
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import validate_data
+
+from cukernels._array import resolve_device
+from cukernels.activations import log_softmax, softmax
+from estimators._base import FLOATS, LinearClassifier
+from estimators._linear_loss import LinearObjective
+from estimators._logistic_parameters import check_classes, resolve_penalty, total_weights
+from estimators._logistic_solvers import solve
+
+INDEX_32 = ("liblinear", "sag", "saga")  # scikit-learn's solvers that take no 64-bit indices
+
+
+class LogisticRegression(LinearClassifier):
+    """Linear classifier that maximises the likelihood of the labels, less a penalty.
+
+    It minimises ``C * sum_i s_i loss_i + (1 - l1_ratio) / 2 |coef|^2 + l1_ratio |coef|_1`` with the
+    weights s_i of the samples. Parameters, attributes, warnings and errors are those of
+    scikit-learn's class, with `loss` and `device` in addition. The computation is in the dtype of
+    `X`: float32 data are never copied to float64.
+
+    Parameters
+    ----------
+    penalty : {"l1", "l2", "elasticnet", None}, default="l2"
+        Deprecated: use `l1_ratio`, and ``C=np.inf`` for no penalty.
+    C : float, default=1.0
+        Inverse of the strength of the penalty; `np.inf` for none.
+    l1_ratio : float, default=0.0
+        Part of the L1 norm in the penalty, from 0 (L2 only) to 1 (L1 only). "liblinear" takes
+        0 and 1, "saga" all, the other solvers 0.
+    dual : bool, default=False
+        Accepted for solver "liblinear" with an L2 penalty, and without effect: both formulations
+        have the same optimum.
+    tol : float, default=1e-4
+        The largest component of the gradient of the objective, taken as a mean over samples, at
+        which to stop.
+    fit_intercept : bool, default=True
+        Whether to fit an intercept.
+    intercept_scaling : float, default=1
+        For solver "liblinear": the value of a constant feature whose weight stands for the
+        intercept and is penalised as the others are.
+    class_weight : dict or "balanced", default=None
+        Weights ``{label: weight}``; "balanced" is ``n_samples / (n_classes * np.bincount(y))``.
+    random_state : int, RandomState instance or None, default=None
+        Accepted, and without effect: no solver draws random numbers.
+    solver : {"lbfgs", "liblinear", "newton-cg", "newton-cholesky", "sag", "saga"}, \
+            default="lbfgs"
+        A name promises the penalties it takes and the optimum it reaches. "liblinear" takes two
+        classes only. "newton-cholesky" suits features of very different scale, if they are not
+        too many.
+    max_iter : int, default=100
+        Most iterations of the solver.
+    verbose : int, default=0
+        If positive, a line an iteration.
+    warm_start : bool, default=False
+        Whether to start from the last fit. Not for "liblinear".
+    n_jobs : int, default=None
+        Deprecated, without effect.
+    loss : {"log_loss", "squared_error"}, default="log_loss"
+        "squared_error" is half the squared error between the probabilities (logistic for two
+        classes, softmax for more) and targets of 0 and 1. It is not convex. Solver "lbfgs".
+    device : str, default="auto"
+        Where to compute: "auto", "cpu", "cuda" or "cuda:N".
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Labels.
+    coef_ : ndarray of shape (1, n_features) or (n_classes, n_features)
+        Weights of the features; one row for two classes. A CSR matrix after `sparsify`.
+    intercept_ : ndarray of shape (1,) or (n_classes,)
+        Intercepts, 0 without `fit_intercept`.
+    n_iter_ : int32 ndarray of shape (1,)
+        Iterations of the solver.
+    n_features_in_ : int
+        Number of features seen in `fit`.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, if they are all strings.
+
+    References
+    ----------
+    Liu and Nocedal, "On the limited memory BFGS method for large scale optimization", Mathematical
+    Programming 45, 1989; Friedman, Hastie and Tibshirani, "Regularization paths for generalized
+    linear models via coordinate descent", J. Stat. Softw. 33, 2010.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from estimators.logistic import LogisticRegression
+    >>> X, y = load_iris(return_X_y=True)
+    >>> LogisticRegression(max_iter=200).fit(X, y).predict(X[:2])
+    array([0, 0])
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "penalty": [
+            StrOptions({"l1", "l2", "elasticnet"}),
+            None,
+            Hidden(StrOptions({"deprecated"})),
+        ],
+        "C": [Interval(Real, 0, None, closed="right")],
+        "l1_ratio": [Interval(Real, 0, 1, closed="both"), None],
+        "dual": ["boolean"],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "fit_intercept": ["boolean"],
+        "intercept_scaling": [Interval(Real, 0, None, closed="neither")],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+        "random_state": ["random_state"],
+        "solver": [
+            StrOptions({"lbfgs", "liblinear", "newton-cg", "newton-cholesky", "sag", "saga"})
+        ],
+        "max_iter": [Interval(Integral, 0, None, closed="left")],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+        "n_jobs": [None, Integral],
+        "loss": [StrOptions({"log_loss", "squared_error"})],
+        "device": [str],
+    }
+
+    def __init__(
+        self,
+        penalty: str | None = "deprecated",
+        *,
+        C: float = 1.0,
+        l1_ratio: float | None = 0.0,
+        dual: bool = False,
+        tol: float = 1e-4,
+        fit_intercept: bool = True,
+        intercept_scaling: float = 1,
+        class_weight: dict | str | None = None,
+        random_state: Any = None,
+        solver: str = "lbfgs",
+        max_iter: int = 100,
+        verbose: int = 0,
+        warm_start: bool = False,
+        n_jobs: int | None = None,
+        loss: str = "log_loss",
+        device: str = "auto",
+    ) -> None:
+        self.penalty = penalty
+        self.C = C
+        self.l1_ratio = l1_ratio
+        self.dual = dual
+        self.tol = tol
+        self.fit_intercept = fit_intercept
+        self.intercept_scaling = intercept_scaling
+        self.class_weight = class_weight
+        self.random_state = random_state
+        self.solver = solver
+        self.max_iter = max_iter
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.n_jobs = n_jobs
+        self.loss = loss
+        self.device = device
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> LogisticRegression:
+        """Fit the model to labelled samples.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples.
+        y : array-like of shape (n_samples,)
+            Labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        self : LogisticRegression
+            After Ctrl-C too, as far as it got, with a warning.
+
+        Raises
+        ------
+        ValueError
+            If the parameters contradict each other, or X and y cannot be learned from.
+        """
+        C, l1_ratio = resolve_penalty(self)
+        device = resolve_device(self.device)
+        check_random_state(self.random_state)
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            accept_sparse="csr",
+            dtype=FLOATS,
+            order="C",
+            accept_large_sparse=self.solver not in INDEX_32,
+        )
+        check_classification_targets(y)
+        self.classes_, labels = np.unique(y, return_inverse=True)
+        check_classes(self, X)
+        weights = total_weights(self.class_weight, self.classes_, labels, X, sample_weight)
+        strength = 1 / (C * (len(y) if weights is None else weights.sum(dtype=np.float64)))
+        liblinear = self.solver == "liblinear"
+        objective = LinearObjective(
+            X,
+            labels,
+            len(self.classes_),
+            l2=np.array([(1 - l1_ratio) * strength]),
+            loss=self.loss,
+            sample_weight=weights,
+            fit_intercept=self.fit_intercept,
+            intercept_scaling=self.intercept_scaling if liblinear else 1.0,
+            penalize_intercept=liblinear,
+            device=device,
+        )
+        solution = solve(
+            self.solver,
+            objective,
+            l1_ratio * strength,
+            self._start(objective),
+            tol=self.tol,
+            max_iter=self.max_iter,
+            callback=_Progress(self.solver) if self.verbose else None,
+        )
+        coef, intercept = objective.unpacked(solution.x)
+        self.coef_, self.intercept_ = coef.astype(X.dtype), intercept.astype(X.dtype)
+        self.n_iter_ = np.array([solution.n_iter], dtype=np.int32)
+        return self
+
+    def _start(self, objective: LinearObjective) -> np.ndarray:
+        """Parameters to start from: the last fit's with `warm_start`, else zeros."""
+        x0 = np.zeros(objective.n_parameters)
+        if not (self.warm_start and hasattr(self, "coef_")) or self.solver == "liblinear":
+            return x0
+        coef: Any = self.coef_
+        coef = coef.toarray() if sp.issparse(coef) else coef
+        expected = (objective.n_outputs, objective.n_features)
+        if coef.shape != expected:
+            raise ValueError(
+                f"Initialization coef is of shape {coef.shape}, expected shape {expected}"
+            )
+        x0[: objective.n_coef] = coef.ravel()
+        if self.fit_intercept:
+            x0[objective.n_coef :] = self.intercept_
+        return x0
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return the probability of each class for each sample.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, n_classes)
+            In the order of `classes_`.
+        """
+        return softmax(_two_columns(self.decision_function(X)))
+
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """Return the logarithms of the probabilities, finite even where those round to 0.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        log_probabilities : ndarray of shape (n_samples, n_classes)
+            In the order of `classes_`.
+        """
+        return log_softmax(_two_columns(self.decision_function(X)))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        if self.solver == "liblinear":
+            tags.classifier_tags.multi_class = False
+        return tags
+
+
+def _two_columns(scores: np.ndarray) -> np.ndarray:
+    """Scores of shape (n_samples, n_classes); of two classes the first has score 0."""
+    return np.stack([np.zeros_like(scores), scores], axis=1) if scores.ndim == 1 else scores
+
+
+class _Progress:
+    """A callback of the solvers that prints a line an iteration."""
+
+    def __init__(self, solver: str) -> None:
+        self.solver, self.n_iter = solver, 0
+
+    def __call__(self, x: np.ndarray, value: float) -> None:
+        self.n_iter += 1
+        print(f"{self.solver} iteration {self.n_iter}: objective {value:.6g}")  # noqa: T201
