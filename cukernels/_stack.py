@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
@@ -26,7 +25,7 @@ def broadcast_stack(*arrays: tuple[Array, int]) -> tuple[int, ...]:
 
 def models(
     stack: tuple[int, ...], *arrays: tuple[Array | None, int]
-) -> Iterator[tuple[tuple[int, ...], list[Any]]]:
+) -> Iterator[tuple[tuple[int, ...], list[Array | None]]]:
     """Walk the models of a stack: the place of each, and its own part of every array."""
     spread = [
         None if a is None else np.broadcast_to(a, stack + a.shape[a.ndim - own :])
@@ -34,3 +33,12 @@ def models(
     ]
     for m in np.ndindex(stack):
         yield m, [None if a is None else a[m] for a in spread]
+
+
+def users(
+    own: tuple[int, ...], stack: tuple[int, ...]
+) -> Iterator[tuple[tuple[int, ...], list[tuple[int, ...]]]]:
+    """Walk an array with the leading axes `own`: each place, and the models that broadcast it."""
+    numbers = np.broadcast_to(np.arange(np.prod(own, dtype=int)).reshape(own), stack)
+    for number, place in enumerate(np.ndindex(own)):
+        yield place, [m for m in np.ndindex(stack) if numbers[m] == number]

@@ -36,10 +36,11 @@ class Axis(NamedTuple):
     after: int
     places: int
 
-    def tap(self, index: int) -> slice:
-        """The padded pixels that one tap of the windows sees, one for each place."""
+    def tap(self, index: int, part: slice | None = None) -> slice:
+        """The padded pixels that one tap of the windows sees, one for each place of a part."""
+        first, last = (part.start, part.stop - 1) if part else (0, self.places - 1)
         start = index * self.dilation
-        return slice(start, start + (self.places - 1) * self.stride + 1, self.stride)
+        return slice(start + first * self.stride, start + last * self.stride + 1, self.stride)
 
 
 Grid: TypeAlias = tuple[Axis, Axis]
@@ -145,12 +146,15 @@ def padded_shape(shape: tuple[int, ...], axes: Grid) -> tuple[int, ...]:
     return (*shape[:-3], h, w, shape[-1])
 
 
-def taps(axes: Grid) -> Iterator[tuple[int, int, tuple]]:
-    """Walk a window in row-major order: row, column, and the index of the pixels it sees."""
+def taps(axes: Grid, part: slice | None = None) -> Iterator[tuple[int, int, tuple]]:
+    """Walk a window in row-major order: row, column, and the index of the pixels it sees.
+
+    `part` are the rows of places to look at; None is all of them.
+    """
     rows, columns = axes
     for r in range(rows.taps):
         for s in range(columns.taps):
-            yield r, s, (..., rows.tap(r), columns.tap(s), slice(None))
+            yield r, s, (..., rows.tap(r, part), columns.tap(s), slice(None))
 
 
 def patches(padded: np.ndarray, axes: Grid) -> np.ndarray:

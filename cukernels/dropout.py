@@ -104,7 +104,7 @@ def _dropout_numpy(x: Array, rate: Array, seed: Array, step: Array) -> tuple[Arr
     keep = np.empty(x.shape, bool)
     size = int(np.prod(x.shape[rate.ndim :]))
     for m in np.ndindex(rate.shape):
-        stream = np.random.Philox(key=[int(seed[m]), 0], counter=[0, int(step[m]), 0, 0])
+        stream = np.random.Philox(key=int(seed[m]), counter=[0, int(step[m]), 0, 0])
         bits = stream.random_raw(-(-size // 2)).astype("<u8", copy=False).view("<u4")[:size]
         keep[m] = (bits >= _threshold(rate[m])).reshape(keep[m].shape)
     return dropout_backward(x, rate, keep), keep

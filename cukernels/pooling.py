@@ -47,7 +47,7 @@ def max_pool2d(
     Raises
     ------
     ValueError
-        If a window does not fit the image.
+        If a window does not fit the image, or some would see nothing but padding.
     """
     axes = _grid(x, pool_size, stride, padding)
     xp = namespace(x)
@@ -94,13 +94,12 @@ def _max_pool2d_backward_numpy(
     axes = _grid(x, pool_size, stride, padding)
     padded = pad(x, axes, -np.inf)
     dx = np.zeros(padded.shape, x.dtype)
-    apart = all(axis.stride >= axis.taps for axis in axes)
     free = np.ones(y.shape, bool)
     for _, _, pixels in taps(axes):
         first = padded[pixels] == y
         first &= free
         free ^= first
-        if apart:  # each pixel has one window: write it, and read nothing
+        if _apart(axes):
             np.multiply(dy, first, out=dx[pixels])
         else:
             dx[pixels] += dy * first
@@ -138,12 +137,57 @@ def avg_pool2d_backward(
     return unpad(dx, axes)
 
 
+@numpy_body(avg_pool2d)
+def _avg_pool2d_numpy(
+    x: Array, *, pool_size: Pair = 2, stride: Pair | None = None, padding: Padding = 0
+) -> Array:
+    axes = _grid(x, pool_size, stride, padding)
+    padded = pad(x, axes)
+    (_, _, first), *others = taps(axes)
+    y = padded[first].copy()
+    for _, _, pixels in others:
+        y += padded[pixels]
+    y /= axes[0].taps * axes[1].taps
+    return y
+
+
+@numpy_body(avg_pool2d_backward)
+def _avg_pool2d_backward_numpy(
+    dy: Array,
+    x: Array,
+    *,
+    pool_size: Pair = 2,
+    stride: Pair | None = None,
+    padding: Padding = 0,
+) -> Array:
+    axes = _grid(x, pool_size, stride, padding)
+    part = dy / (axes[0].taps * axes[1].taps)
+    dx = np.zeros(padded_shape(x.shape, axes), x.dtype)
+    for _, _, pixels in taps(axes):
+        if _apart(axes):
+            dx[pixels] = part
+        else:
+            dx[pixels] += part
+    return unpad(dx, axes)
+
+
+def _apart(axes: Grid) -> bool:
+    """Whether each pixel has one window at most: it can be written, and nothing be read."""
+    return all(axis.stride >= axis.taps for axis in axes)
+
+
 def _grid(x: Array, pool_size: Pair, stride: Pair | None, padding: Padding) -> Grid:
     window = pair(pool_size, "pool_size")
-    return grid(
+    axes = grid(
         x.shape[-3:-1],
         window,
         stride=window if stride is None else stride,
         padding=padding,
         name="pool_size",
     )
+    if any(max(axis.before, axis.after) >= axis.taps for axis in axes):
+        raise ValueError(
+            f"padding {padding!r} must be smaller than pool_size {pool_size!r}: a window would "
+            "see nothing of the image"
+        )
+    return axes

@@ -1,0 +1,96 @@
+"""Convolution and pooling on the CPU: chunks, stacks of models, ties, and messages."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cukernels import OPS, _patches
+from cukernels.conv import conv2d, conv2d_backward
+from cukernels.pooling import avg_pool2d, max_pool2d
+
+
+@pytest.fixture
+def case():
+    r = np.random.default_rng(0).standard_normal
+    arrays = {"x": r((5, 9, 8, 2)), "w": r((2, 3, 3, 2, 2)), "bias": r((2, 3))}
+    settings = {"padding": "same", "stride": (2, 1), "dilation": (1, 2), "activation": "tanh"}
+    dy = r((2, 5, 5, 8, 3))
+    return {k: v.astype(np.float32) for k, v in arrays.items()}, settings, dy.astype(np.float32)
+
+
+def forward_and_backward(case, kind="numpy"):
+    arrays, settings, dy = case
+    forward, backward = OPS["conv2d"], OPS["conv2d_backward"]
+    y = getattr(forward, kind)(**arrays, **settings)
+    return y, *getattr(backward, kind)(dy, **arrays, y=y, **settings)
+
+
+@pytest.mark.parametrize("chunk", [1, 1000, 5000, 2**20])
+def test_chunks_make_no_difference(case, chunk, monkeypatch):
+    """One row of places at a time, several, one image, several, or all at once."""
+    expected = forward_and_backward(case, "reference")
+    monkeypatch.setattr(_patches, "_CHUNK", chunk)
+    for got, e in zip(forward_and_backward(case), expected, strict=True):
+        np.testing.assert_allclose(got, e, rtol=1e-4, atol=1e-5)
+
+
+def test_a_model_is_the_same_alone_and_in_a_stack(case):
+    """To the bit, whatever trains beside it."""
+    arrays, settings, dy = case
+    y, dx, dw, dbias = forward_and_backward(case)
+    for m in range(2):
+        one = {"x": arrays["x"], "w": arrays["w"][m], "bias": arrays["bias"][m]}
+        alone = forward_and_backward((one, settings, dy[m]))
+        np.testing.assert_array_equal(alone[0], y[m])
+        np.testing.assert_array_equal(alone[2], dw[m])
+        np.testing.assert_array_equal(alone[3], dbias[m])
+
+
+IMAGES, FILTERS = np.zeros((2, 4, 4, 3)), np.zeros((5, 3, 3, 3))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: conv2d(IMAGES, np.zeros((5, 3, 3, 2))), r"\(2, 4, 4, 3\).*channels"),
+        (lambda: conv2d(IMAGES[0], FILTERS), r"\(4, 4, 3\).*\(\.\.\., N, H, W, C\)"),
+        (lambda: conv2d(IMAGES, FILTERS, np.zeros(4)), r"bias of shape \(4,\).*\(\.\.\., 5\)"),
+        (lambda: conv2d(IMAGES, np.zeros((5, 5, 5, 3))), "height 4 and width 4.*'same'"),
+        (lambda: conv2d(IMAGES, FILTERS, dilation=2), "with dilation 2 does not fit"),
+        (lambda: conv2d(IMAGES, FILTERS, stride=0), "stride.*>= 1, got 0"),
+        (lambda: conv2d(IMAGES, FILTERS, padding=(1, -1)), "padding.*>= 0"),
+        (lambda: conv2d(IMAGES, FILTERS, padding="full"), "'same', 'valid'.*'full'"),
+        (lambda: conv2d(IMAGES, FILTERS, stride=(1, 2, 3)), "pair of ints"),
+        (lambda: conv2d(IMAGES, FILTERS, activation="gelu"), "gelu"),
+        (lambda: max_pool2d(IMAGES, pool_size=5), "pool_size.*does not fit"),
+        (lambda: max_pool2d(IMAGES, pool_size=2, padding=2), "smaller than pool_size"),
+        (lambda: avg_pool2d(IMAGES, pool_size=(1, 2), padding=1), "smaller than pool_size"),
+    ],
+)
+def test_messages(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_a_first_layer_skips_the_gradient_of_its_images(case):
+    arrays, settings, dy = case
+    y = conv2d(**arrays, **settings)
+    dx, dw, dbias = conv2d_backward(dy, **arrays, y=y, **settings, needs=("w", "bias"))
+    assert dx is None
+    assert dw.shape == arrays["w"].shape
+    assert dbias.shape == arrays["bias"].shape
+
+
+@pytest.mark.parametrize("pool", [{"pool_size": 2}, {"pool_size": 3, "stride": 1}])
+def test_the_first_of_equal_pixels_takes_the_gradient(pool):
+    """In row-major order: a window that is flat gives all to its first pixel."""
+    op = OPS["max_pool2d"].backward
+    x = np.zeros((1, 4, 4, 1))
+    y = max_pool2d(x, **pool)
+    dy = np.arange(1.0, 1 + y.size).reshape(y.shape)
+    expected = np.zeros((4, 4))
+    step = pool.get("stride", 2)
+    expected[: step * y.shape[1] : step, : step * y.shape[2] : step] = dy[0, :, :, 0]
+    for body in (op.reference, op.numpy):
+        np.testing.assert_array_equal(body(dy, x, y, **pool)[0, :, :, 0], expected)
