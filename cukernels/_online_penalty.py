@@ -54,7 +54,7 @@ class Penalty:
         return self._is_on
 
     def value(self) -> Array:
-        """Return the penalty of each weight vector, of shape (..., K, 1), as scikit-learn counts it.
+        """Return the penalty of each weight vector, (..., K, 1), as scikit-learn counts it.
 
         The norms are those after the last update: what L1 took off since then is not counted.
         """

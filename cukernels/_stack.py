@@ -24,15 +24,12 @@ def broadcast_stack(*arrays: tuple[Array, int]) -> tuple[int, ...]:
 
 
 def models(
-    stack: tuple[int, ...], *arrays: tuple[Array | None, int]
-) -> Iterator[tuple[tuple[int, ...], list[Array | None]]]:
+    stack: tuple[int, ...], *arrays: tuple[Array, int]
+) -> Iterator[tuple[tuple[int, ...], list[Array]]]:
     """Walk the models of a stack: the place of each, and its own part of every array."""
-    spread = [
-        None if a is None else np.broadcast_to(a, stack + a.shape[a.ndim - own :])
-        for a, own in arrays
-    ]
+    spread = [np.broadcast_to(a, stack + a.shape[a.ndim - own :]) for a, own in arrays]
     for m in np.ndindex(stack):
-        yield m, [None if a is None else a[m] for a in spread]
+        yield m, [a[m] for a in spread]
 
 
 def users(

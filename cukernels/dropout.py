@@ -25,7 +25,7 @@ def _masked(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
             "rate": rng.random(stack) if stack else np.asarray(0.25),
             "seed": rng.integers(2**63, size=stack or None, dtype=np.uint64)
             if stack
-            else np.asarray(7, np.uint64),
+            else np.asarray(2**64 - 7, np.uint64),
             "step": np.asarray(rng.integers(1000, size=stack)),
         }
 

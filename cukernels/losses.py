@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from cukernels._array import Array, namespace
-from cukernels._op import op
+from cukernels._op import numpy_body, op
 from cukernels.activations import logistic, softplus
 
 _SHAPES = ((6, 4), (3, 6, 4), (2, 3, 5, 2), (1, 1), (0, 3), (33, 10))
@@ -70,6 +70,23 @@ def softmax_cross_entropy(
     right = _one_hot(y, z)
     losses = xp.log(total) - (shifted * right).sum(axis=-1)
     return (share * losses).sum(axis=-1), share[..., None] * (e / total[..., None] - right)
+
+
+@numpy_body(softmax_cross_entropy)
+def _softmax_cross_entropy_numpy(
+    z: Array, y: Array, sample_weight: Array | None = None
+) -> tuple[Array, Array]:
+    """One buffer, no one-hot: pick the right score, and lower the right probability in place."""
+    share = _share(z, sample_weight)
+    p = z - z.max(axis=-1, keepdims=True)
+    right = (*np.indices(z.shape[:-1], sparse=True), np.broadcast_to(y, z.shape[:-1]))
+    losses = -p[right]
+    np.exp(p, out=p)
+    total = p.sum(axis=-1)
+    losses += np.log(total)
+    p *= (share / total)[..., None]
+    p[right] -= share
+    return (share * losses).sum(axis=-1), p
 
 
 @op(samples=_indicated, outputs=("loss", "dz"), gradients=("z",))

@@ -45,7 +45,7 @@ def _problems(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
     for ratio in (0.0, 0.3, 1.0):
         yield case(90, 4, 3, classes=np.arange(3), alpha=0.01, l1_ratio=ratio)
         yield case(90, 4, 3, alpha=0.01, l1_ratio=ratio)
-    strengths = {"alpha": np.array([[0.0], [0.02]]), "eta": rng.random((2, 1, 90))}
+    strengths: dict[str, Any] = {"alpha": np.array([[0.0], [0.02]]), "eta": rng.random((2, 1, 90))}
     yield case(90, 4, 2, 3, classes=np.arange(3), **strengths)
     weighted = case(90, 4, 2, 3, sample_weight=some, **strengths)
     yield weighted | {"norms": measure(weighted["w"])}

@@ -304,7 +304,8 @@ def _sizes(sizes: Any, name: str) -> list[int]:
 
 def _image_shape(image_shape: Any) -> Shape:
     shape = tuple(image_shape)
-    if len(shape) not in (2, 3) or not all(isinstance(n, int | np.integer) and n > 0 for n in shape):
+    whole = all(isinstance(n, int | np.integer) and n > 0 for n in shape)
+    if len(shape) not in (2, 3) or not whole:
         raise ValueError(
             "image_shape must be (height, width) or (height, width, channels), made of positive "
             f"integers, got {image_shape!r}"
