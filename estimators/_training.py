@@ -59,9 +59,10 @@ class Stack:
         self.parameters = self.network.views(self.params)
         self.gradients = self.network.views(self.grads)
         for i, place in enumerate(self.network.dropouts):
-            rates, seeds = zip(*(t.dropout[i] for t in self.trainees), strict=True)
-            self.parameters[place]["rate"] = _like(np.array(rates), self.params)
-            self.parameters[place]["seed"] = _like(np.array(seeds, np.uint64), self.params)
+            rates = np.array([t.dropout[i][0] for t in self.trainees])
+            seeds = np.array([t.dropout[i][1] for t in self.trainees], np.uint64)
+            self.parameters[place]["rate"] = _like(rates, self.params)
+            self.parameters[place]["seed"] = _like(seeds, self.params)
         names = ("momentum",) if "velocity" in self.moments else ("beta_1", "beta_2", "epsilon")
         self.alpha = self._vector("alpha")
         self.settings = {name: self._vector(name) for name in names}
