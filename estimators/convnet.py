@@ -238,16 +238,14 @@ class ConvNetClassifier(NeuralClassifier):
         if sp.issparse(X):
             return X  # for scikit-learn to refuse, in its words
         images = X if hasattr(X, "shape") else np.asarray(X)
-        shape = None
-        if images.ndim in (3, 4):
+        shape, n_axes = None, len(images.shape)  # frames of polars have no ndim
+        if n_axes in (3, 4):
             shape = (*images.shape[1:], 1)[:3]
             if self.image_shape is not None and shape != _image_shape(self.image_shape):
                 raise ValueError(
                     f"X holds images of shape {shape}, but image_shape is {self.image_shape}"
                 )
             X = np.asarray(images).reshape(len(images), -1)
-        elif images.ndim == 2:
-            X = images
         if reset:
             self._given_shape = shape
         elif shape is not None and shape != self.image_shape_:
