@@ -59,9 +59,9 @@ def online_rule_has_no_weights(estimator):
     }
 
 
-# These compare probabilities to 1e-7, which is less than float32 rounds. So the networks are checked
-# in the precision of their input, which is what scikit-learn's own computes in, and once more by the
-# other checks in their default, float32.
+# These compare probabilities to 1e-7, which is less than float32 rounds. So the networks are
+# checked in the precision of their input, which is what scikit-learn's own computes in, and once
+# more by the other checks in their default, float32.
 WITHIN_1E_7 = {
     "check_sample_weight_equivalence_on_dense_data",
     "check_sample_weight_equivalence_on_sparse_data",
