@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 
@@ -54,7 +55,7 @@ class Reporter:
         if self._lines:
             print(message)  # noqa: T201
         if self._bar is not None:
-            self._bar.write(message)
+            self._bar.write(message, file=sys.stderr)
 
     def close(self) -> None:
         """Leave the bar as it stands."""

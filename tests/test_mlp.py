@@ -1,0 +1,308 @@
+"""MLPClassifier: scikit-learn's training to the last digits, and what is new."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import sklearn
+from sklearn.base import clone
+from sklearn.datasets import load_digits, make_multilabel_classification
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.neural_network import MLPClassifier as ScikitLearns
+from sklearn.utils import compute_sample_weight
+
+from cukernels.activations import ACTIVATIONS
+from estimators import MLPClassifier
+from estimators._schedules import epoch_rates
+
+RELEASE = tuple(map(int, sklearn.__version__.split(".")[:2]))
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+weights_needed = pytest.mark.skipif(RELEASE < (1, 7), reason="came to scikit-learn's MLP in 1.7")
+
+X, Y = (a[:250] for a in load_digits(return_X_y=True))
+X = X / 16
+SHORT = {"hidden_layer_sizes": (12,), "max_iter": 12, "random_state": 3}
+
+
+def assert_same(ours, theirs):
+    for name in ("n_iter_", "t_", "n_layers_", "n_outputs_", "out_activation_"):
+        assert getattr(ours, name) == getattr(theirs, name), name
+    names = ["loss_"]
+    if theirs.solver != "lbfgs":
+        names += ["loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_"]
+    for name in names:
+        own, other = getattr(ours, name), getattr(theirs, name)
+        if other is None:
+            assert own is None
+        else:
+            np.testing.assert_allclose(own, other, rtol=1e-9, err_msg=name)
+    for own, other in zip(
+        ours.coefs_ + ours.intercepts_, theirs.coefs_ + theirs.intercepts_, strict=True
+    ):
+        np.testing.assert_allclose(own, other, rtol=1e-6, atol=1e-9)
+
+
+def both(**settings):
+    settings = SHORT | settings
+    return MLPClassifier(dtype="float64", **settings), ScikitLearns(**settings)
+
+
+@pytest.mark.parametrize("problem", ["multiclass", "binary"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"activation": "tanh", "alpha": 1.0},
+        {"activation": "logistic", "hidden_layer_sizes": (9, 7)},
+        {"activation": "identity", "hidden_layer_sizes": 5},
+        {"hidden_layer_sizes": ()},
+        {"shuffle": False, "batch_size": 60},
+        {"beta_1": 0.5, "beta_2": 0.9, "epsilon": 1e-3},
+        {"early_stopping": True},
+        {"early_stopping": True, "n_iter_no_change": 1, "tol": 0.1, "max_iter": 30},
+        {"n_iter_no_change": 2, "tol": 0.5, "max_iter": 30},
+        {"solver": "sgd", "learning_rate_init": 0.05},
+        {"solver": "sgd", "nesterovs_momentum": False, "learning_rate_init": 0.05},
+        {"solver": "sgd", "momentum": 0.0, "learning_rate": "invscaling", "power_t": 0.3},
+        {"solver": "sgd", "learning_rate": "adaptive", "tol": 0.3, "n_iter_no_change": 1},
+        {"solver": "lbfgs", "activation": "tanh"},
+    ],
+    ids=str,
+)
+def test_equals_scikit_learn(settings, problem):
+    y = Y % 2 if problem == "binary" else Y
+    ours, theirs = both(**settings)
+    assert_same(ours.fit(X, y), theirs.fit(X, y))
+    np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), rtol=1e-6)
+    np.testing.assert_allclose(ours.predict_log_proba(X), theirs.predict_log_proba(X), atol=1e-6)
+    np.testing.assert_array_equal(ours.predict(X), theirs.predict(X))
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+@weights_needed
+def test_equals_scikit_learn_with_sample_weight(solver):
+    weight = np.random.default_rng(0).random(len(Y))
+    ours, theirs = both(solver=solver, activation="tanh", early_stopping=solver == "adam")
+    assert_same(ours.fit(X, Y, sample_weight=weight), theirs.fit(X, Y, sample_weight=weight))
+
+
+def test_equals_scikit_learn_on_sparse_data():
+    ours, theirs = both()
+    assert_same(ours.fit(sp.csr_matrix(X), Y), theirs.fit(sp.csr_matrix(X), Y))
+
+
+def test_equals_scikit_learn_on_several_labels():
+    data, labels = make_multilabel_classification(100, 8, n_classes=4, random_state=0)
+    ours, theirs = both(early_stopping=True)
+    assert_same(ours.fit(data, labels), theirs.fit(data, labels))
+    np.testing.assert_array_equal(ours.predict(data), theirs.predict(data))
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_equals_scikit_learn_call_after_call(solver):
+    ours, theirs = both(solver=solver, learning_rate="invscaling")
+    for part in (slice(0, 100), slice(100, 250), slice(50, 90)):
+        for clf in (ours, theirs):
+            clf.partial_fit(X[part], Y[part], classes=np.arange(10))
+        assert_same(ours, theirs)
+    for clf in (ours, theirs):
+        clf.set_params(warm_start=True, max_iter=3).fit(X, Y)
+    assert_same(ours, theirs)
+
+
+def test_verbose_prints_what_scikit_learn_prints(capsys):
+    for settings in (
+        {"n_iter_no_change": 1, "tol": 0.5},
+        {"early_stopping": True},
+        {"solver": "sgd", "learning_rate": "adaptive", "tol": 1.0, "n_iter_no_change": 1},
+    ):
+        ours, theirs = both(verbose=True, **settings)
+        theirs.fit(X, Y)
+        expected = capsys.readouterr().out
+        ours.fit(X, Y)
+        assert capsys.readouterr().out == expected
+
+
+def test_verbose_2_shows_a_bar(capsys):
+    MLPClassifier(**SHORT, verbose=2, early_stopping=True).fit(X, Y)
+    captured = capsys.readouterr()
+    assert "12/12" in captured.err
+    assert "loss=" in captured.err
+    assert "validation=" in captured.err
+    assert captured.out == ""
+
+
+def test_an_epoch_limit_warns_unless_it_was_planned():
+    words = r"Stochastic Optimizer: Maximum iterations \(12\) reached and the optimization hasn't"
+    with pytest.warns(ConvergenceWarning, match=words):
+        MLPClassifier(**SHORT).fit(X, Y)
+    with pytest.warns(ConvergenceWarning, match=r"lbfgs failed to converge after 12 iteration"):
+        MLPClassifier(**SHORT, solver="lbfgs").fit(X, Y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        MLPClassifier(**SHORT, learning_rate="cosine").fit(X, Y)
+
+
+# What is new -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("class_weight", ["balanced", {0: 5.0, 3: 0.0}], ids=str)
+def test_class_weight_is_a_weight_of_the_samples(class_weight):
+    weight = np.random.default_rng(0).random(len(Y))
+    clf = MLPClassifier(**SHORT, class_weight=class_weight).fit(X, Y, sample_weight=weight)
+    by_hand = weight * compute_sample_weight(class_weight, Y)
+    expected = MLPClassifier(**SHORT).fit(X, Y, sample_weight=by_hand)
+    np.testing.assert_array_equal(clf.coefs_[0], expected.coefs_[0])
+    assert clf.loss_ != MLPClassifier(**SHORT).fit(X, Y, sample_weight=weight).loss_
+
+
+def test_class_weight_of_calls_to_partial_fit():
+    clf = MLPClassifier(**SHORT, class_weight="balanced")
+    with pytest.raises(ValueError, match="class_weight 'balanced' is not supported for partial_"):
+        clf.partial_fit(X, Y, classes=range(10))
+    clf.set_params(class_weight={0: 0.0}).partial_fit(X, Y, classes=range(10))
+
+
+def test_dropout_is_for_training_only():
+    clf = MLPClassifier(**SHORT, dropout=0.4).fit(X, Y)
+    again = clone(clf).fit(X, Y)
+    assert clf.loss_curve_ == again.loss_curve_
+    assert clf.loss_ > MLPClassifier(**SHORT).fit(X, Y).loss_
+    assert clf.set_params(random_state=4).fit(X, Y).loss_curve_ != again.loss_curve_
+    np.testing.assert_array_equal(again.predict_proba(X), again.predict_proba(X))
+    alone = np.concatenate([again.predict_proba(x[None]) for x in X[:5]])
+    np.testing.assert_allclose(alone, again.predict_proba(X)[:5], rtol=1e-5)
+
+
+def test_batch_norm_predicts_by_running_statistics():
+    clf = MLPClassifier(**SHORT | {"max_iter": 60}, batch_norm=True, activation="tanh")
+    assert clf.set_params(batch_size=25).fit(X, Y).score(X, Y) > 0.95
+    norm = clf.batch_norms_[0]
+    z = X @ clf.coefs_[0] + clf.intercepts_[0]
+    normal = (z - norm["mean"]) / np.sqrt(norm["variance"] + 1e-5)
+    hidden = np.tanh(norm["gamma"] * normal + norm["beta"])
+    scores = hidden @ clf.coefs_[1] + clf.intercepts_[1]
+    p = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(clf.predict_proba(X), p, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_every_activation_learns(name):
+    settings = {"hidden_layer_sizes": (24,), "learning_rate_init": 0.02, "tol": 0}
+    clf = MLPClassifier(activation=name, max_iter=60, batch_size=50, random_state=0, **settings)
+    assert clf.fit(X, Y).score(X, Y) > 0.9
+
+
+def test_one_activation_a_layer():
+    sizes = {"hidden_layer_sizes": (8, 6)}
+    mixed = MLPClassifier(**SHORT | sizes, activation=["silu", "tanh"]).fit(X, Y)
+    z = X @ mixed.coefs_[0] + mixed.intercepts_[0]
+    hidden = np.tanh(z / (1 + np.exp(-z)) @ mixed.coefs_[1] + mixed.intercepts_[1])
+    scores = hidden @ mixed.coefs_[2] + mixed.intercepts_[2]
+    p = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(mixed.predict_proba(X), p, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("y", [Y, Y % 2], ids=["softmax", "logistic"])
+def test_squared_error_is_that_of_the_probabilities(y):
+    clf = MLPClassifier(**SHORT, loss="squared_error", alpha=0, batch_size=250, dtype="float64")
+    clf.set_params(max_iter=1).fit(X, y)
+    first = clf.loss_  # of the weights before the only step: the next fit starts from them
+    start = clf.set_params(learning_rate_init=1e-300).fit(X, y)
+    p = start.predict_proba(X)
+    p = p if p.shape[1] > 2 else p[:, 1:]
+    target = np.eye(10)[y] if p.shape[1] > 2 else y[:, None]
+    np.testing.assert_allclose(first, 0.5 * ((p - target) ** 2).sum(axis=1).mean(), rtol=1e-9)
+    clf.set_params(max_iter=100, learning_rate_init=0.02, batch_size=50, tol=0)
+    assert clf.fit(X, y).score(X, y) > 0.9
+
+
+def test_own_validation_set():
+    train, held_out = slice(0, 200), slice(200, 250)
+    clf = MLPClassifier(**SHORT, early_stopping=True)
+    clf.fit(X[train], Y[train], X_val=X[held_out], y_val=Y[held_out])
+    assert len(clf.validation_scores_) == clf.n_iter_
+    # the best weights come back, and nothing of X was held out
+    assert clf.score(X[held_out], Y[held_out]) == max(clf.validation_scores_)
+    assert clf.t_ == 200 * clf.n_iter_
+    watched = MLPClassifier(**SHORT).fit(X[train], Y[train], X_val=X[held_out], y_val=Y[held_out])
+    plain = MLPClassifier(**SHORT).fit(X[train], Y[train])
+    assert watched.loss_curve_ == plain.loss_curve_
+    assert watched.validation_scores_[-1] == plain.score(X[held_out], Y[held_out])
+    assert plain.validation_scores_ is None
+
+
+def test_partial_fit_stops_early():
+    patience = {"n_iter_no_change": 3, "learning_rate_init": 0.02}
+    clf = MLPClassifier(**SHORT | patience, early_stopping=True, tol=0.01)
+    weights, scores = [], []
+    for _ in range(200):
+        clf.partial_fit(X[:200], Y[:200], classes=range(10), X_val=X[200:], y_val=Y[200:])
+        if clf.early_stopped_:
+            break
+        weights.append([w.copy() for w in clf.coefs_])
+        scores.append(clf.validation_scores_[-1])
+    assert 3 < len(scores) < 199
+    best = weights[int(np.argmax(scores))]
+    for own, expected in zip(clf.coefs_, best, strict=True):
+        np.testing.assert_array_equal(own, expected)
+    n_scores = len(clf.validation_scores_)
+    clf.partial_fit(X[:200], Y[:200], X_val=X[200:], y_val=Y[200:])
+    assert len(clf.validation_scores_) == n_scores
+    assert not clf.fit(X, Y).early_stopped_
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_planned_rates(solver):
+    half = epoch_rates("cosine", 2.0, first_step=5, n_steps=1, total=11)
+    np.testing.assert_allclose(half, 1.0)
+    rates = epoch_rates("one_cycle", 1.0, first_step=0, n_steps=101, total=101)
+    np.testing.assert_allclose(rates[[0, 30, 100]], [1 / 25, 1, 1 / 250_000], rtol=1e-12)
+    assert rates.argmax() == 30
+    assert (np.diff(rates[:31]) > 0).all() and (np.diff(rates[30:]) < 0).all()
+    curves = {
+        name: MLPClassifier(**SHORT, solver=solver, learning_rate=name).fit(X, Y).loss_curve_
+        for name in ("constant", "cosine", "one_cycle")
+    }
+    assert len({tuple(curve) for curve in curves.values()}) == 3
+    last = MLPClassifier(**SHORT, solver=solver, learning_rate="cosine", learning_rate_init=0.02)
+    last.fit(X, Y)
+    assert abs(np.diff(last.loss_curve_)[-1]) < abs(np.diff(last.loss_curve_)[0]) / 5
+
+
+def test_dtype_decides_the_arithmetic():
+    for given, dtype, expected in [
+        (np.float64, "float32", np.float32),
+        (np.float32, "float32", np.float32),
+        (np.float32, "float64", np.float64),
+        (np.float32, "auto", np.float32),
+        (np.float64, "auto", np.float64),
+        (int, "auto", np.float64),
+    ]:
+        clf = MLPClassifier(**SHORT, dtype=dtype).fit((16 * X).astype(given), Y)
+        assert clf.coefs_[0].dtype == clf.intercepts_[0].dtype == expected
+        assert clf.predict_proba((16 * X).astype(given)).dtype == expected
+
+
+def test_weights_set_by_hand_are_those_that_predict():
+    clf = MLPClassifier(**SHORT).fit(X, Y)
+    clf.coefs_ = [np.zeros_like(w) for w in clf.coefs_]
+    clf.intercepts_[-1][:] = np.eye(10)[7]
+    assert set(clf.predict(X)) == {7}
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_ctrl_c_keeps_what_is_trained(solver, monkeypatch):
+    def interrupted(self, n_iter, loss):
+        if n_iter == 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("estimators._progress.Reporter.epoch", interrupted)
+    with pytest.warns(UserWarning, match="Training interrupted by user"):
+        clf = MLPClassifier(**SHORT, solver=solver).fit(X, Y)
+    assert 3 <= clf.n_iter_ <= 4
+    start = MLPClassifier(**SHORT | {"max_iter": 1}, learning_rate_init=1e-30).fit(X, Y)
+    assert clf.score(X, Y) > start.score(X, Y)
