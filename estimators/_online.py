@@ -178,7 +178,6 @@ class OnlineTraining:
         else:
             worse = objective > self.best[active] - tol * n_samples
             self.best[active] = np.minimum(self.best[active], objective)
-        worse &= tol > -np.inf
         self.no_improvement[active] = np.where(worse, self.no_improvement[active] + 1, 0)
         self.active = active[self.no_improvement[active] < s.n_iter_no_change]
 

@@ -22,8 +22,8 @@ def one_cycle(part: np.ndarray) -> np.ndarray:
     Smith and Topin, arXiv:1708.07120, in the form and with the constants of PyTorch's OneCycleLR.
     """
     start, end = 1 / START_DIVISOR, 1 / (START_DIVISOR * END_DIVISOR)
-    up = start + (1 - start) * cosine(1 - np.minimum(part / WARM_UP, 1))
-    down = end + (1 - end) * cosine(np.maximum((part - WARM_UP) / (1 - WARM_UP), 0))
+    up = start + (1 - start) * cosine(1 - part / WARM_UP)
+    down = end + (1 - end) * cosine((part - WARM_UP) / (1 - WARM_UP))
     return np.where(part < WARM_UP, up, down)
 
 
