@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from cukernels._array import resolve_device, to_device, to_host
 from cukernels.matmul import matmul
@@ -89,6 +89,20 @@ class LinearClassifier(Classifier):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def check_weights(sample_weight: Any, X: Any, dtype: Any = None) -> np.ndarray:
+    """Validate sample weights; ones where there are none.
+
+    Raises
+    ------
+    ValueError
+        If they are not one a sample, or all 0 (which releases before 1.9 let pass).
+    """
+    weights = _check_sample_weight(sample_weight, X, dtype=dtype)
+    if not weights.any():
+        raise ValueError("Sample weights must contain at least one non-zero number.")
+    return weights
 
 
 def linear_scores(X: Any, coef: np.ndarray, intercept: Any, device: str) -> np.ndarray:

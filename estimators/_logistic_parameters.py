@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 from sklearn.utils import compute_class_weight
-from sklearn.utils.validation import _check_sample_weight
+
+from estimators._base import check_weights
 
 
 def resolve_penalty(estimator: Any) -> tuple[float, float]:
@@ -154,7 +155,7 @@ def total_weights(
     """
     if sample_weight is None and class_weight is None:
         return None
-    weights = _check_sample_weight(sample_weight, X, dtype=X.dtype)
+    weights = check_weights(sample_weight, X, dtype=X.dtype)
     if class_weight is None:
         return weights
     if isinstance(class_weight, str):  # "balanced": every class has the same sum of weights

@@ -28,7 +28,6 @@ from sklearn.utils.multiclass import (
     unique_labels,
 )
 from sklearn.utils.validation import (
-    _check_sample_weight,
     check_is_fitted,
     column_or_1d,
     validate_data,
@@ -36,7 +35,7 @@ from sklearn.utils.validation import (
 
 from cukernels._array import resolve_device, to_device, to_host
 from cukernels.activations import ACTIVATIONS
-from estimators._base import FLOATS, Classifier
+from estimators._base import FLOATS, Classifier, check_weights
 from estimators._full_batch import train_lbfgs
 from estimators._layers import BatchNorm, Dropout, Layer, Mode, Parameters, Shape, SparseRows
 from estimators._network import Network
@@ -337,9 +336,7 @@ class NeuralClassifier(Classifier):
     def _weights(self, y: np.ndarray, X: Any, sample_weight: Any) -> np.ndarray | None:
         """Weights of the samples times those of their classes, or None where all are 1."""
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
-            if not sample_weight.any():
-                raise ValueError("sample_weight must have at least one positive weight")
+            sample_weight = check_weights(sample_weight, X)
         if self.class_weight is None:
             return sample_weight
         by_class = compute_sample_weight(self.class_weight, y)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -13,12 +14,15 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import compute_class_weight
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
-from sklearn.utils.validation import _check_sample_weight, validate_data
+from sklearn.utils.validation import validate_data
+from threadpoolctl import ThreadpoolController
 
 from cukernels._array import resolve_device
-from estimators._base import FLOATS, LinearClassifier
+from estimators._base import FLOATS, LinearClassifier, check_weights
 from estimators._online import OnlineTraining
 from estimators._progress import Reporter
+
+_blas = functools.cache(ThreadpoolController)  # looking for the libraries takes milliseconds
 
 
 class Perceptron(LinearClassifier):
@@ -275,6 +279,9 @@ class Perceptron(LinearClassifier):
             reset=reset,
         )
         check_classification_targets(y)
+        if sp.issparse(X) and not X.has_canonical_format:  # a column may be stored twice in a row
+            X = X.copy()
+            X.sum_duplicates()
         return X, y
 
     def _start(self, X: Any, coef_init: Any, intercept_init: Any) -> None:
@@ -298,15 +305,17 @@ class Perceptron(LinearClassifier):
 
     def _sweeps(self, X: Any, y: np.ndarray, sample_weight: Any, epochs: int) -> None:
         """Run epochs from the present weights, and set what they lead to."""
-        sample_weight = _check_sample_weight(sample_weight, X, dtype=X.dtype)
+        sample_weight = check_weights(sample_weight, X, dtype=X.dtype)
         by_class = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
         labels = np.searchsorted(self.classes_, y)
         self.densify()
         training = OnlineTraining(self, X, labels, sample_weight, by_class)
         reporter = Reporter(self.verbose, epochs)
         try:
-            while training.n_iter < epochs and training.epoch(reporter):
-                pass
+            # The products are small: threads that wait for each other cost more than they save.
+            with _blas().limit(limits=1, user_api="blas"):
+                while training.n_iter < epochs and training.epoch(reporter):
+                    pass
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=4)
         finally:

@@ -72,6 +72,17 @@ def test_equals_scikit_learn_on_sparse_data(settings):
     assert_same(Perceptron(**arguments).fit(X, y), ScikitLearns(**arguments).fit(X, y))
 
 
+@pytest.mark.parametrize("penalty", [None, "l2", "l1"])
+def test_an_entry_stored_in_two_parts_counts_as_their_sum(penalty):
+    X, y = DATA["iris"]
+    whole = sp.csr_matrix(X)
+    parts = (np.repeat(whole.data / 2, 2), np.repeat(whole.indices, 2), 2 * whole.indptr)
+    halves = sp.csr_matrix(parts, shape=X.shape)
+    settings = {"penalty": penalty, "shuffle": False, "max_iter": 5, "tol": None}
+    assert_same(Perceptron(**settings).fit(halves, y), Perceptron(**settings).fit(whole, y))
+    assert halves.nnz == 2 * whole.nnz, "the caller's matrix was changed"
+
+
 def test_equals_scikit_learn_with_sample_weight_and_start():
     X, y = DATA["iris"]
     rng = np.random.default_rng(0)
