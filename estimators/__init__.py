@@ -1,14 +1,11 @@
 """Classifiers with scikit-learn's interface, trained by the kernels of `cukernels`."""
 
+from estimators._image_layers import AvgPool2D, Conv2D, LocallyConnected2D, MaxPool2D
 from estimators._layers import (
     Activation,
-    AvgPool2D,
     BatchNorm,
-    Conv2D,
     Dense,
     Dropout,
-    LocallyConnected2D,
-    MaxPool2D,
 )
 from estimators.convnet import ConvNetClassifier
 from estimators.logistic import LogisticRegression

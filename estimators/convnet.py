@@ -14,7 +14,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from cukernels._windows import pair
 from estimators._augment import Augmentation
-from estimators._layers import AvgPool2D, Conv2D, Layer, MaxPool2D, Scores, Shape, hidden_layer
+from estimators._image_layers import AvgPool2D, Conv2D, MaxPool2D
+from estimators._layers import (
+    Layer,
+    Scores,
+    Shape,
+    hidden_layer,
+)
 from estimators._network import Network
 from estimators._neural import NeuralClassifier
 from estimators.mlp import dense_layers

@@ -6,15 +6,12 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+from estimators._image_layers import AvgPool2D, Conv2D, LocallyConnected2D, MaxPool2D
 from estimators._layers import (
     Activation,
-    AvgPool2D,
     BatchNorm,
-    Conv2D,
     Dense,
     Dropout,
-    LocallyConnected2D,
-    MaxPool2D,
     Mode,
     Scores,
     SparseRows,
