@@ -1,7 +1,7 @@
-"""Fitting and prediction that MLPClassifier and ConvNetClassifier share.
+"""How MLPClassifier and ConvNetClassifier are fitted.
 
-A subclass says what its layers are; everything else is here: validation, labels, weights, the
-hand-over to the training loop, and the fitted attributes.
+A subclass says what its layers are. Here are validation, labels, weights, the hand-over to the
+training loop, and the fitted attributes.
 """
 
 from __future__ import annotations
@@ -28,25 +28,22 @@ from sklearn.utils.multiclass import (
     unique_labels,
 )
 from sklearn.utils.validation import (
-    check_is_fitted,
     column_or_1d,
     validate_data,
 )
 
 from cukernels._array import resolve_device, to_device, to_host
 from cukernels.activations import ACTIVATIONS
-from estimators._base import FLOATS, Classifier, check_weights
+from estimators._base import check_weights
 from estimators._full_batch import train_lbfgs
-from estimators._layers import BatchNorm, Dropout, Layer, Mode, Parameters, Shape, SparseRows
+from estimators._layers import BatchNorm, Dropout, Parameters
 from estimators._network import Network
+from estimators._network_model import NetworkModel
 from estimators._objective import Objective
 from estimators._progress import Reporter
 from estimators._schedules import PER_STEP
-from estimators._summary import summary_table
 from estimators._trainee import Progress, Settings, Trainee, dropout_streams
 from estimators._training import Data, train
-
-_PREDICTED_AT_ONCE = 2**22  # values of the widest layer: 16 MB of float32
 
 
 def _is_stochastic(estimator: NeuralClassifier) -> bool:
@@ -58,7 +55,7 @@ def _is_stochastic(estimator: NeuralClassifier) -> bool:
     return True
 
 
-class NeuralClassifier(Classifier):
+class NeuralClassifier(NetworkModel):
     """A network of layers, trained on labels."""
 
     classes_: np.ndarray
@@ -96,59 +93,6 @@ class NeuralClassifier(Classifier):
         "dtype": [StrOptions({"float32", "float64", "auto"})],
         "device": [str],
     }
-
-    # What a subclass defines -----------------------------------------------------------------
-
-    def _build_layers(self, shape: Shape, n_outputs: int) -> list[Layer]:
-        """The layers for samples of a shape, up to the scores of `n_outputs` outputs."""
-        raise NotImplementedError
-
-    def _as_rows(self, X: Any, *, reset: bool) -> Any:
-        """Give X as 2-D input for validation; `reset` where this is the X of a first fit."""
-        return X
-
-    def _sample_shape(self, n_features: int) -> Shape:
-        """Shape of one sample for the first layer."""
-        return (n_features,)
-
-    def _augmentation(self) -> Any:
-        """What changes a batch of images while training, or None."""
-        return None
-
-    def _network(self, n_features: int, n_outputs: int) -> Network:
-        shape = self._sample_shape(n_features)
-        return Network(self._build_layers(shape, n_outputs), shape)
-
-    def summary(self, input_shape: Any = None, n_classes: int | None = None) -> None:
-        """Print the layers with their output shapes and parameter counts; allocates nothing.
-
-        Parameters
-        ----------
-        input_shape : int or tuple of int, default=None
-            Before fit: number of features, or shape of an image.
-        n_classes : int, default=None
-            Before fit: number of classes.
-
-        Raises
-        ------
-        ValueError
-            If the estimator is not fitted and one of the two is missing.
-        """
-        if hasattr(self, "coefs_"):
-            network = self._network(self.n_features_in_, self.n_outputs_)
-        elif input_shape is None or n_classes is None:
-            raise ValueError(
-                f"this {type(self).__name__} is not fitted yet: give summary the shape of a sample "
-                "and the number of classes, as in summary((28, 28), n_classes=10)"
-            )
-        else:
-            shape = (input_shape,) if isinstance(input_shape, Integral) else tuple(input_shape)
-            network = self._described(shape, 1 if n_classes == 2 else n_classes)
-        print(summary_table(network))  # noqa: T201
-
-    def _described(self, shape: Shape, n_outputs: int) -> Network:
-        """The network for samples of a shape, before any data are seen."""
-        return self._network(int(np.prod(shape)), n_outputs)
 
     # Fit -------------------------------------------------------------------------------------
 
@@ -235,7 +179,6 @@ class NeuralClassifier(Classifier):
         self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, *, incremental: bool
     ) -> NeuralClassifier:
         device = resolve_device(self.device)
-        reporter = Reporter(self.verbose, 1 if incremental else self.max_iter)
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         X, y = self._check_X_y(X, y, reset=first)
         indicators = self._indicators(y, first, incremental)
@@ -259,6 +202,7 @@ class NeuralClassifier(Classifier):
         settings = self._settings(len(rows), incremental)
         if not (incremental and progress.moments):
             progress.restart_optimizer(settings)
+        epochs = 1 if incremental else self.max_iter
         dropouts = [layer.rate for layer in network.layers if isinstance(layer, Dropout)]
         trainee = Trainee(
             settings=settings,
@@ -269,19 +213,18 @@ class NeuralClassifier(Classifier):
             dropout=dropout_streams(dropouts, rng) if dropouts else [],
             score=self._scorer(network, objective, validation, device),
             augment=self._augmentation(),
-            reporter=reporter,
+            reporter=Reporter(self.verbose, epochs),
         )
         samples = X if sp.issparse(X) else to_device(self._shaped(X, network), device)
         data = Data(samples, to_device(objective.targets(indicators, X.dtype), device))
         try:
-            if self.solver == "lbfgs":
-                train_lbfgs(network, objective, data, trainee, self.max_fun)
-            else:
-                train(network, objective, data, [trainee], 1 if incremental else self.max_iter)
+            with trainee.reporter:
+                if self.solver == "lbfgs":
+                    train_lbfgs(network, objective, data, trainee, self.max_fun)
+                else:
+                    train(network, objective, data, [trainee], epochs)
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=3)
-        finally:
-            reporter.close()
         self._finish(network, objective, progress, settings, incremental)
         return self
 
@@ -302,10 +245,6 @@ class NeuralClassifier(Classifier):
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         return X, y
-
-    @property
-    def _dtypes(self) -> Any:
-        return FLOATS if self.dtype == "auto" else np.dtype(self.dtype)
 
     def _indicators(self, y: np.ndarray, first: bool, incremental: bool) -> np.ndarray:
         """Labels as 0-1 columns: one a class, a single one for two classes."""
@@ -441,7 +380,7 @@ class NeuralClassifier(Classifier):
             )
         self.early_stopped_ = bool(self.early_stopping and incremental and out_of_patience)
         self._progress = progress
-        self._unpack(network)
+        self._unpack(network, progress.params)
         self.n_outputs_ = network.shapes[-1][0]
         self.n_layers_ = len(self.coefs_) + 1
         self.out_activation_ = objective.output
@@ -454,116 +393,3 @@ class NeuralClassifier(Classifier):
             scores = progress.validation_scores
             self.validation_scores_ = scores or None
             self.best_validation_score_ = max(scores) if scores else None
-
-    # Fitted parameters -----------------------------------------------------------------------
-
-    def _unpack(self, network: Network) -> None:
-        """Set `coefs_`, `intercepts_` and `batch_norms_` from the flat vector of the training."""
-        parameters = [
-            {name: a[0].copy() for name, a in p.items()}
-            for p in network.views(self._progress.params[None])
-        ]
-        self.coefs_ = [p["w"] for p in parameters if "w" in p]
-        self.intercepts_ = [p["bias"] for p in parameters if "w" in p]
-        self.batch_norms_ = [p for p in parameters if "gamma" in p]
-
-    def _parameters(self, network: Network) -> list[Parameters]:
-        """The fitted parameters of each layer, from the public attributes."""
-        weights = iter(zip(self.coefs_, self.intercepts_, strict=True))
-        norms = iter(self.batch_norms_)
-        parameters: list[Parameters] = []
-        for layer, shape in zip(network.layers, network.shapes, strict=False):
-            names = layer.parameter_shapes(shape)
-            if "w" in names:
-                w, bias = next(weights)
-                parameters.append({"w": w, "bias": bias})
-            else:
-                parameters.append(next(norms) if names else {})
-        return parameters
-
-    # Prediction ------------------------------------------------------------------------------
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Return the most probable class of each sample.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Samples.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            Labels out of `classes_`, or 0-1 indicators.
-        """
-        return self._labels(self._predicted(X))
-
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Return the probability of each class for each sample.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Samples.
-
-        Returns
-        -------
-        p : ndarray of shape (n_samples, n_classes), in the dtype of the network
-            In the order of `classes_`. Of several labels a sample each has its own probability.
-        """
-        p = self._predicted(X)
-        return np.hstack([1 - p, p]) if p.shape[1] == 1 else p
-
-    def predict_log_proba(self, X: Any) -> np.ndarray:
-        """Return the logarithm of `predict_proba`."""
-        p = self.predict_proba(X)
-        with np.errstate(divide="ignore"):  # the logarithm of a probability of 0 is -inf
-            return np.log(p, out=p)
-
-    def _predicted(self, X: Any) -> np.ndarray:
-        check_is_fitted(self)
-        sparse = self.__sklearn_tags__().input_tags.sparse
-        X = validate_data(
-            self,
-            self._as_rows(X, reset=False),
-            accept_sparse="csr" if sparse else False,
-            dtype=self._dtypes,
-            order="C",
-            reset=False,
-        )
-        network = self._network(X.shape[1], self.n_outputs_)
-        objective = Objective(self.loss, self.out_activation_)
-        device = resolve_device(self.device)
-        parameters = [
-            {name: to_device(np.asarray(a)[None], device) for name, a in p.items()}
-            for p in self._parameters(network)
-        ]
-        return self._outputs(network, objective, parameters, X, device)
-
-    def _outputs(
-        self,
-        network: Network,
-        objective: Objective,
-        parameters: list[Parameters],
-        X: Any,
-        device: str,
-    ) -> np.ndarray:
-        """Output probabilities (n_samples, n_outputs), a bounded number of samples at a time."""
-        widest = max(int(np.prod(shape)) for shape in network.shapes)
-        chunk = max(1, _PREDICTED_AT_ONCE // widest)
-        parts = []
-        for start in range(0, max(X.shape[0], 1), chunk):
-            part = X[start : start + chunk]
-            if sp.issparse(part):
-                x: Any = SparseRows(part.data, part.indices, part.indptr)
-            else:
-                x = to_device(self._shaped(part, network)[None], device)
-            z, _ = network.forward(parameters, x, Mode())
-            parts.append(to_host(objective.probabilities(z)[0]))
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-    def _shaped(self, X: np.ndarray, network: Network) -> np.ndarray:
-        return X.reshape(len(X), *network.shapes[0])
-
-    def _labels(self, p: np.ndarray) -> np.ndarray:
-        return self._label_binarizer.inverse_transform(p[:, 0] if p.shape[1] == 1 else p)

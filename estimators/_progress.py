@@ -14,7 +14,9 @@ class Reporter:
     verbose : int
         0: nothing. 1: a line an epoch, in scikit-learn's words. 2: a bar, by tqdm.
     total : int
-        Epochs planned.
+        Epochs or iterations planned.
+    unit : str, default="epoch"
+        What they are called.
 
     Raises
     ------
@@ -22,9 +24,10 @@ class Reporter:
         If a bar is asked for and tqdm is missing.
     """
 
-    def __init__(self, verbose: int, total: int) -> None:
+    def __init__(self, verbose: int, total: int, unit: str = "epoch") -> None:
         self._lines = int(verbose) == 1
         self._bar: Any = None
+        self._n_iter = 0
         if int(verbose) >= 2:
             try:
                 from tqdm.auto import tqdm
@@ -33,7 +36,7 @@ class Reporter:
                     "verbose=2 shows a progress bar by tqdm, which is not installed. "
                     "Install it with `pip install 'cukernels[progress]'`, or use verbose=1."
                 ) from error
-            self._bar = tqdm(total=total, unit="epoch")
+            self._bar = tqdm(total=total, unit=unit)
 
     def epoch(self, n_iter: int, loss: float) -> None:
         """An epoch ended with this mean loss."""
@@ -57,7 +60,15 @@ class Reporter:
         if self._bar is not None:
             self._bar.write(message, file=sys.stderr)
 
-    def close(self) -> None:
+    def iteration(self, x: Any, value: float) -> None:
+        """An iteration of a solver ended at `x`, with this value of the objective."""
+        self._n_iter += 1
+        self.epoch(self._n_iter, value)
+
+    def __enter__(self) -> Reporter:
+        return self
+
+    def __exit__(self, *error: object) -> None:
         """Leave the bar as it stands."""
         if self._bar is not None:
             self._bar.close()

@@ -19,6 +19,7 @@ from estimators._base import FLOATS, LinearClassifier
 from estimators._linear_loss import LinearObjective
 from estimators._logistic_parameters import check_classes, resolve_penalty, total_weights
 from estimators._logistic_solvers import solve
+from estimators._progress import Reporter
 
 INDEX_32 = ("liblinear", "sag", "saga")  # scikit-learn's solvers that take no 64-bit indices
 
@@ -63,7 +64,7 @@ class LogisticRegression(LinearClassifier):
     max_iter : int, default=100
         Most iterations of the solver.
     verbose : int, default=0
-        If positive, a line an iteration.
+        1 prints a line an iteration, 2 shows a progress bar (needs tqdm).
     warm_start : bool, default=False
         Whether to start from the last fit. Not for "liblinear".
     n_jobs : int, default=None
@@ -219,15 +220,16 @@ class LogisticRegression(LinearClassifier):
             penalize_intercept=liblinear,
             device=device,
         )
-        solution = solve(
-            self.solver,
-            objective,
-            l1_ratio * strength,
-            self._start(objective),
-            tol=self.tol,
-            max_iter=self.max_iter,
-            callback=_Progress(self.solver) if self.verbose else None,
-        )
+        with Reporter(self.verbose, self.max_iter, unit="iteration") as reporter:
+            solution = solve(
+                self.solver,
+                objective,
+                l1_ratio * strength,
+                self._start(objective),
+                tol=self.tol,
+                max_iter=self.max_iter,
+                callback=reporter.iteration if self.verbose else None,
+            )
         coef, intercept = objective.unpacked(solution.x)
         self.coef_, self.intercept_ = coef.astype(X.dtype), intercept.astype(X.dtype)
         self.n_iter_ = np.array([solution.n_iter], dtype=np.int32)
@@ -290,14 +292,3 @@ class LogisticRegression(LinearClassifier):
 def _two_columns(scores: np.ndarray) -> np.ndarray:
     """Scores of shape (n_samples, n_classes); of two classes the first has score 0."""
     return np.stack([np.zeros_like(scores), scores], axis=1) if scores.ndim == 1 else scores
-
-
-class _Progress:
-    """A callback of the solvers that prints a line an iteration."""
-
-    def __init__(self, solver: str) -> None:
-        self.solver, self.n_iter = solver, 0
-
-    def __call__(self, x: np.ndarray, value: float) -> None:
-        self.n_iter += 1
-        print(f"{self.solver} iteration {self.n_iter}: objective {value:.6g}")  # noqa: T201

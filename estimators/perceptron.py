@@ -310,16 +310,14 @@ class Perceptron(LinearClassifier):
         labels = np.searchsorted(self.classes_, y)
         self.densify()
         training = OnlineTraining(self, X, labels, sample_weight, by_class)
-        reporter = Reporter(self.verbose, epochs)
+        # The products are small: threads that wait for each other cost more than they save.
+        one_thread = _blas().limit(limits=1, user_api="blas")
         try:
-            # The products are small: threads that wait for each other cost more than they save.
-            with _blas().limit(limits=1, user_api="blas"):
+            with one_thread, Reporter(self.verbose, epochs) as reporter:
                 while training.n_iter < epochs and training.epoch(reporter):
                     pass
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=4)
-        finally:
-            reporter.close()
         self.coef_, self.intercept_ = training.weights()
         self.n_iter_ = training.n_iter
         self.t_ += training.n_iter * X.shape[0]

@@ -402,7 +402,15 @@ def test_verbose_prints_a_line_an_iteration(solver, capsys):
     n_iter = LogisticRegression(solver=solver, verbose=1).fit(X, y).n_iter_[0]
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == n_iter > 0
-    assert lines[0].startswith(f"{solver} iteration 1: objective 0.")
+    assert lines[0].startswith("Iteration 1, loss = 0.")
+
+
+def test_verbose_2_shows_a_bar(capsys):
+    X, y, _ = samples(2)
+    LogisticRegression(verbose=2, max_iter=50).fit(X, y)
+    captured = capsys.readouterr()
+    assert "/50" in captured.err and "iteration" in captured.err
+    assert captured.out == ""
 
 
 def test_two_fits_are_bit_for_bit_the_same():
