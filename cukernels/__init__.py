@@ -1,40 +1,135 @@
-"""Array ops with hand-written bodies: NumPy arrays run on the CPU, CuPy arrays on their GPU.
-
-Import an op from its family, as in ``from cukernels.conv import conv2d``; `OPS` lists them all.
-"""
+"""Array ops with hand-written bodies: NumPy arrays run on the CPU, CuPy arrays on their GPU."""
 
 from importlib.metadata import version
 
-from cukernels import (
-    activations,
-    conv,
-    dropout,
-    gather,
-    local,
-    losses,
-    matmul,
-    normalization,
-    optimizers,
-    perceptron,
-    pooling,
-    sparse,
-)
 from cukernels._op import OPS
+from cukernels.activations import (
+    elu,
+    elu_backward,
+    gelu,
+    gelu_backward,
+    identity,
+    identity_backward,
+    leaky_relu,
+    leaky_relu_backward,
+    log_softmax,
+    log_softmax_backward,
+    logistic,
+    logistic_backward,
+    relu,
+    relu_backward,
+    silu,
+    silu_backward,
+    softmax,
+    softmax_backward,
+    softplus,
+    softplus_backward,
+    tanh,
+    tanh_backward,
+)
+from cukernels.conv import (
+    conv2d,
+    conv2d_backward,
+)
+from cukernels.dropout import (
+    dropout,
+    dropout_backward,
+)
+from cukernels.gather import (
+    gather_rows,
+    gather_rows_backward,
+)
+from cukernels.local import (
+    local2d,
+    local2d_backward,
+)
+from cukernels.losses import (
+    logistic_loss,
+    perceptron_loss,
+    softmax_cross_entropy,
+    squared_loss,
+)
+from cukernels.matmul import (
+    matmul,
+    matmul_backward,
+)
+from cukernels.normalization import (
+    batch_norm,
+    batch_norm_backward,
+    batch_norm_inference,
+    batch_norm_inference_backward,
+)
+from cukernels.optimizers import (
+    adam,
+    sgd,
+)
+from cukernels.perceptron import (
+    csr_perceptron_sweep,
+    perceptron_sweep,
+)
+from cukernels.pooling import (
+    avg_pool2d,
+    avg_pool2d_backward,
+    max_pool2d,
+    max_pool2d_backward,
+)
+from cukernels.sparse import (
+    csr_matmul,
+    csr_matmul_backward,
+)
 
 __version__ = version("cukernels")
 
 __all__ = [
     "OPS",
-    "activations",
-    "conv",
+    "identity",
+    "identity_backward",
+    "logistic",
+    "logistic_backward",
+    "tanh",
+    "tanh_backward",
+    "relu",
+    "relu_backward",
+    "leaky_relu",
+    "leaky_relu_backward",
+    "elu",
+    "elu_backward",
+    "gelu",
+    "gelu_backward",
+    "silu",
+    "silu_backward",
+    "softplus",
+    "softplus_backward",
+    "softmax",
+    "softmax_backward",
+    "log_softmax",
+    "log_softmax_backward",
+    "conv2d",
+    "conv2d_backward",
     "dropout",
-    "gather",
-    "local",
-    "losses",
+    "dropout_backward",
+    "gather_rows",
+    "gather_rows_backward",
+    "local2d",
+    "local2d_backward",
+    "softmax_cross_entropy",
+    "logistic_loss",
+    "squared_loss",
+    "perceptron_loss",
     "matmul",
-    "normalization",
-    "optimizers",
-    "perceptron",
-    "pooling",
-    "sparse",
+    "matmul_backward",
+    "batch_norm",
+    "batch_norm_backward",
+    "batch_norm_inference",
+    "batch_norm_inference_backward",
+    "sgd",
+    "adam",
+    "perceptron_sweep",
+    "csr_perceptron_sweep",
+    "max_pool2d",
+    "max_pool2d_backward",
+    "avg_pool2d",
+    "avg_pool2d_backward",
+    "csr_matmul",
+    "csr_matmul_backward",
 ]
