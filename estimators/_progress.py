@@ -60,8 +60,8 @@ class Reporter:
         if self._bar is not None:
             self._bar.write(message, file=sys.stderr)
 
-    def iteration(self, x: Any, value: float) -> None:
-        """An iteration of a solver ended at `x`, with this value of the objective."""
+    def iteration(self, value: float) -> None:
+        """An iteration of a solver ended with this value of the objective."""
         self._n_iter += 1
         self.epoch(self._n_iter, value)
 

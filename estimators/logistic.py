@@ -16,6 +16,7 @@ from sklearn.utils.validation import validate_data
 from cukernels._array import resolve_device
 from cukernels.activations import log_softmax, softmax
 from estimators._base import FLOATS, LinearClassifier
+from estimators._callbacks import CallbackSupportMixin, FitCallbacks
 from estimators._linear_loss import LinearObjective
 from estimators._logistic_parameters import check_classes, resolve_penalty, total_weights
 from estimators._logistic_solvers import solve
@@ -24,7 +25,7 @@ from estimators._progress import Reporter
 INDEX_32 = ("liblinear", "sag", "saga")  # scikit-learn's solvers that take no 64-bit indices
 
 
-class LogisticRegression(LinearClassifier):
+class LogisticRegression(CallbackSupportMixin, LinearClassifier):
     """Linear classifier that maximises the likelihood of the labels, less a penalty.
 
     It minimises ``C * sum_i s_i loss_i + (1 - l1_ratio) / 2 |coef|^2 + l1_ratio |coef|_1`` with the
@@ -220,19 +221,31 @@ class LogisticRegression(LinearClassifier):
             penalize_intercept=liblinear,
             device=device,
         )
+
+        def weights_of(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            coef, intercept = objective.unpacked(x)
+            return coef.astype(X.dtype), intercept.astype(X.dtype)
+
+        def after_iteration(x: np.ndarray, value: float) -> None:
+            reporter.iteration(value)
+            callbacks.iteration(x)
+
+        x0 = self._start(objective)
+        callbacks = FitCallbacks(self, X, y, sample_weight, self.max_iter, weights_of)
+        callbacks.begin(x0)
         with Reporter(self.verbose, self.max_iter, unit="iteration") as reporter:
             solution = solve(
                 self.solver,
                 objective,
                 l1_ratio * strength,
-                self._start(objective),
+                x0,
                 tol=self.tol,
                 max_iter=self.max_iter,
-                callback=reporter.iteration if self.verbose else None,
+                callback=after_iteration,
             )
-        coef, intercept = objective.unpacked(solution.x)
-        self.coef_, self.intercept_ = coef.astype(X.dtype), intercept.astype(X.dtype)
+        self.coef_, self.intercept_ = weights_of(solution.x)
         self.n_iter_ = np.array([solution.n_iter], dtype=np.int32)
+        callbacks.end()
         return self
 
     def _start(self, objective: LinearObjective) -> np.ndarray:

@@ -120,7 +120,6 @@ def test_fitted_attributes_and_methods_are_scikit_learns(ours, digits):
     X, y = digits
     fitted = {name for name in dir(PEERS[ours](max_iter=3).fit(X, y)) if name[0] != "_"}
     beyond = {
-        "set_callbacks",  # experimental in 1.9
         "average", "epsilon", "loss", "loss_function_", "multi_class",  # SGD's, or gone
         "loss_functions", "C",
     }  # fmt: skip

@@ -417,3 +417,37 @@ def test_two_fits_are_bit_for_bit_the_same():
     X, y, _ = samples(3)
     first, second = (LogisticRegression().fit(X, y).coef_ for _ in range(2))
     np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.skipif(RELEASE < (1, 9), reason="callbacks came with scikit-learn 1.9")
+@pytest.mark.parametrize("solver", ["lbfgs", "newton-cholesky"])
+def test_callbacks_are_told_what_scikit_learn_tells(solver):
+    class Recorder:
+        """The norm of the weights at each hook."""
+
+        def __init__(self):
+            self.heard = []
+
+        def setup(self, estimator, context):
+            self.heard.append("setup")
+
+        def on_fit_task_begin(self, estimator, context, **arguments):
+            self.hear("begin", context, arguments)
+
+        def on_fit_task_end(self, estimator, context, **arguments):
+            self.hear("end", context, arguments)
+
+        def teardown(self, estimator, context):
+            self.heard.append("teardown")
+
+        def hear(self, hook, context, arguments):
+            self.heard.append((hook, context.task_name, context.task_id, context.max_subtasks))
+
+    X, y, weights = samples(3)
+    ours, theirs = Recorder(), Recorder()
+    LogisticRegression(solver=solver).set_callbacks(ours).fit(X, y, weights)
+    peer(solver="lbfgs").set_callbacks(theirs).fit(X, y, weights)
+    if solver == "lbfgs":
+        assert ours.heard == theirs.heard
+    assert ours.heard[0] == "setup" and ours.heard[-1] == "teardown"
+    assert ("end", f"{solver}-iter", 2, 0) in ours.heard

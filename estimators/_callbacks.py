@@ -1,0 +1,76 @@
+"""scikit-learn's callbacks (release 1.9 and later): told of a fit and of each of its iterations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+try:
+    from sklearn.callback import CallbackSupportMixin
+except ImportError:  # an older scikit-learn has no callbacks, nor set_callbacks
+
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """Nothing to support."""
+
+
+class FitCallbacks:
+    """The callbacks of one fit of a linear model; silent where there are none.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Whose callbacks are told.
+    X, y, sample_weight
+        What it is fitted on.
+    max_iter : int
+        Most iterations.
+    weights : callable
+        Gives `coef_` and `intercept_` of the parameters of an iteration.
+    """
+
+    def __init__(
+        self,
+        estimator: Any,
+        X: Any,
+        y: np.ndarray,
+        sample_weight: Any,
+        max_iter: int,
+        weights: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
+    ) -> None:
+        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+        self._task = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
+        self._estimator, self._max_iter, self._weights = estimator, max_iter, weights
+        self._iteration: Any = None
+        self._fit: Any = None
+
+    def begin(self, x: np.ndarray) -> None:
+        """The fit starts from these parameters."""
+        if hasattr(self._estimator, "_skl_callbacks") or hasattr(
+            self._estimator, "_parent_callback_ctx"
+        ):
+            # the last iteration to begin is one that does not come to be
+            self._fit = self._estimator._init_callback_context(max_subtasks=self._max_iter + 1)
+            self._fit.call_on_fit_task_begin(**self._task)
+            self._begin_iteration(x)
+
+    def iteration(self, x: np.ndarray) -> None:
+        """An iteration ended at these parameters."""
+        if self._fit is not None:
+            self._iteration.call_on_fit_task_end(**self._task, **self._reconstruction(x))
+            self._begin_iteration(x)
+
+    def end(self) -> None:
+        """The estimator has its fitted attributes."""
+        if self._fit is not None:
+            self._iteration.call_on_fit_task_end(estimator=self._estimator)
+            self._fit.call_on_fit_task_end(**self._task, reconstruction_attributes={})
+
+    def _begin_iteration(self, x: np.ndarray) -> None:
+        self._iteration = self._fit.subcontext(task_name=f"{self._estimator.solver}-iter")
+        self._iteration.call_on_fit_task_begin(**self._task, **self._reconstruction(x))
+
+    def _reconstruction(self, x: np.ndarray) -> dict[str, Any]:
+        coef, intercept = self._weights(x)
+        return {"reconstruction_attributes": {"coef_": coef, "intercept_": intercept}}
