@@ -95,10 +95,22 @@ class Network:
         return flat[0]
 
     def pack(self, parameters: Sequence[Parameters], dtype: Any) -> np.ndarray:
-        """Copy the parameters of one model, each without a leading axis, into a flat vector."""
+        """Copy the parameters of one model, each without a leading axis, into a flat vector.
+
+        Raises
+        ------
+        ValueError
+            If they are of another shape than the layers have.
+        """
         flat = np.zeros((1, self.size), dtype)
-        for own, slots in zip(parameters, self.views(flat), strict=True):
+        for layer, own, slots in zip(self.layers, parameters, self.views(flat), strict=True):
             for name, slot in slots.items():
+                if own[name].shape != slot.shape[1:]:
+                    raise ValueError(
+                        "warm_start and partial_fit go on with the layers of the last fit, but "
+                        f"{layer} has {name} of shape {slot.shape[1:]} now and {own[name].shape} "
+                        "there: fit anew, with warm_start=False"
+                    )
                 slot[0] = own[name]
         return flat[0]
 

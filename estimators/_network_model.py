@@ -101,6 +101,12 @@ class NetworkModel(Classifier):
 
     def _parameters(self, network: Network) -> list[Parameters]:
         """The fitted parameters of each layer, from the public attributes."""
+        n_weighted = sum(slot.name == "w" for slot in network.slots)
+        if n_weighted != len(self.coefs_):
+            raise ValueError(
+                f"the parameters describe {n_weighted} layers of weights, but {len(self.coefs_)} "
+                "were fitted: fit anew, with warm_start=False"
+            )
         weights = iter(zip(self.coefs_, self.intercepts_, strict=True))
         norms = iter(self.batch_norms_)
         parameters: list[Parameters] = []

@@ -18,14 +18,13 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import accuracy_score
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import LabelBinarizer
-from sklearn.utils import check_random_state, compute_sample_weight
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import (
     _check_partial_fit_first_call,
     check_classification_targets,
     type_of_target,
-    unique_labels,
 )
 from sklearn.utils.validation import (
     column_or_1d,
@@ -34,8 +33,8 @@ from sklearn.utils.validation import (
 
 from cukernels._array import resolve_device, to_device, to_host
 from cukernels.activations import ACTIVATIONS
-from estimators._base import check_weights
 from estimators._full_batch import train_lbfgs
+from estimators._labels import check_known, learn_labels, total_weights
 from estimators._layers import BatchNorm, Dropout, Parameters
 from estimators._network import Network
 from estimators._network_model import NetworkModel
@@ -181,8 +180,13 @@ class NeuralClassifier(NetworkModel):
         device = resolve_device(self.device)
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         X, y = self._check_X_y(X, y, reset=first)
-        indicators = self._indicators(y, first, incremental)
-        weight = self._weights(y, X, sample_weight)
+        if first and not incremental:
+            self._label_binarizer = learn_labels(y, type(self).__name__)
+            self.classes_ = self._label_binarizer.classes_
+        else:
+            check_known(y, self.classes_, all_of_them=self.warm_start and not incremental)
+        indicators = self._label_binarizer.transform(y)
+        weight = total_weights(self.class_weight, self.classes_, y, X, sample_weight)
         rng = check_random_state(self.random_state)
 
         multiclass = self._label_binarizer.y_type_ == "multiclass"
@@ -245,41 +249,6 @@ class NeuralClassifier(NetworkModel):
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         return X, y
-
-    def _indicators(self, y: np.ndarray, first: bool, incremental: bool) -> np.ndarray:
-        """Labels as 0-1 columns: one a class, a single one for two classes."""
-        if incremental or not first:
-            labels = unique_labels(y)
-            if self.warm_start and not incremental:
-                if set(labels) != set(self.classes_):
-                    raise ValueError(
-                        "warm_start can only be used where `y` has the same classes as in the "
-                        f"previous call to fit. Previously got {self.classes_}, `y` has {labels}"
-                    )
-            elif len(np.setdiff1d(labels, self.classes_, assume_unique=True)):
-                raise ValueError(
-                    "`y` has classes not in `self.classes_`. "
-                    f"`self.classes_` has {self.classes_}. 'y' has {labels}."
-                )
-        else:
-            binarizer = LabelBinarizer().fit(y)
-            if len(binarizer.classes_) < 2 and binarizer.y_type_ != "multilabel-indicator":
-                raise ValueError(
-                    f"{type(self).__name__} needs samples of at least 2 classes in the data, but "
-                    f"the data contains only one class: {binarizer.classes_[0]!r}"
-                )
-            self._label_binarizer = binarizer
-            self.classes_ = binarizer.classes_
-        return self._label_binarizer.transform(y)
-
-    def _weights(self, y: np.ndarray, X: Any, sample_weight: Any) -> np.ndarray | None:
-        """Weights of the samples times those of their classes, or None where all are 1."""
-        if sample_weight is not None:
-            sample_weight = check_weights(sample_weight, X)
-        if self.class_weight is None:
-            return sample_weight
-        by_class = compute_sample_weight(self.class_weight, y)
-        return by_class if sample_weight is None else sample_weight * by_class
 
     def _check_solver(self, network: Network) -> None:
         random = [x for x in network.layers if isinstance(x, Dropout | BatchNorm)]
@@ -364,7 +333,8 @@ class NeuralClassifier(NetworkModel):
         best = self.early_stopping and progress.best_params is not None
         if best and (not incremental or out_of_patience):
             progress.params = to_host(progress.best_params).copy()
-        if not (np.isfinite(progress.params).all() and np.isfinite(progress.loss)):
+        diverged = progress.n_iter > 0 and not np.isfinite(progress.loss)
+        if diverged or not np.isfinite(progress.params).all():
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large "
                 "values and need to be preprocessed, or learning_rate_init is too high."

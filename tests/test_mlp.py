@@ -163,7 +163,12 @@ def test_class_weight_of_calls_to_partial_fit():
     clf = MLPClassifier(**SHORT, class_weight="balanced")
     with pytest.raises(ValueError, match="class_weight 'balanced' is not supported for partial_"):
         clf.partial_fit(X, Y, classes=range(10))
-    clf.set_params(class_weight={0: 0.0}).partial_fit(X, Y, classes=range(10))
+    clf.set_params(class_weight={0: 0.0, 9: 2.0})
+    clf.partial_fit(X[Y < 5], Y[Y < 5], classes=range(10))  # none of the nines in this batch
+    expected = MLPClassifier(**SHORT)
+    weight = np.where(Y[Y < 5] == 0, 0.0, 1.0)
+    expected.partial_fit(X[Y < 5], Y[Y < 5], sample_weight=weight, classes=range(10))
+    np.testing.assert_array_equal(clf.coefs_[0], expected.coefs_[0])
 
 
 def test_dropout_is_for_training_only():
@@ -292,6 +297,27 @@ def test_weights_set_by_hand_are_those_that_predict():
     clf.coefs_ = [np.zeros_like(w) for w in clf.coefs_]
     clf.intercepts_[-1][:] = np.eye(10)[7]
     assert set(clf.predict(X)) == {7}
+
+
+def test_layers_cannot_change_under_a_warm_start():
+    clf = MLPClassifier(**SHORT, warm_start=True).fit(X, Y)
+    before = clf.predict(X)
+    for sizes in [(13,), (12, 4), ()]:
+        with pytest.raises(ValueError, match="fit anew, with warm_start=False"):
+            clf.set_params(hidden_layer_sizes=sizes).fit(X, Y)
+    clf.set_params(hidden_layer_sizes=(12,))
+    np.testing.assert_array_equal(clf.predict(X), before)
+
+
+def test_ctrl_c_in_the_first_epoch_keeps_the_weights_of_the_start(monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("estimators._training._optimize", interrupted)
+    with pytest.warns(UserWarning, match="Training interrupted by user"):
+        clf = MLPClassifier(**SHORT).fit(X, Y)
+    assert clf.n_iter_ == 0
+    assert clf.predict(X).shape == Y.shape
 
 
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])

@@ -1,0 +1,71 @@
+"""Labels of a fit: known or new, as 0-1 columns, and what each weighs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils import compute_class_weight, compute_sample_weight
+from sklearn.utils.multiclass import unique_labels
+
+from estimators._base import check_weights
+
+
+def learn_labels(y: np.ndarray, name: str) -> LabelBinarizer:
+    """Return the binarizer of the labels of a first fit.
+
+    Raises
+    ------
+    ValueError
+        If there is only one, which the estimator called `name` cannot learn from.
+    """
+    binarizer = LabelBinarizer().fit(y)
+    if len(binarizer.classes_) < 2 and binarizer.y_type_ != "multilabel-indicator":
+        raise ValueError(
+            f"{name} needs samples of at least 2 classes in the data, but the data contains only "
+            f"one class: {binarizer.classes_[0]!r}"
+        )
+    return binarizer
+
+
+def check_known(y: np.ndarray, classes: np.ndarray, *, all_of_them: bool) -> None:
+    """Raise ValueError where `y` has labels that are not in `classes`, or lacks some."""
+    labels = unique_labels(y)
+    if all_of_them and set(labels) != set(classes):
+        raise ValueError(
+            "warm_start can only be used where `y` has the same classes as in the previous call "
+            f"to fit. Previously got {classes}, `y` has {labels}"
+        )
+    if len(np.setdiff1d(labels, classes, assume_unique=True)):
+        raise ValueError(
+            "`y` has classes not in `self.classes_`. "
+            f"`self.classes_` has {classes}. 'y' has {labels}."
+        )
+
+
+def total_weights(
+    class_weight: Any, classes: np.ndarray, y: np.ndarray, X: Any, sample_weight: Any
+) -> np.ndarray | None:
+    """Weights of the samples times those of their classes, or None where all are 1.
+
+    Parameters
+    ----------
+    class_weight : dict, "balanced" or None
+        A list of them, one a column, where `y` has several labels a sample.
+    classes : ndarray of shape (n_classes,)
+        All labels, also those that are not among these samples.
+    y : ndarray of shape (n_samples,) or (n_samples, n_labels)
+    X, sample_weight
+        As in `check_weights`.
+    """
+    if sample_weight is not None:
+        sample_weight = check_weights(sample_weight, X)
+    if class_weight is None:
+        return sample_weight
+    if y.ndim == 2:
+        by_class = compute_sample_weight(class_weight, y)
+    else:
+        per_class = compute_class_weight(class_weight, classes=classes, y=y)
+        by_class = per_class[np.searchsorted(classes, y)]
+    return by_class if sample_weight is None else sample_weight * by_class
