@@ -30,6 +30,7 @@ class NetworkModel(Classifier):
     n_outputs_: int
     out_activation_: str
     _label_binarizer: Any
+    _network: Network  # as fitted: parameters set since then do not change predictions
 
     # What a subclass defines -----------------------------------------------------------------
 
@@ -49,7 +50,7 @@ class NetworkModel(Classifier):
         """What changes a batch of images while training, or None."""
         return None
 
-    def _network(self, n_features: int, n_outputs: int) -> Network:
+    def _build_network(self, n_features: int, n_outputs: int) -> Network:
         shape = self._sample_shape(n_features)
         return Network(self._build_layers(shape, n_outputs), shape)
 
@@ -69,7 +70,7 @@ class NetworkModel(Classifier):
             If the estimator is not fitted and one of the two is missing.
         """
         if hasattr(self, "coefs_"):
-            network = self._network(self.n_features_in_, self.n_outputs_)
+            network = self._network
         elif input_shape is None or n_classes is None:
             raise ValueError(
                 f"this {type(self).__name__} is not fitted yet: give summary the shape of a sample "
@@ -82,7 +83,7 @@ class NetworkModel(Classifier):
 
     def _described(self, shape: Shape, n_outputs: int) -> Network:
         """The network for samples of a shape, before any data are seen."""
-        return self._network(int(np.prod(shape)), n_outputs)
+        return self._build_network(int(np.prod(shape)), n_outputs)
 
     @property
     def _dtypes(self) -> Any:
@@ -169,7 +170,7 @@ class NetworkModel(Classifier):
             order="C",
             reset=False,
         )
-        network = self._network(X.shape[1], self.n_outputs_)
+        network = self._network
         objective = Objective(self.loss, self.out_activation_)
         device = resolve_device(self.device)
         parameters = [

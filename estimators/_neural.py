@@ -192,7 +192,7 @@ class NeuralClassifier(NetworkModel):
         multiclass = self._label_binarizer.y_type_ == "multiclass"
         objective = Objective(self.loss, "softmax" if multiclass else "logistic")
         n_outputs = indicators.shape[1]
-        network = self._network(X.shape[1], n_outputs)
+        network = self._build_network(X.shape[1], n_outputs)
         self._check_solver(network)
         if first:
             progress = Progress(network.init(rng, X.dtype))
@@ -350,6 +350,7 @@ class NeuralClassifier(NetworkModel):
             )
         self.early_stopped_ = bool(self.early_stopping and incremental and out_of_patience)
         self._progress = progress
+        self._network = network
         self._unpack(network, progress.params)
         self.n_outputs_ = network.shapes[-1][0]
         self.n_layers_ = len(self.coefs_) + 1

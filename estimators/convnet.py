@@ -247,7 +247,8 @@ class ConvNetClassifier(NeuralClassifier):
         shape, n_axes = None, len(images.shape)  # frames of polars have no ndim
         if n_axes in (3, 4):
             shape = (*images.shape[1:], 1)[:3]
-            if self.image_shape is not None and shape != _image_shape(self.image_shape):
+            wanted = None if self.image_shape is None else _image_shape(self.image_shape)
+            if reset and wanted not in (None, shape):
                 raise ValueError(
                     f"X holds images of shape {shape}, but image_shape is {self.image_shape}"
                 )
@@ -273,8 +274,8 @@ class ConvNetClassifier(NeuralClassifier):
     @property
     def image_shape_(self) -> Shape:
         """Height, width and channels of the images."""
-        check_is_fitted(self, "n_features_in_")
-        return self._sample_shape(self.n_features_in_)
+        check_is_fitted(self, "coefs_")
+        return self._network.shapes[0]
 
     def _shape_of_rows(self, n_features: int) -> Shape:
         if self.image_shape is not None:
