@@ -7,7 +7,9 @@ training loop, and the fitted attributes.
 from __future__ import annotations
 
 import warnings
+from copy import deepcopy
 from dataclasses import fields
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -198,7 +200,7 @@ class NeuralClassifier(NetworkModel):
             progress = Progress(network.init(rng, X.dtype))
             self.early_stopped_ = False
         else:
-            progress = self._progress
+            progress = deepcopy(self._progress)  # a training that fails leaves it as it is
             progress.params = network.pack(self._parameters(network), X.dtype)
             progress.n_iter = 0
 
@@ -216,7 +218,7 @@ class NeuralClassifier(NetworkModel):
             sample_weight=weight,
             dropout=dropout_streams(dropouts, rng) if dropouts else [],
             score=self._scorer(network, objective, validation, device),
-            augment=self._augmentation(),
+            augment=self._random_changes(rng, progress.step),
             reporter=Reporter(self.verbose, epochs),
         )
         samples = X if sp.issparse(X) else to_device(self._shaped(X, network), device)
@@ -249,6 +251,14 @@ class NeuralClassifier(NetworkModel):
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         return X, y
+
+    def _random_changes(self, rng: np.random.RandomState, step: int) -> Any:
+        """The augmentation with a stream that goes on from call to call of `partial_fit`."""
+        augment = self._augmentation()
+        if augment is None:
+            return None
+        seed = (rng.randint(2**31 - 1) + step) % 2**32
+        return partial(augment, rng=np.random.RandomState(seed))
 
     def _check_solver(self, network: Network) -> None:
         random = [x for x in network.layers if isinstance(x, Dropout | BatchNorm)]

@@ -19,7 +19,8 @@ def cosine(part: np.ndarray) -> np.ndarray:
 def one_cycle(part: np.ndarray) -> np.ndarray:
     """Up from 1/25 to 1 in the first 30 %, then down to 1/250,000, along half cosines.
 
-    Smith and Topin, arXiv:1708.07120, in the form and with the constants of PyTorch's OneCycleLR.
+    Smith and Topin, arXiv:1708.07120, with the divisors of PyTorch's OneCycleLR. The peak is at
+    30 % of the way from the first step to the last; PyTorch has it up to a step earlier.
     """
     start, end = 1 / START_DIVISOR, 1 / (START_DIVISOR * END_DIVISOR)
     up = start + (1 - start) * cosine(1 - part / WARM_UP)

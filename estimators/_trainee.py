@@ -78,14 +78,14 @@ class Trainee:
     rows : integer ndarray
         The rows of the data that it learns from, in their present order.
     rng : RandomState
-        Where its shuffles and augmentations come from.
+        Where its shuffles come from.
     sample_weight : ndarray of shape (n_rows_of_the_data,) or None
     dropout : list of (float, int)
         Rate and seed of each Dropout layer.
     score : callable or None
         Gives the validation score of the parameters of one model.
     augment : callable or None
-        ``augment(x, rng)`` returns the images of a batch, changed.
+        Returns the images of a batch, changed at random.
     reporter : Reporter
         Shows how it goes.
     """
@@ -97,7 +97,7 @@ class Trainee:
     sample_weight: np.ndarray | None = None
     dropout: list[tuple[float, int]] = field(default_factory=list)
     score: Callable[[list[Parameters]], float] | None = None
-    augment: Callable[[Array, np.random.RandomState], Array] | None = None
+    augment: Callable[[Array], Array] | None = None
     reporter: Reporter = field(default_factory=lambda: Reporter(verbose=0, total=0))
 
     @property

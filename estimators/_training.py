@@ -178,7 +178,7 @@ def _batches(
 def _augmented(x: Array | SparseRows, trainees: list[Trainee]) -> Array | SparseRows:
     for m, trainee in enumerate(trainees):
         if trainee.augment is not None and not isinstance(x, SparseRows):
-            x[m] = trainee.augment(x[m], trainee.rng)
+            x[m] = trainee.augment(x[m])
     return x
 
 

@@ -233,4 +233,5 @@ def dense_layers(
     layers: list[Layer] = []
     for units, name in zip(sizes, names, strict=True):
         layers += hidden_layer(Dense(units, name), batch_norm, dropout)
-    return [*layers, Scores(n_outputs, hidden_activation=names[-1] if names else "identity")]
+    last = activation if isinstance(activation, str) else (names or ["identity"])[-1]
+    return [*layers, Scores(n_outputs, hidden_activation=last)]

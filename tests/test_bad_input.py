@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_digits
+from sklearn.utils._param_validation import StrOptions
 
 from cukernels.activations import ACTIVATIONS
 from estimators import ConvNetClassifier, LogisticRegression, MLPClassifier, Perceptron
@@ -130,12 +131,24 @@ NAMES = {
         "dtype": ["auto", "float32", "float64"],
         "batch_size": ["auto"],
     },
-    ConvNetClassifier: {
-        "activation": list(ACTIVATIONS),
-        "pooling": ["avg", "max"],
-        "padding": ["same", "valid"],
-    },
 }
+NAMES[ConvNetClassifier] = NAMES[MLPClassifier] | {
+    "pooling": ["avg", "max"],
+    "padding": ["same", "valid"],
+}
+
+
+@each
+def test_every_parameter_of_names_is_tried(estimator):
+    takes_names = {
+        name
+        for name, constraints in estimator._parameter_constraints.items()
+        if any(isinstance(c, StrOptions) for c in constraints)
+    }
+    # "device" is not one of a list; scikit-learn has deprecated `penalty` of LogisticRegression
+    assert takes_names == set(NAMES[type(estimator)]) | (
+        {"penalty"} if isinstance(estimator, LogisticRegression) else set()
+    )
 
 
 @pytest.mark.parametrize(
@@ -214,6 +227,20 @@ def test_a_learning_rate_that_diverges(estimator, solver, dtype):
         dtype=dtype,
         max_iter=50,
     )
+
+
+@each_network
+@pytest.mark.parametrize("method", ["partial_fit", "fit"])
+def test_a_batch_that_diverges_leaves_what_was_trained(estimator, method):
+    settings = {"solver": "sgd", "activation": "identity", "warm_start": True, "batch_size": 20}
+    clf, expected = (clone(estimator).set_params(**settings).fit(X, Y) for _ in range(2))
+    with pytest.raises(ValueError, match="non-finite"):
+        getattr(clf, method)(X * 1e30, Y)
+    np.testing.assert_array_equal(clf.predict(X), expected.predict(X))
+    for each in (clf, expected):
+        getattr(each, method)(X, Y)
+    assert clf.loss_curve_ == expected.loss_curve_
+    np.testing.assert_array_equal(clf.predict_proba(X), expected.predict_proba(X))
 
 
 @each_network

@@ -225,3 +225,17 @@ def test_augmentation_leaves_the_data_alone(digits):
     assert changed.loss_ != small().fit(X, y).loss_
     again = small(augment={"shift": 2}).fit(X, y)
     np.testing.assert_array_equal(again.coefs_[0], changed.coefs_[0])
+
+
+def test_augmentation_differs_from_call_to_call_of_partial_fit(digits, monkeypatch):
+    X, y = digits
+    seen = []
+    call = Augmentation.__call__
+    monkeypatch.setattr(
+        Augmentation, "__call__", lambda self, x, rng: seen.append(call(self, x, rng)) or seen[-1]
+    )
+    clf = small(augment={"shift": 2}, shuffle=False, batch_size=300)
+    for _ in range(3):
+        clf.partial_fit(X, y, classes=range(10))
+    assert len(seen) == 3
+    assert (seen[0] != seen[1]).any() and (seen[1] != seen[2]).any()

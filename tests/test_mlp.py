@@ -15,8 +15,8 @@ from sklearn.neural_network import MLPClassifier as ScikitLearns
 from sklearn.utils import compute_sample_weight
 
 from cukernels.activations import ACTIVATIONS
-from estimators import MLPClassifier
-from estimators._schedules import epoch_rates
+from estimators import MLPClassifier, _training
+from estimators._schedules import PER_STEP, epoch_rates
 
 RELEASE = tuple(map(int, sklearn.__version__.split(".")[:2]))
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -59,6 +59,7 @@ def both(**settings):
         {"activation": "logistic", "hidden_layer_sizes": (9, 7)},
         {"activation": "identity", "hidden_layer_sizes": 5},
         {"hidden_layer_sizes": ()},
+        {"hidden_layer_sizes": (), "activation": "logistic"},  # which draws narrower
         {"shuffle": False, "batch_size": 60},
         {"beta_1": 0.5, "beta_2": 0.9, "epsilon": 1e-3},
         {"early_stopping": True},
@@ -182,6 +183,11 @@ def test_dropout_is_for_training_only():
     np.testing.assert_allclose(alone, again.predict_proba(X)[:5], rtol=1e-5)
 
 
+def test_dropout_does_not_touch_the_validation_score():
+    clf = MLPClassifier(**SHORT, dropout=0.4).fit(X[:200], Y[:200], X_val=X[200:], y_val=Y[200:])
+    assert clf.validation_scores_[-1] == clf.score(X[200:], Y[200:])
+
+
 def test_batch_norm_predicts_by_running_statistics():
     clf = MLPClassifier(**SHORT | {"max_iter": 60}, batch_norm=True, activation="tanh")
     assert clf.set_params(batch_size=25).fit(X, Y).score(X, Y) > 0.95
@@ -260,6 +266,17 @@ def test_partial_fit_stops_early():
     assert not clf.fit(X, Y).early_stopped_
 
 
+def test_partial_fit_holds_out_a_part_of_its_own():
+    clf = MLPClassifier((12,), random_state=3, early_stopping=True, n_iter_no_change=2, tol=1.0)
+    for calls in range(1, 10):
+        clf.partial_fit(X, Y, classes=range(10))
+        assert clf.t_ == 225 * calls  # of 250: a tenth is not learned from
+        assert len(clf.validation_scores_) == calls
+        if clf.early_stopped_:
+            break
+    assert calls == 4  # the first cannot but be the best; three without improvement are too many
+
+
 @pytest.mark.parametrize("solver", ["adam", "sgd"])
 def test_planned_rates(solver):
     half = epoch_rates("cosine", 2.0, first_step=5, n_steps=1, total=11)
@@ -276,6 +293,22 @@ def test_planned_rates(solver):
     last = MLPClassifier(**SHORT, solver=solver, learning_rate="cosine", learning_rate_init=0.02)
     last.fit(X, Y)
     assert abs(np.diff(last.loss_curve_)[-1]) < abs(np.diff(last.loss_curve_)[0]) / 5
+
+
+@pytest.mark.parametrize("name", PER_STEP)
+def test_every_step_has_its_planned_rate(name, monkeypatch):
+    optimize, rates = _training._optimize, []
+
+    def watched(stack, rate, l2, step):
+        rates.append(rate.item())
+        optimize(stack, rate, l2, step)
+
+    monkeypatch.setattr(_training, "_optimize", watched)
+    settings = {"learning_rate": name, "learning_rate_init": 0.01, "batch_size": 60, "tol": 0}
+    clf = MLPClassifier(**SHORT | {"max_iter": 4}, **settings).fit(X, Y)
+    assert clf.n_iter_ == 4
+    planned = epoch_rates(name, 0.01, first_step=0, n_steps=20, total=20)  # 5 steps an epoch
+    np.testing.assert_array_equal(rates, planned)
 
 
 def test_dtype_decides_the_arithmetic():

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from sklearn.datasets import load_digits
 
 from estimators._image_layers import AvgPool2D, Conv2D, LocallyConnected2D, MaxPool2D
@@ -100,8 +103,6 @@ def test_weights_lie_before_what_is_not_penalised():
 
 
 def test_sparse_rows_are_dense_rows():
-    import scipy.sparse as sp
-
     rng = np.random.default_rng(0)
     x = rng.standard_normal((2, 5, 6)) * (rng.random((2, 5, 6)) < 0.4)
     network = Network([Dense(4, "tanh"), Scores(3)], (6,))
@@ -179,3 +180,28 @@ def test_folds_of_unequal_length_train_together():
         np.testing.assert_allclose(
             together.progress.params, alone.progress.params, rtol=1e-6, atol=1e-9
         )
+
+
+def test_a_model_that_stops_by_its_score_leaves_the_others_as_they_are():
+    network = Network(LAYERS, (8, 8, 1))
+    data = Data(IMAGES, Y)
+
+    def one(m):
+        model = trainee(network, m, "adam", float)
+        scores = iter([0.1, 0.5, 0.4, 0.3, 0.2, 0.1] if m == 1 else np.linspace(0, 1, 6))
+        model.score = lambda parameters: next(scores)
+        model.settings = replace(
+            model.settings, early_stopping=True, n_iter_no_change=2 if m == 1 else 6
+        )
+        return model
+
+    stack = [one(m) for m in range(3)]
+    train(network, OBJECTIVES[0], data, stack, 6)
+    for m, together in enumerate(stack):
+        alone = one(m)
+        train(network, OBJECTIVES[0], data, [alone], 6)
+        assert together.progress.n_iter == alone.progress.n_iter == (5 if m == 1 else 6)
+        np.testing.assert_array_equal(together.progress.params, alone.progress.params)
+        best, expected = together.progress.best_params, alone.progress.best_params
+        np.testing.assert_array_equal(best, expected)
+        assert (best == together.progress.params).all() == (m != 1)
