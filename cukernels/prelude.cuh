@@ -1,0 +1,244 @@
+// Device helpers that every kernel may use. PTX stands here and nowhere else, and each piece of it
+// has a plain C++ twin, with which the kernels also run on a machine without a GPU (`emulator::`
+// is what the tests provide there).
+#pragma once
+
+typedef long long int64;
+typedef unsigned long long uint64;
+
+constexpr int warp_size = 32;
+constexpr unsigned full_warp = 0xffffffffu;
+
+template <typename T>
+__device__ inline T infinity() {
+    return T(__longlong_as_double(0x7ff0000000000000ll));
+}
+
+template <typename T>
+__device__ constexpr T least(T a, T b) {
+    return b < a ? b : a;
+}
+template <typename T>
+__device__ constexpr T largest(T a, T b) {
+    return a < b ? b : a;
+}
+template <typename T>
+__host__ __device__ constexpr T divide_up(T a, T b) {
+    return (a + b - 1) / b;
+}
+
+__device__ inline int lane_id() {
+    return threadIdx.x % warp_size;
+}
+__device__ inline int warp_id() {
+    return threadIdx.x / warp_size;
+}
+
+// --- Memory ------------------------------------------------------------------------------------
+
+// N neighbours that one instruction loads or stores; 16 bytes is the most.
+template <typename T, int N>
+struct alignas(N * sizeof(T)) Vector {
+    T value[N];
+    __device__ T& operator[](int i) { return value[i]; }
+    __device__ const T& operator[](int i) const { return value[i]; }
+};
+
+// How many elements of type T one 16-byte access holds.
+template <typename T>
+constexpr int vector_length = 16 / sizeof(T);
+
+template <int N, typename T>
+__device__ inline Vector<T, N> load(const T* from) {
+#ifndef __CUDACC__
+    emulator::require_aligned(from, N * sizeof(T));
+#endif
+    return *reinterpret_cast<const Vector<T, N>*>(from);
+}
+
+template <typename T, int N>
+__device__ inline void store(T* to, const Vector<T, N>& x) {
+#ifndef __CUDACC__
+    emulator::require_aligned(to, N * sizeof(T));
+#endif
+    *reinterpret_cast<Vector<T, N>*>(to) = x;
+}
+
+// Whether 16-byte accesses may begin at a pointer.
+__device__ inline bool is_aligned(const void* p) {
+    return reinterpret_cast<uint64>(p) % 16 == 0;
+}
+
+// The shared memory whose size the launch gives, aligned to 128 bytes.
+template <typename T>
+__device__ inline T* dynamic_shared() {
+#ifdef __CUDACC__
+    extern __shared__ __align__(128) unsigned char dynamic_shared_bytes[];
+    return reinterpret_cast<T*>(dynamic_shared_bytes);
+#else
+    return static_cast<T*>(emulator::dynamic_shared());
+#endif
+}
+
+#ifdef __CUDACC__
+__device__ inline unsigned shared_address(const void* p) {
+    return static_cast<unsigned>(__cvta_generic_to_shared(p));
+}
+#endif
+
+// Start to copy 4, 8 or 16 bytes from global to shared memory, or as many zeros where `valid` is
+// false (the source is then not read). What was copied is there after `cp_async_wait`.
+template <int Bytes>
+__device__ inline void cp_async(void* shared, const void* global, bool valid = true) {
+    static_assert(Bytes == 4 || Bytes == 8 || Bytes == 16, "cp.async copies 4, 8 or 16 bytes");
+#ifndef __CUDACC__
+    emulator::cp_async(shared, global, Bytes, valid);
+#elif __CUDA_ARCH__ >= 800
+    const int taken = valid ? Bytes : 0;
+    if constexpr (Bytes == 16)
+        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(shared)),
+                     "l"(global), "r"(taken)
+                     : "memory");
+    else
+        asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(shared_address(shared)),
+                     "l"(global), "n"(Bytes), "r"(taken)
+                     : "memory");
+#else
+    using Word = Vector<unsigned, Bytes / 4>;
+    *static_cast<Word*>(shared) = valid ? *static_cast<const Word*>(global) : Word{};
+#endif
+}
+
+// Close the group of this thread's copies since the last commit.
+__device__ inline void cp_async_commit() {
+#ifndef __CUDACC__
+    emulator::cp_async_commit();
+#elif __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.commit_group;" ::: "memory");
+#endif
+}
+
+// Wait for all but the last `Pending` groups of this thread; others see them after a barrier.
+template <int Pending>
+__device__ inline void cp_async_wait() {
+#ifndef __CUDACC__
+    emulator::cp_async_wait(Pending);
+#elif __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.wait_group %0;" ::"n"(Pending) : "memory");
+#endif
+}
+
+// --- Warps and blocks --------------------------------------------------------------------------
+
+struct Sum {
+    template <typename T>
+    static __device__ T join(T a, T b) {
+        return a + b;
+    }
+    template <typename T>
+    static __device__ T neutral() {
+        return T(0);
+    }
+};
+
+struct Maximum {
+    template <typename T>
+    static __device__ T join(T a, T b) {
+        return a < b || b != b ? b : a;
+    }  // NaN wins
+    template <typename T>
+    static __device__ T neutral() {
+        return -infinity<T>();
+    }
+};
+
+// Join one value of each lane of an aligned group of `Width` lanes; all of them get the result.
+// The order is fixed, and so is the result to the bit.
+template <typename Operation, int Width = warp_size, typename T>
+__device__ inline T warp_reduce(T x) {
+#pragma unroll
+    for (int distance = Width / 2; distance > 0; distance /= 2)
+        x = Operation::join(x, __shfl_xor_sync(full_warp, x, distance));
+    return x;
+}
+
+// Join one value of each thread of a block of `Threads`; all of them get the result.
+template <typename Operation, int Threads, typename T>
+__device__ inline T block_reduce(T x) {
+    static_assert(Threads % warp_size == 0, "whole warps");
+    constexpr int warps = Threads / warp_size;
+    __shared__ T parts[warps];
+    x = warp_reduce<Operation>(x);
+    __syncthreads();  // a call before this one may still be reading
+    if (lane_id() == 0) parts[warp_id()] = x;
+    __syncthreads();
+    x = parts[0];
+#pragma unroll
+    for (int i = 1; i < warps; i++) x = Operation::join(x, parts[i]);
+    return x;
+}
+
+// --- Tensor cores ------------------------------------------------------------------------------
+//
+// mma.m16n8k8: a warp multiplies A (16 x 8) and B (8 x 8) and adds to D (16 x 8). With g = lane / 4
+// and t = lane % 4, a lane holds
+//   a[0] = A[g][t], a[1] = A[g + 8][t], a[2] = A[g][t + 4], a[3] = A[g + 8][t + 4]
+//   b[0] = B[t][g], b[1] = B[t + 4][g]
+//   d[0] = D[g][2 t], d[1] = D[g][2 t + 1], d[2] = D[g + 8][2 t], d[3] = D[g + 8][2 t + 1]
+// (PTX ISA, "Matrix Fragments for mma.m16n8k8").
+
+// The nearest TF32 number (10 bits after the point, ties away from zero), as float32 bits.
+__device__ inline unsigned to_tf32(float x) {
+#ifndef __CUDACC__
+    unsigned bits = __float_as_uint(x);
+    const bool finite = (bits & 0x7f800000u) != 0x7f800000u;
+    return finite ? (bits + 0x1000u) & 0xffffe000u : bits;
+#elif __CUDA_ARCH__ >= 800
+    unsigned bits;
+    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
+    return bits;
+#else
+    return __float_as_uint(x);
+#endif
+}
+
+__device__ inline void mma_tf32(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+#ifndef __CUDACC__
+    struct Fragment {
+        unsigned a[4], b[2];
+    };
+    const Fragment* lanes = emulator::all_lanes(Fragment{{a[0], a[1], a[2], a[3]}, {b[0], b[1]}});
+    const auto tf32 = [](unsigned bits) { return __uint_as_float(bits & 0xffffe000u); };
+    const int group = lane_id() / 4, place = lane_id() % 4;
+    for (int i = 0; i < 4; i++) {
+        const int row = group + (i >= 2 ? 8 : 0), column = 2 * place + i % 2;
+        double sum = d[i];
+        for (int k = 0; k < 8; k++)
+            sum += double(tf32(lanes[row % 8 * 4 + k % 4].a[(row >= 8) + 2 * (k >= 4)])) *
+                   double(tf32(lanes[column * 4 + k % 4].b[k >= 4]));
+        d[i] = float(sum);
+    }
+#elif __CUDA_ARCH__ >= 800
+    asm volatile(
+        "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
+        "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#endif
+}
+
+// Load four 8 x 8 matrices of 16-bit elements, or 8 x 4 matrices of 32-bit ones. Lane i gives the
+// address of a 16-byte row: lanes 0-7 those of the first matrix, 8-15 of the second, and so on.
+// Every lane gets, of each matrix, the 32-bit word lane % 4 of row lane / 4.
+__device__ inline void load_matrices(unsigned (&words)[4], const void* row) {
+#ifdef __CUDACC__
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
+                 : "r"(shared_address(row))
+                 : "memory");
+#else
+    const void* const* rows = emulator::all_lanes(row);
+    for (int i = 0; i < 4; i++)
+        words[i] = static_cast<const unsigned*>(rows[8 * i + lane_id() / 4])[lane_id() % 4];
+#endif
+}

@@ -1,0 +1,230 @@
+"""The emulator itself: each kind of defect is planted in a small kernel, and must be found."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cukernels import _kernel
+from emulator.compiler import KernelError
+
+# Reverses 64 numbers through shared memory.
+REVERSE = """
+template <typename T>
+__global__ void reverse(const T* x, T* y, int n) {
+    __shared__ T tile[64];
+    tile[threadIdx.x] = x[threadIdx.x];
+    __syncthreads();
+    y[threadIdx.x] = tile[63 - threadIdx.x];
+}
+"""
+
+# The same through dynamic shared memory, filled by asynchronous copies.
+COPY = """
+template <typename T>
+__global__ void reverse(const T* x, T* y, int n) {
+    T* tile = dynamic_shared<T>();
+    if (threadIdx.x < 16) cp_async<16>(tile + 4 * threadIdx.x, x + 4 * threadIdx.x);
+    cp_async_commit();
+    cp_async_wait<0>();
+    __syncthreads();
+    y[threadIdx.x] = tile[63 - threadIdx.x];
+}
+"""
+
+# Sums 64 numbers block by block: each block adds what it has to what the one before it left.
+WARPS = """
+template <typename T>
+__global__ void reverse(const T* x, T* y, int n) {
+    __shared__ T tile[64];
+    tile[threadIdx.x] = x[threadIdx.x];
+    __syncwarp();
+    const T other = tile[threadIdx.x ^ 1];
+    y[threadIdx.x] = other + __shfl_xor_sync(full_warp, other, 1);
+}
+"""
+
+
+@pytest.fixture
+def prelude(emulated_cupy):
+    return "\n".join(("", _kernel.source("prelude.cuh")))
+
+
+def run(cupy, prelude, code, *, threads=64, grid=(1, 1, 1), shared=256, n=64):
+    module = cupy.RawModule(
+        code=f'{prelude}\n#line 1 "test.cu"\n{code}',
+        options=(),
+        name_expressions=("reverse<float>",),
+    )
+    x, y = cupy.asarray(np.arange(n, dtype=np.float32)), cupy.empty(64, np.float32)
+    kernel = module.get_function("reverse<float>")
+    kernel(grid, (threads, 1, 1), (x, y, np.int32(64)), shared_mem=shared)
+    return y.get()
+
+
+@pytest.mark.parametrize("code", [REVERSE, COPY], ids=["static", "asynchronous"])
+def test_runs_a_kernel(emulated_cupy, prelude, code):
+    np.testing.assert_array_equal(run(emulated_cupy, prelude, code), np.arange(64)[::-1])
+
+
+def test_lanes_exchange_through_memory_and_shuffles(emulated_cupy, prelude):
+    pairs = np.arange(64) // 2 * 4 + 1
+    np.testing.assert_array_equal(run(emulated_cupy, prelude, WARPS), pairs)
+
+
+DEFECTS = {
+    "a missing barrier": (REVERSE, "    __syncthreads();\n", "", "uninitialised"),
+    "a missing barrier, and the right answer": (
+        REVERSE,
+        "__syncthreads();\n    y[threadIdx.x] = tile[63 - threadIdx.x];",
+        "if (threadIdx.x >= 32) y[threadIdx.x] = tile[63 - threadIdx.x];\n"
+        "    __syncthreads();\n    if (threadIdx.x < 32) y[threadIdx.x] = tile[63 - threadIdx.x];",
+        "race: reads",
+    ),
+    "a write after reads of others": (
+        REVERSE, "tile[63 - threadIdx.x];", "tile[63 - threadIdx.x];\n    if (threadIdx.x >= 32) tile[threadIdx.x] = 0;", "race: writes",
+    ),
+    "a missing barrier of the warp": (WARPS, "    __syncwarp();\n", "", "uninitialised"),
+    "a barrier of the warp, where one of the block is needed": (
+        REVERSE, "__syncthreads", "__syncwarp", "uninitialised",
+    ),
+    "a store past the end": (REVERSE, "y[threadIdx.x]", "y[threadIdx.x + 1]", "out of bounds: wr"),
+    "a load before the beginning": (REVERSE, "= x[threadIdx.x]", "= x[int(threadIdx.x) - 1]",
+                                    "out of bounds: reads"),
+    "an index past a shared array": (REVERSE, "tile[63 -", "tile[64 -", "out of bounds: index"),
+    "an index past dynamic shared memory": (COPY, "tile[63 -", "tile[64 -", "out of bounds: reads"),
+    "a wild pointer": (REVERSE, "y[threadIdx.x] =", "y[threadIdx.x + (1ll << 40)] =",
+                       "no argument"),
+    "shared memory that nobody wrote": (
+        REVERSE, "tile[threadIdx.x] =", "if (threadIdx.x != 5) tile[threadIdx.x] =",
+        "uninitialised",
+    ),
+    "a missing wait": (COPY, "    cp_async_wait<0>();\n", "", "cp.async under way"),
+    "a wait for too little": (COPY, "wait<0>", "wait<1>", "cp.async under way"),
+    "a missing commit": (COPY, "    cp_async_commit();\n", "", "cp.async under way"),
+    "a missing barrier after a wait": (COPY, "    __syncthreads();\n", "", "uninitialised"),
+    "an asynchronous copy past its source": (COPY, "x + 4 * threadIdx.x", "x + 4 * threadIdx.x + 4",
+                                             "out of bounds: reads"),
+    "a copy to where none may begin": (COPY, "tile + 4 *", "tile + 1 + 4 *", "misaligned"),
+    "a vector load from where none may begin": (
+        REVERSE, "= x[threadIdx.x]", "= load<2>(x + threadIdx.x / 2)[0]", "misaligned",
+    ),
+    "a barrier that some threads miss": (
+        REVERSE, "tile[63 - threadIdx.x];",
+        "tile[63 - threadIdx.x];\n    if (threadIdx.x < 32) __syncthreads();", "divergent barrier",
+    ),
+    "threads at two barriers": (
+        REVERSE, "tile[63 - threadIdx.x];",
+        "tile[63 - threadIdx.x];\n    if (threadIdx.x < 32)\n        __syncthreads();\n    else\n"
+        "        __syncthreads();", "divergent barrier",
+    ),
+    "a shuffle that some lanes miss": (
+        WARPS, "__shfl_xor_sync(full_warp, other, 1)",
+        "(threadIdx.x % 32 ? __shfl_xor_sync(full_warp, other, 1) : other)", "divergent barrier",
+    ),
+    "two threads that write one place": (REVERSE, "y[threadIdx.x]", "y[threadIdx.x / 2]",
+                                         "race: writes"),
+    "a shift by too much": (REVERSE, "tile[63 - threadIdx.x]", "T(1 << (n + int(threadIdx.x)))",
+                            "shift_out_of_bounds"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("defect", DEFECTS)
+def test_finds(defect, emulated_cupy, prelude):
+    code, right, wrong, message = DEFECTS[defect]
+    assert right in code
+    with pytest.raises(KernelError, match=message):
+        run(emulated_cupy, prelude, code.replace(right, wrong, 1))
+
+
+def test_names_the_line(emulated_cupy, prelude):
+    code = REVERSE.replace("y[threadIdx.x]", "y[threadIdx.x + 1]")
+    with pytest.raises(KernelError, match=r"thread 63: .*256 bytes|test.cu:7"):
+        run(emulated_cupy, prelude, code)
+
+
+BLOCKS = """
+template <typename T>
+__global__ void reverse(const T* x, T* y, int n) {
+    y[blockIdx.x] = x[blockIdx.x];
+    TAIL
+}
+"""
+
+
+def test_blocks_do_not_see_each_other(emulated_cupy, prelude):
+    """Blocks run in order here, and in any order on a GPU."""
+    own = BLOCKS.replace("TAIL", "")
+    run(emulated_cupy, prelude, own, threads=1, grid=(64, 1, 1))
+    other = BLOCKS.replace("TAIL", "if (blockIdx.x > 0) y[blockIdx.x] += y[blockIdx.x - 1];")
+    with pytest.raises(KernelError, match="race: reads .* of another block"):
+        run(emulated_cupy, prelude, other, threads=1, grid=(2, 1, 1))
+
+
+@pytest.mark.parametrize(("fence", "message"), [("__threadfence();", None), ("", "race")])
+def test_the_last_block_sees_the_others_after_a_fence(emulated_cupy, prelude, fence, message):
+    """The usual end of a reduction: the last block to count itself sums what all have left."""
+    code = """
+template <typename T>
+__global__ void reverse(const T* x, T* y, int n) {
+    y[blockIdx.x] = x[blockIdx.x];
+    FENCE
+    int* done = reinterpret_cast<int*>(y + 8);
+    if (atomicAdd(done, 1) % 8 == 7)
+        for (int i = 0; i < 7; i++) y[7] += y[i];
+}
+""".replace("FENCE", fence)
+    if message is None:
+        run(emulated_cupy, prelude, code, threads=1, grid=(8, 1, 1))
+    else:
+        with pytest.raises(KernelError, match=message):
+            run(emulated_cupy, prelude, code, threads=1, grid=(8, 1, 1))
+
+
+def test_tensor_core_fragments(emulated_cupy, prelude):
+    """The product that the twin of mma.m16n8k8 computes from the registers of a warp."""
+    code = """
+template <typename T>
+__global__ void reverse(const T* x, T* y, int n) {
+    const T *a = x, *b = x + 128;  // (16, 8) and (8, 8)
+    const int g = lane_id() / 4, t = lane_id() % 4;
+    const unsigned left[4] = {to_tf32(a[g * 8 + t]), to_tf32(a[(g + 8) * 8 + t]),
+                              to_tf32(a[g * 8 + t + 4]), to_tf32(a[(g + 8) * 8 + t + 4])};
+    const unsigned right[2] = {to_tf32(b[t * 8 + g]), to_tf32(b[(t + 4) * 8 + g])};
+    float d[4] = {1, 1, 1, 1};
+    mma_tf32(d, left, right);
+    if (g < 4) y[g * 8 + 2 * t] = d[0], y[g * 8 + 2 * t + 1] = d[1];
+    if (g < 4) y[(g + 4) * 8 + 2 * t] = d[2], y[(g + 4) * 8 + 2 * t + 1] = d[3];
+}
+"""
+    got = run(emulated_cupy, prelude, code, threads=32, n=192).reshape(8, 8)
+    a, b = np.arange(128.0).reshape(16, 8), np.arange(128.0, 192.0).reshape(8, 8)
+    np.testing.assert_array_equal(got, (a @ b + 1)[[0, 1, 2, 3, 8, 9, 10, 11]])
+
+
+def test_rounds_to_tf32(emulated_cupy, prelude):
+    """Ten bits after the point, ties away from zero."""
+    code = """
+template <typename T>
+__global__ void reverse(const T* x, T* y, int n) {
+    y[threadIdx.x] = __uint_as_float(to_tf32(1 + x[threadIdx.x] / 4096));
+}
+"""
+    exact = 1 + np.arange(64) / 4096
+    np.testing.assert_array_equal(
+        run(emulated_cupy, prelude, code), np.floor(exact * 1024 + 0.5) / 1024
+    )
+
+
+def test_arrays_are_strict(emulated_cupy):
+    """What CuPy refuses, or would need NVIDIA's libraries for, is an error here."""
+    x = emulated_cupy.asarray(np.ones((2, 2)))
+    with pytest.raises(TypeError, match="NumPy"):
+        x + np.ones((2, 2))
+    with pytest.raises(TypeError, match="NumPy"):
+        np.asarray(x)
+    with pytest.raises(AssertionError, match="libraries"):
+        x @ x
+    with pytest.raises(AssertionError, match="libraries"):
+        emulated_cupy.einsum("ij,jk", x, x)
+    assert np.isnan(emulated_cupy.empty(3).get()).all()

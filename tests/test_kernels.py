@@ -1,0 +1,183 @@
+"""Every kernel compiles for every GPU, and its machine code is what it is meant to be.
+
+NVRTC compiles for any architecture on a machine without a GPU; the assembler's report and the
+disassembly tell what no run on the host can.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import shutil
+import subprocess
+import sysconfig
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+import cukernels
+from _requirements import require
+from cukernels._kernel import KERNELS, OPTIONS, Kernel, source
+
+nvrtc = require("cupy.cuda.nvrtc", "kernels")
+
+FOLDER = Path(cukernels.__file__).parent
+FILES = sorted({kernel.file for kernel in KERNELS})
+ARCHITECTURES = ("75", "80", "86", "89", "90", "90a", "100", "120")
+SHARED_LIMIT = 48 * 1024  # bytes of static shared memory
+REGISTER_LIMIT = 255
+
+# What the main loops must be made of, from compute capability 8.0 on.
+TENSOR_CORES = r"HMMA\.1688\.F32\.TF32"
+WIDE_COPIES = r"LDGSTS\.E\.BYPASS\.(LTC128B\.)?128"
+
+
+class Resources(NamedTuple):
+    """What the assembler reports of one kernel."""
+
+    registers: int
+    stack: int
+    spills: int
+    shared: int
+
+
+class Compiled(NamedTuple):
+    """The instances of a file for one architecture, by expression, and their machine code."""
+
+    names: dict[str, str]
+    resources: dict[str, Resources]
+    cubin: bytes
+
+
+def instances(file: str, architecture: str) -> list[str]:
+    number = int(architecture.rstrip("a"))
+    return [
+        instance.expression
+        for kernel in KERNELS
+        if kernel.file == file and kernel.since <= number
+        for instance in kernel.instances.values()
+    ]
+
+
+@functools.cache
+def compiled(file: str, architecture: str) -> Compiled:
+    program = nvrtc.createProgram(source(file), file, (), ())
+    expressions = instances(file, architecture)
+    for expression in expressions:
+        nvrtc.addNameExpression(program, expression)
+    options = (*OPTIONS, "-ftz=true", f"-arch=sm_{architecture}", "--ptxas-options=-v")
+    try:
+        nvrtc.compileProgram(program, options)
+    except nvrtc.NVRTCError:
+        pytest.fail(nvrtc.getProgramLog(program), pytrace=False)
+    names = {e: nvrtc.getLoweredName(program, e) for e in expressions}
+    report = parse(nvrtc.getProgramLog(program))
+    return Compiled(names, {e: report[name] for e, name in names.items()}, nvrtc.getCUBIN(program))
+
+
+def parse(log: str) -> dict[str, Resources]:
+    """Read the assembler's report: resources by mangled name."""
+    found = {}
+    for part in log.split("Compiling entry function ")[1:]:
+        name = part.split("'")[1]
+
+        def number(pattern: str, part: str = part) -> int:
+            match = re.search(pattern, part)
+            return int(match[1]) if match else 0
+
+        found[name] = Resources(
+            number(r"Used (\d+) registers"),
+            number(r"(\d+) bytes stack frame"),
+            number(r"(\d+) bytes spill stores") + number(r"(\d+) bytes spill loads"),
+            number(r"(\d+) bytes smem"),
+        )
+    return found
+
+
+@functools.cache
+def disassembled(file: str, architecture: str) -> dict[str, str]:
+    """The machine code of a file's kernels, by expression."""
+    tool = Path(sysconfig.get_path("purelib"), "nvidia", "cu13", "bin", "nvdisasm")
+    path = str(tool) if tool.exists() else shutil.which("nvdisasm")
+    if path is None:
+        reason = "needs nvdisasm: pip install -e '.[kernels]'"
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"{reason} (CI=true, so it may not be skipped)", pytrace=False)
+        pytest.skip(reason)
+    code = compiled(file, architecture)
+    run = subprocess.run([path, "-c", "-"], input=code.cubin, capture_output=True)
+    if run.returncode:  # older ones read no pipe
+        raise AssertionError(run.stderr.decode())
+    text = run.stdout.decode()
+    parts = re.split(r"^\.text\.(\S+):$", text, flags=re.MULTILINE)
+    by_name = dict(zip(parts[1::2], parts[2::2], strict=True))
+    return {expression: by_name[name] for expression, name in code.names.items()}
+
+
+def test_every_kernel_is_declared_once():
+    """A `__global__` that no `Kernel` names is dead; its declaration is one that can be read."""
+    pattern = re.compile(r"__global__\s+void\s+(?:__launch_bounds__\s*\(.*?\)\s*)?(\w+)\(", re.S)
+    written = {
+        (file.name, name)
+        for file in [*FOLDER.glob("*.cu"), *FOLDER.glob("*.cuh")]
+        for name in pattern.findall(file.read_text())
+    }
+    named = [(kernel.file, kernel.name) for kernel in KERNELS]
+    assert len(set(named)) == len(named)
+    declared_in_headers = {name for file, name in written if file.endswith(".cuh")}
+    assert {w for w in written if w[0].endswith(".cu")} <= set(named)
+    assert declared_in_headers <= {name for _, name in named}
+
+
+@pytest.mark.parametrize("kernel", KERNELS, ids=lambda k: k.name)
+def test_arguments_are_cast_to_the_declared_types(kernel: Kernel):
+    for instance in kernel.instances.values():
+        assert len(instance.casts) == len(kernel.declaration[1])
+    assert kernel.instances, "a kernel without instances"
+
+
+@pytest.mark.parametrize("kernel", KERNELS, ids=lambda k: k.name)
+def test_threads_are_bounded(kernel: Kernel):
+    """Without __launch_bounds__ the compiler may use more registers than a block of ours can."""
+    match = re.search(rf"__global__\s+void\s+(\w+)[^;{{]*?\b{kernel.name}\(", source(kernel.file))
+    assert match and match[1] == "__launch_bounds__"
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES, ids="sm_{}".format)
+@pytest.mark.parametrize("file", FILES)
+def test_compiles(file, architecture):
+    """For every architecture: no spills, no local memory, no more than the hardware has."""
+    code = compiled(file, architecture)
+    assert code.resources
+    for expression, used in code.resources.items():
+        assert used.registers <= REGISTER_LIMIT, expression
+        assert used.stack == used.spills == 0, f"{expression}: {used}"
+        assert used.shared <= SHARED_LIMIT, expression
+
+
+@pytest.mark.parametrize("architecture", ["80", "90", "120"], ids="sm_{}".format)
+@pytest.mark.parametrize("file", ["matmul.cu", "conv.cu"])
+def test_main_loops_use_tensor_cores(file, architecture):
+    """From 8.0 on: tensor-core products, and copies of 16 bytes that pass by the registers."""
+    kernels = {k.name for k in KERNELS if k.file == file and k.since == 80}
+    assert kernels
+    for expression, code in disassembled(file, architecture).items():
+        if expression.split("<")[0] in kernels:
+            assert re.search(TENSOR_CORES, code), expression
+            assert "LDL" not in code and "STL" not in code, f"{expression}: local memory"
+
+
+def test_casts_and_refusals():
+    """Arrays are checked against the declaration, numbers are cast to it."""
+    kernel = next(k for k in KERNELS if k.name == "sgd")
+    casts = kernel["float"].casts
+    good = np.zeros(4, np.float32)
+    assert casts[0](good) is good
+    assert casts[0](None) == 0
+    with pytest.raises(TypeError, match="sgd<float>: .* must be a contiguous float32"):
+        casts[0](np.zeros(4))
+    with pytest.raises(TypeError, match="not contiguous"):
+        casts[0](np.zeros(8, np.float32)[::2])
