@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from cukernels._windows import Grid, padded_shape, patches, unpad
+from cukernels._workers import scratch
 
 _CHUNK = 2**20  # bytes of windows at a time
 _SHORT = 16  # elements in a row of a window; shorter ones are slow to copy one by one
@@ -44,9 +45,8 @@ class Patches:
         rows_at_once = max(_CHUNK // max(columns.places * self.depth * dtype.itemsize, 1), 1)
         self.images_at_once = min(max(rows_at_once // rows.places, 1), max(n, 1))
         self.rows_at_once = min(rows_at_once, rows.places)
-        places = self.images_at_once * self.rows_at_once * columns.places
-        self._matrix = np.empty(places * self.depth, dtype)
-        self._padded = np.zeros(padded_shape((self.images_at_once, *shape[-3:]), axes), dtype)
+        self._dtype = dtype
+        self._padded: np.ndarray | None = None
         self._tap_by_tap = columns.taps * channels < _SHORT
 
     def images(self) -> Iterator[slice]:
@@ -59,17 +59,25 @@ class Patches:
 
     def load(self, images: np.ndarray) -> None:
         """Take up the next images, of shape (n, H, W, C)."""
-        if self._padded.shape[1:] != images.shape[1:]:
-            padded = self._padded[: len(images)]
-            unpad(padded, self.axes)[...] = images
-            images = padded
+        if padded_shape(images.shape, self.axes) != images.shape:
+            images = self._pad(images)
         self._windows = patches(images, self.axes)
+
+    def _pad(self, images: np.ndarray) -> np.ndarray:
+        """Copy images into the middle of zeros, which are written once."""
+        if self._padded is None:
+            shape = padded_shape((self.images_at_once, *images.shape[1:]), self.axes)
+            self._padded = scratch("padded images", shape, self._dtype)
+            self._padded[...] = 0
+        padded = self._padded[: len(images)]
+        unpad(padded, self.axes)[...] = images
+        return padded
 
     def matrix(self, rows: slice) -> np.ndarray:
         """The windows on some rows of the loaded images, one a row; valid until the next call."""
         windows = self._windows[:, rows]
         n_places = int(np.prod(windows.shape[:3]))
-        memory = self._matrix[: n_places * self.depth]
+        memory = scratch("windows", (n_places * self.depth,), self._dtype)
         if self._tap_by_tap:
             matrix = memory.reshape(self.depth, n_places).T
             taps = matrix.T[: self.window].reshape(*windows.shape[3:], *windows.shape[:3])

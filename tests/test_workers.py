@@ -1,0 +1,119 @@
+"""Worker threads: which thread computes what is left to chance, what comes out is not."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_limits
+
+from cukernels import _workers
+from cukernels._workers import in_parallel, one_blas_thread, scratch, threads
+from cukernels.conv import conv2d, conv2d_backward
+
+
+@pytest.fixture
+def two_threads():
+    """Two threads, whatever the environment allows."""
+    with threadpool_limits(2, user_api="blas"):
+        if threads() < 2:
+            pytest.skip("this BLAS was built for, or is held to, one thread")
+        yield
+
+
+def test_results_are_in_order(two_threads):
+    def slow_first(state, item):
+        time.sleep(0.02 * (item == 0))
+        return item * item
+
+    assert in_parallel(slow_first, range(20)) == [i * i for i in range(20)]
+
+
+def test_two_threads_share_the_items(two_threads):
+    both_are_here = threading.Barrier(2, timeout=30)
+    names = in_parallel(lambda state, item: (both_are_here.wait(), threading.get_ident()), [0, 1])
+    assert names[0][1] != names[1][1]
+
+
+def test_each_thread_has_a_state_of_its_own(two_threads):
+    wait = threading.Barrier(2, timeout=30)
+    states = in_parallel(lambda state, item: (wait.wait(), state)[1], [0, 1], state=list)
+    assert states[0] is not states[1]
+
+
+def test_blas_has_one_thread_inside_and_its_own_number_after(two_threads):
+    blas = _workers._blas()[0]
+    before = blas.num_threads
+    assert set(in_parallel(lambda state, item: blas.num_threads, range(4))) == {1}
+    assert blas.num_threads == before
+    with one_blas_thread():
+        assert blas.num_threads == 1
+        assert threads() == before
+        in_parallel(lambda state, item: None, range(4))
+        assert blas.num_threads == 1
+    assert blas.num_threads == before
+
+
+def test_a_call_inside_a_call_stays_on_its_thread(two_threads):
+    def inner(state, item):
+        return set(in_parallel(lambda state, item: threading.get_ident(), range(3)))
+
+    for idents, outer in in_parallel(
+        lambda state, item: (inner(state, item), threading.get_ident()), range(4)
+    ):
+        assert idents == {outer}
+
+
+@pytest.mark.parametrize("bad", [0, 7])
+def test_failures_are_raised_and_leave_things_as_they_were(bad, two_threads):
+    before = _workers._blas()[0].num_threads
+
+    def fail(state, item):
+        if item == bad:
+            raise ZeroDivisionError("on purpose")
+        return item
+
+    with pytest.raises(ZeroDivisionError, match="on purpose"):
+        in_parallel(fail, range(8))
+    assert _workers._blas()[0].num_threads == before
+    assert in_parallel(lambda state, item: item, range(3)) == [0, 1, 2]
+
+
+def test_limits_on_blas_are_limits_here():
+    with threadpool_limits(1, user_api="blas"):
+        assert threads() == 1
+        assert in_parallel(lambda state, item: threading.get_ident(), range(3)) == (
+            [threading.get_ident()] * 3
+        )
+
+
+def test_scratch_is_kept_by_role_and_thread(two_threads):
+    a = scratch("a", (3, 4), np.dtype(np.float32))
+    assert a.shape == (3, 4)
+    assert np.shares_memory(a, scratch("a", (2, 2), np.dtype(np.float32)))
+    assert not np.shares_memory(a, scratch("b", (3, 4), np.dtype(np.float32)))
+    wait = threading.Barrier(2, timeout=30)
+    ours = in_parallel(
+        lambda state, item: (wait.wait(), scratch("c", (5,), np.dtype(float)))[1], [0, 1]
+    )
+    assert not np.shares_memory(*ours)
+
+
+def test_convolutions_do_not_depend_on_the_threads(two_threads):
+    """To the bit: the chunks depend on shapes alone, and their sums have an order."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((90, 14, 14, 8), dtype=np.float32)
+    w = rng.standard_normal((16, 3, 3, 8), dtype=np.float32)
+    bias = rng.standard_normal(16, dtype=np.float32)
+
+    def results():
+        y = conv2d(x, w, bias, padding=1, activation="relu")
+        return y, *conv2d_backward(y, x, w, bias, y, padding=1, activation="relu")
+
+    several = results()
+    with threadpool_limits(1, user_api="blas"):
+        one = results()
+    for a, b in zip(several, one, strict=True):
+        np.testing.assert_array_equal(a, b)
