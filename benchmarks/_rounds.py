@@ -1,0 +1,197 @@
+"""Races: the same work by several libraries, in turns, in one process.
+
+A machine that is shared, or that changes its clock, makes seconds incomparable; the ratio of two
+times that were taken one after the other holds. So contestants take turns, every round gives one
+ratio a peer, and the median of the rounds is the result.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+ROUNDS = 5
+
+Contestant = Callable[[], float]  # does the work, returns how good the outcome is
+
+
+@dataclass
+class Race:
+    """One line of a table.
+
+    Attributes
+    ----------
+    work : str
+        What is done.
+    prepare : callable
+        Makes the data; returns contestants by name, ours first.
+    aims : dict
+        By peer, how many times as fast as it we want to be.
+    quality : str
+        What the contestants return, such as "accuracy".
+    repeats : int
+        How often each does the work in its turn; more for what takes milliseconds.
+    """
+
+    work: str
+    prepare: Callable[[], dict[str, Contestant]]
+    aims: dict[str, float] = field(default_factory=dict)
+    quality: str = "accuracy"
+    repeats: int = 1
+
+
+@dataclass
+class Result:
+    """What came out: seconds of each turn, and the ratios of the rounds, by peer."""
+
+    work: str
+    quality: str
+    seconds: dict[str, list[float]]
+    outcome: dict[str, float]
+    ratios: dict[str, list[float]]
+    aims: dict[str, float]
+    megabytes: dict[str, float] = field(default_factory=dict)
+
+
+def turn(contestant: Contestant, repeats: int) -> tuple[float, float]:
+    """Let one contestant do its work; returns seconds a repeat, and the outcome."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # short trainings say that they have not converged
+        start = time.perf_counter()
+        for _ in range(repeats):
+            outcome = contestant()
+        return (time.perf_counter() - start) / repeats, outcome
+
+
+def run(race: Race, rounds: int = ROUNDS) -> Result:
+    """Run a race: one warm-up each, then rounds in which everybody has a turn."""
+    contestants = race.prepare()
+    outcome = {name: turn(work, 1)[1] for name, work in contestants.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    names = list(contestants)
+    for i in range(rounds):
+        for name in names[i % len(names) :] + names[: i % len(names)]:  # nobody is always first
+            spent, outcome[name] = turn(contestants[name], race.repeats)
+            seconds[name].append(spent)
+    ours = seconds[names[0]]
+    ratios = {
+        peer: [theirs / own for theirs, own in zip(seconds[peer], ours, strict=True)]
+        for peer in names[1:]
+    }
+    return Result(race.work, race.quality, seconds, outcome, ratios, race.aims)
+
+
+def peak_megabytes(script: str, place: int, name: str) -> float:
+    """Run one contestant in a process of its own; returns how much memory its work added."""
+    command = [sys.executable, script, "--memory-of", str(place), name]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(run.stdout.split()[-1])
+
+
+def print_added_megabytes(race: Race, name: str) -> None:
+    """The other end of `peak_megabytes`."""
+    work = race.prepare()[name]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    turn(work, 1)
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+
+
+def markdown(results: list[Result]) -> str:
+    """One row a race and peer."""
+    lines = [
+        "| work | ours, s | peer | theirs, s | times as fast (spread) | aim | ours | theirs |",
+        "|---|---:|---|---:|---:|---:|---:|---:|",
+    ]
+    for result in results:
+        ours = next(iter(result.seconds))
+        for peer, ratios in result.ratios.items():
+            aim = f"{result.aims[peer]:g}" if peer in result.aims else ""
+            quality = [f"{result.outcome[name]:.4g}" for name in (ours, peer)]
+            if result.megabytes:
+                quality = [
+                    f"{q}, {result.megabytes[name]:.0f} MB"
+                    for q, name in zip(quality, (ours, peer), strict=True)
+                ]
+            lines.append(
+                f"| {result.work} | {short(result.seconds[ours])} | {peer} | "
+                f"{short(result.seconds[peer])} | **{statistics.median(ratios):.2f}** "
+                f"({min(ratios):.2f} to {max(ratios):.2f}) | {aim} | "
+                f"{result.quality} {quality[0]} | {quality[1]} |"
+            )
+    return "\n".join(lines)
+
+
+def short(seconds: list[float]) -> str:
+    """The median of some seconds with three digits."""
+    return f"{statistics.median(seconds):.3g}"
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    packages = ("numpy", "scipy", "scikit-learn", "torch", "skorch", "cukernels")
+    return {
+        "processor": processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "packages": {name: installed for name in packages if (installed := release(name))},
+        "commit": commit(),
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def processor() -> str:
+    """The name of the processor, as Linux knows it."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return platform.processor()
+    facts = dict(
+        (part.strip() for part in line.split(":", 1)) for line in text.splitlines() if ":" in line
+    )
+    return f"{facts.get('model name', '?')}, family {facts.get('cpu family', '?')}"
+
+
+def release(package: str) -> str:
+    """The installed release of a package, or nothing."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def commit() -> str:
+    """The commit of the checkout, with a + if something is changed in it."""
+    folder = Path(__file__).parent
+    try:
+        describe = ["git", "-C", str(folder), "describe", "--always", "--dirty=+"]
+        return subprocess.run(describe, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def save(name: str, results: list[Result], **more: Any) -> None:
+    """Write `results/NAME.json` and `results/NAME.md`."""
+    facts = machine()
+    document = {"machine": facts, "races": [asdict(result) for result in results]} | more
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n")
+    packages = ", ".join(f"{package} {number}" for package, number in facts["packages"].items())
+    head = (
+        f"{facts['processor']}, {facts['cores']} cores; Python {facts['python']}, {packages}; "
+        f"{facts['date']}. Medians of {ROUNDS} rounds in turns."
+    )
+    (RESULTS / f"{name}.md").write_text(f"{head}\n\n{markdown(results)}\n")

@@ -1,0 +1,261 @@
+"""How fast the estimators are on a CPU, against scikit-learn, PyTorch and skorch.
+
+    python benchmarks/cpu.py                     all races, about half an hour
+    python benchmarks/cpu.py --only Perceptron   those whose name has this in it
+    python benchmarks/cpu.py --growth            how time grows with rows, width and models
+
+MNIST is read from the folder that CUKERNELS_DATA names. Results go to benchmarks/results/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import statistics
+import subprocess
+import sys
+import time
+
+import _rounds
+import numpy as np
+from _rounds import Contestant, Race
+from sklearn import linear_model, neural_network
+from sklearn.datasets import load_digits, make_classification
+from sklearn.metrics import log_loss
+
+import estimators
+from estimators.datasets import load_mnist
+
+
+@functools.cache
+def mnist() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Pixels from 0 to 1, float32, as rows."""
+    return load_mnist(scale=True, return_X_y=True)
+
+
+@functools.cache
+def digits() -> tuple[np.ndarray, np.ndarray]:
+    X, y = load_digits(return_X_y=True)
+    return (X / 16).astype(np.float32), y
+
+
+def fitted_accuracy(model, X, y, X_test, y_test) -> float:
+    return model.fit(X, y).score(X_test, y_test)
+
+
+def on_mnist(*models, rows: int = 60_000) -> list[Contestant]:
+    X, X_test, y, y_test = mnist()
+    return [
+        functools.partial(fitted_accuracy, model, X[:rows], y[:rows], X_test, y_test)
+        for model in models
+    ]
+
+
+def perceptron() -> dict[str, Contestant]:
+    settings = {"max_iter": 5, "tol": None, "random_state": 0}
+    models = [module.Perceptron(**settings) for module in (estimators, linear_model)]
+    return dict(zip(("cukernels", "scikit-learn"), on_mnist(*models), strict=True))
+
+
+def objective(model, X, y) -> float:
+    """What LogisticRegression minimises: the sum of losses and half the squared weights."""
+    loss = log_loss(y, model.predict_proba(X).astype(float), normalize=False)
+    return loss + 0.5 * float(np.sum(np.square(model.coef_, dtype=float)))
+
+
+def logistic_regression(X, y, **settings) -> dict[str, Contestant]:
+    def contestant(module) -> Contestant:
+        model = module.LogisticRegression(**settings)
+        return lambda: objective(model.fit(X, y), X, y)
+
+    return {"cukernels": contestant(estimators), "scikit-learn": contestant(linear_model)}
+
+
+def logistic_mnist() -> dict[str, Contestant]:
+    X, _, y, _ = mnist()
+    return logistic_regression(X, y, max_iter=100)
+
+
+def logistic_small() -> dict[str, Contestant]:
+    X, y = make_classification(1000, 20, n_informative=10, random_state=0)
+    return logistic_regression(X, y)
+
+
+def mlp(hidden: tuple[int, ...], batch: int, rows: int = 60_000) -> dict[str, Contestant]:
+    import _peers
+
+    X, X_test, y, y_test = mnist()
+    X, y = X[:rows], y[:rows]
+    settings = {"hidden_layer_sizes": hidden, "batch_size": batch, "max_iter": 1}
+    models = [m.MLPClassifier(**settings, random_state=0) for m in (estimators, neural_network)]
+    ours, theirs = on_mnist(*models, rows=rows)
+    make = _peers.mlp((X.shape[1], *hidden, 10))
+    torch = lambda: _peers.train(make, X, y, batch=batch, epochs=1)(X_test, y_test)  # noqa: E731
+    return {"cukernels": ours, "scikit-learn": theirs, "PyTorch": torch}
+
+
+def skorch_net(make, epochs: int, batch: int, **settings):
+    """A skorch classifier with our defaults: Adam at 0.001, no validation split, no output."""
+    import torch
+    from skorch import NeuralNetClassifier
+
+    return NeuralNetClassifier(
+        make, criterion=torch.nn.CrossEntropyLoss, optimizer=torch.optim.Adam, lr=1e-3,
+        max_epochs=epochs, batch_size=batch, train_split=None, iterator_train__shuffle=True,
+        verbose=0, **settings,
+    )  # fmt: skip
+
+
+def mlp_digits() -> dict[str, Contestant]:
+    import _peers
+
+    X, y = digits()
+    halves = X[::2], y[::2], X[1::2], y[1::2]
+    settings = {"hidden_layer_sizes": (100,), "batch_size": 32, "max_iter": 20, "random_state": 0}
+    ours, theirs = (m.MLPClassifier(**settings) for m in (estimators, neural_network))
+    skorch = skorch_net(_peers.mlp((64, 100, 10)), 20, 32)
+    return {
+        name: functools.partial(fitted_accuracy, model, *halves)
+        for name, model in (("cukernels", ours), ("scikit-learn", theirs), ("skorch", skorch))
+    }
+
+
+def convnet(rows: int = 60_000) -> dict[str, Contestant]:
+    """Two 3 x 3 convolutions, 16 and 32 filters, each with ReLU and 2 x 2 pooling."""
+    import _peers
+    import torch
+
+    X, X_test, y, y_test = mnist()
+    X, y = X[:rows], y[:rows]
+    images, test_images = X.reshape(-1, 1, 28, 28), X_test.reshape(-1, 1, 28, 28)
+    make = _peers.convnet((16, 32), 28)
+    model = estimators.ConvNetClassifier(
+        conv_layer_sizes=(16, 32), hidden_layer_sizes=(), batch_size=128, max_iter=1,
+        random_state=0,
+    )  # fmt: skip
+    (ours,) = on_mnist(model, rows=rows)
+
+    def peer(layout) -> Contestant:
+        return lambda: _peers.train(make, images, y, batch=128, epochs=1, layout=layout)(
+            test_images, y_test
+        )
+
+    skorch = skorch_net(make, 1, 128)
+    return {
+        "cukernels": ours,
+        "PyTorch, NCHW": peer(torch.contiguous_format),
+        "PyTorch, channels last": peer(torch.channels_last),
+        "skorch": functools.partial(fitted_accuracy, skorch, images, y, test_images, y_test),
+    }
+
+
+def predict(rows: int) -> dict[str, Contestant]:
+    """Probabilities of a network with one hidden layer of 100."""
+    X, _, y, _ = mnist()
+    settings = {"max_iter": 1, "random_state": 0, "batch_size": 200}
+    models = [m.MLPClassifier(**settings) for m in (estimators, neural_network)]
+    for model in models:
+        _rounds.turn(lambda model=model: model.fit(X[:10_000], y[:10_000]) and 0.0, 1)
+
+    def contestant(model) -> Contestant:
+        def work() -> float:
+            return float(model.predict_proba(X[:rows]).max(axis=1).mean())
+
+        return work
+
+    return dict(zip(("cukernels", "scikit-learn"), map(contestant, models), strict=True))
+
+
+def imports() -> dict[str, Contestant]:
+    """A new Python that imports one module."""
+
+    def contestant(module: str) -> Contestant:
+        command = [sys.executable, "-c", f"import {module}"]
+        return lambda: float(subprocess.run(command, check=True).returncode)
+
+    return {
+        "cukernels": contestant("estimators"),
+        "scikit-learn": contestant("sklearn.neural_network"),
+    }
+
+
+RACES = [
+    Race("Perceptron, MNIST, 5 epochs", perceptron, {"scikit-learn": 2.5}),
+    Race("LogisticRegression, MNIST, lbfgs", logistic_mnist, {"scikit-learn": 3}, "objective"),
+    Race("LogisticRegression, 1,000 x 20", logistic_small, {"scikit-learn": 1}, "objective", 20),
+    Race(
+        "MLPClassifier (100,), batch 200, MNIST epoch",
+        lambda: mlp((100,), 200),
+        {"scikit-learn": 2, "PyTorch": 1.2},
+    ),
+    Race(
+        "MLPClassifier (512, 512), batch 256, MNIST epoch",
+        lambda: mlp((512, 512), 256),
+        {"scikit-learn": 1.5, "PyTorch": 1},
+    ),
+    Race(
+        "MLPClassifier (100,), batch 32, digits, 20 epochs",
+        mlp_digits,
+        {"scikit-learn": 1.5, "skorch": 5},
+    ),
+    Race(
+        "ConvNetClassifier (16, 32), batch 128, MNIST epoch",
+        convnet,
+        {"PyTorch, NCHW": 1, "PyTorch, channels last": 1, "skorch": 1},
+    ),
+    Race("predict_proba, one row", lambda: predict(1), {"scikit-learn": 1}, "mean", 200),
+    Race("predict_proba, 60,000 rows", lambda: predict(60_000), {"scikit-learn": 1.5}, "mean"),
+    Race("import", imports, {}, "status"),
+]
+
+
+def growth() -> dict[str, dict[str, list[float]]]:
+    """Seconds of an epoch as rows, width and the number of models grow."""
+    table: dict[str, dict[str, list[float]]] = {}
+
+    def add(axis: str, value: int, contestants: dict[str, Contestant]) -> None:
+        row = table.setdefault(axis, {}).setdefault(str(value), [])
+        for name, work in contestants.items():
+            if name in ("cukernels", "scikit-learn"):
+                row.append(statistics.median(_rounds.turn(work, 1)[0] for _ in range(3)))
+        print(f"  {axis} {value}: " + ", ".join(f"{seconds:.3g} s" for seconds in row), flush=True)
+
+    for rows in (1_000, 4_000, 15_000, 60_000):
+        add("rows", rows, mlp((100,), 200, rows))
+    for width in (32, 128, 512, 2048):
+        add("width", width, mlp((width,), 200, 10_000))
+    return table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", default="", help="races whose name has this in it")
+    parser.add_argument("--rounds", type=int, default=_rounds.ROUNDS)
+    parser.add_argument("--growth", action="store_true", help="how time grows, and no races")
+    parser.add_argument("--no-memory", action="store_true", help="leave out peak memory")
+    parser.add_argument("--memory-of", nargs=2, metavar=("RACE", "NAME"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.memory_of:
+        place, name = arguments.memory_of
+        return _rounds.print_added_megabytes(RACES[int(place)], name)
+    if arguments.growth:
+        return _rounds.save("cpu-growth", [], seconds=growth())
+    results = []
+    for place, race in enumerate(RACES):
+        if arguments.only not in race.work:
+            continue
+        start = time.perf_counter()
+        result = _rounds.run(race, arguments.rounds)
+        if not arguments.no_memory and race.work != "import":
+            result.megabytes = {
+                name: _rounds.peak_megabytes(__file__, place, name) for name in result.seconds
+            }
+        results.append(result)
+        print(_rounds.markdown([result]).split("\n", 2)[2], flush=True)
+        print(f"  {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
+    if not arguments.only:
+        _rounds.save("cpu", results)
+
+
+if __name__ == "__main__":
+    main()
