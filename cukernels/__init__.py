@@ -2,7 +2,21 @@
 
 from importlib.metadata import version
 
+from cukernels import (  # noqa: F401 (each attaches its CUDA bodies to the ops)
+    _activations_cuda,
+    _conv_cuda,
+    _dropout_cuda,
+    _gather_cuda,
+    _local_cuda,
+    _losses_cuda,
+    _matmul_cuda,
+    _normalization_cuda,
+    _optimizers_cuda,
+    _pooling_cuda,
+    _sparse_cuda,
+)
 from cukernels._op import OPS
+from cukernels._precision import precision
 from cukernels.activations import (
     elu,
     elu_backward,
@@ -27,6 +41,9 @@ from cukernels.activations import (
     tanh,
     tanh_backward,
 )
+from cukernels.augment import (
+    shift_and_flip,
+)
 from cukernels.conv import (
     conv2d,
     conv2d_backward,
@@ -34,6 +51,9 @@ from cukernels.conv import (
 from cukernels.dropout import (
     dropout,
     dropout_backward,
+)
+from cukernels.epoch_loss import (
+    add_loss,
 )
 from cukernels.gather import (
     gather_rows,
@@ -73,6 +93,9 @@ from cukernels.pooling import (
     max_pool2d,
     max_pool2d_backward,
 )
+from cukernels.running_mean import (
+    running_mean,
+)
 from cukernels.sparse import (
     csr_matmul,
     csr_matmul_backward,
@@ -82,6 +105,7 @@ __version__ = version("cukernels")
 
 __all__ = [
     "OPS",
+    "precision",
     "identity",
     "identity_backward",
     "logistic",
@@ -104,10 +128,12 @@ __all__ = [
     "softmax_backward",
     "log_softmax",
     "log_softmax_backward",
+    "shift_and_flip",
     "conv2d",
     "conv2d_backward",
     "dropout",
     "dropout_backward",
+    "add_loss",
     "gather_rows",
     "gather_rows_backward",
     "local2d",
@@ -130,6 +156,7 @@ __all__ = [
     "max_pool2d_backward",
     "avg_pool2d",
     "avg_pool2d_backward",
+    "running_mean",
     "csr_matmul",
     "csr_matmul_backward",
 ]

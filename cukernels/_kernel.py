@@ -36,6 +36,7 @@ _DTYPES = {
     "int64": np.int64,
     "uint64": np.uint64,
     "bool": np.bool_,
+    "byte": np.uint8,
 }
 _CTYPES = {np.dtype(dtype): name for name, dtype in _DTYPES.items()}
 _NULL = np.uintp(0)
@@ -103,7 +104,7 @@ class Instance:
 
     def _cast(self, given: dict[str, str], type_: str, name: str) -> Callable[[Any], Any]:
         words = [given.get(word, word) for word in re.findall(r"\w+|\*", type_)]
-        is_pointer = words[-1] == "*"
+        is_pointer = "*" in words
         ctype = next(word for word in words if word not in ("const", "__restrict__", "*"))
         if not is_pointer:
             return _DTYPES[ctype]

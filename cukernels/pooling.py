@@ -49,7 +49,7 @@ def max_pool2d(
     ValueError
         If a window does not fit the image, or some would see nothing but padding.
     """
-    axes = _grid(x, pool_size, stride, padding)
+    axes = _grid(x.shape, pool_size, stride, padding)
     xp = namespace(x)
     padded = pad(x, axes, -np.inf)
     y = None
@@ -69,7 +69,7 @@ def max_pool2d_backward(
     padding: Padding = 0,
 ) -> Array:
     """Gradient of `max_pool2d` in `x`: to the first of the largest pixels, in row-major order."""
-    axes = _grid(x, pool_size, stride, padding)
+    axes = _grid(x.shape, pool_size, stride, padding)
     xp = namespace(x)
     padded = pad(x, axes, -np.inf)
     dx = xp.zeros(padded.shape, x.dtype)
@@ -91,7 +91,7 @@ def _max_pool2d_backward_numpy(
     stride: Pair | None = None,
     padding: Padding = 0,
 ) -> Array:
-    axes = _grid(x, pool_size, stride, padding)
+    axes = _grid(x.shape, pool_size, stride, padding)
     padded = pad(x, axes, -np.inf)
     dx = np.zeros(padded.shape, x.dtype)
     free = np.ones(y.shape, bool)
@@ -111,7 +111,7 @@ def avg_pool2d(
     x: Array, *, pool_size: Pair = 2, stride: Pair | None = None, padding: Padding = 0
 ) -> Array:
     """Return the mean of each window; arguments as in `max_pool2d`, padding counts as zeros."""
-    axes = _grid(x, pool_size, stride, padding)
+    axes = _grid(x.shape, pool_size, stride, padding)
     padded = pad(x, axes)
     y = 0
     for _, _, pixels in taps(axes):
@@ -129,7 +129,7 @@ def avg_pool2d_backward(
     padding: Padding = 0,
 ) -> Array:
     """Gradient of `avg_pool2d` in `x`: an equal part to each pixel of a window."""
-    axes = _grid(x, pool_size, stride, padding)
+    axes = _grid(x.shape, pool_size, stride, padding)
     part = dy / (axes[0].taps * axes[1].taps)
     dx = namespace(x).zeros(padded_shape(x.shape, axes), x.dtype)
     for _, _, pixels in taps(axes):
@@ -141,7 +141,7 @@ def avg_pool2d_backward(
 def _avg_pool2d_numpy(
     x: Array, *, pool_size: Pair = 2, stride: Pair | None = None, padding: Padding = 0
 ) -> Array:
-    axes = _grid(x, pool_size, stride, padding)
+    axes = _grid(x.shape, pool_size, stride, padding)
     padded = pad(x, axes)
     (_, _, first), *others = taps(axes)
     y = padded[first].copy()
@@ -160,7 +160,7 @@ def _avg_pool2d_backward_numpy(
     stride: Pair | None = None,
     padding: Padding = 0,
 ) -> Array:
-    axes = _grid(x, pool_size, stride, padding)
+    axes = _grid(x.shape, pool_size, stride, padding)
     part = dy / (axes[0].taps * axes[1].taps)
     dx = np.zeros(padded_shape(x.shape, axes), x.dtype)
     for _, _, pixels in taps(axes):
@@ -176,10 +176,10 @@ def _apart(axes: Grid) -> bool:
     return all(axis.stride >= axis.taps for axis in axes)
 
 
-def _grid(x: Array, pool_size: Pair, stride: Pair | None, padding: Padding) -> Grid:
+def _grid(shape: tuple[int, ...], pool_size: Pair, stride: Pair | None, padding: Padding) -> Grid:
     window = pair(pool_size, "pool_size")
     axes = grid(
-        x.shape[-3:-1],
+        shape[-3:-1],
         window,
         stride=window if stride is None else stride,
         padding=padding,

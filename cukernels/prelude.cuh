@@ -5,6 +5,7 @@
 
 typedef long long int64;
 typedef unsigned long long uint64;
+typedef unsigned char byte;
 
 constexpr int warp_size = 32;
 constexpr unsigned full_warp = 0xffffffffu;
@@ -67,6 +68,23 @@ __device__ inline void store(T* to, const Vector<T, N>& x) {
 // Whether 16-byte accesses may begin at a pointer.
 __device__ inline bool is_aligned(const void* p) {
     return reinterpret_cast<uint64>(p) % 16 == 0;
+}
+
+// The same where an address may be no multiple of the vector's size: then one by one.
+template <int N, typename T>
+__device__ inline Vector<T, N> load(const T* from, bool aligned) {
+    if (N == 1 || aligned) return load<N>(from);
+    Vector<T, N> x;
+#pragma unroll
+    for (int i = 0; i < N; i++) x[i] = from[i];
+    return x;
+}
+
+template <typename T, int N>
+__device__ inline void store(T* to, const Vector<T, N>& x, bool aligned) {
+    if (N == 1 || aligned) return store(to, x);
+#pragma unroll
+    for (int i = 0; i < N; i++) to[i] = x[i];
 }
 
 // The shared memory whose size the launch gives, aligned to 128 bytes.
@@ -224,6 +242,53 @@ __device__ inline void mma_tf32(float (&d)[4], const unsigned (&a)[4], const uns
         "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
         : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#endif
+}
+
+// The nearest bfloat16 numbers (ties to even), the first in the low half.
+__device__ inline unsigned pack_bf16(float low, float high) {
+#ifndef __CUDACC__
+    const auto nearest = [](float x) {
+        const unsigned bits = __float_as_uint(x);
+        return x != x ? 0x7fffu : (bits + 0x7fffu + (bits >> 16 & 1)) >> 16;
+    };
+    return nearest(high) << 16 | nearest(low);
+#elif __CUDA_ARCH__ >= 800
+    unsigned pair;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+    return pair;
+#else
+    return 0;
+#endif
+}
+
+// The same product of bfloat16 numbers. Where TF32 has k and k + 4, a lane holds the pair of them
+// (PTX has neighbours there, but what matters is that A and B agree):
+//   a[0] = A[g][t, t + 4], a[1] = A[g + 8][t, t + 4], b = B[t, t + 4][g].
+__device__ inline void mma_bf16(float (&d)[4], const unsigned (&a)[2], unsigned b) {
+#ifndef __CUDACC__
+    struct Fragment {
+        unsigned a[2], b;
+    };
+    const Fragment* lanes = emulator::all_lanes(Fragment{{a[0], a[1]}, b});
+    const auto half = [](unsigned pair, int i) {
+        return __uint_as_float(i ? pair & 0xffff0000u : pair << 16);
+    };
+    const int group = lane_id() / 4, place = lane_id() % 4;
+    for (int i = 0; i < 4; i++) {
+        const int row = group + (i >= 2 ? 8 : 0), column = 2 * place + i % 2;
+        double sum = d[i];
+        for (int k = 0; k < 8; k++)
+            sum += double(half(lanes[row % 8 * 4 + k / 2].a[row >= 8], k % 2)) *
+                   double(half(lanes[column * 4 + k / 2].b, k % 2));
+        d[i] = float(sum);
+    }
+#elif __CUDA_ARCH__ >= 800
+    asm volatile(
+        "mma.sync.aligned.m16n8k8.row.col.f32.bf16.bf16.f32 "
+        "{%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(b));
 #endif
 }
 

@@ -22,7 +22,7 @@ import cukernels
 from _requirements import require
 from cukernels._kernel import KERNELS, OPTIONS, Kernel, source
 
-nvrtc = require("cupy.cuda.nvrtc", "kernels")
+nvrtc = require("cupy", "kernels").cuda.nvrtc
 
 FOLDER = Path(cukernels.__file__).parent
 FILES = sorted({kernel.file for kernel in KERNELS})

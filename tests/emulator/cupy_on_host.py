@@ -36,6 +36,10 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
     def device(self) -> Any:
         return Device(0)
 
+    @property
+    def data(self) -> Any:
+        return types.SimpleNamespace(ptr=self._host.ctypes.data)
+
     def __array__(self, *args: Any, **kwargs: Any) -> np.ndarray:
         raise TypeError("Implicit conversion to a NumPy array is not allowed, as in CuPy")
 

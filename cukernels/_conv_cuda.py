@@ -1,0 +1,126 @@
+"""CUDA bodies of `conv2d` and its backward: three products, of windows that nobody writes down.
+
+`conv.cu` says what is multiplied with what. What follows from shapes, dtype and device alone
+(the instance, its grid, splits of a long sum) is found once for each.
+"""
+
+from __future__ import annotations
+
+import functools
+
+from cukernels._array import Array, namespace
+from cukernels._fused import fused
+from cukernels._gemm_plan import Device, device_of, plan
+from cukernels._kernel import ctype
+from cukernels._op import cuda_body
+from cukernels._sums import activation_gradient
+from cukernels._windows import Grid, Padding, Pair
+from cukernels._windows_cuda import (
+    Geometry,
+    Launch,
+    convolution_of,
+    models_of,
+    products,
+    sum_models,
+    tiles,
+)
+from cukernels.conv import _grid, conv2d, conv2d_backward
+
+CONV2D = products("conv.cu", "conv2d", largest=True)
+INPUT_GRADIENT = products("conv.cu", "conv2d_input_gradient", largest=True)
+FILTER_GRADIENT = products("conv.cu", "conv2d_filter_gradient")
+
+
+def _grid_of(x: Array, w: Array, stride: Pair, padding: Padding, dilation: Pair) -> Grid:
+    return _grid(x, w, None, stride, padding, dilation)
+
+
+@functools.cache
+def _forward(sizes: Geometry, models: int, dtype: str, device: Device) -> Launch:
+    """Rows are places, columns filters."""
+    rows, columns, depth = sizes.places, sizes.filters, sizes.taps
+    p = plan(rows, columns, depth, models, dtype, device, largest=True, whole=True)
+    return Launch(CONV2D[dtype, p.tile, p.math], (tiles(p, rows, columns), 1, models), p)
+
+
+@functools.cache
+def _input_gradient(sizes: Geometry, models: int, dtype: str, device: Device) -> Launch:
+    """Rows are pixels of a phase, columns channels; the first phase has most pixels."""
+    phases = sizes.row_stride * sizes.column_stride
+    rows = sizes.images * -(-sizes.height // sizes.row_stride)
+    rows *= -(-sizes.width // sizes.column_stride)
+    columns, depth = sizes.channels, sizes.taps_of_pixel * sizes.filters
+    p = plan(rows, columns, depth, models * phases, dtype, device, largest=True, whole=True)
+    grid = (tiles(p, rows, columns), phases, models)
+    return Launch(INPUT_GRADIENT[dtype, p.tile, p.math], grid, p)
+
+
+@functools.cache
+def _filter_gradient(sizes: Geometry, models: int, dtype: str, device: Device) -> Launch:
+    """Rows are filters, columns taps; blocks split the long sum over the places."""
+    rows, columns, depth = sizes.filters, sizes.taps, sizes.places
+    p = plan(rows, columns, depth, models, dtype, device)
+    grid = (tiles(p, rows, columns), p.splits, models)
+    return Launch(FILTER_GRADIENT[dtype, p.tile, p.math], grid, p)
+
+
+@cuda_body(conv2d)
+def _conv2d_cuda(
+    x: Array,
+    w: Array,
+    bias: Array | None = None,
+    *,
+    stride: Pair = 1,
+    padding: Padding = 0,
+    dilation: Pair = 1,
+    activation: str = "identity",
+) -> Array:
+    stack, models, sizes = convolution_of(_grid_of, 4, x, w, bias, stride, padding, dilation)
+    code, parameter, after = fused(activation)
+    y = namespace(x).empty((*stack, *sizes.output), x.dtype)
+    if y.size:
+        launch = _forward(sizes, models, ctype(x), device_of(x))
+        images, x_model = models_of(x, 4, stack)
+        filters, w_model = models_of(w, 4, stack)
+        added, bias_model = (None, 0) if bias is None else models_of(bias, 1, stack)
+        launch(images, filters, added, y, x_model, w_model, bias_model, code, parameter, *sizes)
+    return after(y) if after else y
+
+
+@cuda_body(conv2d_backward)
+def _conv2d_backward_cuda(
+    dy: Array,
+    x: Array,
+    w: Array,
+    bias: Array | None,
+    y: Array,
+    *,
+    stride: Pair = 1,
+    padding: Padding = 0,
+    dilation: Pair = 1,
+    activation: str = "identity",
+    needs: tuple[str, ...] = ("x", "w", "bias"),
+) -> tuple[Array | None, Array | None, Array | None]:
+    stack, models, sizes = convolution_of(_grid_of, 4, x, w, bias, stride, padding, dilation)
+    empty = namespace(x).empty
+    kind, device = ctype(x), device_of(x)
+    needs_bias = bias is not None and "bias" in needs
+    dz, sums = activation_gradient(dy, y, activation, models, needs_bias)
+    dx = dw = dbias = None
+    if "x" in needs:
+        dx = empty((models, 1, *x.shape[-4:]), x.dtype)
+        if dx.size:
+            filters, w_model = models_of(w, 4, stack)
+            launch = _input_gradient(sizes, models, kind, device)
+            launch(dz, filters, dx, w_model, *sizes)
+        dx = sum_models(dx, stack, x.shape, 4)
+    if "w" in needs:
+        launch = _filter_gradient(sizes, models, kind, device)
+        dw = empty((models, launch.grid[1], *w.shape[-4:]), x.dtype)
+        if dw.size:
+            images, x_model = models_of(x, 4, stack)
+            launch(dz, images, dw, x_model, *sizes)
+        dw = sum_models(dw, stack, w.shape, 4)
+    if sums is not None and bias is not None:
+        dbias = sum_models(sums[:, None], stack, bias.shape, 1)
+    return dx, dw, dbias

@@ -1,0 +1,51 @@
+"""CUDA bodies of dropout, which launch the kernels of `dropout.cu`."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from cukernels import _elementwise
+from cukernels._array import Array, namespace
+from cukernels._kernel import Kernel, contiguous, ctype
+from cukernels._op import cuda_body
+from cukernels.dropout import dropout, dropout_backward
+
+_TYPES = [("float",), ("double",)]
+_DROPOUT = Kernel("dropout.cu", "dropout", _TYPES)
+_BACKWARD = Kernel("dropout.cu", "dropout_backward", _TYPES)
+
+
+@cuda_body(dropout)
+def _dropout(x: Array, rate: Array, seed: Array, step: Array) -> tuple[Array, Array]:
+    xp, x = namespace(x), contiguous(x)
+    y, keep = xp.empty(x.shape, x.dtype), xp.empty(x.shape, np.bool_)
+    models, n = _sizes(x, rate)
+    _DROPOUT[ctype(x)](
+        (_elementwise.blocks(x, n), models, 1), _elementwise.THREADS, x, y, keep, n,
+        _vector(rate, np.float64), _vector(seed, np.uint64), _vector(step, np.int64),
+    )  # fmt: skip
+    return y, keep
+
+
+@cuda_body(dropout_backward)
+def _dropout_backward(dy: Array, rate: Array, keep: Array) -> Array:
+    dy = contiguous(dy)
+    dx = namespace(dy).empty(dy.shape, dy.dtype)
+    models, n = _sizes(dy, rate)
+    _BACKWARD[ctype(dy)](
+        (_elementwise.blocks(dy, n), models, 1), _elementwise.THREADS, dy, contiguous(keep), dx, n,
+        _vector(rate, np.float64),
+    )  # fmt: skip
+    return dx
+
+
+def _sizes(x: Array, rate: Array) -> tuple[int, int]:
+    """How many models there are, and elements of each."""
+    return math.prod(rate.shape), math.prod(x.shape[rate.ndim :])
+
+
+def _vector(values: Array, dtype: type) -> Array:
+    """One value a model, as the kernels read it."""
+    return contiguous(values.astype(dtype, copy=False))

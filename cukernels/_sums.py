@@ -1,0 +1,137 @@
+"""Sums in a fixed order on the GPU: of parts of products, over models, over rows."""
+
+from __future__ import annotations
+
+import functools
+import math
+
+from cukernels._array import Array, namespace
+from cukernels._fused import fused
+from cukernels._kernel import Instance, Kernel, contiguous, ctype
+from cukernels.activations import fused_activation
+
+_PIECES = {"float": 4, "double": 2}  # elements of 16 bytes
+_MOST_BLOCKS = 512  # that share the rows of one model
+
+ORDERED_SUM = Kernel("sums.cu", "ordered_sum", [("float",), ("double",)])
+COLUMN_SUMS = Kernel(
+    "sums.cu", "column_sums", [(t, lanes) for t in ("float", "double") for lanes in (4, 16, 32)]
+)
+
+
+def ordered_sum(
+    x: Array, bias: Array | None = None, bias_stride: int = 0, activation: str = "identity"
+) -> Array:
+    """Sum over the second axis, term after term, and end a product.
+
+    Parameters
+    ----------
+    x : contiguous array of shape (O, T, *own)
+        What to sum; T may be 0.
+    bias : array, default=None
+        Added to the last axis of the sum.
+    bias_stride : int, default=0
+        Elements of `bias` from one of the O to the next.
+    activation : str, default="identity"
+        One of `FUSED`.
+
+    Returns
+    -------
+    array of shape (O, *own)
+    """
+    outer, terms, *own = x.shape
+    out = namespace(x).empty((outer, *own), x.dtype)
+    inner = math.prod(own)
+    code, parameter, _ = fused(activation)
+    kind = ctype(x)
+    blocks = -(-inner // (256 * _PIECES[kind]))
+    ORDERED_SUM[kind](
+        (blocks, min(outer, 2**15), 1), 256,
+        x, bias, out, outer, terms, inner, own[-1] if own else 1, bias_stride, code, parameter,
+    )  # fmt: skip
+    return out
+
+
+def activation_gradient(
+    dy: Array, y: Array, activation: str, models: int, needs_sums: bool
+) -> tuple[Array, Array | None]:
+    """Take a gradient back through an activation, and sum it over the rows of each model.
+
+    Parameters
+    ----------
+    dy, y : array of shape (..., K)
+        Gradient in the output, and the output. The axes before the last are `models` models, and
+        the rows of each.
+    activation : str
+        One of `FUSED_ACTIVATIONS`.
+    models : int
+        The number of models.
+    needs_sums : bool
+        Whether to sum.
+
+    Returns
+    -------
+    dz : array of shape (..., K)
+        `dy` itself for the identity.
+    sums : array of shape (models, K), or None
+    """
+    dy = contiguous(dy)
+    code, parameter, after = fused(activation)
+    if after:
+        dy = contiguous(fused_activation(activation).backward(dy, y))
+    n = dy.shape[-1]
+    rows = dy.size // (models * n) if dy.size else 0
+    if code == 0:
+        return dy, column_sums(dy, models, rows) if needs_sums else None
+    xp, kind = namespace(dy), ctype(dy)
+    instance, parts, rows_of_part, blocks = _launch(rows, n, kind)
+    dz = xp.empty(dy.shape, dy.dtype)
+    sums = xp.empty((models, parts, n), dy.dtype) if needs_sums else None
+    instance(
+        (models * parts * blocks, 1, 1), 256,
+        dy, contiguous(y), dz, sums, rows, n, parts, rows_of_part, code, parameter,
+    )  # fmt: skip
+    return dz, None if sums is None else _joined(sums)
+
+
+def column_sums(x: Array, models: int, rows: int, at_once: bool = False) -> Array:
+    """Sum over the rows of each model.
+
+    Parameters
+    ----------
+    x : contiguous array of shape (..., K)
+        `models` times `rows` rows.
+    at_once : bool, default=False
+        Whether the rows are so few that one block can sum them.
+
+    Returns
+    -------
+    array of shape (models, K)
+    """
+    n, kind = x.shape[-1], ctype(x)
+    instance, parts, rows_of_part, blocks = _launch(rows, n, kind, at_once)
+    sums = namespace(x).empty((models, parts, n), x.dtype)
+    instance(
+        (models * parts * blocks, 1, 1), 256,
+        x, None, None, sums, rows, n, parts, rows_of_part, 0, 0.0,
+    )  # fmt: skip
+    return _joined(sums)
+
+
+def _joined(sums: Array) -> Array:
+    """Sum over the parts of the rows, which are rows themselves."""
+    models, parts, n = sums.shape
+    return sums[:, 0] if parts == 1 else column_sums(sums, models, parts, at_once=True)
+
+
+@functools.cache
+def _launch(rows: int, n: int, kind: str, at_once: bool = False) -> tuple[Instance, int, int, int]:
+    """The instance, parts of the rows, rows of a part, and blocks along a row."""
+    pieces = -(-n // _PIECES[kind])
+    lanes = 4 if pieces <= 4 else 16 if pieces <= 16 else 32
+    blocks = -(-pieces // lanes)
+    step = 256 // lanes  # rows that a block has in hand
+    parts = 1 if at_once else max(min(-(-rows // (4 * step)), _MOST_BLOCKS // max(blocks, 1)), 1)
+    rows_of_part = max(-(-rows // (parts * step)), 1) * step
+    parts = max(-(-rows // rows_of_part), 1)
+    return COLUMN_SUMS[kind, str(lanes)], parts, rows_of_part, blocks

@@ -1,0 +1,165 @@
+// Convolution of NHWC images with KRSC filters, and its gradients: three products by the main loop
+// of gemm.cuh, one operand of which are windows (windows.cuh).
+//
+//     conv2d                  y[npq][k]   = windows(x)[npq][rsc]   w[k][rsc]
+//     conv2d_input_gradient   dx[nhw][c]  = windows(dz)[nhw][rsk]  w[rsk][c]
+//     conv2d_filter_gradient  dw[k][rsc]  = dz[npq][k]             windows(x)[npq][rsc]
+//
+// The last is a long sum for a small result, so blocks sum parts of it (splits), which another
+// kernel adds up in their order. `k_of_sum` is how many k one sum has (see gemm.cuh).
+//
+// Letters: N images of H x W pixels and C channels, K filters of R x S taps, P x Q places.
+// `*_model` are the elements from one model of a stack to the next.
+#include "windows.cuh"
+
+// The window's sizes along one axis: taps, stride, padding before the image, dilation.
+__device__ inline Axis forward_axis(int size, int places, int taps, int stride, int before,
+                                    int dilation) {
+    return {size, -before, stride, dilation, places, taps};
+}
+
+// x: (N, H, W, C), w: (K, R, S, C), bias: (K) or null, y: (models, N, P, Q, K).
+// Grid: (tiles of y, 1, models); tiles that share windows follow one another.
+template <typename T, typename Tile, typename Math>
+__global__ void __launch_bounds__(Tile::threads, Tile::blocks)
+    conv2d(int k_of_sum, const T* x, const T* w, const T* bias, T* y, int64 x_model, int64 w_model,
+           int64 bias_model, int activation, T parameter, int images, int height, int width,
+           int channels, int filters, int row_places, int column_places, int row_taps,
+           int column_taps, int row_stride, int column_stride, int rows_before, int columns_before,
+           int row_dilation, int column_dilation) {
+    using LayoutA = OperandLayout<T, Tile::M, Tile::K, Math, true>;
+    using LayoutB = OperandLayout<T, Tile::N, Tile::K, Math, true>;
+    constexpr int run = vector_length<T>;
+
+    const int tiles_n = divide_up(filters, Tile::N);
+    const int m0 = int(blockIdx.x) / tiles_n * Tile::M, n0 = int(blockIdx.x) % tiles_n * Tile::N;
+    const int64 model = blockIdx.z;
+
+    const Windows<T> windows = {
+        x + model * x_model, images, channels,
+        forward_axis(height, row_places, row_taps, row_stride, rows_before, row_dilation),
+        forward_axis(width, column_places, column_taps, column_stride, columns_before,
+                     column_dilation)};
+    __shared__ Place places[Tile::M];
+    find_places<Tile::M, Tile::threads>(places, windows, m0);
+    WindowRows<T, LayoutA, Tile::threads> seen(windows, places);
+
+    const int taps = windows.taps();
+    const T* filter = w + model * w_model;
+    MatrixLoader<T, LayoutB, Tile::threads> matrix(filter + int64(n0) * taps, taps, filters - n0,
+                                                   taps, is_aligned(filter) && taps % run == 0);
+
+    const int rows = windows.places();
+    StoreRows<T, EquidistantRows<T>> epilogue{
+        {y + (model * rows + m0) * filters + n0, filters, rows - m0},
+        filters - n0,
+        bias ? bias + model * bias_model + n0 : nullptr,
+        activation,
+        parameter,
+        is_aligned(y) && filters % run == 0};
+    gemm<T, Tile, Math>(seen, matrix, divide_up(taps, Tile::K), k_of_sum / Tile::K, epilogue);
+}
+
+// Rows of dx: those of a phase, whose pixels are not side by side.
+template <typename T>
+struct PhaseRows {
+    T* dx;              // the tile's first channel of the phase's first pixel
+    const int* pixels;  // of each row, counted from that one; -1 past the end
+    int channels;
+    __device__ T* operator()(int m) const {
+        return pixels[m] < 0 ? nullptr : dx + int64(pixels[m]) * channels;
+    }
+};
+
+// dz: (models, N, P, Q, K), w: (K, R, S, C), dx: (models, N, H, W, C).
+// Grid: (tiles of a phase of dx, phases, models). Pixels that are a stride apart are a phase: the
+// same taps see them, so a phase is a product of its own, without a zero.
+template <typename T, typename Tile, typename Math>
+__global__ void __launch_bounds__(Tile::threads, Tile::blocks)
+    conv2d_input_gradient(int k_of_sum, const T* dz, const T* w, T* dx, int64 w_model, int images,
+                          int height, int width, int channels, int filters, int row_places,
+                          int column_places, int row_taps, int column_taps, int row_stride,
+                          int column_stride, int rows_before, int columns_before, int row_dilation,
+                          int column_dilation) {
+    using LayoutA = OperandLayout<T, Tile::M, Tile::K, Math, true>;
+    using LayoutB = OperandLayout<T, Tile::N, Tile::K, Math, false>;
+    constexpr int run = vector_length<T>;
+
+    const int tiles_n = divide_up(channels, Tile::N);
+    const int m0 = int(blockIdx.x) / tiles_n * Tile::M, n0 = int(blockIdx.x) % tiles_n * Tile::N;
+    const int64 model = blockIdx.z;
+
+    const Phase down(int(blockIdx.y) / column_stride, height, row_taps, row_stride, rows_before,
+                     row_dilation);
+    const Phase right(int(blockIdx.y) % column_stride, width, column_taps, column_stride,
+                      columns_before, column_dilation);
+    const int64 image = int64(height) * width * channels;
+    const Windows<T> windows = {dz + model * images * row_places * column_places * filters, images,
+                                filters, down.axis(row_places), right.axis(column_places)};
+    if (m0 >= windows.places()) return;  // another phase has more pixels
+
+    __shared__ Place places[Tile::M];
+    __shared__ int pixels[Tile::M];
+    for (int i = threadIdx.x; i < Tile::M; i += Tile::threads) {
+        const Odometer pixel(m0 + i, down.pixels, right.pixels);
+        const int h = pixel.middle * row_stride, w = pixel.low * column_stride;
+        pixels[i] = m0 + i < windows.places() ? (pixel.high * height + h) * width + w : -1;
+    }
+    find_places<Tile::M, Tile::threads>(places, windows, m0);
+    WindowRows<T, LayoutA, Tile::threads> seen(windows, places);
+
+    const int tap = channels, row = column_taps * channels;  // of a filter, in elements
+    FilterColumns<T, LayoutB, Tile::threads> matrix(
+        w + model * w_model + down.first_tap * row + right.first_tap * tap + n0, down.period * row,
+        right.period * tap, row_taps * row, down.taps, right.taps, filters, channels - n0);
+
+    T* first = dx + model * images * image +
+               (int64(down.first_pixel) * width + right.first_pixel) * channels + n0;
+    StoreRows<T, PhaseRows<T>> epilogue{{first, pixels, channels},
+                                        channels - n0,
+                                        nullptr,
+                                        fused_identity,
+                                        T(0),
+                                        is_aligned(dx) && channels % run == 0};
+    gemm<T, Tile, Math>(seen, matrix, divide_up(windows.taps(), Tile::K), k_of_sum / Tile::K,
+                        epilogue);
+}
+
+// dz: (models, N, P, Q, K), x: (N, H, W, C), dw: (models, splits, K, R, S, C).
+// Grid: (tiles of dw, splits, models).
+template <typename T, typename Tile, typename Math>
+__global__ void __launch_bounds__(Tile::threads, Tile::blocks)
+    conv2d_filter_gradient(int k_of_sum, const T* dz, const T* x, T* dw, int64 x_model, int images,
+                           int height, int width, int channels, int filters, int row_places,
+                           int column_places, int row_taps, int column_taps, int row_stride,
+                           int column_stride, int rows_before, int columns_before, int row_dilation,
+                           int column_dilation) {
+    using LayoutA = OperandLayout<T, Tile::M, Tile::K, Math, false>;
+    using LayoutB = OperandLayout<T, Tile::N, Tile::K, Math, false>;
+    constexpr int run = vector_length<T>;
+
+    const int tiles_m = divide_up(filters, Tile::M);
+    const int m0 = int(blockIdx.x) % tiles_m * Tile::M, n0 = int(blockIdx.x) / tiles_m * Tile::N;
+    const int64 model = blockIdx.z;
+    const int split = blockIdx.y;
+
+    const Windows<T> windows = {
+        x + model * x_model, images, channels,
+        forward_axis(height, row_places, row_taps, row_stride, rows_before, row_dilation),
+        forward_axis(width, column_places, column_taps, column_stride, columns_before,
+                     column_dilation)};
+    const int depth = windows.places(), taps = windows.taps();
+    const int k_of_block = gridDim.y == 1 ? depth : k_of_sum;
+    const int first = split * k_of_block, own = least(k_of_block, depth - first);
+
+    const T* slopes = dz + (model * depth + first) * filters + m0;
+    MatrixLoader<T, LayoutA, Tile::threads> matrix(slopes, filters, filters - m0, own,
+                                                   is_aligned(slopes) && filters % run == 0);
+    WindowColumns<T, LayoutB, Tile::threads> seen(windows, n0, first);
+
+    T* out = dw + ((model * gridDim.y + split) * filters + m0) * taps + n0;
+    StoreRows<T, EquidistantRows<T>> epilogue{
+        {out, taps, filters - m0},        taps - n0, nullptr, fused_identity, T(0),
+        is_aligned(dw) && taps % run == 0};
+    gemm<T, Tile, Math>(matrix, seen, divide_up(own, Tile::K), k_of_sum / Tile::K, epilogue);
+}

@@ -1,0 +1,149 @@
+// Losses: value and gradient of the weighted mean over the samples of each model, in one pass.
+//
+// A group of lanes has a sample (rows.cuh). What it adds to the loss is summed in float64, block by
+// block; where a model has several blocks, a second kernel adds up what they have left, in order.
+#include "elementwise.cuh"
+#include "rows.cuh"
+
+// log(sum(exp(z))) - z[label], and softmax(z) - (k == label). `y` points to the label.
+struct SoftmaxCrossEntropy {
+    static constexpr bool has_labels = true;
+
+    template <int Lanes, typename T, typename Y>
+    static __device__ T row(const T* z, const Y* y, T* dz, int k, int lane, T share, bool inside) {
+        const T top = row_reduce<Maximum, Lanes>(z, k, lane, [](T v) { return v; });
+        const T total = row_reduce<Sum, Lanes>(z, k, lane, [&](T v) { return exp(v - top); });
+        const int label = int(*y);
+        if (inside) {
+#pragma unroll unrolled < T>
+            for (int i = lane; i < k; i += Lanes)
+                dz[i] = share * (exp(z[i] - top) / total - T(i == label));
+        }
+        return lane == 0 ? log(total) - (z[label] - top) : T(0);
+    }
+};
+
+struct First {  // the lowest of some numbers
+    template <typename T>
+    static __device__ T join(T a, T b) {
+        return least(a, b);
+    }
+    template <typename T>
+    static __device__ T neutral() {
+        return 0x7fffffff;
+    }
+};
+
+// max(z) - z[label], and (k == winner) - (k == label); the first of the best wins.
+struct PerceptronLoss {
+    static constexpr bool has_labels = true;
+
+    template <int Lanes, typename T, typename Y>
+    static __device__ T row(const T* z, const Y* y, T* dz, int k, int lane, T share, bool inside) {
+        const T top = row_reduce<Maximum, Lanes>(z, k, lane, [](T v) { return v; });
+        int winner = First::neutral<int>();
+        for (int i = lane; i < k; i += Lanes)
+            if (z[i] == top) winner = least(winner, i);
+        winner = group_reduce<First, Lanes>(winner);
+        const int label = int(*y);
+        if (inside)
+            for (int i = lane; i < k; i += Lanes)
+                dz[i] = share * T(int(i == winner) - int(i == label));
+        return lane == 0 ? top - z[label] : T(0);
+    }
+};
+
+// A loss that is a sum over the k outputs, each with a target of its own: y points to the k of
+// them.
+template <typename Output>
+struct ByOutput {
+    static constexpr bool has_labels = false;
+
+    template <int Lanes, typename T>
+    static __device__ T row(const T* z, const T* y, T* dz, int k, int lane, T share, bool inside) {
+        T loss = 0;
+        if (inside) {
+#pragma unroll unrolled < T>
+            for (int i = lane; i < k; i += Lanes) {
+                loss += Output::value(z[i], y[i]);
+                dz[i] = share * Output::slope(z[i], y[i]);
+            }
+        }
+        return loss;
+    }
+};
+
+struct LogisticOutput {
+    // log(1 + exp(z)) - y z
+    template <typename T>
+    static __device__ T value(T z, T y) {
+        return largest(z, T(0)) + log1p(exp(-fabs(z))) - y * z;
+    }
+    template <typename T>
+    static __device__ T slope(T z, T y) {
+        const T e = exp(-fabs(z));
+        return (z < 0 ? e : T(1)) / (T(1) + e) - y;
+    }
+};
+
+struct SquaredOutput {
+    template <typename T>
+    static __device__ T value(T p, T y) {
+        return T(0.5) * (p - y) * (p - y);
+    }
+    template <typename T>
+    static __device__ T slope(T p, T y) {
+        return p - y;
+    }
+};
+
+using LogisticLoss = ByOutput<LogisticOutput>;
+using SquaredLoss = ByOutput<SquaredOutput>;
+
+// z, dz: (models, n, k); y: (models or 1, n) labels or (models or 1, n, k) targets; weight: the
+// same (models or 1, n), or null; `*_model` elements lie between two models, 0 where they share.
+// The grid is (blocks of a model, models). With one block, `loss` (models) is complete; else
+// `partial` (models, blocks) is what `sum_partials` adds up.
+template <typename T, typename Y, typename Loss, int Lanes>
+__global__ void __launch_bounds__(row_threads, 2)
+    loss(const T* __restrict__ z, const Y* __restrict__ y, const T* __restrict__ weight,
+         T* __restrict__ dz, T* __restrict__ value, double* __restrict__ partial, int64 n, int k,
+         int64 y_model, int64 weight_model) {
+    const int64 model = blockIdx.y;
+    z += model * n * k;
+    dz += model * n * k;
+    y += model * y_model;
+    double mass = double(n);
+    if (weight) {  // every block adds up the weights: fewer bytes than a launch of its own is worth
+        weight += model * weight_model;
+        mass = 0;
+        for (int64 i = threadIdx.x; i < n; i += row_threads) mass += double(weight[i]);
+        mass = block_reduce<Sum, row_threads>(mass);
+    }
+    const double share = 1 / (mass == 0 ? 1.0 : mass);
+    double sum = 0;
+    each_row<Lanes>(n, [&](int64 row, int lane, bool inside) {
+        const double part = weight ? double(weight[row]) * share : share;
+        const Y* target = y + (Loss::has_labels ? row : row * k);
+        const T own =
+            Loss::template row<Lanes>(z + row * k, target, dz + row * k, k, lane, T(part), inside);
+        if (inside) sum += part * double(own);
+    });
+    sum = block_reduce<Sum, row_threads>(sum);
+    if (threadIdx.x != 0) return;
+    if (gridDim.x == 1)
+        value[model] = T(sum);
+    else
+        partial[model * gridDim.x + blockIdx.x] = sum;
+}
+
+// value[model] = the sum of partial[model][0 .. blocks - 1]; a warp a model.
+template <typename T>
+__global__ void __launch_bounds__(32)
+    sum_partials(const double* __restrict__ partial, T* __restrict__ value, int blocks) {
+    double sum = 0;
+    for (int i = lane_id(); i < blocks; i += warp_size)
+        sum += partial[int64(blockIdx.x) * blocks + i];
+    sum = warp_reduce<Sum>(sum);
+    if (threadIdx.x == 0) value[blockIdx.x] = T(sum);
+}

@@ -1,0 +1,305 @@
+// Pooling of NHWC images: the largest value or the mean of each window, and the gradients.
+//
+// Channels lie side by side, so a thread takes V neighbours of them (16 bytes where their number
+// allows) at one place, and the threads of a warp read whole lines. A thread's number is split into
+// image, row, column and channel by multiplications (division.cuh), once.
+//
+//   pool                  one thread per window: reads its pixels once, writes y once
+//   max_pool_apart        gradient of windows that share no pixel: one thread per window, which
+//                         finds the first of the largest pixels again, and writes all of them
+//   max_pool_overlapping  gradient of windows that may share pixels: one thread per pixel, which
+//                         looks at the windows that hold it
+//   mean_pool_gradient    one thread per pixel, which adds up the windows that hold it
+//
+// So each element is written once, by one thread, and sums have a fixed order. `Taps` is the height
+// and width of square windows, known when compiling, so that all loads of a window are in flight
+// together; 0 stands for any other window.
+#include "division.cuh"
+#include "prelude.cuh"
+
+// Which image, row, column and first channel a thread has, if each takes V channels.
+struct Place {
+    int image, row, column, channel;
+
+    __device__ Place(int number, int V, int rows, int columns, int channels, uint64 by_rows,
+                     uint64 by_columns, uint64 by_runs) {
+        const int pixel = quotient(number, by_runs);
+        const int line = quotient(pixel, by_columns);
+        image = quotient(line, by_rows);
+        row = line - image * rows;
+        column = pixel - line * columns;
+        channel = number * V - pixel * channels;
+    }
+};
+
+// One window, or one stride of an image, from its first pixel on, which may lie in the padding.
+template <typename T, int V>
+struct Window {
+    const T* x;
+    int top, left, height, width, channels;
+    bool aligned;
+
+    __device__ Window(const T* x, const Place& at, int top, int left, int height, int width,
+                      int channels)
+        : x(x + (int64(at.image) * height * width + top * width + left) * channels + at.channel),
+          top(top),
+          left(left),
+          height(height),
+          width(width),
+          channels(channels),
+          aligned(is_aligned(x)) {}
+
+    __device__ bool holds(int r, int s) const {
+        return unsigned(top + r) < unsigned(height) && unsigned(left + s) < unsigned(width);
+    }
+    __device__ int offset(int r, int s) const { return (r * width + s) * channels; }
+
+    // A pixel, or `outside` in each channel.
+    __device__ Vector<T, V> pixel(int r, int s, T outside) const {
+        Vector<T, V> value;
+#pragma unroll
+        for (int v = 0; v < V; v++) value[v] = outside;
+        return holds(r, s) ? load<V>(x + offset(r, s), aligned) : value;
+    }
+};
+
+// What is made of a window. The padding holds what changes nothing, and is counted by the mean.
+struct Largest {
+    template <typename T>
+    static __device__ T outside() {
+        return -infinity<T>();
+    }
+    template <typename T>
+    static __device__ T join(T a, T b) {
+        return Maximum::join(a, b);
+    }
+    template <typename T>
+    static __device__ T finish(T x, int) {
+        return x;
+    }
+};
+
+struct Mean {
+    template <typename T>
+    static __device__ T outside() {
+        return T(0);
+    }
+    template <typename T>
+    static __device__ T join(T a, T b) {
+        return a + b;
+    }
+    template <typename T>
+    static __device__ T finish(T x, int taps) {
+        return x / T(taps);
+    }
+};
+
+template <typename T, int V, int Taps, typename Operation>
+__global__ void __launch_bounds__(256)
+    pool(const T* x,  // [images, height, width, channels]
+         T* y,        // [images, rows, columns, channels]
+         int threads, int height, int width, int channels, int rows, int columns, int row_taps,
+         int column_taps, int row_stride, int column_stride, int above, int left, uint64 by_rows,
+         uint64 by_columns, uint64 by_runs) {
+    const int number = blockIdx.x * 256 + threadIdx.x;
+    if (number >= threads) return;
+    const Place at(number, V, rows, columns, channels, by_rows, by_columns, by_runs);
+    const Window<T, V> window(x, at, at.row * row_stride - above, at.column * column_stride - left,
+                              height, width, channels);
+    const T outside = Operation::template outside<T>();
+    Vector<T, V> result;
+#pragma unroll
+    for (int v = 0; v < V; v++) result[v] = outside;
+    const auto join = [&](const Vector<T, V>& pixel) {
+#pragma unroll
+        for (int v = 0; v < V; v++) result[v] = Operation::join(result[v], pixel[v]);
+    };
+    if constexpr (Taps) {
+        Vector<T, V> pixels[Taps * Taps];
+#pragma unroll
+        for (int i = 0; i < Taps * Taps; i++) pixels[i] = window.pixel(i / Taps, i % Taps, outside);
+#pragma unroll
+        for (int i = 0; i < Taps * Taps; i++) join(pixels[i]);
+    } else {
+        for (int r = 0; r < row_taps; r++)
+#pragma unroll 4
+            for (int s = 0; s < column_taps; s++) join(window.pixel(r, s, outside));
+    }
+#pragma unroll
+    for (int v = 0; v < V; v++)
+        result[v] = Operation::finish(result[v], Taps ? Taps * Taps : row_taps * column_taps);
+    store(y + int64(number) * V, result);
+}
+
+// Each thread takes one cell of row_stride x column_stride pixels; the cells cover the image, also
+// where there is no window. With `Taps`, that is the stride as well.
+template <typename T, int V, int Taps>
+__global__ void __launch_bounds__(256)
+    max_pool_apart(const T* dy,  // [images, rows, columns, channels]
+                   const T* x,   // [images, height, width, channels]
+                   T* dx,        // as x
+                   int threads, int height, int width, int channels, int rows, int columns,
+                   int cell_rows, int cell_columns, int row_taps, int column_taps, int row_stride,
+                   int column_stride, int above, int left, uint64 by_rows, uint64 by_columns,
+                   uint64 by_runs) {
+    const int number = blockIdx.x * 256 + threadIdx.x;
+    if (number >= threads) return;
+    const Place at(number, V, cell_rows, cell_columns, channels, by_rows, by_columns, by_runs);
+    const Window<T, V> window(x, at, at.row * row_stride - above, at.column * column_stride - left,
+                              height, width, channels);
+    dx += window.x - x;
+    const bool is_window = at.row < rows && at.column < columns;
+    Vector<T, V> gradient = {};
+    if (is_window) {
+        const int64 place = (int64(at.image) * rows + at.row) * columns + at.column;
+        gradient = load<V>(dy + place * channels + at.channel, is_aligned(dy));
+    }
+
+    Vector<T, V> largest;
+    int winner[V];  // the tap of the first of the largest pixels, -1 if there is none
+#pragma unroll
+    for (int v = 0; v < V; v++) winner[v] = -1;
+    const auto compare = [&](int tap, bool inside, const Vector<T, V>& pixel) {
+#pragma unroll
+        for (int v = 0; v < V; v++)
+            if (inside && (winner[v] < 0 || pixel[v] > largest[v] || pixel[v] != pixel[v])) {
+                largest[v] = pixel[v];
+                winner[v] = tap;
+            }
+    };
+    const auto write = [&](int tap, int r, int s) {
+        if (!window.holds(r, s)) return;
+        Vector<T, V> mine;
+#pragma unroll
+        for (int v = 0; v < V; v++) mine[v] = tap == winner[v] ? gradient[v] : T(0);
+        store(dx + window.offset(r, s), mine);
+    };
+    // A NaN is no pixel's value as y has it: such a window gives its gradient to none.
+    const auto drop_nan = [&] {
+#pragma unroll
+        for (int v = 0; v < V; v++)
+            if (largest[v] != largest[v]) winner[v] = -1;
+    };
+
+    if constexpr (Taps) {
+        Vector<T, V> pixels[Taps * Taps];
+#pragma unroll
+        for (int i = 0; i < Taps * Taps; i++) pixels[i] = window.pixel(i / Taps, i % Taps, T(0));
+        if (is_window) {
+#pragma unroll
+            for (int i = 0; i < Taps * Taps; i++)
+                compare(i, window.holds(i / Taps, i % Taps), pixels[i]);
+            drop_nan();
+        }
+#pragma unroll
+        for (int i = 0; i < Taps * Taps; i++) write(i, i / Taps, i % Taps);
+    } else {
+        if (is_window) {
+            for (int r = 0; r < row_taps; r++)
+#pragma unroll 4
+                for (int s = 0; s < column_taps; s++)
+                    compare(r * column_taps + s, window.holds(r, s), window.pixel(r, s, T(0)));
+            drop_nan();
+        }
+        for (int r = 0; r < row_stride; r++)
+            for (int s = 0; s < column_stride; s++) {
+                const bool is_tap = r < row_taps && s < column_taps;
+                write(is_tap ? r * column_taps + s : -2, r, s);
+            }
+    }
+}
+
+// A pixel gets the gradient of a window if it is as large as y, and none before it in the window
+// is. Most are not as large, and read no more than y. (Two blocks of a multiprocessor leave the
+// compiler registers enough for what it would else spill.)
+template <typename T, int V, int Taps>
+__global__ void __launch_bounds__(256, 2)
+    max_pool_overlapping(const T* dy,  // [images, rows, columns, channels]
+                         const T* x,   // [images, height, width, channels]
+                         const T* y,   // as dy
+                         T* dx,        // as x
+                         int threads, int height, int width, int channels, int rows, int columns,
+                         int row_taps, int column_taps, int row_stride, int column_stride,
+                         int above, int left, uint64 by_height, uint64 by_width, uint64 by_runs,
+                         uint64 by_row_stride, uint64 by_column_stride) {
+    const int number = blockIdx.x * 256 + threadIdx.x;
+    if (number >= threads) return;
+    const Place at(number, V, height, width, channels, by_height, by_width, by_runs);
+    const int taps_down = Taps ? Taps : row_taps, taps_right = Taps ? Taps : column_taps;
+    const Vector<T, V> mine = load<V>(x + int64(number) * V, is_aligned(x));
+    const bool aligned = is_aligned(y), aligned_dy = is_aligned(dy);
+    const int64 image = int64(at.image) * rows * columns * channels + at.channel;
+    Vector<T, V> sum = {};
+
+    // From the last window that holds the pixel to the first one: in the order of its taps.
+    const int row = at.row + above, column = at.column + left;
+    const int last_row = least(quotient(row, by_row_stride), rows - 1);
+    const int last_column = least(quotient(column, by_column_stride), columns - 1);
+    for (int p = last_row; p >= 0 && row - p * row_stride < taps_down; p--)
+        for (int q = last_column; q >= 0 && column - q * column_stride < taps_right; q--) {
+            const int64 place = image + int64(p * columns + q) * channels;
+            const Vector<T, V> top = load<V>(y + place, aligned);
+            bool wins[V], any = false;
+#pragma unroll
+            for (int v = 0; v < V; v++) any |= wins[v] = mine[v] == top[v];
+            if (!any) continue;
+
+            const Vector<T, V> gradient = load<V>(dy + place, aligned_dy);
+            const Window<T, V> window(x, at, p * row_stride - above, q * column_stride - left,
+                                      height, width, channels);
+            const int before = (row - p * row_stride) * taps_right + column - q * column_stride;
+            const auto compare = [&](bool inside, const Vector<T, V>& pixel) {
+#pragma unroll
+                for (int v = 0; v < V; v++) wins[v] &= !inside || pixel[v] != top[v];
+            };
+            if constexpr (Taps) {
+                Vector<T, V> pixels[Taps * Taps - 1];
+#pragma unroll
+                for (int i = 0; i < Taps * Taps - 1; i++)
+                    if (i < before) pixels[i] = window.pixel(i / Taps, i % Taps, T(0));
+#pragma unroll
+                for (int i = 0; i < Taps * Taps - 1; i++)
+                    compare(i < before && window.holds(i / Taps, i % Taps), pixels[i]);
+            } else {
+                int r = 0, s = 0;
+                for (int tap = 0; tap < before; tap++) {
+                    compare(window.holds(r, s), window.pixel(r, s, T(0)));
+                    const bool next = ++s == taps_right;
+                    r += next;
+                    s = next ? 0 : s;
+                }
+            }
+#pragma unroll
+            for (int v = 0; v < V; v++) sum[v] += wins[v] ? gradient[v] : T(0);
+        }
+    store(dx + int64(number) * V, sum);
+}
+
+template <typename T, int V>
+__global__ void __launch_bounds__(256)
+    mean_pool_gradient(const T* dy,  // [images, rows, columns, channels]
+                       T* dx,        // [images, height, width, channels]
+                       int threads, int height, int width, int channels, int rows, int columns,
+                       int row_taps, int column_taps, int row_stride, int column_stride, int above,
+                       int left, uint64 by_height, uint64 by_width, uint64 by_runs,
+                       uint64 by_row_stride, uint64 by_column_stride) {
+    const int number = blockIdx.x * 256 + threadIdx.x;
+    if (number >= threads) return;
+    const Place at(number, V, height, width, channels, by_height, by_width, by_runs);
+    const bool aligned = is_aligned(dy);
+    dy += int64(at.image) * rows * columns * channels + at.channel;
+    Vector<T, V> sum = {};
+    const int row = at.row + above, column = at.column + left;
+    const int last_row = least(quotient(row, by_row_stride), rows - 1);
+    const int last_column = least(quotient(column, by_column_stride), columns - 1);
+    for (int p = last_row; p >= 0 && row - p * row_stride < row_taps; p--)
+#pragma unroll 4
+        for (int q = last_column; q >= 0 && column - q * column_stride < column_taps; q--) {
+            const Vector<T, V> part = load<V>(dy + int64(p * columns + q) * channels, aligned);
+#pragma unroll
+            for (int v = 0; v < V; v++) sum[v] += part[v];
+        }
+#pragma unroll
+    for (int v = 0; v < V; v++) sum[v] /= T(row_taps * column_taps);
+    store(dx + int64(number) * V, sum);
+}

@@ -1,0 +1,307 @@
+// Loaders for operands that are not stored as matrices: what windows see of images.
+//
+// A convolution is a product whose left rows are windows of the images. Windows overlap, so nobody
+// writes that matrix down: each thread walks it while it copies tiles to shared memory. It splits
+// an index of the matrix into its digits (row, column, channel) once, by division; from one k-step
+// to the next it only adds, and carries as an odometer does.
+//
+// What is contiguous are channels (filters, where windows are over the output's gradient). They are
+// copied in pieces of 16 bytes where they fill whole pieces and the array begins at one, else one
+// by one: so are the few channels of a first layer.
+#pragma once
+#include "gemm.cuh"
+
+// One axis of images under windows: tap t of place i sees pixel start + i * step + t * tap.
+struct Axis {
+    int size, start, step, tap;
+    int places, taps;
+
+    // The same for one place alone.
+    __device__ Axis at(int place) const { return {size, start + place * step, 0, tap, 1, taps}; }
+};
+
+// Images under windows: places are (image, row, column), taps are (row, column, channel).
+template <typename T>
+struct Windows {
+    const T* images;  // (N, rows.size, columns.size, channels)
+    int count, channels;
+    Axis rows, columns;
+
+    __device__ int64 image_size() const { return int64(rows.size) * columns.size * channels; }
+    __device__ int places() const { return count * rows.places * columns.places; }
+    __device__ int taps() const { return rows.taps * columns.taps * channels; }
+};
+
+// A number of three digits, the last of which counts fastest. An empty axis counts as one of 1.
+struct Odometer {
+    int high, middle, low;
+
+    __device__ Odometer(int number, int middles, int lows) {
+        middles = largest(middles, 1);
+        lows = largest(lows, 1);
+        high = number / lows / middles;
+        middle = number / lows % middles;
+        low = number % lows;
+    }
+
+    __device__ void advance(const Odometer& by, int middles, int lows) {
+        low += by.low;
+        const int carry = low >= lows;
+        low -= carry ? lows : 0;
+        middle += by.middle + carry;
+        const int next = middle >= middles;
+        middle -= next ? middles : 0;
+        high += by.high + next;
+    }
+};
+
+// Whether neighbours can be copied in pieces of 16 bytes.
+template <typename T>
+__device__ inline bool has_pieces(const T* first, int neighbours) {
+    return is_aligned(first) && neighbours % vector_length<T> == 0;
+}
+
+// --- Left factors --------------------------------------------------------------------------------
+
+// A row of the tile: the pixel that its window's first tap sees, which may lie outside.
+struct Place {
+    int64 offset;  // elements from the first image
+    int row, column;
+};
+
+// Write down the places that are the rows of this block's tile: `first` and on.
+template <int Rows, int Threads, typename T>
+__device__ inline void find_places(Place (&places)[Rows], const Windows<T>& windows, int first) {
+    for (int i = threadIdx.x; i < Rows; i += Threads) {
+        const Odometer digits(first + i, windows.rows.places, windows.columns.places);
+        Place place;
+        place.row = windows.rows.start + digits.middle * windows.rows.step;
+        place.column = windows.columns.start + digits.low * windows.columns.step;
+        place.offset = digits.high * windows.image_size() +
+                       (int64(place.row) * windows.columns.size + place.column) * windows.channels;
+        if (first + i >= windows.places()) place.row = -(1 << 30);  // no tap leads back to an image
+        places[i] = place;
+    }
+    __syncthreads();
+}
+
+// Windows as rows, contiguous along k = (row tap, column tap, channel): of the images in the
+// forward product, of the output's gradient in the gradient of the images. A thread copies the
+// same k of several rows, so one odometer does.
+template <typename T, typename Layout_, int Threads>
+struct WindowRows {
+    using Layout = Layout_;
+    static constexpr int run = Layout::run;
+    static_assert(Layout::k_contiguous, "channels are contiguous");
+
+    const Windows<T>& windows;
+    const Place* places;  // of the tile's rows
+    const bool wide;
+    Odometer k;
+    const Odometer step;
+
+    __device__ WindowRows(const Windows<T>& windows, const Place* places)
+        : windows(windows),
+          places(places),
+          wide(has_pieces(windows.images, windows.channels)),
+          k(wide ? column<run>() : column<1>(), windows.columns.taps, windows.channels),
+          step(Layout::depth, windows.columns.taps, windows.channels) {}
+
+    __device__ void load(T* tile) {
+        if (wide)
+            copy<run>(tile);
+        else
+            copy<1>(tile);
+        k.advance(step, windows.columns.taps, windows.channels);
+    }
+
+    template <int Width>
+    static __device__ int column() {
+        return int(threadIdx.x) % (Layout::depth / Width) * Width;
+    }
+
+    template <int Width>
+    __device__ void copy(T* tile) const {
+        constexpr int pieces = Layout::depth / Width, rows_at_once = Threads / pieces;
+        constexpr int passes = divide_up(Layout::length, rows_at_once);
+        static_assert(Threads % pieces == 0, "a thread keeps to its column");
+        const int down = k.high * windows.rows.tap, right = k.middle * windows.columns.tap;
+        const T* seen =
+            windows.images + ((down * windows.columns.size + right) * windows.channels + k.low);
+        const bool is_tap = k.high < windows.rows.taps;
+#pragma unroll(least(passes, 4))
+        for (int pass = 0; pass < passes; pass++) {
+            const int row = int(threadIdx.x) / pieces + pass * rows_at_once;
+            if (Layout::length % rows_at_once && row >= Layout::length) break;
+            const Place place = places[row];
+            const bool valid = is_tap && unsigned(place.row + down) < unsigned(windows.rows.size) &&
+                               unsigned(place.column + right) < unsigned(windows.columns.size);
+            cp_async<Width* int(sizeof(T))>(Layout::at(tile, row, column<Width>()),
+                                            seen + place.offset, valid);
+        }
+    }
+};
+
+// --- Right factors -------------------------------------------------------------------------------
+
+// How the threads of a block share a tile that is contiguous along its columns: each keeps to a
+// column, and goes down its k, `rows_at_once` a pass.
+template <typename Layout, int Width, int Threads>
+struct ColumnWise {
+    static constexpr int pieces = Layout::length / Width;
+    static constexpr int rows_at_once = Threads / pieces;
+    static constexpr int passes = divide_up(Layout::depth, rows_at_once);
+    static constexpr int rest = Layout::depth - (passes - 1) * rows_at_once;  // to the next k-step
+    static_assert(!Layout::k_contiguous, "channels are contiguous");
+    static_assert(Threads % pieces == 0, "a thread keeps to its column");
+
+    static __device__ int column() { return int(threadIdx.x) % pieces * Width; }
+    static __device__ int row() { return int(threadIdx.x) / pieces; }
+    static __device__ bool has(int k) {
+        return Layout::depth % rows_at_once == 0 || k < Layout::depth;
+    }
+};
+
+// Windows in the gradient of the filters: columns are (row tap, column tap, channel), and k are
+// places (image, row, column), of which a block sums those from `first_place` on.
+template <typename T, typename Layout_, int Threads>
+struct WindowColumns {
+    using Layout = Layout_;
+    using Pieces = ColumnWise<Layout, Layout::run, Threads>;
+    using Elements = ColumnWise<Layout, 1, Threads>;
+
+    const Windows<T>& windows;
+    const bool wide;
+    Odometer place;
+    const Odometer step, rest;
+    int row, column, channel;  // what the thread's tap sees at place (0, 0)
+    bool is_tap;
+
+    __device__ WindowColumns(const Windows<T>& windows, int first_column, int first_place)
+        : windows(windows),
+          wide(has_pieces(windows.images, windows.channels)),
+          place(first_place + (wide ? Pieces::row() : Elements::row()), windows.rows.places,
+                windows.columns.places),
+          step(wide ? Pieces::rows_at_once : Elements::rows_at_once, windows.rows.places,
+               windows.columns.places),
+          rest(wide ? Pieces::rest : Elements::rest, windows.rows.places, windows.columns.places) {
+        const Odometer tap(first_column + (wide ? Pieces::column() : Elements::column()),
+                           windows.columns.taps, windows.channels);
+        row = windows.rows.start + tap.high * windows.rows.tap;
+        column = windows.columns.start + tap.middle * windows.columns.tap;
+        channel = tap.low;
+        is_tap = tap.high < windows.rows.taps;
+    }
+
+    __device__ void load(T* tile) {
+        if (wide)
+            copy<Pieces, Layout::run>(tile);
+        else
+            copy<Elements, 1>(tile);
+    }
+
+    template <typename Share, int Width>
+    __device__ void copy(T* tile) {
+#pragma unroll(least(Share::passes, 4))
+        for (int pass = 0; pass < Share::passes; pass++) {
+            const int k = Share::row() + pass * Share::rows_at_once;
+            const int down = row + place.middle * windows.rows.step;
+            const int right = column + place.low * windows.columns.step;
+            const bool valid = is_tap && place.high < windows.count &&
+                               unsigned(down) < unsigned(windows.rows.size) &&
+                               unsigned(right) < unsigned(windows.columns.size);
+            const T* from = windows.images + place.high * windows.image_size() +
+                            ((down * windows.columns.size + right) * windows.channels + channel);
+            if (Share::has(k))
+                cp_async<Width* int(sizeof(T))>(Layout::at(tile, Share::column(), k), from, valid);
+            place.advance(pass < Share::passes - 1 ? step : rest, windows.rows.places,
+                          windows.columns.places);
+        }
+    }
+};
+
+// Filters in the gradient of the images: columns are channels, and k = (row tap, column tap,
+// filter), where the taps are those that see the pixels in question.
+template <typename T, typename Layout_, int Threads>
+struct FilterColumns {
+    using Layout = Layout_;
+    using Pieces = ColumnWise<Layout, Layout::run, Threads>;
+    using Elements = ColumnWise<Layout, 1, Threads>;
+
+    const T* from;              // the thread's channel of the first filter at the first tap
+    int64 row_tap, column_tap;  // elements from one tap to the next
+    int filter;                 // elements from one filter to the next
+    int row_taps, column_taps, filters;
+    const bool wide;
+    Odometer k;
+    const Odometer step, rest;
+    bool is_channel;
+
+    __device__ FilterColumns(const T* w, int64 row_tap, int64 column_tap, int filter, int row_taps,
+                             int column_taps, int filters, int channels)
+        : from(w),
+          row_tap(row_tap),
+          column_tap(column_tap),
+          filter(filter),
+          row_taps(row_taps),
+          column_taps(column_taps),
+          filters(filters),
+          wide(has_pieces(w, channels)),
+          k(wide ? Pieces::row() : Elements::row(), column_taps, filters),
+          step(wide ? Pieces::rows_at_once : Elements::rows_at_once, column_taps, filters),
+          rest(wide ? Pieces::rest : Elements::rest, column_taps, filters) {
+        const int channel = wide ? Pieces::column() : Elements::column();
+        from += channel;
+        is_channel = channel < channels;
+    }
+
+    __device__ void load(T* tile) {
+        if (wide)
+            copy<Pieces, Layout::run>(tile);
+        else
+            copy<Elements, 1>(tile);
+    }
+
+    template <typename Share, int Width>
+    __device__ void copy(T* tile) {
+#pragma unroll(least(Share::passes, 4))
+        for (int pass = 0; pass < Share::passes; pass++) {
+            const int row = Share::row() + pass * Share::rows_at_once;
+            const bool valid = is_channel && k.high < row_taps;
+            const T* piece =
+                from + (k.high * row_tap + k.middle * column_tap + int64(k.low) * filter);
+            if (Share::has(row))
+                cp_async<Width* int(sizeof(T))>(Layout::at(tile, Share::column(), row), piece,
+                                                valid);
+            k.advance(pass < Share::passes - 1 ? step : rest, column_taps, filters);
+        }
+    }
+};
+
+// --- Strides, backwards --------------------------------------------------------------------------
+
+// Which windows see pixels first, first + stride, ...: those pixels form an image of their own,
+// and every one of them is seen by the same taps, `period` apart. So the gradient of each such
+// image is a convolution with stride 1, and no product with a zero is ever formed.
+struct Phase {
+    int first_pixel, pixels;
+    int first_tap, period, taps;
+    int first_place, tap;  // the place that sees the first pixel with the first tap; to the next
+
+    __device__ Phase(int first_pixel, int size, int taps_of_all, int stride, int before,
+                     int dilation)
+        : first_pixel(first_pixel), pixels(divide_up(size - first_pixel, stride)) {
+        period = 1;
+        while (period * dilation % stride) period++;
+        first_tap = 0;
+        while (first_tap < least(period, taps_of_all) &&
+               (first_pixel + before - first_tap * dilation) % stride)
+            first_tap++;
+        taps = first_tap < period ? divide_up(largest(taps_of_all - first_tap, 0), period) : 0;
+        first_place = (first_pixel + before - first_tap * dilation) / stride;
+        tap = -(period * dilation / stride);
+    }
+
+    // The places as windows see pixels: of a pixel, tap t is the t-th place that sees it.
+    __device__ Axis axis(int places) const { return {places, first_place, 1, tap, pixels, taps}; }
+};

@@ -1,0 +1,255 @@
+"""Matrix products on the emulated device: every tile, every tail, every way to split a sum."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from test_cuda_bodies import device_results, on_host
+from test_ops import assert_close, bound_to_backward, cast, copied, results
+
+import cukernels
+from cukernels import OPS, _gemm_plan, _matmul_cuda, _sums
+from cukernels._fused import FUSED
+from cukernels._gemm_plan import FMA_TILES, LARGEST, REQUESTED_TILES, TENSOR_TILES, Plan
+
+MATMUL = OPS["matmul"]
+DTYPES = {"float": np.float32, "double": np.float64}
+# The error of one product of factors about 1, and of a sum of them
+ERRORS = {"Tf32<3>": 2.0**-22, "Tf32<1>": 2.0**-10, "Bf16": 2.0**-7}
+
+
+def forced(monkeypatch, tile, math: str, dtype: str, k_of_sum: int = 256, splits: int = 1):
+    """Make every product use a tile, and a split."""
+    plan = Plan(
+        tile.expression, math, tile.m, tile.n, tile.threads, tile.shared(dtype), k_of_sum, splits
+    )
+    monkeypatch.setattr(_matmul_cuda, "plan", lambda *_, **__: plan)
+    _matmul_cuda._launch.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def plans_of_one_test():
+    yield
+    _matmul_cuda._launch.cache_clear()
+
+
+def factors(rng, m, n, k, a_k, b_k, dtype, *stack):
+    a, b = rng.standard_normal((*stack, m, k)), rng.standard_normal((*stack, n, k))
+    a, b = a.astype(dtype), b.astype(dtype)
+    exact = a.astype(float) @ b.astype(float).swapaxes(-1, -2)
+    a = a if a_k else np.ascontiguousarray(a.swapaxes(-1, -2))
+    b = b if b_k else np.ascontiguousarray(b.swapaxes(-1, -2))
+    return a, b, exact
+
+
+def instances():
+    for precision, math in _gemm_plan.MATHS.items():
+        tiles = (LARGEST, *TENSOR_TILES) if precision == "float32" else REQUESTED_TILES
+        yield from ((tile, math, "float") for tile in tiles)
+    for dtype, tiles in FMA_TILES.items():
+        yield from ((tile, "Fma", dtype) for tile in tiles)
+
+
+@pytest.mark.parametrize(
+    ("tile", "math", "dtype", "a_k", "b_k"),
+    [
+        pytest.param(
+            *arguments, a_k, b_k, id=f"{arguments[0].expression}-{arguments[1]}-{a_k}-{b_k}"
+        )
+        for arguments in instances()
+        for a_k in (True, False)
+        for b_k in (True, False)
+        if a_k or arguments[0] != LARGEST  # it has no registers for that
+    ],
+)
+def test_every_instance(tile, math, dtype, a_k, b_k, emulated_cupy, monkeypatch):
+    """Two tiles in each direction with a tail, aligned rows and not, a tail of the k-step."""
+    forced(monkeypatch, tile, math, dtype)
+    rng = np.random.default_rng(0)
+    for m, n, k in (
+        (tile.m + 4, tile.n + 4, 3 * tile.k + 12),
+        (tile.m + 5, tile.n + 3, tile.k + 9),
+        (tile.m - 3, 1, 1),
+    ):
+        a, b, exact = factors(rng, m, n, k, a_k, b_k, DTYPES[dtype])
+        y = on_host(
+            _matmul_cuda.product(emulated_cupy.asarray(a), emulated_cupy.asarray(b), a_k, b_k, ())
+        )
+        eps = ERRORS.get(math, 0) + np.finfo(DTYPES[dtype]).eps
+        np.testing.assert_allclose(y, exact, rtol=0, atol=16 * eps * np.sqrt(k), equal_nan=False)
+
+
+SHAPES = [
+    (1, 1, 17), (1, 300, 40), (300, 1, 40), (1, 1, 600), (33, 31, 33), (64, 64, 64), (65, 63, 31),
+    (129, 20, 36), (20, 129, 52), (7, 10, 784), (16, 48, 96), (5, 3, 0), (0, 3, 20), (3, 0, 20),
+    (130, 70, 260), (40, 36, 1000),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("emulated_cupy", ["75", "80", "90"], indirect=True, ids="sm_{}".format)
+@pytest.mark.parametrize("dtype", DTYPES.values(), ids=DTYPES)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_any_shape(shape, dtype, emulated_cupy):
+    m, n, k = shape
+    rng = np.random.default_rng(1)
+    for i, (ta, tb) in enumerate([(False, False), (False, True), (True, False), (True, True)]):
+        a, b, _ = factors(rng, m, n, k, not ta, tb, np.float64)
+        given = {
+            "a": a, "b": b, "bias": rng.standard_normal(n), "transpose_a": ta, "transpose_b": tb,
+            "activation": FUSED[(i + m) % len(FUSED)],
+        }  # fmt: skip
+        bound = bound_to_backward(MATMUL, cast(given, np.float64), rng)
+        for op, arguments in ((MATMUL, given), (MATMUL.backward, bound)):
+            arguments = cast(arguments, dtype)
+            exact = results(op, op.reference, copied(cast(arguments, np.float64)))
+            got = device_results(op, emulated_cupy, copied(arguments))
+            assert_close(got, exact, arguments, dtype)
+
+
+@pytest.mark.parametrize("activation", FUSED)
+def test_activation_ends_a_split_sum(activation, emulated_cupy):
+    rng = np.random.default_rng(2)
+    given = {
+        "a": rng.standard_normal((2, 9, 3000)), "b": rng.standard_normal((2, 3000, 6)) / 50,
+        "bias": rng.standard_normal((2, 6)), "activation": activation,
+    }  # fmt: skip
+    given = cast(given, np.float32)
+    exact = results(MATMUL, MATMUL.reference, copied(cast(given, np.float64)))
+    emulated_cupy.counter.launches.clear()
+    assert_close(device_results(MATMUL, emulated_cupy, copied(given)), exact, given, np.float32)
+    assert "ordered_sum<float>" in emulated_cupy.counter.launches
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_tile_and_split_do_not_change_a_bit(dtype, emulated_cupy, monkeypatch):
+    rng = np.random.default_rng(3)
+    a, b, _ = factors(rng, 37, 21, 700, True, False, DTYPES[dtype])
+    a, b = emulated_cupy.asarray(a), emulated_cupy.asarray(b)
+    tensor = (LARGEST, *TENSOR_TILES) if dtype == "float" else ()
+    for tiles, math in ((tensor, "Tf32<3>"), (FMA_TILES[dtype], "Fma")):
+        found = set()
+        for tile in tiles:
+            for splits in (1, 3):
+                forced(monkeypatch, tile, math, dtype, 256, splits)
+                y = on_host(_matmul_cuda.product(a, b, True, False, ()))
+                found.add(y.tobytes())
+        assert len(found) <= 1
+
+
+@pytest.mark.parametrize("emulated_cupy", ["75", "90"], indirect=True, ids="sm_{}".format)
+@pytest.mark.parametrize("shape", [(20, 10, 300), (50, 33, 64), (9, 12, 5000)], ids=str)
+def test_a_model_is_the_same_in_any_company(shape, emulated_cupy):
+    """Its bits do not depend on how many models are computed with it, nor those of gradients."""
+    m, n, k = shape
+    rng = np.random.default_rng(4)
+    a, b, _ = factors(rng, m, n, k, True, False, np.float32, 5)
+    given = {"a": a, "b": b, "bias": rng.standard_normal((5, n)), "activation": "tanh"}
+    bound = bound_to_backward(MATMUL, given, rng)
+    for op, arguments in ((MATMUL, given), (MATMUL.backward, bound)):
+        arguments = cast(arguments, np.float32)
+        together = device_results(op, emulated_cupy, copied(arguments))
+        for i in range(5):
+            one = {k: v[i] if isinstance(v, np.ndarray) else v for k, v in arguments.items()}
+            for x, y in zip(together, device_results(op, emulated_cupy, copied(one)), strict=True):
+                np.testing.assert_array_equal(x[i], y)
+
+
+@pytest.mark.parametrize("offset", [0, 1, 4])
+def test_weights_that_are_views(offset, emulated_cupy):
+    """Weights of a stack lie in one array of all parameters, at any place."""
+    rng = np.random.default_rng(5)
+    parameters = rng.standard_normal((3, offset + 40 * 8 + 8)).astype(np.float32)
+    x = rng.standard_normal((20, 40)).astype(np.float32)
+    on_device = emulated_cupy.asarray(parameters)
+    views = []
+    for p in (parameters, on_device):
+        w = p[:, offset : offset + 320].reshape(3, 40, 8)
+        views.append((w, p[:, offset + 320 :]))
+    (w, bias), (w_device, bias_device) = views
+    y = on_host(cukernels.matmul(emulated_cupy.asarray(x), w_device, bias_device[:, :8]))
+    np.testing.assert_allclose(y, x @ w + bias[:, None, :8], rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("sign", ["both", "one"])
+@pytest.mark.parametrize("k", [1, 3, 8, 16, 17, 40, 300, 3000, 12000])
+def test_float32_is_at_most_twice_as_far_from_float64_as_numpys(k, sign, emulated_cupy):
+    rng = np.random.default_rng(6)
+    a, b = rng.standard_normal((2, 24, k)).astype(np.float32)
+    if sign == "one":
+        a, b = np.abs(a), np.abs(b)
+    exact = a.astype(float) @ b.astype(float).T
+    device = emulated_cupy.asarray
+    y = on_host(cukernels.matmul(device(a), device(b), transpose_b=True))
+    error, numpys = (np.sqrt(np.mean((z - exact) ** 2)) for z in (y, a @ b.T))
+    assert error <= 2 * numpys
+
+
+def test_precision_on_request(emulated_cupy):
+    rng = np.random.default_rng(7)
+    a, b, exact = factors(rng, 40, 40, 64, True, False, np.float32)
+    a, b = emulated_cupy.asarray(a), emulated_cupy.asarray(b)
+    errors = {}
+    for name in ("float32", "tf32", "bf16"):
+        with cukernels.precision(name):
+            errors[name] = np.abs(on_host(cukernels.matmul(a, b)) - exact).max()
+    assert errors["float32"] < 1e-5 < errors["tf32"] < 1e-2 < errors["bf16"] < 0.3
+    double = on_host(cukernels.matmul(a.astype(np.float64), b.astype(np.float64)))
+    with cukernels.precision("tf32"):
+        again = on_host(cukernels.matmul(a.astype(np.float64), b.astype(np.float64)))
+    np.testing.assert_array_equal(double, again)
+
+
+def test_not_finite_stays_not_finite(emulated_cupy):
+    a = np.ones((40, 40), np.float32)
+    a[3, 5], a[7, 9] = np.nan, np.inf
+    b = np.ones((40, 40), np.float32)
+    y = on_host(cukernels.matmul(emulated_cupy.asarray(a), emulated_cupy.asarray(b)))
+    assert not np.isfinite(y[[3, 7]]).any()
+    np.testing.assert_array_equal(np.delete(y, [3, 7], axis=0), 40)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "message"),
+    [
+        (((3, 4), (5, 6), None), "cannot be multiplied: 4 is not 5"),
+        (((4,), (4, 6), None), "expected matrices"),
+        (((3, 4), (4, 6), (5,)), "a bias of shape"),
+        (((3, 4), (4, 6), (2, 6)), "a bias of shape"),
+        (((2, 3, 4), (3, 4, 6), None), "broadcast"),
+    ],
+)
+def test_shapes_that_do_not_fit(shapes, message, emulated_cupy):
+    given = [None if s is None else emulated_cupy.asarray(np.ones(s)) for s in shapes]
+    with pytest.raises(ValueError, match=message):
+        cukernels.matmul(*given)
+
+
+@pytest.mark.parametrize("dtype", DTYPES.values(), ids=DTYPES)
+@pytest.mark.parametrize("n", [1, 3, 10, 16, 64, 130])
+@pytest.mark.parametrize("rows", [0, 1, 33, 700])
+def test_column_sums(rows, n, dtype, emulated_cupy):
+    rng = np.random.default_rng(8)
+    dy, y = rng.standard_normal((2, 3, rows, n)).astype(dtype)
+    for activation in ("identity", "tanh", "relu"):
+        dz, sums = _sums.activation_gradient(
+            emulated_cupy.asarray(dy), emulated_cupy.asarray(y), activation, 3, True
+        )
+        slope = cukernels.activations.ACTIVATIONS[activation].backward
+        exact = slope(dy.astype(float), y.astype(float))
+        eps = np.finfo(dtype).eps
+        np.testing.assert_allclose(on_host(dz), exact, rtol=8 * eps, atol=8 * eps)
+        np.testing.assert_allclose(
+            on_host(sums), exact.sum(axis=1), rtol=0, atol=60 * eps * np.sqrt(rows)
+        )
+
+
+@pytest.mark.parametrize("own", [(3, 5), (4, 8), (1,), (2, 257)], ids=str)
+@pytest.mark.parametrize("terms", [0, 1, 11])
+def test_ordered_sum(terms, own, emulated_cupy):
+    """Term after term: the same bits as a loop."""
+    x = np.random.default_rng(9).standard_normal((3, terms, *own)).astype(np.float32)
+    expected = np.zeros((3, *own), np.float32)
+    for t in range(terms):
+        expected += x[:, t]
+    got = on_host(_sums.ordered_sum(emulated_cupy.asarray(x)))
+    np.testing.assert_array_equal(got, expected)

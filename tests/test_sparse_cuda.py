@@ -1,0 +1,191 @@
+"""Sparse products on the emulated device: more shapes, integers of both sizes, long rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+import cukernels._sparse_cuda as bodies
+from cukernels import OPS
+from cukernels._sparse_cuda import _digits, _entries_of_block
+from test_cuda_bodies import device_results, on_device, on_host
+from test_ops import assert_close, cast, copied
+
+OP = OPS["csr_matmul"]
+
+# rows, columns, density, models (0: no axis), columns of b
+CASES = {
+    "one column": (20, 30, 0.2, 0, 1),
+    "two columns": (20, 30, 0.2, 0, 2),
+    "three columns": (20, 30, 0.2, 0, 3),
+    "four columns": (20, 30, 0.2, 0, 4),
+    "ten columns": (20, 30, 0.2, 0, 10),
+    "twelve columns": (21, 30, 0.2, 0, 12),
+    "64 columns": (9, 30, 0.2, 0, 64),
+    "a tile and more": (9, 20, 0.3, 0, 132),
+    "a tile and more, odd": (9, 20, 0.3, 0, 131),
+    "models": (12, 30, 0.2, 3, 4),
+    "models, odd": (12, 30, 0.2, 3, 5),
+    "one model": (12, 30, 0.2, 1, 5),
+    "two digits": (40, 3000, 0.02, 0, 3),
+    "two digits of models": (40, 900, 0.02, 2, 4),
+    "several blocks": (60, 100, 0.9, 0, 2),
+    "several blocks, two digits": (60, 1100, 0.1, 0, 2),
+    "long rows": (3, 2100, 0.8, 0, 3),
+    "long rows of models": (4, 2100, 0.8, 2, 4),
+    "long columns": (2100, 3, 0.8, 0, 3),
+    "long columns of models": (4200, 3, 0.8, 2, 4),
+    "long columns, one": (2100, 3, 0.8, 0, 1),
+    "dense": (10, 10, 1.0, 0, 4),
+    "no entries": (10, 10, 0.0, 0, 4),
+    "no rows": (0, 10, 0.5, 0, 4),
+    "no columns of b": (5, 10, 0.5, 0, 0),
+}
+by_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+
+
+def arguments_of(case, integer=np.int32) -> dict:
+    rows, columns, density, models, k = case
+    rng = np.random.default_rng(0)
+    a = sp.random_array((rows, columns), density=density, format="csr", rng=rng)
+    b = rng.standard_normal((models, columns, k) if models else (columns, k))
+    return {
+        "data": rng.standard_normal(a.nnz),
+        "indices": a.indices.astype(integer),
+        "indptr": a.indptr.astype(integer),
+        "b": b,
+    }
+
+
+def exact(arguments: dict, dy=None) -> np.ndarray:
+    """SciPy's product in float64: the reference would need the dense matrix."""
+    b = arguments["b"].astype(np.float64)
+    rows = len(arguments["indptr"]) - 1
+    csr = (arguments["data"].astype(np.float64), arguments["indices"], arguments["indptr"])
+    a = sp.csr_array(csr, shape=(rows, b.shape[-2]))
+    parts = b if b.ndim == 3 else b[None]
+    each = rows // len(parts)
+    own = [a[m * each : (m + 1) * each] for m in range(len(parts))]
+    if dy is None:
+        result = np.stack([a_m @ b_m for a_m, b_m in zip(own, parts, strict=True)])
+    else:
+        dy = dy.astype(np.float64).reshape(len(parts), each, b.shape[-1])
+        result = np.stack([a_m.T @ dy_m for a_m, dy_m in zip(own, dy, strict=True)])
+    return result if b.ndim == 3 else result[0]
+
+
+def check(cupy, arguments, dtype):
+    given = cast(arguments, dtype)
+    expected = exact(given)
+    assert_close(device_results(OP, cupy, copied(given)), [expected], arguments, dtype)
+    dy = np.random.default_rng(1).standard_normal(expected.shape).astype(dtype)
+    got = device_results(OP.backward, cupy, copied(given) | {"dy": dy})
+    assert_close(got, [exact(given, dy)], arguments | {"dy": dy}, dtype)
+
+
+@by_case
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize("integer", [np.int32, np.int64], ids=["int32", "int64"])
+def test_products(case, dtype, integer, emulated_cupy):
+    check(emulated_cupy, arguments_of(case, integer), dtype)
+
+
+def test_cases_reach_every_path():
+    digits = {len(_digits(max(models, 1) * columns)) for _, columns, _, models, _ in CASES.values()}
+    assert digits == {1, 2}
+    entries = len(arguments_of(CASES["several blocks, two digits"])["data"])
+    assert entries > 2 * _entries_of_block(entries)
+
+
+def test_digits_cover_the_keys():
+    for keys in (0, 1, 2, 1024, 1025, 2**20, 2**20 + 1, 2**31):
+        digits = _digits(keys)
+        assert sum(bits for _, bits in digits) == max(keys - 1, 0).bit_length()
+        assert all(1 <= bits <= 10 for _, bits in digits)
+        starts = [0, *np.cumsum([bits for _, bits in digits])]
+        assert [shift for shift, _ in digits] == starts[:-1]
+
+
+@pytest.mark.parametrize("bits", [1, 3, 7])
+def test_many_digits(bits, emulated_cupy, monkeypatch):
+    """As of keys of more than 20 bits, but with shorter digits."""
+    monkeypatch.setattr(bodies, "MOST_BITS", bits)
+    monkeypatch.setattr(bodies, "_digits", bodies._digits.__wrapped__)
+    check(emulated_cupy, arguments_of(CASES["two digits of models"]), np.float64)
+
+
+def test_a_column_given_twice_adds_up(emulated_cupy):
+    """Also where rows are not sorted, and many lanes have the same column."""
+    rng = np.random.default_rng(0)
+    counts = rng.integers(0, 90, 40)
+    indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+    arguments = {
+        "data": rng.standard_normal(indptr[-1]),
+        "indices": rng.integers(0, 5, indptr[-1]).astype(np.int32),
+        "indptr": indptr,
+        "b": rng.standard_normal((5, 3)),
+    }
+    check(emulated_cupy, arguments, np.float64)
+
+
+def test_types_are_mixed(emulated_cupy):
+    arguments = arguments_of(CASES["ten columns"])
+    arguments["indices"] = arguments["indices"].astype(np.int64)
+    arguments["data"] = arguments["data"].astype(np.float32)
+    (y,) = device_results(OP, emulated_cupy, arguments)
+    np.testing.assert_allclose(y, exact(arguments), rtol=1e-12, atol=1e-12)
+    dy = np.ones(y.shape)
+    (db,) = device_results(OP.backward, emulated_cupy, arguments | {"dy": dy})
+    np.testing.assert_allclose(db, exact(arguments, dy), rtol=1e-12, atol=1e-12)
+
+
+def entries_of(arguments: dict, m: int, models: int) -> dict:
+    """The arguments of one model."""
+    rows = (len(arguments["indptr"]) - 1) // models
+    indptr = arguments["indptr"][m * rows : (m + 1) * rows + 1]
+    part = slice(indptr[0], indptr[-1])
+    return {
+        "data": arguments["data"][part],
+        "indices": arguments["indices"][part],
+        "indptr": indptr - indptr[0],
+        "b": arguments["b"][m],
+    }
+
+
+@pytest.mark.parametrize("name", ["models", "models, odd", "long rows of models",
+                                  "long columns of models", "two digits of models"])  # fmt: skip
+def test_a_model_is_the_same_in_any_stack(name, emulated_cupy):
+    """To the bit, also where its weights begin at no multiple of 16 bytes."""
+    models = CASES[name][3]
+    arguments = cast(arguments_of(CASES[name]), np.float32)
+    placed = {k: on_device(emulated_cupy, v) for k, v in arguments.items()}
+    size = arguments["b"][0].size
+    parameters = emulated_cupy.empty((models, size + 3), np.float32)
+    parameters[:, 1 : size + 1] = placed["b"].reshape(models, size)
+    placed["b"] = parameters[:, 1 : size + 1].reshape(arguments["b"].shape)
+    assert placed["b"]._host.base is not None
+    stack = on_host(OP.cuda(**placed))
+    dy = np.random.default_rng(1).standard_normal(stack.shape).astype(np.float32)
+    gradient = device_results(OP.backward, emulated_cupy, arguments | {"dy": dy})[0]
+    for m in range(models):
+        own = entries_of(arguments, m, models)
+        np.testing.assert_array_equal(device_results(OP, emulated_cupy, own)[0], stack[m])
+        (alone,) = device_results(OP.backward, emulated_cupy, own | {"dy": dy[m]})
+        np.testing.assert_array_equal(alone, gradient[m])
+
+
+def test_entries_keep_their_order(emulated_cupy):
+    """The sum of a column begins with the first rows: the order is that of the matrix."""
+    rows = 300
+    arguments = {
+        "data": np.ones(rows, np.float32),
+        "indices": np.zeros(rows, np.int32),
+        "indptr": np.arange(rows + 1, dtype=np.int32),
+        "b": np.zeros((7, 128), np.float32),  # a warp takes one entry at a time
+    }
+    dy = np.ones((rows, 128), np.float32)
+    dy[0], dy[-1] = 2.0**24, -(2.0**24)  # after the first, adding 1 is lost
+    (db,) = device_results(OP.backward, emulated_cupy, arguments | {"dy": dy})
+    np.testing.assert_array_equal(db[0], 0)
+    assert not db[1:].any()
