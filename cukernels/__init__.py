@@ -12,11 +12,13 @@ from cukernels import (  # noqa: F401 (each attaches its CUDA bodies to the ops)
     _matmul_cuda,
     _normalization_cuda,
     _optimizers_cuda,
+    _perceptron_cuda,
     _pooling_cuda,
     _sparse_cuda,
 )
 from cukernels._op import OPS
 from cukernels._precision import precision
+from cukernels._show_versions import show_versions
 from cukernels.activations import (
     elu,
     elu_backward,
@@ -105,6 +107,7 @@ __version__ = version("cukernels")
 
 __all__ = [
     "OPS",
+    "show_versions",
     "precision",
     "identity",
     "identity_backward",

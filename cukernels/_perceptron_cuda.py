@@ -1,0 +1,175 @@
+"""CUDA bodies of the perceptron's sweeps, which launch the kernels of `perceptron.cu`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from cukernels._array import Array, namespace
+from cukernels._gemm_plan import shared_limit
+from cukernels._kernel import Kernel, architecture, contiguous, ctype
+from cukernels._op import cuda_body
+from cukernels.perceptron import csr_perceptron_sweep, perceptron_sweep
+
+THREADS, GROUP = 256, 32  # sweep_threads and group_size of perceptron.cu
+CLASS_BYTES = {4: 80, 8: 104}  # of its struct Class, by the size of an element
+
+_TYPES, _MULTINOMIAL = ("float", "double"), ("false", "true")
+_GRAM = Kernel("perceptron.cu", "gram", [("float",), ("double",)])
+_SWEEP = Kernel("perceptron.cu", "perceptron_sweep", product(_TYPES, _MULTINOMIAL))
+_CSR_SWEEP = Kernel(
+    "perceptron.cu", "csr_perceptron_sweep", product(_TYPES, ("int", "int64"), _MULTINOMIAL)
+)
+
+
+@cuda_body(perceptron_sweep)
+def _perceptron_sweep(x: Array, *args: Any, **kwargs: Any) -> Array:
+    def launch(sweep: _Sweep) -> None:
+        rows, features = contiguous(x), sweep.w.shape[-1]
+        item, k = sweep.w.itemsize, sweep.k
+        least = k * CLASS_BYTES[item]
+        grouped = least + (2 * k + GROUP) * GROUP * item
+        limit = shared_limit(architecture(x))
+        gram, shared = None, least + k * item
+        if grouped <= limit:
+            gram, shared = _gram(rows, sweep), grouped
+        in_shared = gram is not None and shared + k * features * item <= limit
+        shared += k * features * item * in_shared
+        _check_shared(shared, limit, k)
+        _SWEEP[ctype(sweep.w), sweep.multinomial](
+            (sweep.problems, 1, 1), THREADS, rows, gram, *sweep.arguments, features, k, in_shared,
+            shared=shared,
+        )  # fmt: skip
+
+    return _run(launch, *args, **kwargs)
+
+
+@cuda_body(csr_perceptron_sweep)
+def _csr_perceptron_sweep(
+    data: Array, indices: Array, indptr: Array, *args: Any, **kwargs: Any
+) -> Array:
+    def launch(sweep: _Sweep) -> None:
+        where = indices if indices.dtype == np.int32 else indices.astype(np.int64, copy=False)
+        ends = indptr.astype(where.dtype, copy=False)
+        shared = sweep.k * (CLASS_BYTES[sweep.w.itemsize] + sweep.w.itemsize)
+        _check_shared(shared, shared_limit(architecture(data)), sweep.k)
+        _CSR_SWEEP[ctype(sweep.w), ctype(where), sweep.multinomial](
+            (sweep.problems, 1, 1), THREADS, contiguous(data), contiguous(where), contiguous(ends),
+            *sweep.arguments, sweep.w.shape[-1], sweep.k, shared=shared,
+        )  # fmt: skip
+
+    return _run(launch, *args, **kwargs)
+
+
+class _Sweep:
+    """The arguments that both kernels take, contiguous and of the dtypes that they declare."""
+
+    def __init__(
+        self,
+        y: Array,
+        w: Array,
+        b: Array,
+        eta: Array | float,
+        *,
+        order: Array | None = None,
+        sample_weight: Array | None = None,
+        classes: Array | None = None,
+        bias_rate: float = 1.0,
+        alpha: Array | float = 0.0,
+        l1_ratio: Array | float = 0.0,
+        due: Array | None = None,
+        paid: Array | None = None,
+        norms: Array | None = None,
+    ) -> None:
+        xp = namespace(w)
+        rows = b.shape
+        self.multinomial = str(classes is None).lower()
+        self.k = rows[-1] if classes is None else 1
+        self.problems = math.prod(rows) // self.k
+        self.n = len(y if order is None else order)
+        self.w = contiguous(w)
+        if due is None and _may_have_l1(alpha, l1_ratio):
+            due, paid = xp.zeros(rows, w.dtype), xp.zeros(w.shape, w.dtype)
+        self.state = {"w": w, "b": b, "due": due, "paid": paid, "norms": norms}
+        self.used = {name: None if a is None else contiguous(a) for name, a in self.state.items()}
+        self.used["w"] = self.w
+        shape = (*rows[:-1], 1) if classes is None else rows
+        self.objective = xp.empty(shape, w.dtype)
+        self.order = None if order is None else contiguous(order.astype(np.int64, copy=False))
+        if classes is not None:
+            classes = xp.broadcast_to(classes.astype(np.int64, copy=False), rows)
+        rate, rate_row, rate_step = _by_row_and_step(eta, rows, w)
+        weight, weight_row = None, 0
+        if sample_weight is not None:
+            weight, weight_row, _ = _by_row_and_step(sample_weight, rows, w)
+        self.arguments = (
+            self.order, contiguous(y.astype(np.int64, copy=False)),
+            None if classes is None else contiguous(classes),
+            self.w, self.used["b"], rate, rate_row, rate_step, weight, weight_row,
+            *_by_row(alpha, rows, w), *_by_row(l1_ratio, rows, w),
+            self.used["due"], self.used["paid"], self.used["norms"], self.objective,
+            bias_rate, self.n,
+        )  # fmt: skip
+
+    def write_back(self) -> None:
+        """Copy what was updated to where the caller has it, if that is not contiguous."""
+        for name, given in self.state.items():
+            if given is not None and self.used[name] is not given:
+                given[...] = self.used[name]
+
+
+def _run(launch: Callable[[_Sweep], None], *args: Any, **kwargs: Any) -> Array:
+    sweep = _Sweep(*args, **kwargs)
+    launch(sweep)
+    sweep.write_back()
+    return sweep.objective
+
+
+def _gram(x: Array, sweep: _Sweep) -> Array:
+    """The dot products of the samples of each group, in the order of their visit."""
+    groups = -(-sweep.n // GROUP)
+    gram = namespace(x).empty((groups, GROUP, GROUP), x.dtype)
+    _GRAM[ctype(x)]((groups, 1, 1), THREADS, x, sweep.order, gram, sweep.n, x.shape[-1])
+    return gram
+
+
+def _may_have_l1(alpha: Array | float, l1_ratio: Array | float) -> bool:
+    """Whether there can be an L1 penalty; arrays are not looked into, they are on the device."""
+    return not any(isinstance(value, float | int) and value == 0 for value in (alpha, l1_ratio))
+
+
+def _by_row(value: Array | float, rows: tuple[int, ...], w: Array) -> tuple[Array, int]:
+    """One number for all rows, or one each, and the elements from one to the next."""
+    xp = namespace(w)
+    if isinstance(value, float | int):
+        return xp.full(1, value, w.dtype), 0
+    value = value.astype(w.dtype, copy=False)
+    if value.size == 1:
+        return contiguous(value.reshape(1)), 0
+    return contiguous(xp.broadcast_to(value, rows)), 1
+
+
+def _by_row_and_step(
+    value: Array | float, rows: tuple[int, ...], w: Array
+) -> tuple[Array, int, int]:
+    """Numbers that broadcast to (*rows, n), and the elements to the next row and step."""
+    if isinstance(value, float | int) or value.ndim == 0:
+        return *_by_row(value, rows, w), 0
+    value = value.astype(w.dtype, copy=False)
+    n = value.shape[-1]
+    shared = value.size == n
+    if not shared:
+        value = namespace(w).broadcast_to(value, (*rows, n))
+    return contiguous(value), 0 if shared else n, int(n > 1)
+
+
+def _check_shared(wanted: int, limit: int, k: int) -> None:
+    if wanted > limit:
+        raise ValueError(
+            f"a perceptron of {k} classes that compete takes {wanted} bytes of shared memory, and "
+            f"this GPU has {limit} a block: train one class against the rest"
+        )
