@@ -44,6 +44,7 @@ def train(
     batch: int,
     epochs: int,
     layout: torch.memory_format = torch.contiguous_format,
+    device: str = "cpu",
 ) -> Callable[[np.ndarray, np.ndarray], float]:
     """Train a network; returns a function that gives its accuracy on other data.
 
@@ -59,20 +60,22 @@ def train(
         Samples a step, passes over the data.
     layout : torch.memory_format
         Of images and filters.
+    device : str, default="cpu"
+        Where to train.
     """
     torch.manual_seed(0)
-    network = make().to(memory_format=layout)
+    network = make().to(device=device, memory_format=layout)
     optimizer = torch.optim.Adam(network.parameters())
-    inputs, labels = tensor(x, layout), torch.from_numpy(y)
+    inputs, labels = tensor(x, layout).to(device), torch.from_numpy(y).to(device)
     for _ in range(epochs):
-        for picked in torch.randperm(len(x)).split(batch):
+        for picked in torch.randperm(len(x)).to(device).split(batch):
             optimizer.zero_grad()
             nn.functional.cross_entropy(network(inputs[picked]), labels[picked]).backward()
             optimizer.step()
 
     def accuracy(x_test: np.ndarray, y_test: np.ndarray) -> float:
         with torch.no_grad():
-            guessed = network(tensor(x_test, layout)).argmax(1).numpy()
+            guessed = network(tensor(x_test, layout).to(device)).argmax(1).cpu().numpy()
         return float(np.mean(guessed == y_test))
 
     return accuracy
