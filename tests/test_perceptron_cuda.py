@@ -1,0 +1,123 @@
+"""The perceptron's sweep on the device, beyond the samples of the registry."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from cukernels import _perceptron_cuda
+from cukernels._perceptron_cuda import _csr_perceptron_sweep, _perceptron_sweep
+from cukernels.perceptron import csr_perceptron_sweep, perceptron_sweep
+
+
+def problem(rng, n=100, d=13, k=3, dtype=np.float64):
+    """Blobs that overlap a little, so that mistakes get rarer."""
+    centres = 2 * rng.standard_normal((k, d))
+    y = rng.integers(k, size=n)
+    x = (centres[y] + rng.standard_normal((n, d))).astype(dtype)
+    return x, y
+
+
+def swept(body, to, x, y, arguments, sweeps=3):
+    """Weights, biases and objectives after some sweeps, each in an order of its own."""
+    rng = np.random.default_rng(5)
+    k = int(y.max()) + 1
+    state = {"w": np.zeros((k, x.shape[1]), x.dtype), "b": np.zeros(k, x.dtype)}
+    state = {name: to(a) for name, a in state.items()}
+    placed = {n: to(a) if isinstance(a, np.ndarray) else a for n, a in arguments.items()}
+    samples = [x]
+    if sp.issparse(x):
+        samples = [x.data, x.indices, x.indptr]
+    objectives = []
+    for _ in range(sweeps):
+        order = to(rng.permutation(len(y)))
+        objective = body(*map(to, samples), to(y), **state, order=order, **placed)
+        objectives.append(objective)
+    return [state["w"], state["b"], *objectives]
+
+
+SETTINGS = {
+    "one against the rest": {"classes": np.arange(3)},
+    "multinomial": {},
+    "L2": {"classes": np.arange(3), "alpha": 0.01},
+    "multinomial, L2": {"alpha": 0.01},
+    "L1": {"classes": np.arange(3), "alpha": 0.005, "l1_ratio": 1.0},
+    "multinomial, elastic net": {"alpha": 0.005, "l1_ratio": 0.5},
+}
+
+
+@pytest.mark.parametrize("is_sparse", [False, True], ids=["dense", "csr"])
+@pytest.mark.parametrize("name", SETTINGS)
+def test_several_sweeps(name, is_sparse, emulated_cupy, rng):
+    x, y = problem(rng)
+    host, device = perceptron_sweep, _perceptron_sweep
+    if is_sparse:
+        x, (host, device) = sp.csr_array(x), (csr_perceptron_sweep, _csr_perceptron_sweep)
+    arguments = SETTINGS[name] | {"eta": 0.3}
+    expected = swept(host, np.asarray, x, y, arguments)
+    got = swept(device, emulated_cupy.asarray, x, y, arguments)
+    for e, g in zip(expected, got, strict=True):
+        np.testing.assert_allclose(g.get(), e, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_csr_is_dense(name, emulated_cupy, rng):
+    x, y = problem(rng)
+    arguments = SETTINGS[name] | {"eta": 0.3}
+    dense = swept(_perceptron_sweep, emulated_cupy.asarray, x, y, arguments)
+    sparse = swept(_csr_perceptron_sweep, emulated_cupy.asarray, sp.csr_array(x), y, arguments)
+    for a, b in zip(dense, sparse, strict=True):
+        np.testing.assert_allclose(a.get(), b.get(), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("classes", [None, np.arange(3)], ids=["multinomial", "one against rest"])
+def test_a_stack_is_its_models(classes, emulated_cupy, rng):
+    """To the bit."""
+    asarray = emulated_cupy.asarray
+    x, y = problem(rng, dtype=np.float32)
+    w, b = rng.standard_normal((2, 3, 13)).astype(np.float32), np.ones((2, 3), np.float32)
+    eta = np.array([[[0.5]], [[0.01]]], np.float32)
+    shared = {} if classes is None else {"classes": asarray(classes)}
+
+    def run(part):
+        state = asarray(w[part]), asarray(b[part])
+        objective = _perceptron_sweep(asarray(x), asarray(y), *state, asarray(eta[part]), **shared)
+        return [a.get() for a in (*state, objective)]
+
+    together = run(slice(None))
+    for m in range(2):
+        for whole, alone in zip(together, run(slice(m, m + 1)), strict=True):
+            np.testing.assert_array_equal(whole[m], alone[0])
+
+
+@pytest.mark.parametrize("limit", [0, 9_000], ids=["no groups", "weights in global memory"])
+@pytest.mark.parametrize("classes", [None, np.arange(3)], ids=["multinomial", "one against rest"])
+def test_little_shared_memory(limit, classes, emulated_cupy, monkeypatch, rng):
+    """What does not fit into shared memory changes the way, not the result."""
+    x, y = problem(rng, d=200)
+    arguments = {"eta": 0.3} | ({} if classes is None else {"classes": classes})
+    expected = swept(perceptron_sweep, np.asarray, x, y, arguments)
+    monkeypatch.setattr(_perceptron_cuda, "shared_limit", lambda architecture: limit or 1_000)
+    got = swept(_perceptron_sweep, emulated_cupy.asarray, x, y, arguments)
+    for e, g in zip(expected, got, strict=True):
+        np.testing.assert_allclose(g.get(), e, rtol=1e-9, atol=1e-9)
+
+
+def test_too_many_classes_are_an_error(emulated_cupy, monkeypatch, rng):
+    x, y = problem(rng)
+    monkeypatch.setattr(_perceptron_cuda, "shared_limit", lambda architecture: 100)
+    with pytest.raises(ValueError, match="3 classes that compete .* 100 a block"):
+        swept(_perceptron_sweep, emulated_cupy.asarray, x, y, {"eta": 0.3})
+
+
+def test_most_samples_are_right(emulated_cupy, rng):
+    """The weights that come out tell the classes apart."""
+    x, y = problem(rng, n=200)
+    w, b, *_ = swept(_perceptron_sweep, emulated_cupy.asarray, x, y, {"eta": 1.0}, sweeps=5)
+    assert np.mean((x @ w.get().T + b.get()).argmax(axis=1) == y) > 0.95
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
