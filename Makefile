@@ -47,18 +47,15 @@ bench: ## time the ops and estimators on this machine
 	@$(MAKE) --no-print-directory $(VENV)/.installed-bench
 	$(PY) benchmarks/cpu.py
 
-gpu: ## the tests on an NVIDIA GPU
-	@test -n "$(CUDA_SOURCES)" || { echo "make gpu: there are no CUDA kernels yet" >&2; exit 1; }
-	@$(MAKE) --no-print-directory $(VENV)/.installed-test,$(CUDA)
-	$(PY) -m pytest -m gpu $(PYTEST_ARGS)
+gpu: $(VENV)/.installed-test,$(CUDA) ## the tests on an NVIDIA GPU
+	$(PY) -m pytest -m gpu tests/test_gpu.py $(PYTEST_ARGS)
 
-docs: ## the reference manual
-	@echo "make docs: there is no built manual yet; the docstrings are the reference:" >&2
-	@echo "    $(PY) -m pydoc estimators.mlp" >&2
-	@exit 1
+docs: $(VENV)/.installed-docs ## the manual: guide, gallery and reference
+	$(PY) -m sphinx --fail-on-warning --keep-going --quiet -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
 
-clean: ## remove the environments
-	rm -rf $(VENV) $(OLDEST)
+clean: ## remove the environments and the built manual
+	rm -rf $(VENV) $(OLDEST) docs/_build docs/reference docs/gallery
 
 $(VENV)/.made $(OLDEST)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo \

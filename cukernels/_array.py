@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
 from typing import Any, TypeAlias
 
@@ -53,8 +54,8 @@ def resolve_device(device: str) -> str:
     Parameters
     ----------
     device : str
-        "cpu", "cuda" (the first GPU), "cuda:N", or "auto". "auto" is the CPU until every op has
-        a CUDA kernel.
+        "cpu", "cuda" (the first GPU), "cuda:N", or "auto". "auto" is the CPU: from which size of
+        data and model on a GPU is faster has not been measured yet, and below it a GPU is slower.
 
     Raises
     ------
@@ -97,6 +98,23 @@ def to_device(x: np.ndarray, device: str) -> Array:
 
     with cupy.cuda.Device(int(device.partition(":")[2])):
         return cupy.asarray(x)
+
+
+def like(x: np.ndarray, reference: Array) -> Array:
+    """Return a host array on the device where `reference` is; on the CPU it is `x` itself."""
+    return x if isinstance(reference, np.ndarray) else to_device(x, f"cuda:{reference.device.id}")
+
+
+def current(device: str) -> AbstractContextManager[Any]:
+    """Make a device that `resolve_device` named the one on which kernels run and arrays are made.
+
+    CuPy launches on the current device, wherever the arrays are. On the CPU nothing changes.
+    """
+    if device == "cpu":
+        return nullcontext()
+    import cupy
+
+    return cupy.cuda.Device(int(device.partition(":")[2]))
 
 
 def to_host(x: Array) -> np.ndarray:

@@ -10,10 +10,10 @@ import functools
 
 from cukernels._array import Array, namespace
 from cukernels._fused import fused
-from cukernels._gemm_plan import Device, device_of, plan
+from cukernels._gemm_plan import SHORT_LENGTH, Device, device_of, plan
 from cukernels._kernel import ctype
 from cukernels._op import cuda_body
-from cukernels._sums import activation_gradient
+from cukernels._sums import activation_gradient, column_sums
 from cukernels._windows import Grid, Padding, Pair
 from cukernels._windows_cuda import (
     Geometry,
@@ -27,8 +27,9 @@ from cukernels._windows_cuda import (
 from cukernels.conv import _grid, conv2d, conv2d_backward
 
 CONV2D = products("conv.cu", "conv2d", largest=True)
-INPUT_GRADIENT = products("conv.cu", "conv2d_input_gradient", largest=True)
+INPUT_GRADIENT = products("conv.cu", "conv2d_input_gradient")
 FILTER_GRADIENT = products("conv.cu", "conv2d_filter_gradient")
+FEW_SPLITS = 32
 
 
 def _grid_of(x: Array, w: Array, stride: Pair, padding: Padding, dilation: Pair) -> Grid:
@@ -50,18 +51,39 @@ def _input_gradient(sizes: Geometry, models: int, dtype: str, device: Device) ->
     rows = sizes.images * -(-sizes.height // sizes.row_stride)
     rows *= -(-sizes.width // sizes.column_stride)
     columns, depth = sizes.channels, sizes.taps_of_pixel * sizes.filters
-    p = plan(rows, columns, depth, models * phases, dtype, device, largest=True, whole=True)
+    p = plan(rows, columns, depth, models * phases, dtype, device, whole=True)
     grid = (tiles(p, rows, columns), phases, models)
     return Launch(INPUT_GRADIENT[dtype, p.tile, p.math], grid, p)
 
 
 @functools.cache
 def _filter_gradient(sizes: Geometry, models: int, dtype: str, device: Device) -> Launch:
-    """Rows are filters, columns taps; blocks split the long sum over the places."""
-    rows, columns, depth = sizes.filters, sizes.taps, sizes.places
-    p = plan(rows, columns, depth, models, dtype, device)
-    grid = (tiles(p, rows, columns), p.splits, models)
+    """Rows are filters, columns taps; blocks share the long sum over the places."""
+    rows, columns = sizes.filters, sizes.taps
+    depth = min(_places_of_split(sizes, device), sizes.places)
+    splits = -(-sizes.places // depth) if depth else 1
+    p = plan(rows, columns, depth, models * splits, dtype, device, whole=True)
+    grid = (tiles(p, rows, columns), splits, models)
     return Launch(FILTER_GRADIENT[dtype, p.tile, p.math], grid, p)
+
+
+@functools.cache
+def _places_of_split(sizes: Geometry, device: Device) -> int:
+    """How many places the blocks of a split sum over: enough splits to fill the device.
+
+    They decide about bits, so they must not depend on how many models there are.
+    """
+    blocks = -(-sizes.filters // 64) * -(-sizes.taps // 64)
+    splits = max(2 * device.multiprocessors // max(blocks, 1), 1)
+    return max(-(-sizes.places // splits // SHORT_LENGTH), 1) * SHORT_LENGTH
+
+
+def _sum_splits(dw: Array) -> Array:
+    """Add up the splits of every model, (models, splits, *own), if there are many of them."""
+    models, splits, *own = dw.shape
+    if splits <= FEW_SPLITS:
+        return dw  # sum_models adds them one by one
+    return column_sums(dw.reshape(models * splits, -1), models, splits).reshape(models, 1, *own)
 
 
 @cuda_body(conv2d)
@@ -119,7 +141,8 @@ def _conv2d_backward_cuda(
         dw = empty((models, launch.grid[1], *w.shape[-4:]), x.dtype)
         if dw.size:
             images, x_model = models_of(x, 4, stack)
-            launch(dz, images, dw, x_model, *sizes)
+            launch(dz, images, dw, _places_of_split(sizes, device), x_model, *sizes)
+            dw = _sum_splits(dw)
         dw = sum_models(dw, stack, w.shape, 4)
     if sums is not None and bias is not None:
         dbias = sum_models(sums[:, None], stack, bias.shape, 1)

@@ -20,7 +20,7 @@ SHORT_LENGTH, MOST_SUMS = 256, 32
 
 
 class Tile(NamedTuple):
-    """`Tiling` in gemm.cuh: a block's tile, that of its warps, stages, blocks per multiprocessor."""
+    """`Tiling` in gemm.cuh: tiles of a block and of its warps, stages, blocks at once."""
 
     m: int
     n: int

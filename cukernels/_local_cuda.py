@@ -27,7 +27,7 @@ from cukernels.activations import fused_activation
 from cukernels.local import _grid, local2d, local2d_backward
 
 LOCAL2D = products("local.cu", "local2d", largest=True)
-INPUT_GRADIENT = products("local.cu", "local2d_input_gradient", largest=True)
+INPUT_GRADIENT = products("local.cu", "local2d_input_gradient")
 FILTER_GRADIENT = products("local.cu", "local2d_filter_gradient")
 
 
@@ -46,7 +46,7 @@ def _input_gradient(sizes: Geometry, models: int, dtype: str, device: Device) ->
     """For each pixel: rows are images, columns channels."""
     pixels = sizes.height * sizes.width
     rows, columns, depth = sizes.images, sizes.channels, sizes.taps_of_pixel * sizes.filters
-    p = plan(rows, columns, depth, models * pixels, dtype, device, largest=True, whole=True)
+    p = plan(rows, columns, depth, models * pixels, dtype, device, whole=True)
     grid = (pixels * tiles(p, rows, columns), 1, models)
     return Launch(INPUT_GRADIENT[dtype, p.tile, p.math], grid, p)
 

@@ -157,7 +157,7 @@ def _convolution(
 def products(file: str, name: str, largest: bool = False) -> dict[tuple[str, ...], Instance]:
     """All instances of a kernel around the main loop of gemm.cuh.
 
-    `largest` says whether it has registers for the largest tile.
+    `largest` says whether its loaders leave registers for the largest tile.
     """
     tensor = [
         ("float", tile.expression, math)

@@ -129,11 +129,11 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
 // Grid: (tiles of dw, splits, models).
 template <typename T, typename Tile, typename Math>
 __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
-    conv2d_filter_gradient(int k_of_sum, const T* dz, const T* x, T* dw, int64 x_model, int images,
-                           int height, int width, int channels, int filters, int row_places,
-                           int column_places, int row_taps, int column_taps, int row_stride,
-                           int column_stride, int rows_before, int columns_before, int row_dilation,
-                           int column_dilation) {
+    conv2d_filter_gradient(int k_of_sum, const T* dz, const T* x, T* dw, int places_of_split,
+                           int64 x_model, int images, int height, int width, int channels,
+                           int filters, int row_places, int column_places, int row_taps,
+                           int column_taps, int row_stride, int column_stride, int rows_before,
+                           int columns_before, int row_dilation, int column_dilation) {
     using LayoutA = OperandLayout<T, Tile::M, Tile::K, Math, false>;
     using LayoutB = OperandLayout<T, Tile::N, Tile::K, Math, false>;
     constexpr int run = vector_length<T>;
@@ -149,8 +149,7 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
         forward_axis(width, column_places, column_taps, column_stride, columns_before,
                      column_dilation)};
     const int depth = windows.places(), taps = windows.taps();
-    const int k_of_block = gridDim.y == 1 ? depth : k_of_sum;
-    const int first = split * k_of_block, own = least(k_of_block, depth - first);
+    const int first = split * places_of_split, own = least(places_of_split, depth - first);
 
     const T* slopes = dz + (model * depth + first) * filters + m0;
     MatrixLoader<T, LayoutA, Tile::threads> matrix(slopes, filters, filters - m0, own,

@@ -10,8 +10,7 @@
 // A loader brings the tiles of one operand. It is a struct in every thread's registers:
 //
 //     using Layout = KContiguous<...> or MnContiguous<...>;   // how its tile lies in shared memory
-//     void load(T* tile);   // start the copies of this thread's part of the NEXT k-step, and step
-//     on
+//     void load(T* tile);   // start the copies of this thread's part of the NEXT k-step
 //
 //   load() is called by all threads, once for each of the `steps` k-steps and in their order, so a
 //   loader advances by differences that it knows beforehand. It must fill the whole tile: zeros
@@ -155,6 +154,7 @@ struct MatrixLoader {
     // One piece a pass, in parts of Width elements.
     template <int Width>
     __device__ void copy(T* tile) const {
+        constexpr int bytes = Width * sizeof(T);
         const int below = Layout::k_contiguous ? length : k;   // what there is along the passes
         const int beside = Layout::k_contiguous ? k : length;  // and along the piece
 #pragma unroll(Width == run ? passes : 1)
@@ -165,8 +165,7 @@ struct MatrixLoader {
                                          : Layout::at(tile, column, row + down);
 #pragma unroll
             for (int e = 0; e < run; e += Width)
-                cp_async<Width* int(sizeof(T))>(to + e, from + down * ld + e,
-                                                down < below && e < beside);
+                cp_async<bytes>(to + e, from + down * ld + e, down < below && e < beside);
         }
     }
 };

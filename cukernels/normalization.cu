@@ -43,10 +43,22 @@ struct Part {
     }
 };
 
+// Room for the sums of each warp: up to 3 numbers of each channel of the tile.
+template <typename T>
+struct WarpSums {
+    T of[threads / warp_size][3 * tile_bytes / sizeof(T)];
+};
+
+template <typename T>
+__device__ inline WarpSums<T>& warp_sums() {
+    __shared__ WarpSums<T> sums;
+    return sums;
+}
+
 // Sum N numbers over the threads of a block that stand below each other; all get the sums.
 template <int N, typename T>
 __device__ inline void sum_rows(T (&x)[N], int lanes) {
-    __shared__ T parts[threads / warp_size][3 * tile_bytes / sizeof(T)];
+    auto& parts = warp_sums<T>().of;
     for (int distance = warp_size / 2; distance >> lanes; distance /= 2)
 #pragma unroll
         for (int i = 0; i < N; i++) x[i] += __shfl_xor_sync(full_warp, x[i], distance);

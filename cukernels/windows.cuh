@@ -27,7 +27,7 @@ struct Windows {
     int count, channels;
     Axis rows, columns;
 
-    __device__ int64 image_size() const { return int64(rows.size) * columns.size * channels; }
+    __device__ int image_size() const { return rows.size * columns.size * channels; }
     __device__ int places() const { return count * rows.places * columns.places; }
     __device__ int taps() const { return rows.taps * columns.taps * channels; }
 };
@@ -77,7 +77,7 @@ __device__ inline void find_places(Place (&places)[Rows], const Windows<T>& wind
         Place place;
         place.row = windows.rows.start + digits.middle * windows.rows.step;
         place.column = windows.columns.start + digits.low * windows.columns.step;
-        place.offset = digits.high * windows.image_size() +
+        place.offset = int64(digits.high) * windows.image_size() +
                        (int64(place.row) * windows.columns.size + place.column) * windows.channels;
         if (first + i >= windows.places()) place.row = -(1 << 30);  // no tap leads back to an image
         places[i] = place;
@@ -122,9 +122,11 @@ struct WindowRows {
 
     template <int Width>
     __device__ void copy(T* tile) const {
+        constexpr int bytes = Width * int(sizeof(T));
         constexpr int pieces = Layout::depth / Width, rows_at_once = Threads / pieces;
-        constexpr int passes = divide_up(Layout::length, rows_at_once);
+        constexpr int passes = Layout::length / rows_at_once;
         static_assert(Threads % pieces == 0, "a thread keeps to its column");
+        static_assert(Layout::length % rows_at_once == 0, "every pass has work for all threads");
         const int down = k.high * windows.rows.tap, right = k.middle * windows.columns.tap;
         const T* seen =
             windows.images + ((down * windows.columns.size + right) * windows.channels + k.low);
@@ -132,12 +134,10 @@ struct WindowRows {
 #pragma unroll(least(passes, 4))
         for (int pass = 0; pass < passes; pass++) {
             const int row = int(threadIdx.x) / pieces + pass * rows_at_once;
-            if (Layout::length % rows_at_once && row >= Layout::length) break;
             const Place place = places[row];
             const bool valid = is_tap && unsigned(place.row + down) < unsigned(windows.rows.size) &&
                                unsigned(place.column + right) < unsigned(windows.columns.size);
-            cp_async<Width* int(sizeof(T))>(Layout::at(tile, row, column<Width>()),
-                                            seen + place.offset, valid);
+            cp_async<bytes>(Layout::at(tile, row, column<Width>()), seen + place.offset, valid);
         }
     }
 };
@@ -150,16 +150,13 @@ template <typename Layout, int Width, int Threads>
 struct ColumnWise {
     static constexpr int pieces = Layout::length / Width;
     static constexpr int rows_at_once = Threads / pieces;
-    static constexpr int passes = divide_up(Layout::depth, rows_at_once);
-    static constexpr int rest = Layout::depth - (passes - 1) * rows_at_once;  // to the next k-step
+    static constexpr int passes = Layout::depth / rows_at_once;
     static_assert(!Layout::k_contiguous, "channels are contiguous");
     static_assert(Threads % pieces == 0, "a thread keeps to its column");
+    static_assert(Layout::depth % rows_at_once == 0, "every pass has work for all threads");
 
     static __device__ int column() { return int(threadIdx.x) % pieces * Width; }
     static __device__ int row() { return int(threadIdx.x) / pieces; }
-    static __device__ bool has(int k) {
-        return Layout::depth % rows_at_once == 0 || k < Layout::depth;
-    }
 };
 
 // Windows in the gradient of the filters: columns are (row tap, column tap, channel), and k are
@@ -173,7 +170,7 @@ struct WindowColumns {
     const Windows<T>& windows;
     const bool wide;
     Odometer place;
-    const Odometer step, rest;
+    const Odometer step;
     int row, column, channel;  // what the thread's tap sees at place (0, 0)
     bool is_tap;
 
@@ -183,8 +180,7 @@ struct WindowColumns {
           place(first_place + (wide ? Pieces::row() : Elements::row()), windows.rows.places,
                 windows.columns.places),
           step(wide ? Pieces::rows_at_once : Elements::rows_at_once, windows.rows.places,
-               windows.columns.places),
-          rest(wide ? Pieces::rest : Elements::rest, windows.rows.places, windows.columns.places) {
+               windows.columns.places) {
         const Odometer tap(first_column + (wide ? Pieces::column() : Elements::column()),
                            windows.columns.taps, windows.channels);
         row = windows.rows.start + tap.high * windows.rows.tap;
@@ -202,6 +198,7 @@ struct WindowColumns {
 
     template <typename Share, int Width>
     __device__ void copy(T* tile) {
+        constexpr int bytes = Width * int(sizeof(T));
 #pragma unroll(least(Share::passes, 4))
         for (int pass = 0; pass < Share::passes; pass++) {
             const int k = Share::row() + pass * Share::rows_at_once;
@@ -210,12 +207,10 @@ struct WindowColumns {
             const bool valid = is_tap && place.high < windows.count &&
                                unsigned(down) < unsigned(windows.rows.size) &&
                                unsigned(right) < unsigned(windows.columns.size);
-            const T* from = windows.images + place.high * windows.image_size() +
+            const T* from = windows.images + int64(place.high) * windows.image_size() +
                             ((down * windows.columns.size + right) * windows.channels + channel);
-            if (Share::has(k))
-                cp_async<Width* int(sizeof(T))>(Layout::at(tile, Share::column(), k), from, valid);
-            place.advance(pass < Share::passes - 1 ? step : rest, windows.rows.places,
-                          windows.columns.places);
+            cp_async<bytes>(Layout::at(tile, Share::column(), k), from, valid);
+            place.advance(step, windows.rows.places, windows.columns.places);
         }
     }
 };
@@ -234,7 +229,7 @@ struct FilterColumns {
     int row_taps, column_taps, filters;
     const bool wide;
     Odometer k;
-    const Odometer step, rest;
+    const Odometer step;
     bool is_channel;
 
     __device__ FilterColumns(const T* w, int64 row_tap, int64 column_tap, int filter, int row_taps,
@@ -248,8 +243,7 @@ struct FilterColumns {
           filters(filters),
           wide(has_pieces(w, channels)),
           k(wide ? Pieces::row() : Elements::row(), column_taps, filters),
-          step(wide ? Pieces::rows_at_once : Elements::rows_at_once, column_taps, filters),
-          rest(wide ? Pieces::rest : Elements::rest, column_taps, filters) {
+          step(wide ? Pieces::rows_at_once : Elements::rows_at_once, column_taps, filters) {
         const int channel = wide ? Pieces::column() : Elements::column();
         from += channel;
         is_channel = channel < channels;
@@ -264,16 +258,15 @@ struct FilterColumns {
 
     template <typename Share, int Width>
     __device__ void copy(T* tile) {
+        constexpr int bytes = Width * int(sizeof(T));
 #pragma unroll(least(Share::passes, 4))
         for (int pass = 0; pass < Share::passes; pass++) {
             const int row = Share::row() + pass * Share::rows_at_once;
             const bool valid = is_channel && k.high < row_taps;
             const T* piece =
                 from + (k.high * row_tap + k.middle * column_tap + int64(k.low) * filter);
-            if (Share::has(row))
-                cp_async<Width* int(sizeof(T))>(Layout::at(tile, Share::column(), row), piece,
-                                                valid);
-            k.advance(pass < Share::passes - 1 ? step : rest, column_taps, filters);
+            cp_async<bytes>(Layout::at(tile, Share::column(), row), piece, valid);
+            k.advance(step, column_taps, filters);
         }
     }
 };
@@ -294,8 +287,7 @@ struct Phase {
         period = 1;
         while (period * dilation % stride) period++;
         first_tap = 0;
-        while (first_tap < least(period, taps_of_all) &&
-               (first_pixel + before - first_tap * dilation) % stride)
+        while (first_tap < period && (first_pixel + before - first_tap * dilation) % stride)
             first_tap++;
         taps = first_tap < period ? divide_up(largest(taps_of_all - first_tap, 0), period) : 0;
         first_place = (first_pixel + before - first_tap * dilation) / stride;

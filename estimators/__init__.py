@@ -10,7 +10,9 @@ from estimators._layers import (
 from estimators.convnet import ConvNetClassifier
 from estimators.logistic import LogisticRegression
 from estimators.mlp import MLPClassifier
+from estimators.neighbors import NearestNeighborClassifier
 from estimators.perceptron import Perceptron
+from estimators.vision import FilterBankTransformer, VisualWordsTransformer
 
 __all__ = [
     "Activation",
@@ -20,9 +22,12 @@ __all__ = [
     "ConvNetClassifier",
     "Dense",
     "Dropout",
+    "FilterBankTransformer",
     "LocallyConnected2D",
     "LogisticRegression",
     "MLPClassifier",
     "MaxPool2D",
+    "NearestNeighborClassifier",
     "Perceptron",
+    "VisualWordsTransformer",
 ]

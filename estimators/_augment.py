@@ -1,4 +1,4 @@
-"""Random shifts and flips of training images."""
+"""Which random shifts and flips training images get."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from cukernels._array import Array, namespace
-
 KNOWN = ("shift", "horizontal_flip", "vertical_flip")
 
 
 class Augmentation:
-    """Shift and flip each image of a batch by itself.
+    """Draws shifts and flips, for each image its own.
 
     Parameters
     ----------
@@ -41,25 +39,12 @@ class Augmentation:
         self.horizontal = bool(augment.get("horizontal_flip", False))
         self.vertical = bool(augment.get("vertical_flip", False))
 
-    def __call__(self, x: Array, rng: np.random.RandomState) -> Array:
-        """Return changed copies of images (B, H, W, C); the draws come from the host."""
-        xp = namespace(x)
-        n, h, w, _ = x.shape
-        down, right = (rng.randint(-s, s + 1, size=n) for s in self.shift)
-        rows = self._sources(h, down, self.vertical, rng)
-        columns = self._sources(w, right, self.horizontal, rng)
-        image = np.arange(n)[:, None, None]
-        index = (image, rows[:, :, None], columns[:, None, :])  # -1, outside, is masked below
-        inside = (index[1] >= 0) & (index[2] >= 0)
-        return x[tuple(map(xp.asarray, index))] * xp.asarray(inside)[..., None]
-
-    @staticmethod
-    def _sources(
-        size: int, shift: np.ndarray, flip: bool, rng: np.random.RandomState
-    ) -> np.ndarray:
-        """Where each pixel of each image comes from along one axis, (B, size); -1 from outside."""
-        pixels = np.arange(size) - shift[:, None]
-        if flip:
-            turned = rng.randint(2, size=len(shift)) == 1
-            pixels[turned] = pixels[turned, ::-1]
-        return np.where((pixels >= 0) & (pixels < size), pixels, -1)
+    def draw(self, n: int, rng: np.random.RandomState) -> np.ndarray:
+        """Return how each of `n` images is to change, (n, 4), as `shift_and_flip` takes it."""
+        changes = np.zeros((n, 4), np.int32)
+        for axis, limit in enumerate(self.shift):
+            changes[:, axis] = rng.randint(-limit, limit + 1, size=n)
+        for axis, flips in enumerate((self.vertical, self.horizontal)):
+            if flips:
+                changes[:, 2 + axis] = rng.randint(2, size=n)
+        return changes

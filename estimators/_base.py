@@ -9,9 +9,10 @@ import scipy.sparse as sp
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from cukernels._array import resolve_device, to_device, to_host
+from cukernels._array import Array, current, resolve_device, to_device, to_host
 from cukernels.matmul import matmul
 from cukernels.sparse import csr_matmul
+from estimators._layers import SparseRows
 
 FLOATS = (np.float64, np.float32)  # what validate_data keeps; anything else becomes the first
 
@@ -113,13 +114,23 @@ def linear_scores(X: Any, coef: np.ndarray, intercept: Any, device: str) -> np.n
     """
     device = resolve_device(device)
     dtype = np.result_type(X.dtype, coef.dtype)
-    coef = to_device(np.ascontiguousarray(coef, dtype), device)
-    bias = to_device(np.broadcast_to(np.asarray(intercept, dtype), coef.shape[:1]).copy(), device)
+    coef = np.ascontiguousarray(coef, dtype)
+    bias = np.broadcast_to(np.asarray(intercept, dtype), coef.shape[:1]).copy()
+    with current(device):
+        x = placed_rows(X, dtype, device)
+        return to_host(scores_of(x, to_device(coef, device), to_device(bias, device)))
+
+
+def placed_rows(X: Any, dtype: Any, device: str) -> Array | SparseRows:
+    """Bring an array or a CSR matrix to a device, in a dtype."""
     if sp.issparse(X):
         parts = (X.data.astype(dtype, copy=False), X.indices, X.indptr)
-        data, indices, indptr = (to_device(part, device) for part in parts)
-        scores = csr_matmul(data, indices, indptr, coef.T.copy()) + bias
-    else:
-        X = to_device(np.asarray(X, dtype), device)
-        scores = matmul(X, coef, bias, transpose_b=True)
-    return to_host(scores)
+        return SparseRows(*(to_device(part, device) for part in parts))
+    return to_device(np.asarray(X, dtype), device)
+
+
+def scores_of(x: Array | SparseRows, coef: Array, bias: Array) -> Array:
+    """Return ``x @ coef.T + bias``, where `x` is."""
+    if isinstance(x, SparseRows):
+        return csr_matmul(*x, coef.T.copy()) + bias
+    return matmul(x, coef, bias, transpose_b=True)

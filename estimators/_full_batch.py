@@ -7,13 +7,13 @@ import warnings
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from cukernels._array import Array, namespace
+from cukernels._array import Array, like, namespace, to_host
+from estimators._batches import Cut, Data
 from estimators._layers import Mode
 from estimators._lbfgs import INTERRUPTED, LIMIT, minimize_lbfgs
 from estimators._network import Network
 from estimators._objective import Objective
 from estimators._trainee import Trainee
-from estimators._training import Data, _like
 
 
 def train_lbfgs(
@@ -34,13 +34,13 @@ def train_lbfgs(
         After Ctrl-C, with the last iterate in `progress`.
     """
     settings, progress = trainee.settings, trainee.progress
-    rows = trainee.rows[None]
-    x, y = data.inputs(rows), data.targets(rows)
-    start = _like(progress.params[None], data.y if not hasattr(data.X, "device") else data.X)
-    weight, mass = None, float(len(trainee.rows))
+    rows = trainee.rows
+    ((x, y),) = data.batches(rows, Cut(models=1, size=len(rows), full=0, rest=len(rows)))
+    start = like(progress.params[None], data.y)
+    weight, mass = None, float(len(rows))
     if trainee.sample_weight is not None:
-        weight = _like(trainee.sample_weight[rows].astype(start.dtype), start)
-        mass = float(weight.sum())
+        weights = trainee.sample_weight[None, rows].astype(start.dtype)
+        weight, mass = like(weights, start), float(weights.sum())
     l2 = settings.alpha / mass
 
     def value_and_gradient(params: Array, models: np.ndarray) -> tuple[Array, Array]:
@@ -54,9 +54,15 @@ def train_lbfgs(
         grads[:, : network.n_decayed] += l2 * weights
         return loss + 0.5 * l2 * (weights * weights).sum(axis=1), grads
 
+    stopped: list[bool] = []
+
     def report(models: np.ndarray, params: Array, values: np.ndarray) -> None:
         progress.n_iter += 1
-        trainee.reporter.epoch(progress.n_iter, float(values[0]))
+        progress.loss = float(values[0])
+        trainee.reporter.epoch(progress.n_iter, progress.loss)
+        if trainee.told_to_stop(params[0]):
+            stopped.append(True)
+            raise StopIteration
 
     result = minimize_lbfgs(
         value_and_gradient,
@@ -66,12 +72,12 @@ def train_lbfgs(
         max_fun=max_fun,
         callback=report,
     )
-    progress.params = result.x[0]
+    progress.params = to_host(result.x[0])
     progress.n_iter = int(result.n_iter[0])
     progress.loss = float(result.fun[0])
     if result.status[0] == INTERRUPTED:
         raise KeyboardInterrupt
-    if result.status[0] == LIMIT:
+    if result.status[0] == LIMIT and not stopped:
         warnings.warn(
             f"lbfgs failed to converge after {progress.n_iter} iteration(s) "
             f"({result.message[0]}). Increase the number of iterations to improve the "

@@ -25,6 +25,7 @@ from cukernels.normalization import (
     batch_norm_inference,
     batch_norm_inference_backward,
 )
+from cukernels.running_mean import running_mean
 from cukernels.sparse import csr_matmul, csr_matmul_backward
 
 Shape = tuple[int, ...]
@@ -226,7 +227,7 @@ class BatchNorm(Layer):
         if mode.training:
             y, mean, variance = batch_norm(x, gamma, p["beta"], mode.sample_weight, epsilon=epsilon)
             for name, new in (("mean", mean), ("variance", variance)):
-                p[name] += self.momentum * (new - p[name])
+                running_mean(p[name], new, share=self.momentum)
         else:
             y = batch_norm_inference(x, gamma, p["beta"], p["mean"], p["variance"], epsilon=epsilon)
 

@@ -305,8 +305,8 @@ def _merge(old: Array, new: Array, chosen: np.ndarray) -> Array:
     """Return `new` for the chosen models and `old` for the others."""
     if chosen.all():
         return new
-    merged = old.copy()
-    merged[chosen] = new[chosen]
+    merged, places = old.copy(), chosen.nonzero()[0]  # masks would make a GPU wait
+    merged[places] = new[places]
     return merged
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 
 from cukernels._array import Array, to_device, to_host
 from cukernels.activations import logistic, logistic_backward, softmax, softmax_backward
@@ -135,8 +136,7 @@ class LinearObjective:
         coef, bias = self._on_device(v[None])
         d_coef, d_bias = np.zeros((self.n_features, self.n_outputs)), np.zeros((1, self.n_outputs))
         for block, p in zip(self.blocks, probabilities, strict=True):
-            shares = to_device(block.sample_shares, self.device)
-            dz = shares * backward(block.times(coef, bias).T, p).T
+            dz = block.sample_shares * backward(block.times(coef, bias).T, p).T
             d_bias += to_host(dz.sum(axis=1))
             d_coef += to_host(block.transposed_times(dz))
         return self._packed(d_coef.T, d_bias)[0] + self.l2[0] * self.penalized * v
@@ -160,12 +160,13 @@ class LinearObjective:
         places = [np.flatnonzero(output == k) for k in range(self.n_outputs)]
         hessian = np.diag(self.l2[0] * self.penalized[subset])
         for block, p in zip(self.blocks, probabilities, strict=True):
-            x, p = block.with_ones(self.intercept_scaling), to_host(p)
-            shares = block.sample_shares
+            x, shares = block.with_ones(self.intercept_scaling), block.sample_shares
+            if sp.issparse(x):
+                p, shares = to_host(p), to_host(shares)
             columns = [x[:, column[place]] for place in places]
             for k, left in enumerate(columns):
                 for j in range(k + 1):
-                    curvature = shares * p[:, k] * ((j == k) - p[:, j])
+                    curvature = shares * p[:, k] * (float(j == k) - p[:, j])
                     part = weighted_gram(left, curvature, columns[j])
                     hessian[np.ix_(places[k], places[j])] += part
                     if j != k:

@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from cukernels._array import resolve_device, to_device, to_host
+from cukernels._array import Array, current, namespace, resolve_device, to_device, to_host
 from estimators._base import FLOATS, Classifier
 from estimators._layers import Layer, Mode, Parameters, Shape, SparseRows
 from estimators._network import Network
@@ -173,11 +173,12 @@ class NetworkModel(Classifier):
         network = self._network
         objective = Objective(self.loss, self.out_activation_)
         device = resolve_device(self.device)
-        parameters = [
-            {name: to_device(np.asarray(a)[None], device) for name, a in p.items()}
-            for p in self._parameters(network)
-        ]
-        return self._outputs(network, objective, parameters, X, device)
+        with current(device):
+            parameters = [
+                {name: to_device(np.asarray(a)[None], device) for name, a in p.items()}
+                for p in self._parameters(network)
+            ]
+            return self._outputs(network, objective, parameters, X, device)
 
     def _outputs(
         self,
@@ -187,21 +188,27 @@ class NetworkModel(Classifier):
         X: Any,
         device: str,
     ) -> np.ndarray:
-        """Output probabilities (n_samples, n_outputs), a bounded number of samples at a time."""
+        """Output probabilities (n_samples, n_outputs), a bounded number of samples at a time.
+
+        X is on the host or, if it is an array, on the device.
+        """
         widest = max(int(np.prod(shape)) for shape in network.shapes)
         chunk = max(1, _PREDICTED_AT_ONCE // widest)
         parts = []
         for start in range(0, max(X.shape[0], 1), chunk):
             part = X[start : start + chunk]
             if sp.issparse(part):
-                x: Any = SparseRows(part.data, part.indices, part.indptr)
+                stored = (part.data, part.indices, part.indptr)
+                x: Any = SparseRows(*(to_device(a, device) for a in stored))
             else:
                 x = to_device(self._shaped(part, network)[None], device)
             z, _ = network.forward(parameters, x, Mode())
-            parts.append(to_host(objective.probabilities(z)[0]))
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+            parts.append(objective.probabilities(z)[0])
+        if len(parts) == 1:
+            return to_host(parts[0])
+        return to_host(namespace(parts[0]).concatenate(parts))
 
-    def _shaped(self, X: np.ndarray, network: Network) -> np.ndarray:
+    def _shaped(self, X: Array, network: Network) -> Array:
         return X.reshape(len(X), *network.shapes[0])
 
     def _labels(self, p: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ from sklearn.metrics import accuracy_score
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import (
     _check_partial_fit_first_call,
@@ -33,8 +33,10 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from cukernels._array import resolve_device, to_device, to_host
+from cukernels._array import current, resolve_device, to_device
 from cukernels.activations import ACTIVATIONS
+from estimators._callbacks import CallbackSupportMixin
+from estimators._epoch_callbacks import EpochCallbacks
 from estimators._full_batch import train_lbfgs
 from estimators._labels import check_known, learn_labels, total_weights
 from estimators._layers import BatchNorm, Dropout, Parameters
@@ -56,7 +58,7 @@ def _is_stochastic(estimator: NeuralClassifier) -> bool:
     return True
 
 
-class NeuralClassifier(NetworkModel):
+class NeuralClassifier(CallbackSupportMixin, NetworkModel):
     """A network of layers, trained on labels."""
 
     classes_: np.ndarray
@@ -93,6 +95,7 @@ class NeuralClassifier(NetworkModel):
         "batch_norm": ["boolean"],
         "dtype": [StrOptions({"float32", "float64", "auto"})],
         "device": [str],
+        "callbacks": [callable, list, tuple, HasMethods("on_epoch_end"), None],
     }
 
     # Fit -------------------------------------------------------------------------------------
@@ -210,6 +213,7 @@ class NeuralClassifier(NetworkModel):
             progress.restart_optimizer(settings)
         epochs = 1 if incremental else self.max_iter
         dropouts = [layer.rate for layer in network.layers if isinstance(layer, Dropout)]
+        callbacks = EpochCallbacks(self, network, objective, X, y, sample_weight, epochs)
         trainee = Trainee(
             settings=settings,
             progress=progress,
@@ -219,12 +223,16 @@ class NeuralClassifier(NetworkModel):
             dropout=dropout_streams(dropouts, rng) if dropouts else [],
             score=self._scorer(network, objective, validation, device),
             augment=self._random_changes(rng, progress.step),
+            on_epoch_end=callbacks.epoch,
             reporter=Reporter(self.verbose, epochs),
         )
-        samples = X if sp.issparse(X) else to_device(self._shaped(X, network), device)
-        data = Data(samples, to_device(objective.targets(indicators, X.dtype), device))
+        targets = objective.targets(indicators, X.dtype)
+        if not incremental:
+            callbacks.begin(progress.params)
         try:
-            with trainee.reporter:
+            with current(device), trainee.reporter:
+                samples = X if sp.issparse(X) else to_device(self._shaped(X, network), device)
+                data = Data(samples, to_device(targets, device))
                 if self.solver == "lbfgs":
                     train_lbfgs(network, objective, data, trainee, self.max_fun)
                 else:
@@ -232,6 +240,7 @@ class NeuralClassifier(NetworkModel):
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=3)
         self._finish(network, objective, progress, settings, incremental)
+        callbacks.end()
         return self
 
     def _check_X_y(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, np.ndarray]:
@@ -258,7 +267,7 @@ class NeuralClassifier(NetworkModel):
         if augment is None:
             return None
         seed = (rng.randint(2**31 - 1) + step) % 2**32
-        return partial(augment, rng=np.random.RandomState(seed))
+        return partial(augment.draw, rng=np.random.RandomState(seed))
 
     def _check_solver(self, network: Network) -> None:
         random = [x for x in network.layers if isinstance(x, Dropout | BatchNorm)]
@@ -321,6 +330,8 @@ class NeuralClassifier(NetworkModel):
         if validation is None:
             return None
         X, y, weight = validation
+        if not sp.issparse(X):
+            X = to_device(X, device)
 
         def score(parameters: list[Parameters]) -> float:
             p = self._outputs(network, objective, parameters, X, device)
@@ -340,9 +351,9 @@ class NeuralClassifier(NetworkModel):
     ) -> None:
         """Check what the training left, warn, and set the fitted attributes."""
         out_of_patience = progress.no_improvement > settings.n_iter_no_change
-        best = self.early_stopping and progress.best_params is not None
-        if best and (not incremental or out_of_patience):
-            progress.params = to_host(progress.best_params).copy()
+        best = progress.best_params if self.early_stopping else None
+        if best is not None and (not incremental or out_of_patience):
+            progress.params = best.copy()
         diverged = progress.n_iter > 0 and not np.isfinite(progress.loss)
         if diverged or not np.isfinite(progress.params).all():
             raise ValueError(

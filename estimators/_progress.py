@@ -28,6 +28,7 @@ class Reporter:
         self._lines = int(verbose) == 1
         self._bar: Any = None
         self._n_iter = 0
+        self._shown = {"loss": ""}  # beside the bar
         if int(verbose) >= 2:
             try:
                 from tqdm.auto import tqdm
@@ -38,12 +39,17 @@ class Reporter:
                 ) from error
             self._bar = tqdm(total=total, unit=unit)
 
+    def learning_rate(self, rate: float) -> None:
+        """The last step had this learning rate."""
+        self._shown["rate"] = f"{rate:.2g}"
+
     def epoch(self, n_iter: int, loss: float) -> None:
         """An epoch ended with this mean loss."""
         if self._lines:
             print(f"Iteration {n_iter}, loss = {loss:.8f}")  # noqa: T201
         if self._bar is not None:
-            self._bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
+            self._shown["loss"] = f"{loss:.4f}"
+            self._bar.set_postfix(self._shown, refresh=False)
             self._bar.update()
 
     def score(self, score: float) -> None:
@@ -51,7 +57,8 @@ class Reporter:
         if self._lines:
             print(f"Validation score: {score:f}")  # noqa: T201
         if self._bar is not None:
-            self._bar.set_postfix_str(f"{self._bar.postfix}, validation={score:.4f}")
+            self._shown["validation"] = f"{score:.4f}"
+            self._bar.set_postfix(self._shown)
 
     def note(self, message: str) -> None:
         """Something happened that a watcher would want to know."""

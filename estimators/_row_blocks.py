@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
-from cukernels._array import Array, to_device, to_host
+from cukernels._array import Array, like, namespace, to_device, to_host
 from cukernels.matmul import matmul
 from cukernels.sparse import csr_matmul, csr_matmul_backward
 
@@ -57,25 +58,31 @@ class RowBlock:
         """Return ``x.T @ dz.T`` of shape (D, K), for `dz` of shape (K, B)."""
         if sp.issparse(self.x):
             data, indices, indptr = self._csr
-            like = np.broadcast_to(dz[:1, :1], (self.x.shape[1], len(dz)))  # only its shape counts
-            return csr_matmul_backward(dz.T, data, indices, indptr, like)
+            shape = (self.x.shape[1], len(dz))
+            coef = namespace(dz).broadcast_to(dz[:1, :1], shape)  # only its shape counts
+            return csr_matmul_backward(dz.T, data, indices, indptr, coef)
         return matmul(self._dense, dz, transpose_a=True, transpose_b=True)
 
-    @property
-    def sample_shares(self) -> np.ndarray:
+    @functools.cached_property
+    def sample_shares(self) -> Array:
         """The part of each row in the mean, of shape (B,), for a single model."""
         if self.weights is None:
             n_rows = self.x.shape[0]
-            return np.full(n_rows, self.share[0] / n_rows, self.x.dtype)
+            return like(np.full(n_rows, self.share[0] / n_rows, self.x.dtype), self.targets)
         weights = to_host(self.weights)[0]
-        return (weights * (self.share[0] / (weights.sum() or 1))).astype(self.x.dtype)
+        shares = weights * (self.share[0] / (weights.sum() or 1))
+        return like(shares.astype(self.x.dtype), self.targets)
 
     def with_ones(self, value: float) -> Any:
-        """Return a copy of the rows with one more column, of this value, at the end."""
-        column = np.full((self.x.shape[0], 1), value, self.x.dtype)
+        """Return a copy of the rows with one more column, of this value, at the end.
+
+        Dense rows are on the device. Sparse ones are on the host, as a CSC matrix.
+        """
         if sp.issparse(self.x):
+            column = np.full((self.x.shape[0], 1), value, self.x.dtype)
             return sp.hstack([self.x, column], format="csc")
-        return np.hstack([self.x, column])
+        xp = namespace(self._dense)
+        return xp.hstack([self._dense, xp.full((len(self._dense), 1), value, self.x.dtype)])
 
     def of_models(self, models: np.ndarray) -> tuple[Array | None, np.ndarray]:
         """Return the weights and the shares of some models of the stack."""
@@ -116,8 +123,8 @@ def row_blocks(
     return blocks
 
 
-def weighted_gram(left: Any, weights: np.ndarray, right: Any) -> np.ndarray:
-    """Return ``left.T @ diag(weights) @ right`` for two dense or two CSC matrices."""
+def weighted_gram(left: Any, weights: Array, right: Any) -> np.ndarray:
+    """Return ``left.T @ diag(weights) @ right`` for two arrays or two CSC matrices."""
     if sp.issparse(left):
         return (left.T @ right.multiply(weights[:, None]).tocsc()).toarray()
-    return left.T @ (weights[:, None] * right)
+    return to_host(matmul(left, weights[:, None] * right, transpose_a=True))

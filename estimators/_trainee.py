@@ -85,7 +85,10 @@ class Trainee:
     score : callable or None
         Gives the validation score of the parameters of one model.
     augment : callable or None
-        Returns the images of a batch, changed at random.
+        Draws how so many images are to change, as `shift_and_flip` takes it.
+    on_epoch_end : callable or None
+        Called with the progress, the parameters and the learning rate after each epoch; True
+        stops.
     reporter : Reporter
         Shows how it goes.
     """
@@ -97,8 +100,10 @@ class Trainee:
     sample_weight: np.ndarray | None = None
     dropout: list[tuple[float, int]] = field(default_factory=list)
     score: Callable[[list[Parameters]], float] | None = None
-    augment: Callable[[Array], Array] | None = None
+    augment: Callable[[int], np.ndarray] | None = None
+    on_epoch_end: Callable[[Progress, Array, float], bool] | None = None
     reporter: Reporter = field(default_factory=lambda: Reporter(verbose=0, total=0))
+    rate: float = np.nan  # of the last step; there is none where all rows make one step
 
     @property
     def n_batches(self) -> int:
@@ -111,13 +116,15 @@ class Trainee:
             order = np.arange(len(self.rows))
             self.rng.shuffle(order)
             self.rows = self.rows[order]
-        return epoch_rates(
+        rates = epoch_rates(
             self.settings.learning_rate,
             self.progress.learning_rate,
             self.progress.step,
             self.n_batches,
             self.n_batches * self.settings.max_iter,
         )
+        self.rate = float(rates[-1]) if len(rates) else np.nan
+        return rates
 
     def end_epoch(self, loss: float, parameters: list[Parameters], params: Array) -> bool:
         """Take the mean loss of an epoch into account; return whether the model is done."""
@@ -127,6 +134,7 @@ class Trainee:
         p.t += len(self.rows)
         p.loss = loss
         p.loss_curve.append(loss)
+        self.reporter.learning_rate(self.rate)
         self.reporter.epoch(p.n_iter, loss)
         if self.score is not None:
             p.validation_scores.append(self.score(parameters))
@@ -137,7 +145,12 @@ class Trainee:
             self._compare_losses()
         if s.solver == "sgd" and s.learning_rate == "invscaling":
             p.learning_rate = s.learning_rate_init / (p.t + 1) ** s.power_t
-        return not np.isfinite(loss) or (p.no_improvement > s.n_iter_no_change and self._gives_up())
+        done = not np.isfinite(loss) or (p.no_improvement > s.n_iter_no_change and self._gives_up())
+        return self.told_to_stop(params) or done
+
+    def told_to_stop(self, params: Array) -> bool:
+        """Tell the callbacks of the end of an epoch; return whether one of them wants to stop."""
+        return self.on_epoch_end is not None and self.on_epoch_end(self.progress, params, self.rate)
 
     def _compare_losses(self) -> None:
         p = self.progress

@@ -71,7 +71,7 @@ class ConvNetClassifier(NeuralClassifier):
     solver, alpha, batch_size, learning_rate, learning_rate_init, power_t, max_iter, shuffle, \
     random_state, tol, verbose, warm_start, momentum, nesterovs_momentum, early_stopping, \
     validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, max_fun, loss, class_weight, \
-    dtype, device
+    dtype, device, callbacks
         As in `MLPClassifier`, with the same defaults.
 
     Attributes
@@ -161,6 +161,7 @@ class ConvNetClassifier(NeuralClassifier):
         batch_norm: bool = False,
         dtype: str = "float32",
         device: str = "auto",
+        callbacks: Any = None,
     ) -> None:
         self.conv_layer_sizes = conv_layer_sizes
         self.kernel_size = kernel_size
@@ -200,6 +201,7 @@ class ConvNetClassifier(NeuralClassifier):
         self.batch_norm = batch_norm
         self.dtype = dtype
         self.device = device
+        self.callbacks = callbacks
 
     def _build_layers(self, shape: Shape, n_outputs: int) -> list[Layer]:
         if self.layers is not None:

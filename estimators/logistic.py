@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import Hidden, Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
-from cukernels._array import resolve_device
+from cukernels._array import current, resolve_device
 from cukernels.activations import log_softmax, softmax
 from estimators._base import FLOATS, LinearClassifier
 from estimators._callbacks import CallbackSupportMixin, FitCallbacks
@@ -209,18 +209,19 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
         weights = total_weights(self.class_weight, self.classes_, labels, X, sample_weight)
         strength = 1 / (C * (len(y) if weights is None else weights.sum(dtype=np.float64)))
         liblinear = self.solver == "liblinear"
-        objective = LinearObjective(
-            X,
-            labels,
-            len(self.classes_),
-            l2=np.array([(1 - l1_ratio) * strength]),
-            loss=self.loss,
-            sample_weight=weights,
-            fit_intercept=self.fit_intercept,
-            intercept_scaling=self.intercept_scaling if liblinear else 1.0,
-            penalize_intercept=liblinear,
-            device=device,
-        )
+        with current(device):
+            objective = LinearObjective(
+                X,
+                labels,
+                len(self.classes_),
+                l2=np.array([(1 - l1_ratio) * strength]),
+                loss=self.loss,
+                sample_weight=weights,
+                fit_intercept=self.fit_intercept,
+                intercept_scaling=self.intercept_scaling if liblinear else 1.0,
+                penalize_intercept=liblinear,
+                device=device,
+            )
 
         def weights_of(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             coef, intercept = objective.unpacked(x)
@@ -233,7 +234,7 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
         x0 = self._start(objective)
         callbacks = FitCallbacks(self, X, y, sample_weight, self.max_iter, weights_of)
         callbacks.begin(x0)
-        with Reporter(self.verbose, self.max_iter, unit="iteration") as reporter:
+        with current(device), Reporter(self.verbose, self.max_iter, unit="iteration") as reporter:
             solution = solve(
                 self.solver,
                 objective,

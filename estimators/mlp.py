@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.utils._param_validation import Interval
 
+from estimators._given_weights import set_weights
 from estimators._layers import Dense, Layer, Scores, Shape, hidden_layer
 from estimators._neural import NeuralClassifier
 
@@ -86,6 +88,12 @@ class MLPClassifier(NeuralClassifier):
         Precision of weights and arithmetic; "auto" is that of X.
     device : str, default="auto"
         "cpu", "cuda", "cuda:N" or "auto".
+    callbacks : callable, object, list of them, or None, default=None
+        Called as ``f(estimator, info)``, or as ``callback.on_epoch_end(estimator, info)``, after
+        each epoch (iteration, for "lbfgs"). The estimator is a copy that is fitted as far as the
+        training has come; `info` has `epoch`, `n_epochs`, `loss`, `validation_score`,
+        `learning_rate` and `seconds`. One that returns True stops the training. Those of
+        scikit-learn's API (`set_callbacks`, release 1.9 and later) are told as well.
 
     Attributes
     ----------
@@ -170,6 +178,7 @@ class MLPClassifier(NeuralClassifier):
         batch_norm: bool = False,
         dtype: str = "float32",
         device: str = "auto",
+        callbacks: Any = None,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -200,6 +209,61 @@ class MLPClassifier(NeuralClassifier):
         self.batch_norm = batch_norm
         self.dtype = dtype
         self.device = device
+        self.callbacks = callbacks
+
+    @classmethod
+    def from_weights(
+        cls,
+        coefs: Sequence[Any],
+        intercepts: Sequence[Any],
+        *,
+        classes: Any = None,
+        **params: Any,
+    ) -> MLPClassifier:
+        """Make a network whose weights are given; it predicts at once, as if it had been fitted.
+
+        Parameters
+        ----------
+        coefs : sequence of array-like of shape (n_in, n_out)
+            Weights of each layer, from the first hidden one to the scores, as in `coefs_`.
+        intercepts : sequence of array-like of shape (n_out,)
+            Biases of each layer.
+        classes : array-like of shape (n_classes,), default=None
+            Labels, in the order of the outputs; one output stands for two of them. None: 0, 1, ...
+        **params
+            Parameters of the constructor, such as `activation`; `hidden_layer_sizes` follows from
+            the weights. `partial_fit`, and `fit` with ``warm_start=True``, go on from the weights.
+
+        Returns
+        -------
+        model : MLPClassifier
+
+        Raises
+        ------
+        ValueError
+            If the arrays do not fit each other or the classes, or with ``batch_norm=True``, which
+            has more parameters than these.
+
+        Examples
+        --------
+        The logical "and" of two inputs, by one unit:
+
+        >>> from estimators import MLPClassifier
+        >>> gate = MLPClassifier.from_weights([[[20], [20]]], [[-30]])
+        >>> gate.predict([[0, 0], [0, 1], [1, 0], [1, 1]])
+        array([0, 0, 0, 1])
+        """
+        sizes = [np.shape(np.atleast_2d(w))[1] for w in coefs]
+        model = cls(hidden_layer_sizes=tuple(sizes[:-1]), **params)
+        model._validate_params()
+        if model.batch_norm:
+            raise ValueError(
+                "from_weights takes weights and biases alone: batch_norm=True has further "
+                "parameters, which fit learns"
+            )
+        if classes is None:
+            classes = np.arange(max([2, *sizes[-1:]]))
+        return set_weights(model, coefs, intercepts, np.asarray(classes))
 
     def _build_layers(self, shape: Shape, n_outputs: int) -> list[Layer]:
         sizes = np.atleast_1d(self.hidden_layer_sizes).tolist()

@@ -17,7 +17,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classi
 from sklearn.utils.validation import validate_data
 from threadpoolctl import ThreadpoolController
 
-from cukernels._array import resolve_device
+from cukernels._array import current, resolve_device
 from estimators._base import FLOATS, LinearClassifier, check_weights
 from estimators._online import OnlineTraining
 from estimators._progress import Reporter
@@ -309,15 +309,17 @@ class Perceptron(LinearClassifier):
         by_class = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
         labels = np.searchsorted(self.classes_, y)
         self.densify()
-        training = OnlineTraining(self, X, labels, sample_weight, by_class)
+        device = resolve_device(self.device)
         # The products are small: threads that wait for each other cost more than they save.
         one_thread = _blas().limit(limits=1, user_api="blas")
-        try:
-            with one_thread, Reporter(self.verbose, epochs) as reporter:
-                while training.n_iter < epochs and training.epoch(reporter):
-                    pass
-        except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=4)
-        self.coef_, self.intercept_ = training.weights()
+        with current(device):
+            training = OnlineTraining(self, X, labels, sample_weight, by_class, device)
+            try:
+                with one_thread, Reporter(self.verbose, epochs) as reporter:
+                    while training.n_iter < epochs and training.epoch(reporter):
+                        pass
+            except KeyboardInterrupt:
+                warnings.warn("Training interrupted by user.", stacklevel=4)
+            self.coef_, self.intercept_ = training.weights()
         self.n_iter_ = training.n_iter
         self.t_ += training.n_iter * X.shape[0]

@@ -8,6 +8,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV, train_test_split
 
+from cukernels.augment import shift_and_flip
 from estimators import (
     Activation,
     AvgPool2D,
@@ -202,17 +203,21 @@ class Draws:
         return np.array(self.draws.pop(0))
 
 
+def changed(augment, x, *draws):
+    return shift_and_flip(x, Augmentation(augment).draw(len(x), Draws(*draws)))
+
+
 def test_augmentation_shifts_each_image_and_fills_with_zeros():
     x = np.arange(1.0, 13.0).reshape(2, 2, 3, 1)
-    shifted = Augmentation({"shift": 1})(x, Draws([1, 0], [0, -1]))
+    shifted = changed({"shift": 1}, x, [1, 0], [0, -1])
     np.testing.assert_array_equal(shifted[0, :, :, 0], [[0, 0, 0], [1, 2, 3]])
     np.testing.assert_array_equal(shifted[1, :, :, 0], [[8, 9, 0], [11, 12, 0]])
 
 
 def test_augmentation_flips_some_images():
     x = np.arange(1.0, 13.0).reshape(2, 2, 3, 1)
-    both = Augmentation({"horizontal_flip": True, "vertical_flip": True})
-    flipped = both(x, Draws([0, 0], [0, 0], [0, 1], [1, 1]))
+    both = {"horizontal_flip": True, "vertical_flip": True}
+    flipped = changed(both, x, [0, 0], [0, 0], [0, 1], [1, 1])
     np.testing.assert_array_equal(flipped[0, :, :, 0], [[3, 2, 1], [6, 5, 4]])
     np.testing.assert_array_equal(flipped[1, :, :, 0], [[12, 11, 10], [9, 8, 7]])
 
@@ -220,19 +225,19 @@ def test_augmentation_flips_some_images():
 def test_augmentation_leaves_the_data_alone(digits):
     X, y = digits
     before = X.copy()
-    changed = small(augment={"shift": 2}).fit(X, y)
+    clf = small(augment={"shift": 2}).fit(X, y)
     np.testing.assert_array_equal(X, before)
-    assert changed.loss_ != small().fit(X, y).loss_
+    assert clf.loss_ != small().fit(X, y).loss_
     again = small(augment={"shift": 2}).fit(X, y)
-    np.testing.assert_array_equal(again.coefs_[0], changed.coefs_[0])
+    np.testing.assert_array_equal(again.coefs_[0], clf.coefs_[0])
 
 
 def test_augmentation_differs_from_call_to_call_of_partial_fit(digits, monkeypatch):
     X, y = digits
     seen = []
-    call = Augmentation.__call__
+    draw = Augmentation.draw
     monkeypatch.setattr(
-        Augmentation, "__call__", lambda self, x, rng: seen.append(call(self, x, rng)) or seen[-1]
+        Augmentation, "draw", lambda self, n, rng: seen.append(draw(self, n, rng)) or seen[-1]
     )
     clf = small(augment={"shift": 2}, shuffle=False, batch_size=300)
     for _ in range(3):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_cuda_bodies import device_results, on_host
-from test_ops import assert_close, bound_to_backward, cast, copied, results
 
 import cukernels
 from cukernels import OPS, _gemm_plan, _matmul_cuda, _sums
 from cukernels._fused import FUSED
 from cukernels._gemm_plan import FMA_TILES, LARGEST, REQUESTED_TILES, TENSOR_TILES, Plan
+from test_cuda_bodies import device_results, on_host
+from test_ops import assert_close, bound_to_backward, cast, copied, results
 
 MATMUL = OPS["matmul"]
 DTYPES = {"float": np.float32, "double": np.float64}
@@ -53,13 +53,11 @@ def instances():
 @pytest.mark.parametrize(
     ("tile", "math", "dtype", "a_k", "b_k"),
     [
-        pytest.param(
-            *arguments, a_k, b_k, id=f"{arguments[0].expression}-{arguments[1]}-{a_k}-{b_k}"
-        )
-        for arguments in instances()
+        pytest.param(tile, math, dtype, a_k, b_k, id=f"{tile.expression}-{math}-{a_k}-{b_k}")
+        for tile, math, dtype in instances()
         for a_k in (True, False)
         for b_k in (True, False)
-        if a_k or arguments[0] != LARGEST  # it has no registers for that
+        if a_k or tile != LARGEST  # it has no registers for that
     ],
 )
 def test_every_instance(tile, math, dtype, a_k, b_k, emulated_cupy, monkeypatch):
@@ -154,20 +152,28 @@ def test_a_model_is_the_same_in_any_company(shape, emulated_cupy):
                 np.testing.assert_array_equal(x[i], y)
 
 
-@pytest.mark.parametrize("offset", [0, 1, 4])
-def test_weights_that_are_views(offset, emulated_cupy):
+@pytest.mark.parametrize(
+    ("offset", "behind"), [(0, 0), (4, 0), (1, 3), (1, 0), (0, 1)],
+    ids=["whole", "aligned", "pointer off", "both off", "stride off"],
+)  # fmt: skip
+def test_weights_that_are_views(offset, behind, emulated_cupy):
     """Weights of a stack lie in one array of all parameters, at any place."""
     rng = np.random.default_rng(5)
-    parameters = rng.standard_normal((3, offset + 40 * 8 + 8)).astype(np.float32)
+    parameters = rng.standard_normal((3, offset + 40 * 8 + 8 + behind)).astype(np.float32)
     x = rng.standard_normal((20, 40)).astype(np.float32)
     on_device = emulated_cupy.asarray(parameters)
-    views = []
-    for p in (parameters, on_device):
-        w = p[:, offset : offset + 320].reshape(3, 40, 8)
-        views.append((w, p[:, offset + 320 :]))
-    (w, bias), (w_device, bias_device) = views
-    y = on_host(cukernels.matmul(emulated_cupy.asarray(x), w_device, bias_device[:, :8]))
-    np.testing.assert_allclose(y, x @ w + bias[:, None, :8], rtol=0, atol=2e-5)
+
+    def views(p):
+        return p[:, offset : offset + 320].reshape(3, 40, 8), p[:, offset + 320 : offset + 328]
+
+    w, bias = views(parameters)
+    w_device, bias_device = views(on_device)
+    x_device = emulated_cupy.asarray(x)
+    exact = x @ w
+    y = on_host(cukernels.matmul(x_device, w_device, bias_device))
+    np.testing.assert_allclose(y, exact + bias[:, None], rtol=0, atol=2e-5)
+    y = on_host(cukernels.matmul(w_device, x_device, transpose_a=True, transpose_b=True))
+    np.testing.assert_allclose(y, exact.swapaxes(1, 2), rtol=0, atol=2e-5)
 
 
 @pytest.mark.parametrize("sign", ["both", "one"])

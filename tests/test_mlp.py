@@ -299,9 +299,9 @@ def test_planned_rates(solver):
 def test_every_step_has_its_planned_rate(name, monkeypatch):
     optimize, rates = _training._optimize, []
 
-    def watched(stack, rate, l2, step):
-        rates.append(rate.item())
-        optimize(stack, rate, l2, step)
+    def watched(stack, step):
+        rates.append(step.learning_rate.item())
+        optimize(stack, step)
 
     monkeypatch.setattr(_training, "_optimize", watched)
     settings = {"learning_rate": name, "learning_rate_init": 0.01, "batch_size": 60, "tol": 0}

@@ -12,7 +12,7 @@ from test_ops import assert_close, bound_to_backward, cast, copied, results
 
 TRAINING, INFERENCE = OPS["batch_norm"], OPS["batch_norm_inference"]
 
-# shape of x, axes of the stack of gamma, whether there are weights
+# shape of x, axes of the stack of gamma, whether there are weights (each model's own, or as x has)
 CASES = {
     "four channels": ((5, 3, 4, 4), (), False),
     "channels of a tile": ((70, 32), (), True),
@@ -27,6 +27,7 @@ CASES = {
     "models": ((3, 5, 2, 4), (3,), True),
     "models of shared rows": ((1, 5, 2, 4), (3,), False),
     "models of shared rows and chunks": ((1, 9, 11, 12, 32), (2,), False),
+    "models of shared rows, own weights": ((1, 5, 2, 4), (3,), "own"),
     "two axes of models": ((2, 3, 5, 4), (2, 3), True),
     "two axes of models, crossed": ((2, 1, 5, 4), (2, 3), True),
     "no rows": ((0, 4, 4), (), True),
@@ -44,7 +45,8 @@ def arguments_of(case) -> dict:
     x = 2 + 3 * r(shape)
     given = {"x": x, "gamma": r(channels), "beta": r(channels)}
     if weighted:
-        weights = rng.random(shape[: len(stack) + 1]).round(1)
+        lead = stack if weighted == "own" else shape[: len(stack)]
+        weights = rng.random((*lead, shape[len(stack)])).round(1)
         weights[..., 1:2] = 0
         given["sample_weight"] = weights
     return given
@@ -98,7 +100,11 @@ def test_parameters_of_a_stack_are_views(emulated_cupy):
     assert_close(got, exact, arguments, np.float32)
 
 
-@pytest.mark.parametrize("name", ["models", "chunks of models", "models of shared rows and chunks"])
+NAMES = ["models", "chunks of models", "models of shared rows and chunks"]
+NAMES += ["models of shared rows, own weights"]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_model_is_the_same_in_any_stack(name, emulated_cupy):
     arguments = cast(arguments_of(CASES[name]), np.float32)
     rng = np.random.default_rng(1)

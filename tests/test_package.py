@@ -33,9 +33,11 @@ def test_version_has_a_single_source():
     assert [path.name for path in sources if version in path.read_text()] == []
 
 
-@pytest.mark.parametrize("package", [*PACKAGES, "estimators.datasets"])
+@pytest.mark.parametrize(
+    "package", [*PACKAGES, "estimators.datasets", "estimators.inspection", "estimators.convert"]
+)
 def test_import_is_light(package):
-    heavy = {"cupy", "torch", "matplotlib", "tqdm"}
+    heavy = {"cupy", "torch", "matplotlib", "onnx", "tqdm"}
     code = f"import sys, {package}; print(*{heavy} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert run.returncode == 0, run.stderr

@@ -30,7 +30,7 @@ def test_make_targets_and_files_exist():
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     named = set(re.findall(r"^make ([a-z-]+)|`make ([a-z-]+)[ `]", README, re.MULTILINE))
     assert {"demo", "test"} <= {a or b for a, b in named} <= set(targets)
-    files = re.findall(r"\]\(([^):]+)\)", README)
+    files = re.findall(r"\]\(([^):#]+)(?:#[^)]*)?\)", README)
     folders = re.findall(r"^([a-z]+/) ", README, re.MULTILINE)
     assert len(files) >= 3
     assert len(folders) >= 4

@@ -189,3 +189,13 @@ def test_entries_keep_their_order(emulated_cupy):
     (db,) = device_results(OP.backward, emulated_cupy, arguments | {"dy": dy})
     np.testing.assert_array_equal(db[0], 0)
     assert not db[1:].any()
+
+
+@pytest.mark.parametrize("blocks", [1, 255, 256, 257, 1024])
+def test_counts_of_many_blocks(blocks, emulated_cupy):
+    counts = np.random.default_rng(0).integers(0, 9, (3, blocks)).astype(np.int32)
+    scanned = on_device(emulated_cupy, counts)
+    totals = emulated_cupy.empty(3, np.int32)
+    bodies._SCAN["int"]((3, 1, 1), bodies.THREADS, scanned, totals, blocks)
+    np.testing.assert_array_equal(on_host(totals), counts.sum(axis=1))
+    np.testing.assert_array_equal(on_host(scanned), counts.cumsum(axis=1) - counts)

@@ -1,0 +1,79 @@
+"""Random changes of training images: where each image moves, and whether it is mirrored."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from cukernels._array import Array, namespace
+from cukernels._division import divisor
+from cukernels._kernel import Kernel, contiguous, ctype
+from cukernels._op import cuda_body, op
+
+_THREADS = 256
+_KERNEL = Kernel("augment.cu", "shift_and_flip", [("float",), ("double",)])
+
+
+def _images(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
+    for shape in ((5, 6, 4, 1), (2, 3, 5, 7, 3), (4, 9, 9, 2), (1, 1, 1, 1), (0, 4, 4, 1)):
+        shifts = rng.integers(-2, 3, (*shape[:-3], 2))
+        flips = rng.integers(0, 2, (*shape[:-3], 2))
+        yield {
+            "x": rng.standard_normal(shape),
+            "moves": np.concatenate([shifts, flips], axis=-1).astype(np.int32),
+        }
+    beyond = np.array([[7, 0, 0, 1], [0, -9, 1, 0]], np.int32)  # out of the picture
+    yield {"x": rng.standard_normal((2, 4, 5, 2)), "moves": beyond}
+
+
+@op(samples=_images, no_backward="it makes training data, which nothing is learned about")
+def shift_and_flip(x: Array, moves: Array) -> Array:
+    """Shift and mirror each image; zeros move in.
+
+    Parameters
+    ----------
+    x : array of shape (..., H, W, C), float32 or float64
+        Images.
+    moves : integer array of shape (..., 4)
+        For each image by how many pixels it moves down and to the right, and whether it is then
+        mirrored upside down and left to right (1, else 0).
+
+    Returns
+    -------
+    y : array of the shape of `x`
+    """
+    xp = namespace(x)
+    h, w, c = x.shape[-3:]
+    images, moves = x.reshape(math.prod(x.shape[:-3]), h, w, c), moves.reshape(-1, 4, 1)
+    rows = _sources(xp, h, moves[:, 0], moves[:, 2])
+    columns = _sources(xp, w, moves[:, 1], moves[:, 3])
+    inside = ((rows >= 0) & (rows < h))[:, :, None] & ((columns >= 0) & (columns < w))[:, None]
+    index = (xp.arange(len(images))[:, None, None], (rows % h)[:, :, None], (columns % w)[:, None])
+    return xp.where(inside[..., None], images[index], x.dtype.type(0)).reshape(x.shape)
+
+
+def _sources(xp: Any, size: int, shift: Array, flip: Array) -> Array:
+    """Where each pixel of each image comes from along one axis, (N, size)."""
+    places = xp.arange(size)
+    return xp.where(flip != 0, size - 1 - places, places) - shift
+
+
+@cuda_body(shift_and_flip)
+def _shift_and_flip_cuda(x: Array, moves: Array) -> Array:
+    x = contiguous(x)
+    h, w, c = x.shape[-3:]
+    n = math.prod(x.shape[:-3])
+    y = namespace(x).empty(x.shape, x.dtype)
+    values = h * w * c
+    if not y.size:
+        return y
+    if values >= 2**31:
+        raise ValueError(f"images of shape {(h, w, c)} are too large")
+    _KERNEL[ctype(x)](
+        (n, 1, 1), _THREADS, x, contiguous(moves.astype(np.int32, copy=False)), y, h, w, c,
+        divisor(w), divisor(c),
+    )  # fmt: skip
+    return y

@@ -1,0 +1,102 @@
+"""Rows of pixels as images, and the network inside a pipeline or a search."""
+
+from __future__ import annotations
+
+from math import isqrt
+from typing import Any
+
+import numpy as np
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
+
+Shape = tuple[int, int, int]
+
+
+def checked_image_shape(image_shape: Any, n_features: int) -> Shape:
+    """Return (height, width, channels) of a given shape, of two or three numbers.
+
+    Raises
+    ------
+    ValueError
+        If it is no shape, or has another number of pixels than there are features.
+    """
+    shape = tuple(image_shape)
+    whole = all(isinstance(n, int | np.integer) and n > 0 for n in shape)
+    if len(shape) not in (2, 3) or not whole:
+        raise ValueError(
+            "image_shape must be (height, width) or (height, width, channels), made of positive "
+            f"integers, got {image_shape!r}"
+        )
+    if np.prod(shape) != n_features:
+        raise ValueError(
+            f"image_shape {image_shape} has {np.prod(shape)} pixels, but there are {n_features} "
+            "features"
+        )
+    return (*shape, 1)[:3]
+
+
+def inferred_image_shape(n_features: int) -> Shape | None:
+    """Return the shape of a square image of one channel or of three; None if it is neither."""
+    for channels in (1, 3):
+        side = isqrt(n_features // channels)
+        if side * side * channels == n_features:
+            return side, side, channels
+    return None
+
+
+def shape_to_show(n_features: int, image_shape: Any, model: Any = None) -> Shape:
+    """Return the image shape that is given, that a model was fitted on, or that is square.
+
+    Raises
+    ------
+    ValueError
+        If there is none of these.
+    """
+    if image_shape is not None:
+        return checked_image_shape(image_shape, n_features)
+    fitted = getattr(model, "image_shape_", None)
+    shape = fitted if fitted is not None else inferred_image_shape(n_features)
+    if shape is None or np.prod(shape) != n_features:
+        raise ValueError(
+            f"{n_features} features are no square image: give image_shape=(height, width) or "
+            "(height, width, channels)"
+        )
+    return shape
+
+
+def as_images(X: Any, image_shape: Any = None, model: Any = None) -> np.ndarray:
+    """Return samples as images of shape (n_samples, height, width, channels).
+
+    Rows of pixels take the shape that `shape_to_show` finds; arrays of three or four axes keep
+    theirs.
+    """
+    X = np.asarray(X)
+    if X.ndim == 2:
+        return X.reshape(len(X), *shape_to_show(X.shape[1], image_shape, model))
+    if X.ndim not in (3, 4):
+        raise ValueError(
+            f"expected rows of pixels (n_samples, n_features) or images (n_samples, height, width) "
+            f"or (n_samples, height, width, channels), got an array of shape {X.shape}"
+        )
+    return X.reshape(*X.shape[:3], -1)
+
+
+def final_estimator(estimator: Any) -> Any:
+    """Return the fitted estimator itself, the last step of a pipeline, or the best of a search."""
+    while True:
+        if hasattr(estimator, "best_estimator_"):
+            estimator = estimator.best_estimator_
+        elif isinstance(estimator, Pipeline):
+            estimator = estimator[-1]
+        else:
+            check_is_fitted(estimator)
+            return estimator
+
+
+def before_the_last_step(estimator: Any, X: Any) -> Any:
+    """Return X as the last step of a pipeline is given it; elsewhere as it is."""
+    if hasattr(estimator, "best_estimator_"):
+        estimator = estimator.best_estimator_
+    if isinstance(estimator, Pipeline) and len(estimator) > 1:
+        return estimator[:-1].transform(X)
+    return X

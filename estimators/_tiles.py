@@ -1,0 +1,181 @@
+"""Many small pictures side by side in one axes, and the colours that they share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+DIVERGING = "RdBu_r"  # red is positive, blue is negative, white is zero
+INK = "gray_r"  # the larger, the darker: ink on paper
+
+_GAP = 0.12  # between tiles, in widths of a tile
+_LABEL = 0.24  # room above a tile for its label
+_INCHES = 1.0  # width of a tile in a new figure
+_POINTS = 72.0
+
+
+def pyplot(caller: str) -> Any:
+    """Return `matplotlib.pyplot`.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is missing; it says what to install.
+    """
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise ImportError(
+            f"{caller} needs matplotlib, which is not installed. Install it with "
+            "`pip install 'cukernels[plot]'`."
+        ) from error
+    return plt
+
+
+def axes(caller: str, ax: Any, size: tuple[float, float] | None = None) -> Any:
+    """Return the axes to draw into: those given, or those of a new figure of a size in inches."""
+    plt = pyplot(caller)
+    if ax is None:
+        _, ax = plt.subplots(figsize=size, layout="constrained")
+    return ax
+
+
+def columns_of(n: int, columns: int | None, most: int = 8) -> int:
+    """Columns of a grid of `n` tiles: those asked for, or nearly square up to `most`."""
+    if columns is not None:
+        return max(1, min(columns, n))
+    if n <= 5:
+        return max(n, 1)
+    rows = max(2, -(-n // most), int(np.sqrt(n / 2)))
+    return -(-n // rows)
+
+
+def figure_size(n: int, columns: int, ratio: float, labelled: bool) -> tuple[float, float]:
+    """Width and height, in inches, of a figure for `n` tiles of a ratio height / width."""
+    rows = -(-n // columns)
+    width = columns * (1 + _GAP)
+    height = rows * (ratio + _GAP + _LABEL * labelled)
+    scale = min(_INCHES, 12 / max(width, height))
+    return max(width * scale, 2.0), max(height * scale, 1.0) + 0.25
+
+
+def draw_tiles(
+    ax: Any,
+    tiles: Sequence[np.ndarray],
+    columns: int,
+    *,
+    labels: Sequence[str] | None = None,
+    styles: Sequence[dict[str, Any]] | dict[str, Any],
+) -> tuple[list[Any], list[Any]]:
+    """Draw pictures of one size into an axes, row by row, and return what was drawn.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+    tiles : sequence of ndarray of shape (height, width) or (height, width, 3)
+    columns : int
+    labels : sequence of str, default=None
+        A line above each.
+    styles : dict, or a sequence of them
+        Arguments of `imshow`, for all tiles or one for each.
+
+    Returns
+    -------
+    images, texts : lists of AxesImage and of Text
+    """
+    if isinstance(styles, dict):
+        styles = [styles] * len(tiles)
+    images, texts = [], []
+    corners = places(ax, tiles, columns, labels)
+    for (left, top), tile, style in zip(corners, tiles, styles, strict=True):
+        extent = (left, left + 1, top + ratio_of(tiles), top)
+        images.append(ax.imshow(tile, extent=extent, interpolation="nearest", **style))
+        frame(ax, extent)
+    if labels is not None:
+        texts = write_labels(ax, tiles, columns, labels)
+    finish(ax, tiles, columns, labels)
+    return images, texts
+
+
+def ratio_of(tiles: Sequence[np.ndarray]) -> float:
+    """Height of a tile over its width."""
+    return tiles[0].shape[0] / tiles[0].shape[1]
+
+
+def places(
+    ax: Any, tiles: Sequence[np.ndarray], columns: int, labels: Sequence[str] | None
+) -> list[tuple[float, float]]:
+    """Left and top of each tile, in widths of a tile, with y downwards."""
+    step = ratio_of(tiles) + _GAP + (_LABEL if labels is not None else 0.0)
+    return [(k % columns * (1 + _GAP), k // columns * step) for k in range(len(tiles))]
+
+
+def write_labels(
+    ax: Any, tiles: Sequence[np.ndarray], columns: int, labels: Sequence[str]
+) -> list[Any]:
+    """Write a line above each tile, small enough to stay above it."""
+    points = ax.get_window_extent().width / ax.figure.dpi * _POINTS / (columns * (1 + _GAP))
+    longest = max((len(str(label)) for label in labels), default=1)
+    size = float(np.clip(min(0.18 * points, 1.6 * points / max(longest, 1)), 4, 10))
+    return [
+        ax.text(left + 0.5, top - 0.04, str(label), ha="center", va="bottom", fontsize=size)
+        for (left, top), label in zip(places(ax, tiles, columns, labels), labels, strict=True)
+    ]
+
+
+def frame(ax: Any, extent: tuple[float, float, float, float]) -> None:
+    """Draw a thin line around a tile."""
+    left, right, bottom, top = extent
+    ax.plot(
+        [left, right, right, left, left],
+        [top, top, bottom, bottom, top],
+        color="0.75",
+        linewidth=0.6,
+        solid_joinstyle="miter",
+    )
+
+
+def finish(
+    ax: Any, tiles: Sequence[np.ndarray], columns: int, labels: Sequence[str] | None
+) -> None:
+    """Fit the limits of the axes to the grid, and take its lines and ticks away."""
+    step = ratio_of(tiles) + _GAP + (_LABEL if labels is not None else 0.0)
+    rows = -(-len(tiles) // columns)
+    top = -_GAP / 2 - (_LABEL if labels is not None else 0.0)
+    ax.set_xlim(-_GAP / 2, columns * (1 + _GAP) - _GAP / 2)
+    ax.set_ylim(top + rows * step, top)
+    ax.set_aspect("equal")
+    ax.set_axis_off()
+
+
+def around_zero(values: np.ndarray) -> dict[str, float]:
+    """Colour limits of the same length on both sides of zero."""
+    largest = float(np.abs(values).max(initial=0.0)) or 1.0
+    return {"vmin": -largest, "vmax": largest}
+
+
+def weight_tiles(
+    weights: np.ndarray, scale: str, cmap: Any
+) -> tuple[list[np.ndarray], list[dict[str, Any]]]:
+    """Weights of shape (K, height, width, 1 or 3) as pictures whose neutral colour is zero.
+
+    One channel takes a diverging colour map; of three channels zero is a middle grey.
+    """
+    if scale not in ("all", "each"):
+        raise ValueError(f"scale must be 'all' or 'each', got {scale!r}")
+    limits = [around_zero(weights if scale == "all" else one) for one in weights]
+    if weights.shape[-1] == 3:
+        rgb = [0.5 + w / (2 * s["vmax"]) for w, s in zip(weights, limits, strict=True)]
+        return rgb, [{} for _ in rgb]
+    return [w[:, :, 0] for w in weights], [{"cmap": cmap, **s} for s in limits]
+
+
+def picture(image: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+    """An image (height, width, channels) as `imshow` takes it, and how: ink, or colours."""
+    image = np.asarray(image)
+    if image.shape[-1] == 3:
+        largest = 255 if image.dtype == np.uint8 or image.max(initial=0) > 1 else 1
+        return np.clip(image / largest, 0, 1), {}
+    return image.mean(axis=-1), {"cmap": INK}

@@ -1,0 +1,367 @@
+"""The classic pipeline's features: responses of a filter bank, and histograms of visual words."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.cluster import MiniBatchKMeans
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from cukernels._array import current, resolve_device, to_device, to_host
+from cukernels.conv import conv2d
+from estimators._base import FLOATS
+from estimators._images import checked_image_shape, inferred_image_shape
+from estimators.neighbors import Block
+
+N_FILTERS = 38
+_AT_ONCE = 2**23  # responses of a batch: 32 MB of float32
+
+
+class FilterBankTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """The responses of 38 filters at every pixel of an image.
+
+    Edges and bars at 6 orientations and 3 scales, which are the first and second derivatives of a
+    Gaussian three times as long as wide, and a Gaussian and a Laplacian of a Gaussian. Each filter
+    has absolute weights of sum 1, and all but the Gaussian have a mean of 0, so that none responds
+    to plain paper.
+
+    Parameters
+    ----------
+    scales : sequence of three float, default=(0.7, 1.4, 2.8)
+        Standard deviations across the edges and bars, in pixels. That of the two round filters is
+        the largest.
+    image_shape : tuple of int or None, default=None
+        Height and width, and channels, of the images, whose mean is taken. None: squares of one
+        channel or three, and else one row of pixels.
+    device : str, default="auto"
+        Where to compute: "cpu", "cuda", "cuda:N" or "auto".
+
+    Attributes
+    ----------
+    filters_ : ndarray of shape (38, size, size, 1)
+        The filters: six edges at the first scale, then at the others; the bars in that order; the
+        Gaussian; the Laplacian.
+    image_shape_ : (int, int, int)
+        Height, width and channels of the images.
+    n_features_in_ : int
+        Number of pixels times channels.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns, where X has names that are strings.
+
+    References
+    ----------
+    Varma and Zisserman, "A statistical approach to texture classification from single images",
+    International Journal of Computer Vision 62, 2005, section 2.1.
+
+    Examples
+    --------
+    >>> from estimators import FilterBankTransformer
+    >>> from estimators.datasets import load_digits_split
+    >>> X, *_ = load_digits_split(scale=True, return_X_y=True)
+    >>> FilterBankTransformer().fit_transform(X[:5]).shape  # 8 x 8 pixels, 38 responses at each
+    (5, 2432)
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "scales": ["array-like"],
+        "image_shape": [tuple, list, None],
+        "device": [str],
+    }
+
+    def __init__(
+        self,
+        *,
+        scales: Any = (0.7, 1.4, 2.8),
+        image_shape: Any = None,
+        device: str = "auto",
+    ) -> None:
+        self.scales = scales
+        self.image_shape = image_shape
+        self.device = device
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None) -> FilterBankTransformer:
+        """Make the filters for images of this size; nothing is learned from their content.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Images as rows of pixels.
+        y : None
+            Not used.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            If there are not three positive scales, or the image shape does not fit.
+        """
+        resolve_device(self.device)
+        X = validate_data(self, X, dtype=FLOATS)
+        scales = np.asarray(self.scales, float)
+        if scales.shape != (3,) or not (scales > 0).all():
+            raise ValueError(f"scales must be three positive numbers, got {self.scales!r}")
+        n_features = X.shape[1]
+        if self.image_shape is not None:
+            self.image_shape_ = checked_image_shape(self.image_shape, n_features)
+        else:
+            self.image_shape_ = inferred_image_shape(n_features) or (1, n_features, 1)
+        # taps further out than the image is wide never see a pixel
+        reach = min(int(np.ceil(2 * 3 * scales.max())), max(self.image_shape_[:2]) - 1)
+        self.filters_ = filter_bank(scales, max(reach, 1)).astype(X.dtype)
+        self._n_features_out = self.image_shape_[0] * self.image_shape_[1] * N_FILTERS
+        return self
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Return the responses.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Images as rows of pixels.
+
+        Returns
+        -------
+        responses : ndarray of shape (n_samples, n_pixels * 38), in the dtype of X
+            Pixel after pixel, with the 38 responses of a pixel side by side:
+            ``responses.reshape(n_samples, height, width, 38)``.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=FLOATS, reset=False)
+        device = resolve_device(self.device)
+        images = X.reshape(len(X), *self.image_shape_).mean(axis=-1, keepdims=True, dtype=X.dtype)
+        filters = to_device(self.filters_.astype(X.dtype), device)
+        responses = np.empty((len(X), self._n_features_out), X.dtype)
+        chunk = max(1, _AT_ONCE // self._n_features_out)
+        for start in range(0, len(X), chunk):
+            with current(device):
+                part = to_device(np.ascontiguousarray(images[start : start + chunk]), device)
+                maps = to_host(conv2d(part, filters, padding="same"))
+            responses[start : start + chunk] = maps.reshape(len(maps), -1)
+        return responses
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+class VisualWordsTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """How often each visual word occurs in an image.
+
+    The features at every place of the training images are clustered; the centres of the clusters
+    are the words. An image becomes the histogram of the words nearest to the features at its
+    places.
+
+    Parameters
+    ----------
+    n_words : int, default=100
+        Clusters.
+    n_channels : int, default=38
+        Features at each place, side by side in X, as `FilterBankTransformer` leaves them.
+    grid : int or (int, int), default=1
+        Rows and columns of cells that an image is cut into, with a histogram each; 1 is one
+        histogram of the whole image, which does not know where a word stands. More need images
+        that are squares.
+    max_places : int, default=100_000
+        Most places that the clusters are learned from, drawn at random.
+    random_state : int, RandomState instance or None, default=None
+        Draws the places and the first centres.
+    device : str, default="auto"
+        Where to compute the distances: "cpu", "cuda", "cuda:N" or "auto".
+
+    Attributes
+    ----------
+    words_ : ndarray of shape (n_words, n_channels)
+        The words.
+    n_features_in_ : int
+        Number of places times channels.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns, where X has names that are strings.
+
+    References
+    ----------
+    Csurka, Dance, Fan, Willamowski and Bray, "Visual categorization with bags of keypoints", ECCV
+    2004. `grid`: Lazebnik, Schmid and Ponce, "Beyond bags of features", CVPR 2006. Clusters by
+    :class:`sklearn.cluster.MiniBatchKMeans`.
+
+    Examples
+    --------
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from estimators import FilterBankTransformer, LogisticRegression, VisualWordsTransformer
+    >>> from estimators.datasets import load_digits_split
+    >>> X, X_test, y, y_test = load_digits_split(scale=True, return_X_y=True)
+    >>> words = VisualWordsTransformer(n_words=60, grid=2, random_state=0)
+    >>> model = make_pipeline(FilterBankTransformer(), words, LogisticRegression(C=100))
+    >>> model.fit(X, y).score(X_test, y_test) > 0.9
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "n_words": [Interval(Integral, 1, None, closed="left")],
+        "n_channels": [Interval(Integral, 1, None, closed="left")],
+        "grid": [tuple, list, Interval(Integral, 1, None, closed="left")],
+        "max_places": [Interval(Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
+        "device": [str],
+    }
+
+    def __init__(
+        self,
+        n_words: int = 100,
+        *,
+        n_channels: int = N_FILTERS,
+        grid: Any = 1,
+        max_places: int = 100_000,
+        random_state: Any = None,
+        device: str = "auto",
+    ) -> None:
+        self.n_words = n_words
+        self.n_channels = n_channels
+        self.grid = grid
+        self.max_places = max_places
+        self.random_state = random_state
+        self.device = device
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None) -> VisualWordsTransformer:
+        """Cluster the features of the places.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_places * n_channels)
+            Images, place after place.
+        y : None
+            Not used.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            If the features are no multiple of `n_channels`, the grid does not fit the image, or
+            there are fewer places than words.
+        """
+        resolve_device(self.device)
+        X = validate_data(self, X, dtype=FLOATS, order="C")
+        if X.shape[1] % self.n_channels:
+            raise ValueError(
+                f"{X.shape[1]} features are no multiple of n_channels={self.n_channels}: give the "
+                "number of features at each place"
+            )
+        self._cells = self._cells_of(X.shape[1] // self.n_channels)
+        rng = check_random_state(self.random_state)
+        places = X.reshape(-1, self.n_channels)
+        if len(places) > self.max_places:
+            places = places[np.sort(rng.choice(len(places), self.max_places, replace=False))]
+        clusters = MiniBatchKMeans(self.n_words, n_init=1, batch_size=4096, random_state=rng)
+        self.words_ = clusters.fit(places).cluster_centers_.astype(X.dtype)
+        self._n_features_out = (self._cells.max() + 1) * self.n_words
+        return self
+
+    def _cells_of(self, n_places: int) -> np.ndarray:
+        """The cell of each place, (n_places,)."""
+        rows, columns = self.grid if isinstance(self.grid, tuple | list) else (self.grid, self.grid)
+        if (rows, columns) == (1, 1):
+            return np.zeros(n_places, np.intp)
+        shape = inferred_image_shape(n_places)
+        if shape is None or shape[2] != 1 or max(rows, columns) > shape[0]:
+            raise ValueError(
+                f"grid={self.grid!r} cuts squares into cells of at least a place, but an image has "
+                f"{n_places} places"
+            )
+        side = np.arange(shape[0])
+        return (side[:, None] * rows // shape[0] * columns + side * columns // shape[1]).ravel()
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Return the histograms.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_places * n_channels)
+            Images, place after place.
+
+        Returns
+        -------
+        histograms : ndarray of shape (n_samples, n_cells * n_words), in the dtype of X
+            Parts of the places; each image's have the sum 1.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=FLOATS, order="C", reset=False)
+        words = self.nearest_words(X)
+        counts = np.zeros((len(X), self._n_features_out), X.dtype)
+        np.add.at(counts, (np.arange(len(X))[:, None], self._cells * self.n_words + words), 1)
+        return counts / words.shape[1]
+
+    def nearest_words(self, X: Any) -> np.ndarray:
+        """Return the word nearest to each place, of several the first, (n_samples, n_places).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_places * n_channels)
+            Images, place after place.
+
+        Returns
+        -------
+        words : ndarray of shape (n_samples, n_places)
+            Rows of `words_`.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=FLOATS, order="C", reset=False)
+        places = X.reshape(-1, self.n_channels)
+        origin = self.words_.mean(axis=0)
+        block, found = Block(self.words_, origin, self.device), []
+        chunk = max(1, _AT_ONCE // max(self.n_words, self.n_channels))
+        for start in range(0, len(places), chunk):
+            part = places[start : start + chunk]
+            found.append(block.nearest(part, np.full(len(part), np.inf))[1])
+        return np.concatenate(found).reshape(len(X), -1)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+def filter_bank(scales: np.ndarray, reach: int) -> np.ndarray:
+    """The 38 filters of ``2 * reach + 1`` pixels a side, (38, size, size, 1)."""
+    grid = np.arange(-reach, reach + 1, dtype=float)
+    y, x = np.meshgrid(grid, grid, indexing="ij")
+    filters = []
+    for order in (1, 2):
+        for scale in scales:
+            for k in range(6):
+                angle = np.pi * k / 6
+                along = x * np.cos(angle) + y * np.sin(angle)
+                across = y * np.cos(angle) - x * np.sin(angle)
+                profile = gaussian_derivative(across, scale, order)
+                filters.append(profile * gaussian_derivative(along, 3 * scale, 0))
+    widest = scales.max()
+    squared = (x**2 + y**2) / widest**2
+    gaussian = np.exp(-squared / 2)
+    filters += [gaussian, gaussian * (squared - 2)]
+    bank = np.stack(filters)
+    but_the_gaussian = np.arange(len(bank)) != N_FILTERS - 2
+    bank[but_the_gaussian] -= bank[but_the_gaussian].mean(axis=(1, 2), keepdims=True)
+    return (bank / np.abs(bank).sum(axis=(1, 2), keepdims=True))[..., None]
+
+
+def gaussian_derivative(t: np.ndarray, scale: float, order: int) -> np.ndarray:
+    """A Gaussian of standard deviation `scale`, or its first or second derivative."""
+    gaussian = np.exp(-((t / scale) ** 2) / 2)
+    return gaussian * (1.0, -t / scale**2, (t**2 - scale**2) / scale**4)[order]

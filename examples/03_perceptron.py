@@ -1,0 +1,95 @@
+"""The perceptron, update by update.
+
+A perceptron has a weight for each pixel. Its score is the sum of weights times pixels, and its
+guess the sign of the score. Rosenblatt's rule (1958) looks at one digit after the other and changes
+the weights only at a mistake:
+
+    w <- w + rate * answer * x        where the answer is 1 for one class and -1 for the other
+
+so the weights are pictures: digits of one class added up, less those of the other. Top row: the
+weights after the first updates on two classes of digits, computed by these two lines; the class
+`Perceptron` does the same, and the script checks that it has the same weights after each digit.
+
+Where no hyperplane separates the classes the rule never comes to rest. A rate that decays, such as
+``1 / sqrt(t)``, calms it (middle, right): later updates count for less.
+
+Of ten classes each has its own weights. At a mistake the weights of the right class are *raised* by
+the digit and those of the guess *lowered* by it (``multi_class="multinomial"``). What comes of it,
+image by image, is a template of each class: where it hopes for ink (red), and where it does not
+want to see any (blue), mostly where another digit would have it.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from _gallery import load, pick, save
+
+from estimators import Perceptron
+from estimators.inspection import WeightsDisplay
+
+X, X_test, y, y_test = load(6000, 2000)
+side = int(np.sqrt(X.shape[1]))
+
+# Two classes, by hand -----------------------------------------------------------------------------
+
+one, other = 4, 9
+pair, pair_test = np.isin(y, (one, other)), np.isin(y_test, (one, other))
+digits, signs = X[pair], np.where(y[pair] == other, 1, -1)
+
+w, b = np.zeros(digits.shape[1]), 0.0
+model = Perceptron(shuffle=False)
+snapshots, n_updates = {}, 0
+for i, (x, sign) in enumerate(zip(digits[: pick(400, 60)], signs, strict=False)):
+    if sign * (x @ w + b) <= 0:  # a wrong guess, or none
+        w, b = w + sign * x, b + sign
+        n_updates += 1
+        snapshots[n_updates] = (w.copy(), i + 1)
+    model.partial_fit(x[None], [sign], classes=[-1, 1])
+    assert np.allclose(model.coef_[0], w, atol=1e-4) and np.isclose(model.intercept_[0], b)
+print(f"{n_updates} mistakes among {i + 1} digits, and the weights of Perceptron after each")
+
+# A rate that decays -------------------------------------------------------------------------------
+
+rates = {"constant rate": "constant", "rate 1 / sqrt(t)": "invscaling"}
+curves = {}
+for name, rate in rates.items():
+    curve = Perceptron(learning_rate=rate, multi_class="multinomial")
+    curves[name] = []
+    for _ in range(pick(15, 3)):
+        curve.partial_fit(X, y, classes=np.arange(10))
+        curves[name].append(1 - curve.score(X_test, y_test))
+
+# Ten classes --------------------------------------------------------------------------------------
+
+templates = Perceptron(
+    multi_class="multinomial", learning_rate="invscaling", max_iter=pick(15, 3), tol=None
+).fit(X, y)
+print(f"ten classes: {templates.score(X_test, y_test):.3f} right")
+
+# The picture --------------------------------------------------------------------------------------
+
+figure = plt.figure(figsize=(10, 6.6), layout="constrained")
+steps_at, curves_at, templates_at = figure.subfigures(3, 1, height_ratios=[1, 1.15, 1.75])
+figure_of_curve, figure_of_rule = curves_at.subfigures(1, 2, width_ratios=[1, 1])
+
+steps_at.suptitle(f"{one} (blue) against {other} (red): the weights, mistake by mistake")
+chosen = [n for n in (1, 2, 3, 4, 5, 10, 20, 40) if n in snapshots]
+display = WeightsDisplay(
+    np.stack([snapshots[n][0].reshape(side, side, 1) for n in chosen]),
+    labels=[f"update {n}" for n in chosen],
+)
+display.plot(scale="each", columns=len(chosen), ax=steps_at.subplots())
+
+mistakes = np.cumsum([0] + [1] * n_updates)
+at = [0] + [i for _, i in snapshots.values()]
+ax = figure_of_rule.subplots()
+ax.step(at, mistakes, where="post")
+ax.set(title="Mistakes so far", xlabel="digits seen", ylabel="mistakes")
+ax = figure_of_curve.subplots()
+for name, errors in curves.items():
+    ax.plot(np.arange(1, len(errors) + 1), errors, marker=".", label=name)
+ax.set(title="Ten classes: errors on test digits", xlabel="epoch", ylabel="part that is wrong")
+ax.legend()
+
+templates_at.suptitle("Ten classes, raised and lowered digit by digit: the templates")
+WeightsDisplay.from_estimator(templates, scale="each", ax=templates_at.subplots())
+save(figure, __file__)
