@@ -74,7 +74,7 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
         "squared_error" is half the squared error between the probabilities (logistic for two
         classes, softmax for more) and targets of 0 and 1. It is not convex. Solver "lbfgs".
     device : str, default="auto"
-        Where to compute: "auto", "cpu", "cuda" or "cuda:N".
+        "cpu", "cuda", "cuda:N", or "auto", which is the CPU for now.
 
     Attributes
     ----------

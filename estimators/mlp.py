@@ -87,7 +87,7 @@ class MLPClassifier(NeuralClassifier):
     dtype : {"float32", "float64", "auto"}, default="float32"
         Precision of weights and arithmetic; "auto" is that of X.
     device : str, default="auto"
-        "cpu", "cuda", "cuda:N" or "auto".
+        "cpu", "cuda", "cuda:N", or "auto", which is the CPU for now.
     callbacks : callable, object, list of them, or None, default=None
         Called as ``f(estimator, info)``, or as ``callback.on_epoch_end(estimator, info)``, after
         each epoch (iteration, for "lbfgs"). The estimator is a copy that is fitted as far as the

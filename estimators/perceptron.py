@@ -77,7 +77,7 @@ class Perceptron(LinearClassifier):
     power_t : float, default=0.5
         Exponent of "invscaling".
     device : str, default="auto"
-        "cpu", "cuda", "cuda:N" or "auto".
+        "cpu", "cuda", "cuda:N", or "auto", which is the CPU for now.
 
     Attributes
     ----------

@@ -127,7 +127,14 @@ def test_38_filters():
         np.testing.assert_allclose(kind[:, 3], turned, atol=1e-12)
     for round_one in filters[36:]:
         np.testing.assert_allclose(round_one, round_one.T, atol=1e-15)
-    # the bar is the second derivative of a Gaussian, the Laplacian the sum of two
+    spot = np.zeros((37, 37))
+    spot[18, 18] = 1
+    laplacian = scipy.ndimage.gaussian_laplace(spot, 3, mode="constant")
+    assert np.corrcoef(filters[37].ravel(), laplacian.ravel())[0, 1] == pytest.approx(1, abs=1e-4)
+    # along a bar runs a Gaussian three times as wide as the one across
+    long = np.exp(-((np.arange(37) - 18.0) ** 2) / (2 * 6**2))
+    assert np.corrcoef(-bars[1, 0, 18], long)[0, 1] == pytest.approx(1, abs=1e-4)
+    # across it is the second derivative of a Gaussian
     centre = np.arange(37) - 18.0
     second = (centre**2 / 4 - 1) * np.exp(-(centre**2) / 8)
     profile = bars[1, 0].sum(axis=1)

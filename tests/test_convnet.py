@@ -232,6 +232,23 @@ def test_augmentation_leaves_the_data_alone(digits):
     np.testing.assert_array_equal(again.coefs_[0], clf.coefs_[0])
 
 
+def test_every_batch_gets_the_changes_that_were_drawn_for_it(digits, monkeypatch):
+    X, y = digits
+    drawn, applied = [], []
+    draw = Augmentation.draw
+    monkeypatch.setattr(
+        Augmentation, "draw", lambda self, n, rng: drawn.append(draw(self, n, rng)) or drawn[-1]
+    )
+    monkeypatch.setattr(
+        "estimators._batches.shift_and_flip",
+        lambda x, moves: applied.append(moves[0]) or shift_and_flip(x, moves),
+    )
+    small(augment={"shift": 2, "vertical_flip": True}, batch_size=70).fit(X, y)
+    assert len(drawn) > 4 and len(drawn[0]) == 70 != len(drawn[4])
+    for expected, moves in zip(drawn, applied, strict=True):
+        np.testing.assert_array_equal(moves, expected)
+
+
 def test_augmentation_differs_from_call_to_call_of_partial_fit(digits, monkeypatch):
     X, y = digits
     seen = []

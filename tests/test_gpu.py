@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 
@@ -24,7 +25,19 @@ import cukernels
 from _on_a_gpu import placed
 from cukernels._op import OPS
 from cukernels._precision import precision
-from estimators import ConvNetClassifier, LogisticRegression, MLPClassifier, Perceptron
+from estimators import (
+    BatchNorm,
+    ConvNetClassifier,
+    Dense,
+    Dropout,
+    LogisticRegression,
+    MLPClassifier,
+    Perceptron,
+)
+from estimators._layers import Scores
+from estimators._network import Network
+from estimators._objective import Objective
+from estimators._training import Data, train
 from test_cuda_bodies import reverse, shift
 from test_cuda_estimators import (
     CONVNETS,
@@ -42,6 +55,7 @@ from test_cuda_estimators import (
     assert_same_network,
     on_both,
     quiet,  # noqa: F401 (a fixture)
+    trainee,
 )
 from test_ops import DTYPES, all_calls, assert_close, cast, copied, results
 
@@ -301,6 +315,26 @@ def test_training_on_digits(name):
         np.testing.assert_allclose(device.loss_curve_, host.loss_curve_, rtol=1e-4)
     scores = [model.score(DIGITS, DIGIT_LABELS) for model in (host, device)]
     assert abs(scores[0] - scores[1]) < 0.005
+
+
+@pytest.mark.parametrize("kind", ["dense", "sparse"])
+def test_a_model_is_the_same_to_the_bit_in_a_stack_and_alone(kind):
+    layers = [Dense(130), Dropout(0.3), Dense(40, "identity"), BatchNorm(), Scores(10)]
+    network, objective = Network(layers, (64,)), Objective("log_loss", "softmax")
+    samples = DIGITS.astype(np.float32)
+    samples = sp.csr_matrix(samples) if kind == "sparse" else cupy.asarray(samples)
+    data = Data(samples, cupy.asarray(DIGIT_LABELS))
+
+    def one(m):
+        return trainee(network, m, np.float32, n_rows=len(DIGITS))
+
+    together = [one(m) for m in range(3)]
+    train(network, objective, data, together, 2)
+    for m, model in enumerate(together):
+        alone = one(m)
+        train(network, objective, data, [alone], 2)
+        assert model.progress.loss_curve == alone.progress.loss_curve
+        assert model.progress.params.tobytes() == alone.progress.params.tobytes()
 
 
 def test_another_device():

@@ -294,6 +294,19 @@ def test_patches_are_those_of_the_largest_responses(digits, net):
     assert (patch * w).sum() + bias == pytest.approx(display.responses[1, 0], rel=1e-5)
 
 
+def test_patches_behind_a_pooling_are_cut_where_the_place_looks(digits):
+    X, y = digits
+    layers = [MaxPool2D(2), Conv2D(3, 2, padding="valid", activation="identity")]
+    net = ConvNetClassifier(layers=layers, max_iter=2, random_state=0).fit(X, y)
+    display = MaximalPatchesDisplay.from_estimator(net, X, n_patches=5)
+    assert display.patches.shape == (3, 5, 4, 4, 1)
+    pooled = display.patches.reshape(3, 5, 2, 2, 2, 2).max(axis=(3, 5))
+    expected = np.einsum("knij,kij->kn", pooled, net.coefs_[0][..., 0])
+    np.testing.assert_allclose(
+        display.responses, expected + net.intercepts_[0][:, None], rtol=1e-5, atol=1e-6
+    )
+
+
 @pytest.mark.parametrize("layer", [0, 1, 2, 3])
 def test_ascent_excites_its_unit(digits, net, layer):
     X, _ = digits

@@ -32,7 +32,7 @@ REGISTER_LIMIT = 255
 DISASSEMBLED = ("80", "90", "120")
 
 # What the main loops must be made of, from compute capability 8.0 on.
-TENSOR_CORES = r"HMMA\.(1688\.F32\.TF32|16816\.F32\.BF16)"
+TENSOR_CORES = r"HMMA\.1688\.F32\.(TF32|BF16)"
 WIDE_COPIES = r"LDGSTS\.E\.BYPASS\.(LTC128B\.)?128"
 
 

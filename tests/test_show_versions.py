@@ -103,6 +103,7 @@ def relu_calls():
     [
         (lambda x: x, "times the error that rounding explains"),
         (lambda x: np.maximum(x, 0) * (1 + 1e-4), "times the error that rounding explains"),
+        (lambda x: np.maximum(x, 0) * (1 + (x.dtype == np.float32) * 1e-4), "times the error"),
         (lambda x: np.where(x > 0, x, np.nan), "times the error that rounding explains"),
         (lambda x: np.maximum(x, 0)[..., None], "shape "),
         (lambda x: x.no_such_thing, "AttributeError"),
