@@ -14,13 +14,15 @@ Three models of the same digits, each with more between the pixels and the answe
   probabilities; and the patches are what filters of the second layer are most excited by: on the
   left of the line an ideal one, made by gradient ascent, then real ones.
 
-What is left are the errors: the surest ones of the convolutional network. Some are hard for us too.
+What is left are the errors: the surest ones of the convolutional network, some of which are hard
+for us too, and scikit-learn's confusion matrix of all of them.
 """
 
 import time
 
 import matplotlib.pyplot as plt
 from _gallery import load, pick, save
+from sklearn.metrics import ConfusionMatrixDisplay
 
 from estimators import ConvNetClassifier, LogisticRegression, MLPClassifier
 from estimators.inspection import (
@@ -53,8 +55,8 @@ linear, mlp, net = models.values()
 
 # The picture --------------------------------------------------------------------------------------
 
-figure = plt.figure(figsize=(11, 13), layout="constrained")
-first, second, third, fourth = figure.subfigures(4, 1, height_ratios=[1, 1, 1.75, 1.15])
+figure = plt.figure(figsize=(11, 14), layout="constrained")
+first, second, third, fourth = figure.subfigures(4, 1, height_ratios=[1, 1, 1.75, 1.55])
 
 left, right = first.subfigures(1, 2)
 left.suptitle("One layer: a template a class")
@@ -74,6 +76,11 @@ ActivationMapsDisplay.from_estimator(net, X_test[0], ax=left.subplots())
 right.suptitle("ConvNet: what excites filters of the second layer")
 MaximalPatchesDisplay.from_estimator(net, X[:2000], layer=1, ax=right.subplots())
 
-fourth.suptitle("ConvNet: its surest errors")
-ErrorsDisplay.from_estimator(net, X_test, y_test, n_images=20, columns=10, ax=fourth.subplots())
+left, right = fourth.subfigures(1, 2, width_ratios=[1.35, 1])
+left.suptitle("ConvNet: its surest errors")
+ErrorsDisplay.from_estimator(net, X_test, y_test, n_images=18, columns=6, ax=left.subplots())
+right.suptitle("ConvNet: what it takes for what")
+ConfusionMatrixDisplay.from_estimator(
+    net, X_test, y_test, ax=right.subplots(), colorbar=False, cmap="Blues", text_kw={"fontsize": 7}
+)
 save(figure, __file__)

@@ -292,3 +292,21 @@ def test_weights_are_views_of_one_array(emulated_cupy):
     )
     got = [on_host(g) for g in CONV.backward.cuda(**given)[:2]]
     assert_close(got, list(exact[:2]), {"x": x, "w": w}, np.float32)
+
+
+def test_what_does_not_fit_is_refused(emulated_cupy):
+    zeros = emulated_cupy.zeros
+    x, w = zeros((2, 4, 4, 3), np.float32), zeros((5, 2, 2, 3), np.float32)
+    for bias in ((4,), (1, 1), (2, 5)):
+        with pytest.raises(ValueError, match="a bias of shape"):
+            CONV.cuda(x, w, zeros(bias, np.float32))
+    with pytest.raises(ValueError, match="same number of channels"):
+        CONV.cuda(x, w[..., :2])
+    with pytest.raises(TypeError, match="must be a contiguous float32 array"):
+        CONV.cuda(x, w.astype(np.float64))
+    places = zeros((3, 3, 5, 2, 2, 3), np.float32)
+    with pytest.raises(ValueError, match="a bias of shape"):
+        LOCAL.cuda(x, places, zeros((3, 1, 5), np.float32))
+    wide = emulated_cupy.broadcast_to(x[:1, :1, :1], (1, 2**15, 2**15, 3))
+    with pytest.raises(ValueError, match="are too many for one call"):
+        CONV.cuda(wide, w)

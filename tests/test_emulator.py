@@ -82,7 +82,9 @@ DEFECTS = {
         "race: reads",
     ),
     "a write after reads of others": (
-        REVERSE, "tile[63 - threadIdx.x];", "tile[63 - threadIdx.x];\n    if (threadIdx.x >= 32) tile[threadIdx.x] = 0;", "race: writes",
+        REVERSE, "tile[63 - threadIdx.x];",
+        "tile[63 - threadIdx.x];\n    if (threadIdx.x >= 32) tile[threadIdx.x] = 0;",
+        "race: writes",
     ),
     "a missing barrier of the warp": (WARPS, "    __syncwarp();\n", "", "uninitialised"),
     "a barrier of the warp, where one of the block is needed": (
