@@ -112,12 +112,16 @@ class Device:
         if self.dry:
             return None
         try:
-            graph = torch.cuda.CUDAGraph()
-            kept = []  # what is freed in a capture may be handed out to the next call
-            with (
-                torch.cuda.graph(graph),
-                self.cupy.cuda.ExternalStream(torch.cuda.current_stream().cuda_stream),
-            ):
+            graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
+            external = self.cupy.cuda.ExternalStream(stream.cuda_stream)
+            # CuPy's pool, which has blocks for each stream, must not grow in a capture: let it
+            # have beforehand all that the calls want at once
+            with torch.cuda.stream(stream), external:
+                kept = [call(i) for i in range(calls)]
+            stream.synchronize()
+            del kept
+            with torch.cuda.graph(graph, stream=stream), external:
+                kept = []  # what is freed in a capture may be handed out to the next call
                 for i in range(calls):
                     kept.append(call(i))
             return min(self.microseconds(lambda _: graph.replay(), 1) for _ in range(5)) / calls

@@ -1,4 +1,4 @@
-"""The ops that train in place, against scikit-learn and PyTorch; and how random dropout is.
+"""The ops of a training, against scikit-learn, PyTorch and SciPy; and how random dropout is.
 
 `CHECKS` says of each op what it is compared with, over several steps of a random stack of models.
 """
@@ -16,6 +16,7 @@ import scipy.sparse as sp
 from sklearn.linear_model import SGDClassifier
 from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOptimizer
 
+import _oracle_epochs as epochs
 import cukernels.perceptron
 from cukernels.dropout import dropout
 from test_oracles import ORACLES, RTOL, bodies, torch
@@ -237,6 +238,15 @@ def multinomial_perceptron(sparse, body, rng, dtype) -> None:
 CHECKS = {
     "sgd": (partial(sgd, "sklearn"), partial(sgd, "torch")),
     "adam": (partial(adam, "sklearn"), partial(adam, "torch")),
+    "add_loss": (partial(epochs.add_loss, False), partial(epochs.add_loss, True)),
+    "running_mean": (
+        partial(epochs.running_mean, "batch_norm"),
+        partial(epochs.running_mean, "lerp"),
+    ),
+    "shift_and_flip": (
+        partial(epochs.shift_and_flip, "scipy"),
+        partial(epochs.shift_and_flip, "torch"),
+    ),
     "perceptron_sweep": (partial(perceptron, False), partial(multinomial_perceptron, False)),
     "csr_perceptron_sweep": (partial(perceptron, True), partial(multinomial_perceptron, True)),
 }

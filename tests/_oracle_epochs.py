@@ -1,0 +1,68 @@
+"""What happens around the steps of an epoch, against PyTorch, SciPy and plain sums."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.ndimage
+
+from test_oracles import RTOL, torch
+
+
+def close(got, expected, dtype) -> None:
+    np.testing.assert_allclose(got, expected, rtol=RTOL[dtype], atol=RTOL[dtype])
+
+
+def add_loss(parts, body, rng, dtype) -> None:
+    """The sum over batches of loss and penalty, each as PyTorch's norm has it."""
+    models, p = (int(n) for n in rng.integers(1, 40, 2))
+    decayed, batches = int(rng.integers(p + 1)), 4
+    l2 = rng.random(models)
+    total, expected = np.zeros((models, int(rng.integers(2, 6)) if parts else 1)), 0.0
+    for _ in range(batches):
+        params, loss = (rng.standard_normal(s).astype(dtype) for s in ((models, p), models))
+        size = rng.integers(1, 200, models).astype(float)
+        body(total, loss, params, l2=l2, size=size, n_decayed=decayed)
+        norms = torch.linalg.vector_norm(torch.from_numpy(params[:, :decayed]).double(), dim=1)
+        expected = expected + size * (loss + l2 / 2 * norms.numpy() ** 2)
+    close(total.sum(axis=1), expected, dtype)
+
+
+def running_mean(library, body, rng, dtype) -> None:
+    """As PyTorch's batch normalisation moves its running mean, or its `lerp`."""
+    models, channels = (int(n) for n in rng.integers(1, 9, 2))
+    wide = rng.standard_normal((models, channels + 3)).astype(dtype)
+    mean = wide[:, 2:-1]  # as the means of a stack lie among its other parameters
+    expected = [torch.from_numpy(row.astype(float)) for row in mean]
+    share = float(rng.uniform(0.01, 1))
+    for _ in range(5):
+        x = rng.standard_normal((models, 6, channels)).astype(dtype)
+        body(mean, x.mean(axis=1), share=share)
+        for own, batch in zip(expected, torch.from_numpy(x.astype(float)), strict=True):
+            if library == "batch_norm":
+                torch.nn.functional.batch_norm(
+                    batch, own, torch.ones(channels).double(), training=True, momentum=share
+                )
+            else:
+                own.lerp_(batch.mean(dim=0), share)
+    close(mean, np.stack([own.numpy() for own in expected]), dtype)
+
+
+def shift_and_flip(library, body, rng, dtype) -> None:
+    """SciPy's shift and NumPy's flip, or PyTorch's padding and flip, image by image."""
+    n, h, w, c = (int(k) for k in rng.integers(1, 7, 4))
+    x = rng.standard_normal((n, h, w, c)).astype(dtype)
+    far = 8
+    shifts, flips = rng.integers(-far, far + 1, (n, 2)), rng.integers(2, size=(n, 2))
+    before = x.copy()
+    got = body(x, np.concatenate([shifts, flips], axis=1))
+    np.testing.assert_array_equal(x, before)
+    for image, (down, right), flip, result in zip(x, shifts, flips, got, strict=True):
+        axes = [axis for axis in (0, 1) if flip[axis]]
+        if library == "scipy":
+            expected = scipy.ndimage.shift(image, (down, right, 0), order=0, cval=0)
+            expected = np.flip(expected, axes)
+        else:
+            padded = torch.nn.functional.pad(torch.from_numpy(image), (0, 0, far, far, far, far))
+            moved = padded[far - down : far - down + h, far - right : far - right + w]
+            expected = torch.flip(moved, axes).numpy()
+        np.testing.assert_array_equal(result, expected)
