@@ -7,13 +7,13 @@ is sent to the device, and nothing is read from it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 
-from cukernels._array import Array, like
+from cukernels._array import Array, like, namespace
 from cukernels.augment import shift_and_flip
 from cukernels.gather import gather_rows
 from estimators._layers import SparseRows
@@ -91,6 +91,17 @@ class Data:
         self.X, self.y = X, y
         if sp.issparse(X):
             self._values, self._columns = like(X.data, y), like(X.indices, y)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Data]) -> tuple[Data, np.ndarray]:
+        """Several data sets end to end, and where each begins; a single one as it is."""
+        begins = np.cumsum([0, *(part.y.shape[0] for part in parts[:-1])])
+        if len(parts) == 1:
+            return parts[0], begins
+        xp = namespace(parts[0].y)
+        samples = [part.X for part in parts]
+        X = sp.vstack(samples, "csr") if sp.issparse(samples[0]) else xp.concatenate(samples)
+        return cls(X, xp.concatenate([part.y for part in parts])), begins
 
     def batches(self, rows: np.ndarray, cut: Cut) -> Iterator[tuple[Array | SparseRows, Array]]:
         """Samples and targets of each step, (M, B, ...), for row numbers in the order of `cut`."""
@@ -183,7 +194,8 @@ def epoch_steps(trainees: list[Trainee], data: Data, reference: Array) -> Iterat
     numbers = like(numbers + np.arange(cut.steps)[:, None], reference)
     placed = _pieces_from_the_end(like(weights, reference), cut)
     changes = _changes(trainees, cut, sizes, reference)
-    batches = data.batches(cut.lay_out([t.rows for t in trainees], np.intp), cut)
+    rows = cut.lay_out([t.first_row + t.rows for t in trainees], np.intp)
+    batches = data.batches(rows, cut)
     for i, (x, y) in enumerate(batches):
         if changes is not None:
             x = shift_and_flip(x, changes[i])

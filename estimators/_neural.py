@@ -33,20 +33,20 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from cukernels._array import current, resolve_device, to_device
+from cukernels._array import resolve_device, to_device
 from cukernels.activations import ACTIVATIONS
 from estimators._callbacks import CallbackSupportMixin
 from estimators._epoch_callbacks import EpochCallbacks
-from estimators._full_batch import train_lbfgs
 from estimators._labels import check_known, learn_labels, total_weights
 from estimators._layers import BatchNorm, Dropout, Parameters
 from estimators._network import Network
 from estimators._network_model import NetworkModel
+from estimators._neural_training import NeuralTraining
 from estimators._objective import Objective
 from estimators._progress import Reporter
+from estimators._samples import Samples
 from estimators._schedules import PER_STEP
 from estimators._trainee import Progress, Settings, Trainee, dropout_streams
-from estimators._training import Data, train
 
 
 def _is_stochastic(estimator: NeuralClassifier) -> bool:
@@ -182,22 +182,51 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, *, incremental: bool
     ) -> NeuralClassifier:
+        training = self._prepare(
+            Samples(X, y), sample_weight, X_val=X_val, y_val=y_val, incremental=incremental
+        )
+        try:
+            training.run([training])
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", stacklevel=4)
+        training.finish()
+        return self
+
+    def _prepare(
+        self,
+        samples: Samples,
+        sample_weight: Any = None,
+        *,
+        rows: np.ndarray | None = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        incremental: bool = False,
+    ) -> NeuralTraining:
+        """All of a fit that comes before its first step.
+
+        `rows` are those of the samples that it learns from, by default all; `sample_weight` is
+        that of these rows.
+        """
         device = resolve_device(self.device)
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
-        X, y = self._check_X_y(X, y, reset=first)
+        if first:
+            X, y = samples.checked(self, self.dtype)
+        else:
+            X, y = self._check_X_y(samples.X, samples.y, reset=False)
+        own = slice(None) if rows is None else rows
+        own_y = y[own]
         if first and not incremental:
-            self._label_binarizer = learn_labels(y, type(self).__name__)
+            self._label_binarizer = learn_labels(own_y, type(self).__name__)
             self.classes_ = self._label_binarizer.classes_
         else:
-            check_known(y, self.classes_, all_of_them=self.warm_start and not incremental)
-        indicators = self._label_binarizer.transform(y)
-        weight = total_weights(self.class_weight, self.classes_, y, X, sample_weight)
+            check_known(own_y, self.classes_, all_of_them=self.warm_start and not incremental)
+        indicators = self._label_binarizer.transform(own_y)
+        weight = total_weights(self.class_weight, self.classes_, own_y, own_y, sample_weight)
         rng = check_random_state(self.random_state)
 
         multiclass = self._label_binarizer.y_type_ == "multiclass"
         objective = Objective(self.loss, "softmax" if multiclass else "logistic")
-        n_outputs = indicators.shape[1]
-        network = self._build_network(X.shape[1], n_outputs)
+        network = self._build_network(X.shape[1], indicators.shape[1])
         self._check_solver(network)
         if first:
             progress = Progress(network.init(rng, X.dtype))
@@ -207,8 +236,11 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
             progress.params = network.pack(self._parameters(network), X.dtype)
             progress.n_iter = 0
 
-        rows, validation = self._split(X, y, indicators, weight, X_val, y_val, rng)
-        settings = self._settings(len(rows), incremental)
+        n_samples = X.shape[0]
+        if rows is not None and weight is not None:
+            weight = _placed(weight, rows, n_samples)
+        learned, validation = self._split(X, y, indicators, weight, X_val, y_val, rng, rows)
+        settings = self._settings(len(learned), incremental)
         if not (incremental and progress.moments):
             progress.restart_optimizer(settings)
         epochs = 1 if incremental else self.max_iter
@@ -217,31 +249,51 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
         trainee = Trainee(
             settings=settings,
             progress=progress,
-            rows=rows,
+            rows=learned,
             rng=rng,
+            epochs=epochs,
             sample_weight=weight,
             dropout=dropout_streams(dropouts, rng) if dropouts else [],
             score=self._scorer(network, objective, validation, device),
             augment=self._random_changes(rng, progress.step),
-            on_epoch_end=callbacks.epoch,
             reporter=Reporter(self.verbose, epochs),
         )
-        targets = objective.targets(indicators, X.dtype)
+
         if not incremental:
             callbacks.begin(progress.params)
-        try:
-            with current(device), trainee.reporter:
-                samples = X if sp.issparse(X) else to_device(self._shaped(X, network), device)
-                data = Data(samples, to_device(targets, device))
-                if self.solver == "lbfgs":
-                    train_lbfgs(network, objective, data, trainee, self.max_fun)
-                else:
-                    train(network, objective, data, [trainee], epochs)
-        except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=3)
-        self._finish(network, objective, progress, settings, incremental)
-        callbacks.end()
-        return self
+        return NeuralTraining(
+            self,
+            network,
+            objective,
+            trainee,
+            samples,
+            X,
+            self._targets(objective, samples, X, y, indicators, rows),
+            device,
+            callbacks,
+            incremental,
+        )
+
+    def _targets(
+        self,
+        objective: Objective,
+        samples: Samples,
+        X: Any,
+        y: np.ndarray,
+        indicators: np.ndarray,
+        rows: np.ndarray | None,
+    ) -> np.ndarray:
+        """Targets of all samples; fits on rows that have the same labels share them."""
+        if rows is None:
+            return objective.targets(indicators, X.dtype)
+        if y.ndim == 1 and not np.isin(y, self.classes_).all():
+            return _placed(objective.targets(indicators, X.dtype), rows, X.shape[0])
+        known = self._label_binarizer
+        labels = (known.y_type_, tuple(self.classes_.tolist()))
+        return samples.once(
+            ("targets", labels, objective, X.dtype),
+            lambda: objective.targets(known.transform(y), X.dtype),
+        )
 
     def _check_X_y(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, np.ndarray]:
         X = self._as_rows(X, reset=reset)
@@ -288,7 +340,7 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
             warnings.warn(
                 "Got `batch_size` less than 1 or larger than sample size. "
                 "It is going to be clipped",
-                stacklevel=4,
+                stacklevel=6,
             )
             values["batch_size"] = n_rows
         return Settings(**values)
@@ -302,9 +354,10 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
         X_val: Any,
         y_val: Any,
         rng: np.random.RandomState,
+        rows: np.ndarray | None,
     ) -> tuple[np.ndarray, tuple | None]:
         """Rows to learn from, and the validation set (X, y, weight) if there is one."""
-        rows = np.arange(X.shape[0])
+        rows = np.arange(X.shape[0]) if rows is None else rows
         if (X_val is None) != (y_val is None):
             raise ValueError("X_val and y_val belong together: give both or none")
         if X_val is not None:
@@ -341,15 +394,10 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
 
         return score
 
-    def _finish(
-        self,
-        network: Network,
-        objective: Objective,
-        progress: Progress,
-        settings: Settings,
-        incremental: bool,
-    ) -> None:
+    def _finish(self, training: NeuralTraining) -> None:
         """Check what the training left, warn, and set the fitted attributes."""
+        network, incremental = training.network, training.incremental
+        progress, settings = training.trainee.progress, training.trainee.settings
         out_of_patience = progress.no_improvement > settings.n_iter_no_change
         best = progress.best_params if self.early_stopping else None
         if best is not None and (not incremental or out_of_patience):
@@ -367,7 +415,7 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
                 f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the "
                 "optimization hasn't converged yet.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=6,
             )
         self.early_stopped_ = bool(self.early_stopping and incremental and out_of_patience)
         self._progress = progress
@@ -375,7 +423,7 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
         self._unpack(network, progress.params)
         self.n_outputs_ = network.shapes[-1][0]
         self.n_layers_ = len(self.coefs_) + 1
-        self.out_activation_ = objective.output
+        self.out_activation_ = training.objective.output
         self.n_iter_ = progress.n_iter
         self.t_ = progress.t
         self.loss_ = progress.loss
@@ -385,3 +433,10 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
             scores = progress.validation_scores
             self.validation_scores_ = scores or None
             self.best_validation_score_ = max(scores) if scores else None
+
+
+def _placed(values: np.ndarray, rows: np.ndarray, n_samples: int) -> np.ndarray:
+    """Values of some rows among those of all, with zeros for the others."""
+    placed = np.zeros((n_samples, *values.shape[1:]), values.dtype)
+    placed[rows] = values
+    return placed

@@ -79,6 +79,10 @@ class Trainee:
         The rows of the data that it learns from, in their present order.
     rng : RandomState
         Where its shuffles come from.
+    epochs : float, default=inf
+        How many it has at the most.
+    first_row : int, default=0
+        Where its rows begin, if what it shares with others is several data sets end to end.
     sample_weight : ndarray of shape (n_rows_of_the_data,) or None
     dropout : list of (float, int)
         Rate and seed of each Dropout layer.
@@ -97,6 +101,8 @@ class Trainee:
     progress: Progress
     rows: np.ndarray
     rng: np.random.RandomState
+    epochs: float = np.inf
+    first_row: int = 0
     sample_weight: np.ndarray | None = None
     dropout: list[tuple[float, int]] = field(default_factory=list)
     score: Callable[[list[Parameters]], float] | None = None
@@ -146,7 +152,7 @@ class Trainee:
         if s.solver == "sgd" and s.learning_rate == "invscaling":
             p.learning_rate = s.learning_rate_init / (p.t + 1) ** s.power_t
         done = not np.isfinite(loss) or (p.no_improvement > s.n_iter_no_change and self._gives_up())
-        return self.told_to_stop(params) or done
+        return self.told_to_stop(params) or done or p.n_iter >= self.epochs
 
     def told_to_stop(self, params: Array) -> bool:
         """Tell the callbacks of the end of an epoch; return whether one of them wants to stop."""

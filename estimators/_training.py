@@ -16,6 +16,7 @@ from estimators._batches import Data, Step, epoch_steps
 from estimators._layers import Mode, Parameters
 from estimators._network import Network
 from estimators._objective import Objective
+from estimators._samples import Watch
 from estimators._trainee import Trainee
 
 
@@ -73,7 +74,12 @@ class Stack:
 
 
 def train(
-    network: Network, objective: Objective, data: Data, trainees: list[Trainee], epochs: int
+    network: Network,
+    objective: Objective,
+    data: Data,
+    trainees: list[Trainee],
+    epochs: int,
+    watch: Watch | None = None,
 ) -> None:
     """Train models until each is done, or for a number of epochs; their `progress` is updated.
 
@@ -89,7 +95,9 @@ def train(
         The models. They agree in `solver`, `batch_size`, `nesterovs_momentum` and the number of
         batches an epoch, and may differ in everything else.
     epochs : int
-        How many epochs at the most.
+        How many epochs at the most; a model may have fewer of its own.
+    watch : callable, default=None
+        Called after each epoch with the number of models that go on and the lowest loss.
     """
     stack = Stack(network, trainees, data.y)
     try:
@@ -103,6 +111,8 @@ def train(
             if any(done):
                 stack.save([m for m, is_done in enumerate(done) if is_done])
                 stack.keep([m for m, is_done in enumerate(done) if not is_done])
+            if watch is not None:
+                watch(len(stack.trainees), float(np.nanmin(losses, initial=np.inf)))
             if not stack.trainees:
                 break
     finally:  # an interrupt keeps what is trained

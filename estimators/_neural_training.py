@@ -1,0 +1,138 @@
+"""Fits of networks that are prepared: those of equal shapes run as one stack of models."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from cukernels._array import current, to_device
+from estimators._batches import Data
+from estimators._epoch_callbacks import EpochCallbacks
+from estimators._full_batch import train_lbfgs
+from estimators._layers import Dropout
+from estimators._network import Network
+from estimators._objective import Objective
+from estimators._progress import Reporter
+from estimators._samples import Samples, Watch
+from estimators._trainee import Trainee
+from estimators._training import train
+
+
+@dataclass(eq=False)
+class NeuralTraining:
+    """A fit of a network that is prepared and not yet run; see `_samples.Training`.
+
+    Attributes
+    ----------
+    estimator : NeuralClassifier
+        Whose fit this is; its labels and the shape of its samples are known.
+    network, objective, trainee
+        As `_training.train` takes them.
+    samples : Samples
+        What it shares with others.
+    X, targets : arrays
+        All samples as validated, and their targets in the form that the loss takes.
+    device : str
+        Where it runs.
+    callbacks : EpochCallbacks
+        Whom it tells of its epochs.
+    incremental : bool
+        Whether this is a `partial_fit`.
+    """
+
+    estimator: Any
+    network: Network
+    objective: Objective
+    trainee: Trainee
+    samples: Samples
+    X: Any
+    targets: np.ndarray
+    device: str
+    callbacks: EpochCallbacks
+    incremental: bool = False
+    error: BaseException | None = None
+
+    @property
+    def key(self) -> Hashable:
+        """What models of one stack have in common."""
+        settings = self.trainee.settings
+        if settings.solver == "lbfgs":
+            return id(self)
+        # of dropout it is the rate that may differ
+        layers = tuple(
+            replace(x, rate=0.5) if isinstance(x, Dropout) else x for x in self.network.layers
+        )
+        shape = (layers, self.network.shapes[0], self.objective, self.trainee.progress.params.dtype)
+        steps = (settings.batch_size, self.trainee.n_batches)
+        solver = (settings.solver, settings.solver == "sgd" and settings.nesterovs_momentum)
+        return (self.device, sp.issparse(self.X), shape, steps, solver)
+
+    @property
+    def n_bytes(self) -> int:
+        """Parameters, gradients and moments; and what a step makes on the way there and back."""
+        settings, params = self.trainee.settings, self.trainee.progress.params
+        n_copies = 2 + len(self.trainee.progress.moments)
+        values = 2 * sum(int(np.prod(shape)) for shape in self.network.shapes)
+        rows = min(settings.batch_size, len(self.trainee.rows))
+        return params.itemsize * (n_copies * params.size + rows * values)
+
+    @classmethod
+    def run(cls, trainings: Sequence[NeuralTraining], watch: Watch | None = None) -> None:
+        """Run trainings of equal keys as one stack."""
+        first = trainings[0]
+        trainees = [t._ready(alone=len(trainings) == 1) for t in trainings]
+        with current(first.device), first.trainee.reporter:
+            parts = {id(d): d for d in (t._data() for t in trainings)}
+            data, begins = Data.joined(list(parts.values()))
+            for t in trainings:
+                t.trainee.first_row = int(begins[list(parts).index(id(t._data()))])
+            if first.trainee.settings.solver == "lbfgs":
+                max_fun = first.estimator.max_fun
+                train_lbfgs(first.network, first.objective, data, first.trainee, max_fun)
+            else:
+                epochs = int(max(t.epochs for t in trainees))
+                train(first.network, first.objective, data, trainees, epochs, watch)
+
+    def finish(self) -> None:
+        """Set the fitted attributes of the estimator, with the warnings and errors of its fit."""
+        if self.error is not None:
+            raise self.error
+        self.estimator._finish(self)
+        self.callbacks.end()
+
+    def _ready(self, *, alone: bool) -> Trainee:
+        """The trainee; in company it is silent, and what its callbacks raise stops only itself."""
+        if alone:
+            self.trainee.on_epoch_end = self.callbacks.epoch
+            return self.trainee
+
+        def epoch(*state: Any) -> bool:
+            try:
+                return self.callbacks.epoch(*state)
+            except Exception as error:
+                self.error = error
+                return True
+
+        self.trainee.on_epoch_end = epoch
+        self.trainee.reporter = Reporter(verbose=0, total=0)
+        return self.trainee
+
+    def _data(self) -> Data:
+        """The samples and targets where the training runs, one copy for all that share them."""
+        shape, dtype = self.network.shapes[0], self.trainee.progress.params.dtype
+        place = (self.device, shape, dtype)
+
+        def samples() -> Any:
+            if sp.issparse(self.X):
+                return self.X
+            return to_device(self.X.reshape(len(self.X), *shape), self.device)
+
+        def data() -> Data:
+            X = self.samples.once(("samples on", place), samples)
+            return Data(X, to_device(self.targets, self.device))
+
+        return self.samples.once(("data on", place, id(self.targets)), data)

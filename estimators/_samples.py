@@ -1,0 +1,72 @@
+"""What several fits share: their samples, validated once, and trainings that can run together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, Protocol, TypeVar
+
+from sklearn.utils.validation import validate_data
+
+T = TypeVar("T")
+Watch = Callable[[int, float], None]  # told of each epoch: models still training, lowest loss
+
+
+class Samples:
+    """X and y of one fit, or of many that learn from different rows of them.
+
+    Parameters
+    ----------
+    X, y
+        As the user gave them.
+    """
+
+    def __init__(self, X: Any, y: Any) -> None:
+        self.X, self.y = X, y
+        self._made: dict[Hashable, Any] = {}
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Return what `make` returned when it was first asked for under this key."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
+
+    def checked(self, estimator: Any, *settings: Hashable) -> tuple[Any, Any]:
+        """Return X and y as ``estimator._check_X_y`` makes them, for equal settings only once.
+
+        Sets `n_features_in_` and `feature_names_in_` of each estimator that asks.
+        """
+        key: tuple[Any, ...] = ("checked", type(estimator), *settings)
+        if key in self._made:
+            X = estimator._as_rows(self.X, reset=True)
+            validate_data(estimator, X, reset=True, skip_check_array=True)
+        return self.once(key, lambda: estimator._check_X_y(self.X, self.y, reset=True))
+
+
+class Training(Protocol):
+    """A fit that is prepared and not yet run.
+
+    Attributes
+    ----------
+    key : hashable
+        Trainings of one class with equal keys may run together.
+    n_bytes : int
+        What one more of them adds to the memory that they take while they run.
+    """
+
+    key: Hashable
+    n_bytes: int
+
+    @classmethod
+    def run(cls, trainings: Sequence[Any], watch: Watch | None = None) -> None:
+        """Run trainings of equal keys, each as it would have run alone.
+
+        A training that fails keeps its error for `finish`, and takes no other down.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            After Ctrl-C; each training then is as far as it got.
+        """
+
+    def finish(self) -> None:
+        """Set the fitted attributes of the estimator, with the warnings and errors of its fit."""
