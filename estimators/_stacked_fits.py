@@ -1,0 +1,242 @@
+"""Fits of a search that run as stacks of models, each with the outcome that it would have alone.
+
+scikit-learn describes a fit of a search as a call of a function of its own, as in
+``_fit_and_score(estimator, X, y, train=train, parameters=...)``. Here the estimators of many such
+calls are trained together first. Then each call runs as it stands, with an estimator whose `fit`
+only hands over what was learned: messages, scores, times and errors are scikit-learn's.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from inspect import signature, unwrap
+from types import FunctionType, SimpleNamespace
+from typing import Any
+
+import joblib
+import numpy as np
+from sklearn.base import clone
+from sklearn.utils.validation import _check_method_params
+
+from estimators._memory import free_memory
+from estimators._samples import Training
+from estimators._search_progress import SearchProgress
+from estimators._shared_steps import Shared, can_stack, first_steps, last_step, own_parameters
+
+Call = tuple[Callable, tuple, dict[str, Any]]
+
+
+class NotTrainedError(RuntimeError):
+    """Of a fit of a search that Ctrl-C came before."""
+
+
+class StackedFit:
+    """One fit of a search.
+
+    Parameters
+    ----------
+    call : (function, args, kwargs)
+        What scikit-learn would call.
+    shared : Shared
+        What this fit has in common with others.
+    """
+
+    def __init__(self, call: Call, shared: Shared) -> None:
+        self.function = function_of(call)
+        self.arguments = arguments_of(call)
+        self.shared = shared
+        self.training: Training | None = None
+        self.error: Exception | None = None
+        self.seconds = 0.0
+        self.is_under_way = False
+        self.estimator = candidate(self.arguments)
+        self.steps = joblib.hash(first_steps(self.estimator))
+
+    @property
+    def key(self) -> Any:
+        """What the fits of a stack have in common."""
+        return None if self.training is None else (type(self.training), self.training.key)
+
+    @property
+    def n_bytes(self) -> int:
+        """What it takes while it trains."""
+        return 0 if self.training is None else self.training.n_bytes
+
+    def prepare(self) -> None:
+        """Bring the estimator to its first step; where that fails, it is to be fitted alone."""
+        a, begun = self.arguments, time.perf_counter()
+        if not can_stack(self.estimator, a.get("fit_params")):
+            return
+        try:
+            last = last_step(self.estimator)
+            last._validate_params()
+            given = own_parameters(self.estimator, a.get("fit_params"))
+            weights = _check_method_params(a["X"], params=given, indices=a["train"])
+            samples, rows = self.shared.samples(
+                self.estimator, self.steps, a["X"], a["y"], a["train"]
+            )
+            self.training = last._prepare(samples, rows=rows, **weights)
+        except Exception:  # alone it fails in the same way, and scikit-learn reports it
+            self.training = None
+        self.seconds = time.perf_counter() - begun
+
+    def result(self) -> Any:
+        """What scikit-learn's function returns for this fit, which is done."""
+        a, learned, training = self.arguments, self.estimator, self.training
+        if isinstance(self.error, NotTrainedError) and "error_score" in a:
+            a = {**a, "error_score": np.nan}
+        if training is None and self.error is None:
+            return self.function(**a)
+        spent = 0.0
+
+        def finish(*args: Any, **kwargs: Any) -> Any:
+            nonlocal spent
+            del learned.fit, learned.set_params
+            spent = self.seconds
+            if self.error is not None:
+                raise self.error
+            assert training is not None
+            training.finish()
+            return learned
+
+        learned.set_params = lambda **parameters: learned
+        learned.fit = finish
+        function = rebound(
+            self.function,
+            _safe_split=self._split,
+            time=SimpleNamespace(time=lambda: time.time() + spent),
+        )
+        return function(**{**a, "estimator": learned})
+
+    def _split(self, estimator: Any, X: Any, y: Any, rows: Any, train: Any = None) -> tuple:
+        """A part of the samples, as scikit-learn's `_safe_split`; that to train on if needed."""
+        a = self.arguments
+        if train is None and not (a.get("return_train_score") or a.get("callback_ctx")):
+            return None, None
+        return self.shared.part(estimator, X, y, a["train"] if train is None else a["test"])
+
+
+def function_of(call: Call) -> Callable:
+    """The function of scikit-learn's that a delayed call means."""
+    return getattr(call[0], "function", call[0])
+
+
+def arguments_of(call: Call) -> dict[str, Any]:
+    """The arguments of a call by their names."""
+    return signature(function_of(call)).bind(*call[1], **call[2]).arguments
+
+
+def candidate(arguments: dict[str, Any]) -> Any:
+    """The estimator of a fit with its parameters; without them where it does not know them."""
+    estimator = clone(arguments["estimator"])
+    try:
+        return estimator.set_params(**clone(arguments.get("parameters") or {}, safe=False))
+    except (ValueError, TypeError):
+        return None
+
+
+def rebound(function: Callable, **names: Any) -> Callable:
+    """Return a function of scikit-learn's that finds these objects under its global names."""
+    function = unwrap(function)
+    own = FunctionType(
+        function.__code__,
+        {**function.__globals__, **names},
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
+    )
+    own.__kwdefaults__ = function.__kwdefaults__
+    return own
+
+
+def run_fits(
+    calls: Sequence[Call],
+    max_stack_bytes: int | None = None,
+    share: float = 0.25,
+    progress: SearchProgress | None = None,
+) -> list[Any]:
+    """Run calls of scikit-learn's functions, the fits of equal shapes as stacks.
+
+    Parameters
+    ----------
+    calls : sequence of (function, args, kwargs)
+        As `sklearn.utils.parallel.delayed` makes them.
+    max_stack_bytes : int, default=None
+        What the models of a stack may take while they train.
+    share : float, default=0.25
+        The part of the free memory that they may take where `max_stack_bytes` is None.
+    progress : SearchProgress, default=None
+        Told how it goes.
+
+    Returns
+    -------
+    results : list
+        What the functions returned.
+
+    Warns
+    -----
+    UserWarning
+        After Ctrl-C. Fits under way are then taken as they are, those that did not begin as failed.
+    """
+    shared = Shared()
+    progress = progress or SearchProgress()
+    max_bytes = max_stack_bytes or int(share * free_memory())
+    fits = [StackedFit(call, shared) for call in calls]
+    results: dict[int, Any] = {}
+    try:
+        for fit in _trained(fits, max_bytes, progress):
+            results[id(fit)] = fit.result()
+            progress.scored(results[id(fit)])
+    except KeyboardInterrupt:
+        left = [fit for fit in fits if id(fit) not in results]
+        under_way = [fit for fit in left if fit.is_under_way]
+        warnings.warn(
+            f"Search interrupted by user: of {len(fits)} fits {len(fits) - len(left)} are done, "
+            f"{len(under_way)} are taken as far as they got, and {len(left) - len(under_way)} did "
+            "not begin.",
+            stacklevel=2,
+        )
+        for fit in left:
+            if not fit.is_under_way:
+                fit.error = NotTrainedError("the search was interrupted before this fit")
+            results[id(fit)] = fit.result()
+    return [results[id(fit)] for fit in fits]
+
+
+def _trained(
+    fits: list[StackedFit], max_bytes: int, progress: SearchProgress
+) -> Iterator[StackedFit]:
+    """Train the fits, as many at once as the memory allows, and give each that is done."""
+    remaining = Counter(fit.steps for fit in fits)
+    queue = sorted(fits, key=lambda fit: fit.steps)  # those that share steps one after the other
+    while queue:
+        stacks: dict[Any, list[StackedFit]] = {}
+        n_bytes = n_fits = 0
+        for fit in queue:
+            fit.prepare()
+            if n_fits and n_bytes + fit.n_bytes > max_bytes:
+                break
+            stacks.setdefault(fit.key, []).append(fit)
+            n_bytes, n_fits = n_bytes + fit.n_bytes, n_fits + 1
+        for key, stack in stacks.items():
+            if key is not None:
+                _train(stack, progress)
+            yield from stack
+        remaining.subtract(fit.steps for fit in queue[:n_fits])
+        del queue[:n_fits]
+        fits[0].shared.forget({steps for steps, n in remaining.items() if n == 0})
+
+
+def _train(stack: list[StackedFit], progress: SearchProgress) -> None:
+    trainings = [fit.training for fit in stack if fit.training is not None]
+    begun = time.perf_counter()
+    for fit in stack:
+        fit.is_under_way = True
+    try:
+        type(trainings[0]).run(trainings, progress.epoch)
+    finally:
+        for fit in stack:
+            fit.seconds += (time.perf_counter() - begun) / len(stack)

@@ -1,0 +1,203 @@
+"""scikit-learn's searches and cross-validations, their fits trained together as stacks of models.
+
+Names, signatures, results, warnings and errors are scikit-learn's: a program changes its import
+line and nothing else. Fits of this package's classifiers, also at the end of a Pipeline, run
+together where their networks have equal shapes; any other estimator is fitted as by scikit-learn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial, wraps
+from inspect import Parameter, Signature, signature
+from numbers import Integral
+from typing import Any
+
+from sklearn import model_selection as sk
+from sklearn.base import _fit_context
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+from sklearn.model_selection._search import BaseSearchCV
+from sklearn.utils._param_validation import Interval, validate_params
+
+from estimators._stacked_fits import rebound
+from estimators._stacked_parallel import StackedParallel
+
+__all__ = [
+    "GridSearchCV",
+    "HalvingGridSearchCV",
+    "HalvingRandomSearchCV",
+    "RandomizedSearchCV",
+    "cross_val_predict",
+    "cross_val_score",
+    "cross_validate",
+    "learning_curve",
+    "validation_curve",
+]
+
+_OPTIONS = {"fused": True, "max_stack_bytes": None, "progress": False}
+
+_DOC = """{summary}
+
+    Parameters
+    ----------
+    {names}
+        As those of :{role}:`sklearn.model_selection.{name}`. `n_jobs` and joblib's backends mean
+        what they mean there; each job has its share of the candidates as a stack.
+    fused : bool, default=True
+        Whether fits of equal shapes train together; if not, they run one after the other.
+    max_stack_bytes : int, default=None
+        Most bytes that the models of a stack take while they train: weights, gradients, moments
+        of the optimizer and the values of a batch. A stack that needs more is split. By default a
+        quarter of the memory that is free.
+    progress : bool, default=False
+        Whether to show a bar with the fits done, the epoch and the best score (extra `progress`).
+        With ``n_jobs`` above 1 joblib's `verbose` tells instead.
+{rest}"""
+
+
+def _described(original: Any, summary: str, rest: str) -> str:
+    names = ", ".join(name for name in signature(original).parameters)
+    role = "class" if isinstance(original, type) else "func"
+    return _DOC.format(summary=summary, names=names, role=role, name=original.__name__, rest=rest)
+
+
+def _extended(original: Callable, first: tuple[Parameter, ...] = ()) -> Signature:
+    """The signature of scikit-learn's function or class, and the options of stacks."""
+    options = [Parameter(n, Parameter.KEYWORD_ONLY, default=d) for n, d in _OPTIONS.items()]
+    own = signature(original)
+    return own.replace(parameters=[*first, *own.parameters.values(), *options])
+
+
+class _StackedSearch(BaseSearchCV):
+    """A search whose fits run in stacks; to stand before `BaseSearchCV` among the bases."""
+
+    fused: bool
+    max_stack_bytes: int | None
+    progress: bool
+
+    @_fit_context(prefer_skip_nested_validation=False)  # as scikit-learn's
+    def fit(self, X: Any, y: Any = None, **params: Any) -> _StackedSearch:
+        """Run the fits of all candidates, and refit the best.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
+            Labels.
+        **params : dict
+            For the `fit` of the estimator (`sample_weight`), the scorer and the splitter.
+
+        Returns
+        -------
+        self : object
+            With scikit-learn's attributes: `cv_results_`, `best_estimator_`, `best_score_`,
+            `best_params_`, `best_index_`, `scorer_`, `n_splits_`, `refit_time_`, `multimetric_`.
+            After Ctrl-C too, with a warning that says what is missing: fits that did not begin
+            have the score of fits that failed, NaN.
+        """
+        fit = BaseSearchCV.fit
+        if self.fused:
+            fit = rebound(fit, Parallel=_parallel(self.max_stack_bytes, self.progress))
+        return fit(self, X, y, **params)
+
+
+def _parallel(max_stack_bytes: int | None, progress: bool) -> Callable[..., StackedParallel]:
+    return partial(StackedParallel, max_stack_bytes=max_stack_bytes, progress=progress)
+
+
+def _stacked_search(cls: Any) -> Any:
+    """Give a search class the options of stacks, after scikit-learn's parameters."""
+    original = next(c for c in cls.__mro__[1:] if c.__name__ == cls.__name__)
+
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        for name, default in _OPTIONS.items():
+            setattr(self, name, kwargs.pop(name, default))
+        original.__init__(self, *args, **kwargs)
+
+    self = Parameter("self", Parameter.POSITIONAL_OR_KEYWORD)
+    __init__.__signature__ = _extended(original, (self,))  # type: ignore[attr-defined]
+    cls.__init__ = __init__
+    cls._parameter_constraints = {
+        **original._parameter_constraints,
+        "fused": ["boolean"],
+        "max_stack_bytes": [Interval(Integral, 1, None, closed="left"), None],
+        "progress": ["boolean"],
+    }
+    cls.__doc__ = _described(original, cls.__doc__, _SEARCH_NOTES)
+    return cls
+
+
+_SEARCH_NOTES = """
+    Notes
+    -----
+    A fused fit equals the fit that the estimator does alone with the same parameters and samples.
+    Its `fit_time` is the time of its stack, divided evenly.
+    """
+
+
+@_stacked_search
+class GridSearchCV(sk.GridSearchCV, _StackedSearch):
+    """Exhaustive search over given values of parameters, trained as stacks of models."""
+
+
+@_stacked_search
+class RandomizedSearchCV(sk.RandomizedSearchCV, _StackedSearch):
+    """Search over drawn values of parameters, trained as stacks of models."""
+
+
+@_stacked_search
+class HalvingGridSearchCV(sk.HalvingGridSearchCV, _StackedSearch):
+    """Search over given values by successive halving, trained as stacks of models."""
+
+
+@_stacked_search
+class HalvingRandomSearchCV(sk.HalvingRandomSearchCV, _StackedSearch):
+    """Search over drawn values by successive halving, trained as stacks of models."""
+
+
+def _stacked(original: Any, summary: str) -> Callable:
+    """scikit-learn's function of this name, with the options of stacks."""
+    constraints = original._skl_parameter_constraints
+
+    @wraps(original)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        fused, max_stack_bytes, progress = (kwargs.pop(n, d) for n, d in _OPTIONS.items())
+        if not fused:
+            return original(*args, **kwargs)
+        options = {"max_stack_bytes": max_stack_bytes, "progress": progress}
+        names = {"Parallel": _parallel(max_stack_bytes, progress)}
+        if original is sk.cross_val_score:  # which is cross_validate, and takes of its results
+            names["cross_validate"] = partial(cross_validate, **options)
+        own = rebound(original, **names)
+        return validate_params(constraints, prefer_skip_nested_validation=False)(own)(
+            *args, **kwargs
+        )
+
+    run.__signature__ = _extended(original)  # type: ignore[attr-defined]
+    run.__doc__ = _described(original, summary, _FUNCTION_RETURNS)
+    run.__module__ = __name__
+    return run
+
+
+_FUNCTION_RETURNS = """
+    Returns
+    -------
+    As scikit-learn's function.
+    """
+
+cross_validate = _stacked(
+    sk.cross_validate, "Scores and times of an estimator over the folds, trained as a stack."
+)
+cross_val_score = _stacked(
+    sk.cross_val_score, "Scores of an estimator over the folds, trained as a stack."
+)
+cross_val_predict = _stacked(
+    sk.cross_val_predict, "Predictions for each sample by the fit whose fold leaves it out."
+)
+learning_curve = _stacked(
+    sk.learning_curve, "Scores for training sets of several sizes, trained as stacks."
+)
+validation_curve = _stacked(
+    sk.validation_curve, "Scores for several values of a parameter, trained as a stack."
+)
