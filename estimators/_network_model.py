@@ -161,15 +161,10 @@ class NetworkModel(Classifier):
 
     def _predicted(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
-        sparse = self.__sklearn_tags__().input_tags.sparse
-        X = validate_data(
-            self,
-            self._as_rows(X, reset=False),
-            accept_sparse="csr" if sparse else False,
-            dtype=self._dtypes,
-            order="C",
-            reset=False,
-        )
+        foreseen = getattr(self, "_foreseen", None)
+        if foreseen is not None and foreseen[0] is X:
+            return foreseen[1].copy()
+        X = self._checked_rows(self._as_rows(X, reset=False))
         network = self._network
         objective = Objective(self.loss, self.out_activation_)
         device = resolve_device(self.device)
@@ -178,7 +173,19 @@ class NetworkModel(Classifier):
                 {name: to_device(np.asarray(a)[None], device) for name, a in p.items()}
                 for p in self._parameters(network)
             ]
-            return self._outputs(network, objective, parameters, X, device)
+            return self._outputs(network, objective, parameters, X, device)[0]
+
+    def _checked_rows(self, X: Any) -> Any:
+        """Validate X at prediction time."""
+        sparse = self.__sklearn_tags__().input_tags.sparse
+        return validate_data(
+            self,
+            X,
+            accept_sparse="csr" if sparse else False,
+            dtype=self._dtypes,
+            order="C",
+            reset=False,
+        )
 
     def _outputs(
         self,
@@ -188,9 +195,10 @@ class NetworkModel(Classifier):
         X: Any,
         device: str,
     ) -> np.ndarray:
-        """Output probabilities (n_samples, n_outputs), a bounded number of samples at a time.
+        """Output probabilities (M, n_samples, n_outputs), a bounded number of samples at a time.
 
-        X is on the host or, if it is an array, on the device.
+        The parameters are those of a stack of M models. X is on the host or, if it is an array, on
+        the device.
         """
         widest = max(int(np.prod(shape)) for shape in network.shapes)
         chunk = max(1, _PREDICTED_AT_ONCE // widest)
@@ -203,10 +211,10 @@ class NetworkModel(Classifier):
             else:
                 x = to_device(self._shaped(part, network)[None], device)
             z, _ = network.forward(parameters, x, Mode())
-            parts.append(objective.probabilities(z)[0])
+            parts.append(objective.probabilities(z))
         if len(parts) == 1:
             return to_host(parts[0])
-        return to_host(namespace(parts[0]).concatenate(parts))
+        return to_host(namespace(parts[0]).concatenate(parts, axis=1))
 
     def _shaped(self, X: Array, network: Network) -> Array:
         return X.reshape(len(X), *network.shapes[0])

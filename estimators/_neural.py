@@ -387,7 +387,7 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
             X = to_device(X, device)
 
         def score(parameters: list[Parameters]) -> float:
-            p = self._outputs(network, objective, parameters, X, device)
+            (p,) = self._outputs(network, objective, parameters, X, device)
             if not np.isfinite(p).all():
                 return np.nan
             return accuracy_score(y, self._labels(p), sample_weight=weight)
@@ -398,10 +398,8 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
         """Check what the training left, warn, and set the fitted attributes."""
         network, incremental = training.network, training.incremental
         progress, settings = training.trainee.progress, training.trainee.settings
-        out_of_patience = progress.no_improvement > settings.n_iter_no_change
-        best = progress.best_params if self.early_stopping else None
-        if best is not None and (not incremental or out_of_patience):
-            progress.params = best.copy()
+        out_of_patience = training.is_out_of_patience
+        progress.params = training.learned
         diverged = progress.n_iter > 0 and not np.isfinite(progress.loss)
         if diverged or not np.isfinite(progress.params).all():
             raise ValueError(

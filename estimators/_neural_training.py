@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from estimators._progress import Reporter
 from estimators._samples import Samples, Watch
 from estimators._trainee import Trainee
 from estimators._training import train
+
+_PREDICTED_VALUES = 2**26  # of the widest layer of all models at once: 256 MB of float32
 
 
 @dataclass(eq=False)
@@ -76,9 +79,23 @@ class NeuralTraining:
         """Parameters, gradients and moments; and what a step makes on the way there and back."""
         settings, params = self.trainee.settings, self.trainee.progress.params
         n_copies = 2 + len(self.trainee.progress.moments)
-        values = 2 * sum(int(np.prod(shape)) for shape in self.network.shapes)
+        values = 2 * sum(map(prod, self.network.shapes))
         rows = min(settings.batch_size, len(self.trainee.rows))
         return params.itemsize * (n_copies * params.size + rows * values)
+
+    @property
+    def is_out_of_patience(self) -> bool:
+        """Whether it stopped for want of improvement."""
+        trainee = self.trainee
+        return trainee.progress.no_improvement > trainee.settings.n_iter_no_change
+
+    @property
+    def learned(self) -> np.ndarray:
+        """The parameters it ends with: the best that early stopping saw, else the last."""
+        best = self.trainee.progress.best_params if self.estimator.early_stopping else None
+        if best is not None and (not self.incremental or self.is_out_of_patience):
+            return best.copy()
+        return self.trainee.progress.params
 
     @classmethod
     def run(cls, trainings: Sequence[NeuralTraining], watch: Watch | None = None) -> None:
@@ -96,6 +113,25 @@ class NeuralTraining:
             else:
                 epochs = int(max(t.epochs for t in trainees))
                 train(first.network, first.objective, data, trainees, epochs, watch)
+
+    @staticmethod
+    def foresee(trainings: Sequence[NeuralTraining], X: Any) -> None:
+        """Compute what the models of a stack will be asked for: their predictions for X."""
+        first = trainings[0]
+        network, model = first.network, first.estimator
+        rows = model._checked_rows(model._as_rows(X, reset=True))
+        at_once = max(1, _PREDICTED_VALUES // (len(rows) * max(map(prod, network.shapes))))
+        with current(first.device):
+            if not sp.issparse(rows):
+                rows = to_device(rows, first.device)
+            for i in range(0, len(trainings), at_once):
+                some = trainings[i : i + at_once]
+                flat = to_device(np.stack([t.learned for t in some]), first.device)
+                parameters = network.views(flat)
+                with np.errstate(over="ignore", invalid="ignore"):  # of models that diverged
+                    p = model._outputs(network, first.objective, parameters, rows, first.device)
+                for training, own in zip(some, p, strict=True):
+                    training.estimator._foreseen = (X, own)
 
     def finish(self) -> None:
         """Set the fitted attributes of the estimator, with the warnings and errors of its fit."""

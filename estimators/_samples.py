@@ -68,5 +68,12 @@ class Training(Protocol):
             After Ctrl-C; each training then is as far as it got.
         """
 
+    @staticmethod
+    def foresee(trainings: Sequence[Any], X: Any) -> None:
+        """Let the estimators of trainings that ran together know their predictions for X.
+
+        Until `_foreseen` is deleted, they give them when they are asked about this very object.
+        """
+
     def finish(self) -> None:
         """Set the fitted attributes of the estimator, with the warnings and errors of its fit."""

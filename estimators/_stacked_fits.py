@@ -109,7 +109,10 @@ class StackedFit:
             _safe_split=self._split,
             time=SimpleNamespace(time=lambda: time.time() + spent),
         )
-        return function(**{**a, "estimator": learned})
+        try:
+            return function(**{**a, "estimator": learned})
+        finally:
+            vars(learned).pop("_foreseen", None)
 
     def _split(self, estimator: Any, X: Any, y: Any, rows: Any, train: Any = None) -> tuple:
         """A part of the samples, as scikit-learn's `_safe_split`; that to train on if needed."""
@@ -222,9 +225,13 @@ def _trained(
             stacks.setdefault(fit.key, []).append(fit)
             n_bytes, n_fits = n_bytes + fit.n_bytes, n_fits + 1
         for key, stack in stacks.items():
-            if key is not None:
-                _train(stack, progress)
-            yield from stack
+            if key is None:
+                yield from stack
+                continue
+            _train(stack, progress)
+            for fold in _of_equal_folds(stack):
+                _foresee(fold)
+                yield from fold
         remaining.subtract(fit.steps for fit in queue[:n_fits])
         del queue[:n_fits]
         fits[0].shared.forget({steps for steps, n in remaining.items() if n == 0})
@@ -240,3 +247,19 @@ def _train(stack: list[StackedFit], progress: SearchProgress) -> None:
     finally:
         for fit in stack:
             fit.seconds += (time.perf_counter() - begun) / len(stack)
+
+
+def _of_equal_folds(stack: list[StackedFit]) -> Iterator[list[StackedFit]]:
+    """The fits of a stack that are scored on the same samples."""
+    folds: dict[int, list[StackedFit]] = {}
+    for fit in stack:
+        folds.setdefault(id(fit.arguments["test"]), []).append(fit)
+    yield from folds.values()
+
+
+def _foresee(fold: list[StackedFit]) -> None:
+    """Predict with all of them in one pass; those in pipelines see their samples elsewhere."""
+    if first_steps(fold[0].estimator) is None:
+        a, trainings = fold[0].arguments, [fit.training for fit in fold if fit.training]
+        X, _ = fold[0].shared.part(fold[0].estimator, a["X"], a["y"], a["test"])
+        trainings[0].foresee(trainings, X)
