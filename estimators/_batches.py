@@ -172,7 +172,7 @@ def epoch_steps(trainees: list[Trainee], data: Data, reference: Array) -> Iterat
     Parameters
     ----------
     trainees : list of Trainee
-        The models; they agree in the size and the number of batches.
+        The models; they agree in the number of batches, and in their size if there are several.
     data : Data
     reference : array
         Gives the device, and the dtype of the weights.
@@ -180,7 +180,7 @@ def epoch_steps(trainees: list[Trainee], data: Data, reference: Array) -> Iterat
     numbers = np.array([t.progress.step for t in trainees]) + 1
     rates = np.stack([t.start_epoch() for t in trainees], axis=1)
     lengths = np.array([len(t.rows) for t in trainees])
-    cut = Cut.of(lengths, trainees[0].settings.batch_size)
+    cut = Cut.of(lengths, max(t.settings.batch_size for t in trainees))
     sizes = np.full((cut.steps, len(trainees)), float(cut.size))
     sizes[-1] = lengths - cut.full * cut.size
     weights = _weights(trainees, cut, sizes, reference.dtype)

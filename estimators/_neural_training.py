@@ -70,7 +70,8 @@ class NeuralTraining:
             replace(x, rate=0.5) if isinstance(x, Dropout) else x for x in self.network.layers
         )
         shape = (layers, self.network.shapes[0], self.objective, self.trainee.progress.params.dtype)
-        steps = (settings.batch_size, self.trainee.n_batches)
+        n_batches = self.trainee.n_batches
+        steps = (n_batches, settings.batch_size if n_batches > 1 else "all rows")
         solver = (settings.solver, settings.solver == "sgd" and settings.nesterovs_momentum)
         return (self.device, sp.issparse(self.X), shape, steps, solver)
 
@@ -120,7 +121,8 @@ class NeuralTraining:
         first = trainings[0]
         network, model = first.network, first.estimator
         rows = model._checked_rows(model._as_rows(X, reset=True))
-        at_once = max(1, _PREDICTED_VALUES // (len(rows) * max(map(prod, network.shapes))))
+        widest = max(map(prod, network.shapes))
+        at_once = max(1, _PREDICTED_VALUES // (rows.shape[0] * widest))
         with current(first.device):
             if not sp.issparse(rows):
                 rows = to_device(rows, first.device)

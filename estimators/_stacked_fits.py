@@ -194,18 +194,19 @@ def run_fits(
             results[id(fit)] = fit.result()
             progress.scored(results[id(fit)])
     except KeyboardInterrupt:
-        left = [fit for fit in fits if id(fit) not in results]
-        under_way = [fit for fit in left if fit.is_under_way]
+        pass
+    left = [fit for fit in fits if id(fit) not in results]
+    if left:
+        under_way = sum(fit.is_under_way for fit in left)
         warnings.warn(
             f"Search interrupted by user: of {len(fits)} fits {len(fits) - len(left)} are done, "
-            f"{len(under_way)} are taken as far as they got, and {len(left) - len(under_way)} did "
-            "not begin.",
+            f"{under_way} are taken as far as they got, and {len(left) - under_way} did not begin.",
             stacklevel=2,
         )
-        for fit in left:
-            if not fit.is_under_way:
-                fit.error = NotTrainedError("the search was interrupted before this fit")
-            results[id(fit)] = fit.result()
+    for fit in left:
+        if not fit.is_under_way:
+            fit.error = NotTrainedError("the search was interrupted before this fit")
+        results[id(fit)] = fit.result()
     return [results[id(fit)] for fit in fits]
 
 

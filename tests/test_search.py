@@ -1,0 +1,602 @@
+"""Searches whose fits train as stacks: scikit-learn's results, whatever is searched over."""
+
+import inspect
+import warnings
+from itertools import count
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+from sklearn import model_selection as sk
+from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
+
+from estimators import ConvNetClassifier, LogisticRegression, MLPClassifier, Perceptron
+from estimators import model_selection as ours
+from estimators._neural_training import NeuralTraining
+from estimators._samples import Samples
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    pytest.mark.filterwarnings("ignore:The least populated class"),
+]
+
+SEARCHES = ["GridSearchCV", "RandomizedSearchCV", "HalvingGridSearchCV", "HalvingRandomSearchCV"]
+FUNCTIONS = [
+    "cross_validate",
+    "cross_val_score",
+    "cross_val_predict",
+    "learning_curve",
+    "validation_curve",
+]
+
+
+@pytest.fixture(scope="module")
+def digits():
+    X, y = load_digits(return_X_y=True)
+    return X[:240] / 16, y[:240]
+
+
+def mlp(**parameters):
+    return MLPClassifier(
+        **{"hidden_layer_sizes": (12,), "max_iter": 6, "random_state": 0, **parameters}
+    )
+
+
+@pytest.fixture
+def stacks(monkeypatch):
+    """The sizes of the stacks of networks that run from now on."""
+    sizes, run = [], NeuralTraining.run.__func__
+
+    def counted(cls, trainings, watch=None):
+        sizes.append(len(trainings))
+        return run(cls, trainings, watch)
+
+    monkeypatch.setattr(NeuralTraining, "run", classmethod(counted))
+    return sizes
+
+
+def assert_same_results(one, other):
+    """Equal in every column, but for the times."""
+    assert list(one) == list(other)
+    for name, values in one.items():
+        if name.endswith("_time"):
+            assert (np.asarray(values) >= 0).all()
+        elif name == "params":
+            assert values == other[name]
+        else:
+            np.testing.assert_array_equal(values, other[name], err_msg=name)
+
+
+# What is fused ----------------------------------------------------------------------------------
+
+TOGETHER = {
+    "rates": {"learning_rate_init": [1e-3, 1e-2, 0.1], "alpha": [1e-5, 1e-1]},
+    "betas": {"beta_1": [0.5, 0.9], "beta_2": [0.9, 0.999], "epsilon": [1e-8, 1e-3]},
+    "seeds": {"random_state": [0, 1, 2]},
+    "weights": {"class_weight": [None, "balanced", {3: 5.0}]},
+    "tolerance": {"tol": [1e-4, 0.5], "n_iter_no_change": [1, 2], "max_iter": [2, 9]},
+    "early stopping": {
+        "early_stopping": [False, True],
+        "validation_fraction": [0.1, 0.2],
+        "n_iter_no_change": [1, 3],
+    },
+    "shuffle": {"shuffle": [False, True]},
+    "dropout": {"dropout": [0.1, 0.5]},
+    "sgd": {
+        "solver": ["sgd"],
+        "momentum": [0.0, 0.9],
+        "learning_rate": ["constant", "invscaling", "adaptive"],
+        "learning_rate_init": [0.05],
+    },
+    "callbacks": {"callbacks": [None, lambda estimator, info: info.epoch == 2]},
+}
+
+
+@pytest.mark.parametrize("grid", TOGETHER.values(), ids=TOGETHER)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_candidates_and_folds_are_one_stack(digits, stacks, grid, dtype):
+    search = ours.GridSearchCV(mlp(dtype=dtype), grid, cv=3, return_train_score=True, refit=False)
+    search.fit(*digits)
+    n_fits = 3 * len(search.cv_results_["params"])
+    assert stacks == [n_fits]
+    expected = sk.GridSearchCV(
+        mlp(dtype=dtype), grid, cv=3, return_train_score=True, refit=False
+    ).fit(*digits)
+    assert_same_results(search.cv_results_, expected.cv_results_)
+
+
+@pytest.mark.parametrize(
+    "grid",
+    [
+        {"hidden_layer_sizes": [(5,), (6, 5)]},
+        {"activation": ["relu", "tanh"]},
+        {"batch_size": [50, 100]},
+        {"loss": ["log_loss", "squared_error"]},
+        {"batch_norm": [False, True]},
+        {"solver": ["adam", "sgd"]},
+    ],
+    ids=str,
+)
+def test_other_shapes_are_other_stacks(digits, stacks, grid):
+    search = ours.GridSearchCV(mlp(), grid, cv=3, refit=False).fit(*digits)
+    assert stacks == [3, 3]
+    expected = sk.GridSearchCV(mlp(), grid, cv=3, refit=False).fit(*digits)
+    assert_same_results(search.cv_results_, expected.cv_results_)
+
+
+OTHERS = {
+    "lbfgs": (mlp(solver="lbfgs"), {"alpha": [1e-4, 1.0]}),
+    "convnet": (
+        ConvNetClassifier(
+            conv_layer_sizes=(4,), hidden_layer_sizes=(8,), max_iter=2, random_state=0
+        ),
+        {"learning_rate_init": [1e-3, 1e-2], "augment": [None, {"shift": 1}]},
+    ),
+    "logistic": (
+        LogisticRegression(),
+        {"C": [0.01, 1.0, 100.0], "class_weight": [None, "balanced"]},
+    ),
+    "logistic l1": (
+        LogisticRegression(solver="saga", max_iter=20),
+        {"C": [0.1, 1.0], "l1_ratio": [0.0, 0.5, 1.0]},
+    ),
+    "perceptron": (
+        Perceptron(max_iter=8),
+        {"eta0": [0.1, 1.0], "penalty": [None, "l2", "l1"], "alpha": [1e-3]},
+    ),
+}
+
+
+@pytest.mark.parametrize(("estimator", "grid"), OTHERS.values(), ids=OTHERS)
+def test_every_estimator_has_the_results_of_its_own_fits(digits, estimator, grid):
+    search = ours.GridSearchCV(estimator, grid, cv=3, return_train_score=True).fit(*digits)
+    expected = sk.GridSearchCV(estimator, grid, cv=3, return_train_score=True).fit(*digits)
+    assert_same_results(search.cv_results_, expected.cv_results_)
+    assert search.best_params_ == expected.best_params_
+    np.testing.assert_array_equal(search.predict(digits[0]), expected.predict(digits[0]))
+
+
+def test_each_fit_equals_the_one_alone(digits):
+    X, y = digits
+    folds = list(sk.KFold(4).split(X))
+    fitted = ours.cross_validate(mlp(), X, y, cv=folds, return_estimator=True)["estimator"]
+    for estimator, (train, _) in zip(fitted, folds, strict=True):
+        alone = mlp().fit(X[train], y[train])
+        for one, other in zip(estimator.coefs_, alone.coefs_, strict=True):
+            np.testing.assert_array_equal(one, other)
+        assert estimator.loss_curve_ == alone.loss_curve_
+        assert estimator.n_iter_ == alone.n_iter_
+        assert vars(estimator).keys() == vars(alone).keys()
+
+
+# The same face ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SEARCHES + FUNCTIONS)
+def test_signatures_are_scikit_learns_with_three_options_more(name):
+    own = inspect.signature(getattr(ours, name)).parameters
+    theirs = inspect.signature(getattr(sk, name)).parameters
+    assert list(own) == [*theirs, "fused", "max_stack_bytes", "progress"]
+    assert all(own[n].default is p.default and own[n].kind is p.kind for n, p in theirs.items())
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_searches_are_clonable(name):
+    grid = {"alpha": [1.0, 2.0]}
+    search = getattr(ours, name)(mlp(), grid, fused=False, max_stack_bytes=10, cv=2)
+    copy = clone(search)
+    assert copy.fused is False
+    assert copy.max_stack_bytes == 10
+    assert isinstance(copy, getattr(sk, name))
+    assert copy.set_params(progress=True, estimator__alpha=3.0).estimator.alpha == 3.0
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+@pytest.mark.parametrize("fused", [True, False])
+def test_searches_equal_scikit_learns(digits, name, fused):
+    values = {"alpha": [1e-4, 1e-3, 1e-2, 1e-1], "learning_rate_init": [1e-3, 1e-2]}
+    options = {"cv": 3, "scoring": "neg_log_loss", "return_train_score": True}
+    if "Random" in name:
+        options["random_state"] = 0
+    if "Halving" in name:
+        options |= {"resource": "max_iter", "max_resources": 9, "random_state": 0}
+    search = getattr(ours, name)(mlp(), values, fused=fused, **options).fit(*digits)
+    expected = getattr(sk, name)(mlp(), values, **options).fit(*digits)
+    assert_same_results(search.cv_results_, expected.cv_results_)
+    public = {n for n in vars(expected) if n.endswith("_") and not n.startswith("_")}
+    assert public <= set(vars(search))
+    assert search.best_index_ == expected.best_index_
+    assert search.best_score_ == expected.best_score_
+    np.testing.assert_array_equal(
+        search.predict_proba(digits[0]), expected.predict_proba(digits[0])
+    )
+
+
+def test_halving_over_samples_equals_scikit_learns(digits):
+    grid = {"alpha": np.logspace(-4, 0, 6)}
+    options = {"cv": 2, "random_state": 1, "min_resources": 60}
+    search = ours.HalvingGridSearchCV(mlp(), grid, **options).fit(*digits)
+    expected = sk.HalvingGridSearchCV(mlp(), grid, **options).fit(*digits)
+    assert_same_results(search.cv_results_, expected.cv_results_)
+    assert search.n_resources_ == expected.n_resources_
+
+
+CALLS = {
+    "cross_validate": {
+        "return_train_score": True,
+        "return_indices": True,
+        "scoring": ["accuracy", "f1_macro"],
+    },
+    "cross_val_score": {"scoring": "roc_auc_ovr"},
+    "cross_val_predict": {"method": "predict_proba"},
+    "learning_curve": {"train_sizes": [0.3, 0.7, 1.0], "shuffle": True, "random_state": 0},
+    "validation_curve": {"param_name": "alpha", "param_range": [1e-4, 1e-1]},
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_equal_scikit_learns(digits, stacks, name):
+    options = {"cv": 3, **CALLS[name]}
+    result = getattr(ours, name)(mlp(), *digits, **options)
+    assert max(stacks) >= 3
+    ran = len(stacks)
+    expected = getattr(sk, name)(mlp(), *digits, **options)
+    unfused = getattr(ours, name)(mlp(), *digits, fused=False, **options)
+    assert set(stacks[ran:]) == {1}
+    for other in (expected, unfused):
+        if isinstance(result, dict):
+            assert result.keys() == other.keys()
+            pairs = [(result[k], other[k]) for k in result if not k.endswith("time")]
+        else:
+            pairs = zip(result, other, strict=True)
+        for one, two in pairs:
+            if isinstance(one, dict):
+                one, two = (np.concatenate([*x["train"], *x["test"]]) for x in (one, two))
+            np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_check_their_parameters(digits, name):
+    options = CALLS[name] | {"cv": "three"}
+    with pytest.raises(ValueError, match=f"The 'cv' parameter of {name} must be"):
+        getattr(ours, name)(mlp(), *digits, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"fused": "yes"}, "The 'fused' parameter of GridSearchCV must be"),
+        ({"max_stack_bytes": 0}, "The 'max_stack_bytes' parameter of GridSearchCV must be"),
+        ({"progress": 3}, "The 'progress' parameter of GridSearchCV must be"),
+        ({"refit": "no"}, "The 'refit' parameter|refit"),
+    ],
+)
+def test_searches_check_their_parameters(digits, options, message):
+    search = ours.GridSearchCV(mlp(), {"alpha": [1.0]}, scoring=["accuracy"], **options)
+    with pytest.raises(ValueError, match=message):
+        search.fit(*digits)
+
+
+def test_any_other_estimator_is_fitted_as_by_scikit_learn(digits):
+    grid = {"var_smoothing": [1e-9, 1e-2]}
+    search = ours.GridSearchCV(GaussianNB(), grid, cv=3, n_jobs=2).fit(*digits)
+    expected = sk.GridSearchCV(GaussianNB(), grid, cv=3).fit(*digits)
+    assert_same_results(search.cv_results_, expected.cv_results_)
+
+
+def test_a_search_over_estimators_of_both_kinds(digits, stacks):
+    pipeline = Pipeline([("scale", StandardScaler()), ("classify", mlp())])
+    grid = [
+        {"classify": [GaussianNB()], "classify__var_smoothing": [1e-9, 1e-2]},
+        {"classify": [mlp(), mlp(alpha=1.0)], "scale": ["passthrough", MinMaxScaler()]},
+    ]
+    search = ours.GridSearchCV(pipeline, grid, cv=3, refit=False).fit(*digits)
+    assert sum(stacks) == 12
+    assert max(stacks) >= 6
+    expected = sk.GridSearchCV(pipeline, grid, cv=3, refit=False).fit(*digits)
+    for name in ("mean_test_score", "rank_test_score"):
+        np.testing.assert_array_equal(search.cv_results_[name], expected.cv_results_[name])
+
+
+def test_a_subclass_with_its_own_fit_is_another_estimator(digits, stacks):
+    class Patient(MLPClassifier):
+        def fit(self, X, y):
+            return super().fit(X[:100], y[:100])
+
+    estimator = Patient(hidden_layer_sizes=(12,), max_iter=3, random_state=0)
+    scores = ours.cross_val_score(estimator, *digits, cv=3)
+    assert stacks == [1, 1, 1]
+    np.testing.assert_array_equal(scores, sk.cross_val_score(estimator, *digits, cv=3))
+
+
+# Samples ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["list", "frame", "sparse", "float32", "names", "labels of many"])
+def test_samples_of_any_kind(digits, stacks, kind):
+    X, y = digits
+    X, y = {
+        "list": (X.tolist(), y.tolist()),
+        "frame": (pd.DataFrame(X).rename(columns=str), pd.Series(y)),
+        "sparse": (sp.csr_matrix(X), y),
+        "float32": (X.astype(np.float32), y),
+        "names": (X, np.array(list("abcdefghij"))[y]),
+        "labels of many": (X, np.stack([y > 3, y % 2, y < 7], axis=1).astype(int)),
+    }[kind]
+    grid = {"alpha": [1e-4, 1.0]}
+    search = ours.GridSearchCV(mlp(), grid, cv=3).fit(X, y)
+    assert stacks == [6, 1]
+    expected = sk.GridSearchCV(mlp(), grid, cv=3).fit(X, y)
+    assert_same_results(search.cv_results_, expected.cv_results_)
+    if kind == "frame":
+        assert list(search.feature_names_in_) == list(X.columns)
+
+
+def test_a_fold_that_lacks_a_class(digits, stacks):
+    X, y = digits
+    order = np.argsort(y, kind="stable")
+    X, y = X[order], y[order]
+    folds = sk.KFold(5)  # each leaves out two classes, but for those that it cuts
+    fitted = ours.cross_validate(mlp(), X, y, cv=folds, return_estimator=True)
+    assert sum(stacks) == 5
+    expected = sk.cross_validate(mlp(), X, y, cv=folds, return_estimator=True)
+    np.testing.assert_array_equal(fitted["test_score"], expected["test_score"])
+    for one, other in zip(fitted["estimator"], expected["estimator"], strict=True):
+        np.testing.assert_array_equal(one.classes_, other.classes_)
+        np.testing.assert_array_equal(one.coefs_[0], other.coefs_[0])
+
+
+@pytest.mark.parametrize("estimator", [mlp(), make_pipeline(StandardScaler(), mlp())], ids=str)
+def test_weights_of_samples(digits, stacks, estimator):
+    weight = np.random.default_rng(0).uniform(0, 3, len(digits[1]))
+    name = (
+        "sample_weight" if isinstance(estimator, MLPClassifier) else "mlpclassifier__sample_weight"
+    )
+    grid = {name.replace("sample_weight", "alpha"): [1e-4, 1.0]}
+    search = ours.GridSearchCV(estimator, grid, cv=3, refit=False)
+    search.fit(*digits, **{name: weight})
+    assert len(stacks) < 6
+    expected = sk.GridSearchCV(estimator, grid, cv=3, refit=False).fit(*digits, **{name: weight})
+    assert_same_results(search.cv_results_, expected.cv_results_)
+    unweighted = sk.GridSearchCV(estimator, grid, cv=3, refit=False).fit(*digits)
+    assert (
+        unweighted.cv_results_["mean_test_score"] != search.cv_results_["mean_test_score"]
+    ).any()
+
+
+# Pipelines --------------------------------------------------------------------------------------
+
+
+class Counted(TransformerMixin, BaseEstimator):
+    """Scales, and counts how often it is fitted."""
+
+    fits = count()
+
+    def __init__(self, factor=1.0):
+        self.factor = factor
+
+    def fit(self, X, y=None):
+        next(self.fits)
+        self.mean_ = X.mean(axis=0)
+        return self
+
+    def transform(self, X):
+        return self.factor * (X - self.mean_)
+
+
+def test_steps_before_the_last_are_fitted_once_a_fold_and_setting(digits, monkeypatch, stacks):
+    monkeypatch.setattr(Counted, "fits", count())
+    pipeline = Pipeline([("first", Counted()), ("last", mlp())])
+    grid = {"first__factor": [1.0, 2.0], "last__alpha": [1e-4, 1e-2, 1.0]}
+    search = ours.GridSearchCV(pipeline, grid, cv=4, refit=False).fit(*digits)
+    assert next(Counted.fits) == 2 * 4
+    assert sum(stacks) == 24
+    assert min(stacks) > 1
+    expected = sk.GridSearchCV(pipeline, grid, cv=4, refit=False).fit(*digits)
+    assert_same_results(search.cv_results_, expected.cv_results_)
+
+
+HEADS = {
+    "one step": Pipeline([("last", mlp())]),
+    "nested": make_pipeline(make_pipeline(StandardScaler(), PCA(5, random_state=0)), mlp()),
+    "union": make_pipeline(FeatureUnion([("a", StandardScaler()), ("b", PCA(3))]), mlp()),
+    "columns": make_pipeline(
+        ColumnTransformer([("a", StandardScaler(), slice(0, 30)), ("b", "passthrough", [40, 41])]),
+        mlp(),
+    ),
+    "passthrough": Pipeline([("none", "passthrough"), ("last", mlp())]),
+    "linear": make_pipeline(MinMaxScaler(), LogisticRegression(max_iter=30)),
+}
+
+
+@pytest.mark.parametrize("pipeline", HEADS.values(), ids=HEADS)
+def test_pipelines_of_every_kind(digits, pipeline):
+    fitted = ours.cross_validate(pipeline, *digits, cv=3, return_estimator=True)
+    expected = sk.cross_validate(pipeline, *digits, cv=3, return_estimator=True)
+    np.testing.assert_array_equal(fitted["test_score"], expected["test_score"])
+    for one, other in zip(fitted["estimator"], expected["estimator"], strict=True):
+        np.testing.assert_array_equal(one.predict(digits[0]), other.predict(digits[0]))
+        assert getattr(one, "n_features_in_", None) == getattr(other, "n_features_in_", None)
+
+
+def test_a_wrapper_around_ours_is_fitted_as_by_scikit_learn(digits):
+    wrapped = CalibratedClassifierCV(mlp(), cv=2)
+    scores = ours.cross_val_score(wrapped, *digits, cv=3)
+    np.testing.assert_array_equal(scores, sk.cross_val_score(wrapped, *digits, cv=3))
+
+
+def test_a_search_within_a_cross_validation(digits, stacks):
+    grid = {"alpha": [1e-4, 1.0]}
+    scores = ours.cross_val_score(ours.GridSearchCV(mlp(), grid, cv=2), *digits, cv=3)
+    assert stacks == [4, 1] * 3
+    expected = sk.cross_val_score(sk.GridSearchCV(mlp(), grid, cv=2), *digits, cv=3)
+    np.testing.assert_array_equal(scores, expected)
+
+
+# Scores -----------------------------------------------------------------------------------------
+
+
+def test_a_callable_sees_the_fitted_estimator(digits):
+    seen = []
+
+    def score(estimator, X, y):
+        seen.append(estimator)
+        return {"right": estimator.score(X, y), "loss": -estimator.loss_}
+
+    search = ours.GridSearchCV(mlp(), {"alpha": [1e-4, 1.0]}, cv=2, scoring=score, refit="loss")
+    search.fit(*digits)
+    assert search.multimetric_
+    assert all(type(x) is MLPClassifier and "fit" not in vars(x) for x in seen)
+    expected = sk.GridSearchCV(mlp(), {"alpha": [1e-4, 1.0]}, cv=2, scoring=score, refit="loss")
+    assert_same_results(search.cv_results_, expected.fit(*digits).cv_results_)
+
+
+def test_a_stack_predicts_in_one_pass(digits, monkeypatch):
+    asked = []
+    outputs = MLPClassifier._outputs
+
+    def counted(self, network, objective, parameters, X, device):
+        asked.append(len(parameters[0]["w"]))
+        return outputs(self, network, objective, parameters, X, device)
+
+    monkeypatch.setattr(MLPClassifier, "_outputs", counted)
+    grid = {"alpha": [1e-4, 1e-2, 1.0]}
+    search = ours.GridSearchCV(
+        mlp(), grid, cv=2, refit=False, scoring=["accuracy", "neg_log_loss"]
+    ).fit(*digits)
+    assert asked == [3, 3]
+    assert not hasattr(search.estimator, "_foreseen")
+
+
+# Memory, progress, failures ---------------------------------------------------------------------
+
+
+def test_a_stack_is_split_where_memory_ends(digits, stacks):
+    grid = {"alpha": [1e-4, 1e-3, 1e-2, 1e-1]}
+    whole = ours.GridSearchCV(mlp(), grid, cv=3, refit=False).fit(*digits)
+    one = mlp()._prepare(Samples(*digits), rows=np.arange(160)).n_bytes
+    limited = ours.GridSearchCV(mlp(), grid, cv=3, refit=False, max_stack_bytes=5 * one)
+    limited.fit(*digits)
+    assert stacks[0] == 12
+    assert sum(stacks[1:]) == 12
+    assert set(stacks[1:-1]) == {5}
+    assert_same_results(limited.cv_results_, whole.cv_results_)
+    stacks.clear()
+    ours.GridSearchCV(mlp(), grid, cv=3, refit=False, max_stack_bytes=1).fit(*digits)
+    assert stacks == [1] * 12
+
+
+def test_progress_shows_models_epochs_and_the_best_score(digits, capsys):
+    pytest.importorskip("tqdm")
+    search = ours.GridSearchCV(mlp(), {"alpha": [1e-4, 1.0]}, cv=2, progress=True).fit(*digits)
+    shown = capsys.readouterr().err
+    assert "4/4" in shown
+    assert "epoch=6" in shown
+    best = max(search.cv_results_[f"split{i}_test_score"].max() for i in range(2))
+    assert f"best score={best:.4f}" in shown
+
+
+def test_candidates_that_fail_take_no_other_down(digits):
+    grid = {"learning_rate_init": [1e-3, 1e30], "alpha": [1e-4, -1.0]}
+    options = {"cv": 2, "error_score": -3.0, "refit": False}
+    with pytest.warns(FitFailedWarning) as caught:
+        search = ours.GridSearchCV(mlp(), grid, **options).fit(*digits)
+    (text,) = (str(w.message) for w in caught if w.category is FitFailedWarning)
+    assert "6 fits failed out of a total of 8" in text
+    assert "Solver produced non-finite parameter weights" in text
+    assert "The 'alpha' parameter of MLPClassifier must be a float in the range" in text
+    with pytest.warns(FitFailedWarning):
+        expected = sk.GridSearchCV(mlp(), grid, **options).fit(*digits)
+    assert_same_results(search.cv_results_, expected.cv_results_)
+
+
+def test_an_error_can_be_raised(digits):
+    grid = {"learning_rate_init": [1e-3, 1e30]}
+    search = ours.GridSearchCV(mlp(), grid, cv=2, error_score="raise")
+    with pytest.raises(ValueError, match="Solver produced non-finite parameter weights"):
+        search.fit(*digits)
+    with pytest.raises(ValueError, match="Invalid parameter 'alfa' for estimator MLPClassifier"):
+        ours.GridSearchCV(mlp(), {"alfa": [1]}, cv=2).fit(*digits)
+
+
+def test_a_failing_callback_fails_its_fit(digits):
+    def fails(estimator, info):
+        raise RuntimeError("no more paper")
+
+    search = ours.GridSearchCV(mlp(), {"callbacks": [None, fails]}, cv=2, refit=False)
+    with pytest.warns(FitFailedWarning, match="no more paper"):
+        search.fit(*digits)
+    assert np.isnan(search.cv_results_["mean_test_score"]).tolist() == [False, True]
+
+
+def test_samples_that_only_some_folds_can_use(digits):
+    X, y = digits[0].copy(), digits[1]
+    X[0, 0] = np.nan
+    with pytest.warns(FitFailedWarning, match="2 fits failed out of a total of 3"):
+        scores = ours.cross_val_score(mlp(), X, y, cv=sk.KFold(3))
+    with pytest.warns(FitFailedWarning):
+        expected = sk.cross_val_score(mlp(), X, y, cv=sk.KFold(3))
+    np.testing.assert_array_equal(scores, expected)
+
+
+def test_warnings_of_a_fit_are_those_of_the_fit_alone(digits):
+    def heard(module):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            module.cross_val_score(mlp(), *digits, cv=3)
+        return [(w.category, str(w.message)) for w in caught]
+
+    assert heard(ours) == heard(sk)
+    assert [category for category, _ in heard(ours)] == [ConvergenceWarning] * 3
+
+
+class _Interrupt:
+    """Presses Ctrl-C after some epochs."""
+
+    def __init__(self, after):
+        self.after = after
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def on_epoch_end(self, estimator, info):
+        self.after -= 1
+        if self.after == 0:
+            raise KeyboardInterrupt
+        return False
+
+
+def test_an_interrupt_keeps_what_is_done_and_says_what_is_missing(digits):
+    grid = {"alpha": [1e-4, 1e-2, 1.0]}
+    one = mlp()
+    whole = ours.GridSearchCV(one, grid, cv=2, refit=False).fit(*digits)
+    one.set_params(callbacks=_Interrupt(after=6 * 2 + 2 * 2 + 1))
+    search = ours.GridSearchCV(one, grid, cv=2, refit=False, max_stack_bytes=1)
+    with pytest.warns(UserWarning) as caught:
+        search.fit(*digits)
+    told = "\n".join(str(w.message) for w in caught)
+    assert "Search interrupted by user: of 6 fits 2 are done, 1 are taken as far" in told
+    assert "3 did not begin" in told
+    assert "3 fits failed out of a total of 6" in told
+    scores = np.stack([search.cv_results_[f"split{i}_test_score"] for i in range(2)], axis=1)
+    expected = np.stack([whole.cv_results_[f"split{i}_test_score"] for i in range(2)], axis=1)
+    np.testing.assert_array_equal(scores[0], expected[0])
+    assert np.isfinite(scores[1, 0])
+    assert np.isnan([scores[1, 1], *scores[2]]).all()
+
+
+def test_an_interrupted_stack_is_scored_as_it_stands(digits):
+    one = mlp(callbacks=_Interrupt(after=4 * 3), max_iter=50)
+    with pytest.warns(UserWarning, match="of 4 fits 0 are done, 4 are taken as far"):
+        search = ours.GridSearchCV(one, {"alpha": [1e-4, 1.0]}, cv=2, refit=False).fit(*digits)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
