@@ -122,10 +122,11 @@ class NeuralTraining:
         network, model = first.network, first.estimator
         rows = model._checked_rows(model._as_rows(X, reset=True))
         widest = max(map(prod, network.shapes))
-        at_once = max(1, _PREDICTED_VALUES // (rows.shape[0] * widest))
+        at_once = 1  # rows of a sparse matrix belong to one model
         with current(first.device):
             if not sp.issparse(rows):
                 rows = to_device(rows, first.device)
+                at_once = max(1, _PREDICTED_VALUES // (len(rows) * widest))
             for i in range(0, len(trainings), at_once):
                 some = trainings[i : i + at_once]
                 flat = to_device(np.stack([t.learned for t in some]), first.device)
