@@ -14,10 +14,8 @@ from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
-import scipy.sparse as sp
 from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import accuracy_score
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import check_random_state
@@ -33,15 +31,17 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from cukernels._array import resolve_device, to_device
+from cukernels._array import current, resolve_device, to_device
 from cukernels.activations import ACTIVATIONS
+from estimators._batches import Data
 from estimators._callbacks import CallbackSupportMixin
 from estimators._epoch_callbacks import EpochCallbacks
+from estimators._held_out import HeldOut, places_of
 from estimators._labels import check_known, learn_labels, total_weights
-from estimators._layers import BatchNorm, Dropout, Parameters
+from estimators._layers import BatchNorm, Dropout
 from estimators._network import Network
 from estimators._network_model import NetworkModel
-from estimators._neural_training import NeuralTraining
+from estimators._neural_training import NeuralTraining, placed_samples
 from estimators._objective import Objective
 from estimators._progress import Reporter
 from estimators._samples import Samples
@@ -239,7 +239,13 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
         n_samples = X.shape[0]
         if rows is not None and weight is not None:
             weight = _placed(weight, rows, n_samples)
-        learned, validation = self._split(X, y, indicators, weight, X_val, y_val, rng, rows)
+        learned, held_out = np.arange(n_samples) if rows is None else rows, None
+        if (X_val is None) != (y_val is None):
+            raise ValueError("X_val and y_val belong together: give both or none")
+        if X_val is not None:
+            held_out = self._own_validation(X_val, y_val, network, device)
+        else:
+            learned, held_out = self._split(y, indicators, weight, rng, learned)
         settings = self._settings(len(learned), incremental)
         if not (incremental and progress.moments):
             progress.restart_optimizer(settings)
@@ -254,7 +260,7 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
             epochs=epochs,
             sample_weight=weight,
             dropout=dropout_streams(dropouts, rng) if dropouts else [],
-            score=self._scorer(network, objective, validation, device),
+            held_out=held_out,
             augment=self._random_changes(rng, progress.step),
             reporter=Reporter(self.verbose, epochs),
         )
@@ -347,21 +353,13 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
 
     def _split(
         self,
-        X: Any,
         y: np.ndarray,
         indicators: np.ndarray,
         weight: np.ndarray | None,
-        X_val: Any,
-        y_val: Any,
         rng: np.random.RandomState,
-        rows: np.ndarray | None,
-    ) -> tuple[np.ndarray, tuple | None]:
-        """Rows to learn from, and the validation set (X, y, weight) if there is one."""
-        rows = np.arange(X.shape[0]) if rows is None else rows
-        if (X_val is None) != (y_val is None):
-            raise ValueError("X_val and y_val belong together: give both or none")
-        if X_val is not None:
-            return rows, (*self._check_X_y(X_val, y_val, reset=False), None)
+        rows: np.ndarray,
+    ) -> tuple[np.ndarray, HeldOut | None]:
+        """Rows to learn from, and what early stopping holds out of them."""
         if not self.early_stopping or self.solver == "lbfgs":
             return rows, None
         rows, held_out = train_test_split(
@@ -375,24 +373,16 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
                 "The validation set is too small. Increase 'validation_fraction' or the size of "
                 "your dataset."
             )
-        return rows, (X[held_out], y[held_out], None if weight is None else weight[held_out])
+        labels = places_of(y[held_out], self.classes_)
+        return rows, HeldOut(held_out, labels, None if weight is None else weight[held_out])
 
-    def _scorer(
-        self, network: Network, objective: Objective, validation: tuple | None, device: str
-    ) -> Any:
-        if validation is None:
-            return None
-        X, y, weight = validation
-        if not sp.issparse(X):
-            X = to_device(X, device)
-
-        def score(parameters: list[Parameters]) -> float:
-            (p,) = self._outputs(network, objective, parameters, X, device)
-            if not np.isfinite(p).all():
-                return np.nan
-            return accuracy_score(y, self._labels(p), sample_weight=weight)
-
-        return score
+    def _own_validation(self, X_val: Any, y_val: Any, network: Network, device: str) -> HeldOut:
+        """A validation set that the user gives."""
+        X, y = self._check_X_y(X_val, y_val, reset=False)
+        labels = places_of(y, self.classes_)
+        with current(device):
+            data = Data(placed_samples(X, network, device), to_device(labels, device))
+        return HeldOut(np.arange(X.shape[0]), labels, data=data)
 
     def _finish(self, training: NeuralTraining) -> None:
         """Check what the training left, warn, and set the fitted attributes."""

@@ -165,13 +165,17 @@ class NeuralTraining:
         shape, dtype = self.network.shapes[0], self.trainee.progress.params.dtype
         place = (self.device, shape, dtype)
 
-        def samples() -> Any:
-            if sp.issparse(self.X):
-                return self.X
-            return to_device(self.X.reshape(len(self.X), *shape), self.device)
-
         def data() -> Data:
-            X = self.samples.once(("samples on", place), samples)
+            X = self.samples.once(
+                ("samples on", place), lambda: placed_samples(self.X, self.network, self.device)
+            )
             return Data(X, to_device(self.targets, self.device))
 
         return self.samples.once(("data on", place, id(self.targets)), data)
+
+
+def placed_samples(X: Any, network: Network, device: str) -> Any:
+    """Samples where a network reads them, each of the shape that it takes; CSR matrices stay."""
+    if sp.issparse(X):
+        return X
+    return to_device(X.reshape(len(X), *network.shapes[0]), device)

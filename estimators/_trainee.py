@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cukernels._array import Array
-from estimators._layers import Parameters
 from estimators._progress import Reporter
 from estimators._schedules import epoch_rates
+
+if TYPE_CHECKING:
+    from estimators._held_out import HeldOut
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,8 @@ class Trainee:
     sample_weight : ndarray of shape (n_rows_of_the_data,) or None
     dropout : list of (float, int)
         Rate and seed of each Dropout layer.
-    score : callable or None
-        Gives the validation score of the parameters of one model.
+    held_out : HeldOut or None
+        The samples that score it after each epoch.
     augment : callable or None
         Draws how so many images are to change, as `shift_and_flip` takes it.
     on_epoch_end : callable or None
@@ -105,7 +107,7 @@ class Trainee:
     first_row: int = 0
     sample_weight: np.ndarray | None = None
     dropout: list[tuple[float, int]] = field(default_factory=list)
-    score: Callable[[list[Parameters]], float] | None = None
+    held_out: HeldOut | None = None
     augment: Callable[[int], np.ndarray] | None = None
     on_epoch_end: Callable[[Progress, Array, float], bool] | None = None
     reporter: Reporter = field(default_factory=lambda: Reporter(verbose=0, total=0))
@@ -132,8 +134,8 @@ class Trainee:
         self.rate = float(rates[-1]) if len(rates) else np.nan
         return rates
 
-    def end_epoch(self, loss: float, parameters: list[Parameters], params: Array) -> bool:
-        """Take the mean loss of an epoch into account; return whether the model is done."""
+    def end_epoch(self, loss: float, score: float | None, params: Array) -> bool:
+        """Take the mean loss and the score of an epoch into account; return whether it is done."""
         p, s = self.progress, self.settings
         p.n_iter += 1
         p.step += self.n_batches
@@ -142,9 +144,9 @@ class Trainee:
         p.loss_curve.append(loss)
         self.reporter.learning_rate(self.rate)
         self.reporter.epoch(p.n_iter, loss)
-        if self.score is not None:
-            p.validation_scores.append(self.score(parameters))
-            self.reporter.score(p.validation_scores[-1])
+        if score is not None:
+            p.validation_scores.append(score)
+            self.reporter.score(score)
         if s.early_stopping:
             self._compare_scores(params)
         else:

@@ -13,7 +13,8 @@ from cukernels._array import Array, like, namespace, to_host
 from cukernels.epoch_loss import add_loss, loss_total
 from cukernels.optimizers import adam, sgd
 from estimators._batches import Data, Step, epoch_steps
-from estimators._layers import Mode, Parameters
+from estimators._held_out import validation_scores
+from estimators._layers import Mode
 from estimators._network import Network
 from estimators._objective import Objective
 from estimators._samples import Watch
@@ -50,10 +51,6 @@ class Stack:
         """One setting of every model, as an array of shape (M,)."""
         values = np.array([getattr(t.settings, name) for t in self.trainees], float)
         return like(values, self.params)
-
-    def parameters_of(self, m: int) -> list[Parameters]:
-        """The parameters of one model, as a stack of one."""
-        return [{name: a[m : m + 1] for name, a in p.items()} for p in self.parameters]
 
     def save(self, chosen: list[int]) -> None:
         """Bring the arrays of some models home to their `progress`."""
@@ -104,9 +101,12 @@ def train(
         for _ in range(epochs):
             with np.errstate(over="ignore", invalid="ignore"):  # a diverging loss says it itself
                 losses = _epoch(stack, objective, data)
+                scores = validation_scores(network, objective, data, stack.trainees, stack.params)
             done = [
-                trainee.end_epoch(float(loss), stack.parameters_of(m), stack.params[m])
-                for m, (trainee, loss) in enumerate(zip(stack.trainees, losses, strict=True))
+                trainee.end_epoch(float(loss), score, params)
+                for trainee, loss, score, params in zip(
+                    stack.trainees, losses, scores, stack.params, strict=True
+                )
             ]
             if any(done):
                 stack.save([m for m, is_done in enumerate(done) if is_done])

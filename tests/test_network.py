@@ -9,6 +9,7 @@ import pytest
 import scipy.sparse as sp
 from sklearn.datasets import load_digits
 
+from estimators._held_out import HeldOut
 from estimators._image_layers import AvgPool2D, Conv2D, LocallyConnected2D, MaxPool2D
 from estimators._layers import (
     Activation,
@@ -189,7 +190,8 @@ def test_a_model_that_stops_by_its_score_leaves_the_others_as_they_are():
     def one(m):
         model = trainee(network, m, "adam", float)
         scores = iter([0.1, 0.5, 0.4, 0.3, 0.2, 0.1] if m == 1 else np.linspace(0, 1, 6))
-        model.score = lambda parameters: next(scores)
+        model.held_out = HeldOut(np.arange(2), Y[:2])
+        model.held_out.accuracy = lambda p: next(scores)
         model.settings = replace(
             model.settings, early_stopping=True, n_iter_no_change=2 if m == 1 else 6
         )
