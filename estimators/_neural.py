@@ -294,11 +294,9 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
             return objective.targets(indicators, X.dtype)
         if y.ndim == 1 and not np.isin(y, self.classes_).all():
             return _placed(objective.targets(indicators, X.dtype), rows, X.shape[0])
-        known = self._label_binarizer
-        labels = (known.y_type_, tuple(self.classes_.tolist()))
         return samples.once(
-            ("targets", labels, objective, X.dtype),
-            lambda: objective.targets(known.transform(y), X.dtype),
+            ("targets", objective, X.dtype),
+            lambda: objective.targets(self._label_binarizer.transform(y), X.dtype),
         )
 
     def _check_X_y(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, np.ndarray]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import joblib
 from sklearn import get_config
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
@@ -56,6 +57,14 @@ class Shared:
 def first_steps(estimator: Any) -> Pipeline | None:
     """The steps of a pipeline before the last, if there are some."""
     return estimator[:-1] if isinstance(estimator, Pipeline) and len(estimator) > 1 else None
+
+
+def steps_key(estimator: Any) -> str:
+    """Equal for pipelines whose steps before the last are equal."""
+    try:
+        return joblib.hash(first_steps(estimator))
+    except Exception:  # a function or a class that cannot be pickled: shared with nobody
+        return f"{id(estimator)}"
 
 
 def last_step(estimator: Any) -> Any:

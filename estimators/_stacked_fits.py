@@ -16,7 +16,6 @@ from inspect import signature, unwrap
 from types import FunctionType, SimpleNamespace
 from typing import Any
 
-import joblib
 import numpy as np
 from sklearn.base import clone
 from sklearn.utils.validation import _check_method_params
@@ -24,7 +23,14 @@ from sklearn.utils.validation import _check_method_params
 from estimators._memory import free_memory
 from estimators._samples import Training
 from estimators._search_progress import SearchProgress
-from estimators._shared_steps import Shared, can_stack, first_steps, last_step, own_parameters
+from estimators._shared_steps import (
+    Shared,
+    can_stack,
+    first_steps,
+    last_step,
+    own_parameters,
+    steps_key,
+)
 
 Call = tuple[Callable, tuple, dict[str, Any]]
 
@@ -51,9 +57,9 @@ class StackedFit:
         self.training: Training | None = None
         self.error: Exception | None = None
         self.seconds = 0.0
-        self.is_under_way = False
+        self.is_prepared = self.is_under_way = False
         self.estimator = candidate(self.arguments)
-        self.steps = joblib.hash(first_steps(self.estimator))
+        self.steps = steps_key(self.estimator)
 
     @property
     def key(self) -> Any:
@@ -68,6 +74,7 @@ class StackedFit:
     def prepare(self) -> None:
         """Bring the estimator to its first step; where that fails, it is to be fitted alone."""
         a, begun = self.arguments, time.perf_counter()
+        self.is_prepared = True
         if not can_stack(self.estimator, a.get("fit_params")):
             return
         try:
@@ -113,6 +120,10 @@ class StackedFit:
             return function(**{**a, "estimator": learned})
         finally:
             vars(learned).pop("_foreseen", None)
+
+    def release(self) -> None:
+        """Let go of what was learned, and of the samples, once there is a result."""
+        self.estimator = self.training = None
 
     def _split(self, estimator: Any, X: Any, y: Any, rows: Any, train: Any = None) -> tuple:
         """A part of the samples, as scikit-learn's `_safe_split`; that to train on if needed."""
@@ -192,6 +203,7 @@ def run_fits(
     try:
         for fit in _trained(fits, max_bytes, progress):
             results[id(fit)] = fit.result()
+            fit.release()
             progress.scored(results[id(fit)])
     except KeyboardInterrupt:
         pass
@@ -220,7 +232,8 @@ def _trained(
         stacks: dict[Any, list[StackedFit]] = {}
         n_bytes = n_fits = 0
         for fit in queue:
-            fit.prepare()
+            if not fit.is_prepared:
+                fit.prepare()
             if n_fits and n_bytes + fit.n_bytes > max_bytes:
                 break
             stacks.setdefault(fit.key, []).append(fit)
@@ -233,6 +246,7 @@ def _trained(
             for fold in _of_equal_folds(stack):
                 _foresee(fold)
                 yield from fold
+        stacks.clear()
         remaining.subtract(fit.steps for fit in queue[:n_fits])
         del queue[:n_fits]
         fits[0].shared.forget({steps for steps, n in remaining.items() if n == 0})

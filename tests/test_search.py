@@ -2,6 +2,7 @@
 
 import inspect
 import warnings
+import weakref
 from itertools import count
 
 import numpy as np
@@ -18,7 +19,7 @@ from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
-from sklearn.preprocessing import MinMaxScaler, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
 
 from estimators import ConvNetClassifier, LogisticRegression, MLPClassifier, Perceptron
 from estimators import model_selection as ours
@@ -124,6 +125,7 @@ def test_candidates_and_folds_are_one_stack(digits, stacks, grid, dtype):
         {"loss": ["log_loss", "squared_error"]},
         {"batch_norm": [False, True]},
         {"solver": ["adam", "sgd"]},
+        {"solver": ["sgd"], "nesterovs_momentum": [True, False]},
     ],
     ids=str,
 )
@@ -203,7 +205,7 @@ def test_searches_are_clonable(name):
 
 @pytest.mark.parametrize("name", SEARCHES)
 @pytest.mark.parametrize("fused", [True, False])
-def test_searches_equal_scikit_learns(digits, name, fused):
+def test_searches_equal_scikit_learns(digits, stacks, name, fused):
     values = {"alpha": [1e-4, 1e-3, 1e-2, 1e-1], "learning_rate_init": [1e-3, 1e-2]}
     options = {"cv": 3, "scoring": "neg_log_loss", "return_train_score": True}
     if "Random" in name:
@@ -211,6 +213,7 @@ def test_searches_equal_scikit_learns(digits, name, fused):
     if "Halving" in name:
         options |= {"resource": "max_iter", "max_resources": 9, "random_state": 0}
     search = getattr(ours, name)(mlp(), values, fused=fused, **options).fit(*digits)
+    assert (max(stacks) > 3) == fused
     expected = getattr(sk, name)(mlp(), values, **options).fit(*digits)
     assert_same_results(search.cv_results_, expected.cv_results_)
     public = {n for n in vars(expected) if n.endswith("_") and not n.startswith("_")}
@@ -308,6 +311,23 @@ def test_a_search_over_estimators_of_both_kinds(digits, stacks):
         np.testing.assert_array_equal(search.cv_results_[name], expected.cv_results_[name])
 
 
+def test_parameters_of_fit_that_stacks_do_not_know(digits, stacks):
+    X, y = digits
+    given = {"X_val": X[:50], "y_val": y[:50]}
+    search = ours.GridSearchCV(mlp(), {"alpha": [1e-4, 1.0]}, cv=2, refit=False)
+    search.fit(X, y, **given)
+    assert stacks == [1] * 4
+    expected = sk.GridSearchCV(mlp(), {"alpha": [1e-4, 1.0]}, cv=2, refit=False)
+    assert_same_results(search.cv_results_, expected.fit(X, y, **given).cv_results_)
+
+
+def test_callbacks_of_scikit_learn_hear_of_fits_one_after_the_other(digits, stacks):
+    base = pytest.importorskip("sklearn.callback", reason="scikit-learn 1.9 and later")
+    estimator = mlp().set_callbacks(base.ScoringMonitor(scoring="accuracy"))
+    ours.cross_val_score(estimator, *digits, cv=2)
+    assert stacks == [1, 1]
+
+
 def test_a_subclass_with_its_own_fit_is_another_estimator(digits, stacks):
     class Patient(MLPClassifier):
         def fit(self, X, y):
@@ -342,13 +362,15 @@ def test_samples_of_any_kind(digits, stacks, kind):
         assert list(search.feature_names_in_) == list(X.columns)
 
 
-def test_a_fold_that_lacks_a_class(digits, stacks):
+@pytest.mark.parametrize("n_classes", [3, 10])
+def test_a_fold_that_lacks_a_class(digits, stacks, n_classes):
     X, y = digits
+    X, y = X[y < n_classes], y[y < n_classes]
     order = np.argsort(y, kind="stable")
     X, y = X[order], y[order]
-    folds = sk.KFold(5)  # each leaves out two classes, but for those that it cuts
+    folds = sk.KFold(3)  # the classes left out are others in each fold
     fitted = ours.cross_validate(mlp(), X, y, cv=folds, return_estimator=True)
-    assert sum(stacks) == 5
+    assert sum(stacks) == 3
     expected = sk.cross_validate(mlp(), X, y, cv=folds, return_estimator=True)
     np.testing.assert_array_equal(fitted["test_score"], expected["test_score"])
     for one, other in zip(fitted["estimator"], expected["estimator"], strict=True):
@@ -404,6 +426,41 @@ def test_steps_before_the_last_are_fitted_once_a_fold_and_setting(digits, monkey
     assert min(stacks) > 1
     expected = sk.GridSearchCV(pipeline, grid, cv=4, refit=False).fit(*digits)
     assert_same_results(search.cv_results_, expected.cv_results_)
+
+
+class Made(np.ndarray):
+    """An array that can be counted."""
+
+
+class Watched(Counted):
+    """Counts what it made and what is still alive of it."""
+
+    alive = most = 0
+
+    def transform(self, X):
+        made = super().transform(X).view(Made)
+        Watched.alive += 1
+        Watched.most = max(self.most, self.alive)
+        weakref.finalize(made, self.gone)
+        return made
+
+    @classmethod
+    def gone(cls):
+        cls.alive -= 1
+
+
+def test_what_steps_made_is_dropped_when_no_fit_needs_it(digits):
+    pipeline = Pipeline([("first", Watched()), ("last", mlp())])
+    grid = {"first__factor": [0.5, 1.0, 2.0, 3.0]}
+    ours.GridSearchCV(pipeline, grid, cv=2, refit=False, max_stack_bytes=1).fit(*digits)
+    assert 2 <= Watched.most <= 4  # two folds to train on, and what is scored
+
+
+def test_steps_that_cannot_be_pickled(digits, stacks):
+    pipeline = make_pipeline(FunctionTransformer(lambda X: X - 0.5), mlp())
+    scores = ours.cross_val_score(pipeline, *digits, cv=3)
+    assert stacks == [3]
+    np.testing.assert_array_equal(scores, sk.cross_val_score(pipeline, *digits, cv=3))
 
 
 HEADS = {
@@ -506,6 +563,13 @@ def test_progress_shows_models_epochs_and_the_best_score(digits, capsys):
     assert f"best score={best:.4f}" in shown
 
 
+def test_a_stack_does_not_tell_of_each_of_its_epochs(digits, capsys):
+    ours.cross_val_score(mlp(verbose=True), *digits, cv=2)
+    assert "Iteration" not in capsys.readouterr().out
+    ours.cross_val_score(mlp(verbose=True), *digits, cv=2, fused=False)
+    assert "Iteration 6, loss" in capsys.readouterr().out
+
+
 def test_candidates_that_fail_take_no_other_down(digits):
     grid = {"learning_rate_init": [1e-3, 1e30], "alpha": [1e-4, -1.0]}
     options = {"cv": 2, "error_score": -3.0, "refit": False}
@@ -600,3 +664,13 @@ def test_an_interrupted_stack_is_scored_as_it_stands(digits):
     with pytest.warns(UserWarning, match="of 4 fits 0 are done, 4 are taken as far"):
         search = ours.GridSearchCV(one, {"alpha": [1e-4, 1.0]}, cv=2, refit=False).fit(*digits)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
+def test_an_interrupt_does_not_raise_what_it_leaves_out(digits):
+    one = mlp(callbacks=_Interrupt(after=8))
+    search = ours.GridSearchCV(
+        one, {"alpha": [1e-4, 1.0]}, cv=2, refit=False, max_stack_bytes=1, error_score="raise"
+    )
+    with pytest.warns(UserWarning, match="of 4 fits 1 are done, 1 are taken as far"):
+        search.fit(*digits)
+    assert np.isfinite(search.cv_results_["split0_test_score"][0])
