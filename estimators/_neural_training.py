@@ -11,6 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from cukernels._array import current, to_device
+from cukernels._workers import one_blas_thread
 from estimators._batches import Data
 from estimators._epoch_callbacks import EpochCallbacks
 from estimators._full_batch import train_lbfgs
@@ -103,7 +104,8 @@ class NeuralTraining:
         """Run trainings of equal keys as one stack."""
         first = trainings[0]
         trainees = [t._ready(alone=len(trainings) == 1) for t in trainings]
-        with current(first.device), first.trainee.reporter:
+        # our own threads share the work out, and BLAS's would stand in their way
+        with one_blas_thread(), current(first.device), first.trainee.reporter:
             parts = {id(d): d for d in (t._data() for t in trainings)}
             data, begins = Data.joined(list(parts.values()))
             for t in trainings:
