@@ -216,11 +216,13 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
         own = slice(None) if rows is None else rows
         own_y = y[own]
         if first and not incremental:
-            self._label_binarizer = learn_labels(own_y, type(self).__name__)
+            self._label_binarizer, indicators = samples.once(
+                ("labels", id(rows)), lambda: _learned(own_y, type(self).__name__)
+            )
             self.classes_ = self._label_binarizer.classes_
         else:
             check_known(own_y, self.classes_, all_of_them=self.warm_start and not incremental)
-        indicators = self._label_binarizer.transform(own_y)
+            indicators = self._label_binarizer.transform(own_y)
         weight = total_weights(self.class_weight, self.classes_, own_y, own_y, sample_weight)
         rng = check_random_state(self.random_state)
 
@@ -419,6 +421,12 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
             scores = progress.validation_scores
             self.validation_scores_ = scores or None
             self.best_validation_score_ = max(scores) if scores else None
+
+
+def _learned(y: np.ndarray, name: str) -> tuple[LabelBinarizer, np.ndarray]:
+    """The binarizer of labels, and what it makes of them."""
+    binarizer = learn_labels(y, name)
+    return binarizer, binarizer.transform(y)
 
 
 def _placed(values: np.ndarray, rows: np.ndarray, n_samples: int) -> np.ndarray:

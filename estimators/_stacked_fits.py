@@ -12,6 +12,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from inspect import signature, unwrap
 from types import FunctionType, SimpleNamespace
 from typing import Any
@@ -140,7 +141,10 @@ def function_of(call: Call) -> Callable:
 
 def arguments_of(call: Call) -> dict[str, Any]:
     """The arguments of a call by their names."""
-    return signature(function_of(call)).bind(*call[1], **call[2]).arguments
+    return _signature(function_of(call)).bind(*call[1], **call[2]).arguments
+
+
+_signature = cache(signature)  # scikit-learn's have many parameters
 
 
 def candidate(arguments: dict[str, Any]) -> Any:
