@@ -21,6 +21,7 @@ from estimators._line_search import LARGEST_STEP, WolfeSearch
 
 ValueAndGradient = Callable[[Array, np.ndarray], tuple[Array, Array]]
 Callback = Callable[[np.ndarray, Array, np.ndarray], Any]
+Limit = float | np.ndarray  # for all models, or one each
 
 CONVERGED, LIMIT, ABNORMAL, INTERRUPTED = 0, 1, 2, 3
 EPSILON = np.finfo(np.float64).eps
@@ -64,10 +65,10 @@ def minimize_lbfgs(
     value_and_gradient: ValueAndGradient,
     x0: Array,
     *,
-    max_iter: int = 15000,
-    gtol: float = 1e-5,
-    ftol: float = 2.2e-9,
-    max_fun: int = 15000,
+    max_iter: Limit = 15000,
+    gtol: Limit = 1e-5,
+    ftol: Limit = 2.2e-9,
+    max_fun: Limit = 15000,
     max_line_search: int = 50,
     memory: int = 10,
     noise: float = 0.0,
@@ -87,14 +88,14 @@ def minimize_lbfgs(
     x0 : array of shape (M, P), float32 or float64
         Where to start; it is not changed. Vectors stay in its dtype and on its device, the
         scalars of each model are float64 on the host.
-    max_iter : int, default=15000
+    max_iter : int or array of shape (M,), default=15000
         Most iterations of a model.
-    gtol : float, default=1e-5
+    gtol : float or array of shape (M,), default=1e-5
         A model has converged where no component of its gradient is larger.
-    ftol : float, default=2.2e-9
+    ftol : float or array of shape (M,), default=2.2e-9
         A model has converged where an iteration lowers its value f by no more than
         ``ftol * max(|f before|, |f after|, 1)``.
-    max_fun : int, default=15000
+    max_fun : int or array of shape (M,), default=15000
         Evaluations of a model after which it begins no further iteration.
     max_line_search : int, default=50
         Most evaluations in one line search.
@@ -105,23 +106,28 @@ def minimize_lbfgs(
         while a value moves no further than that, a smaller gradient counts as progress.
     callback : callable, default=None
         Called as ``callback(models, x, values)`` with the models that have just ended an
-        iteration. It ends the whole run by raising StopIteration.
+        iteration. It may return which of these are to halt, as booleans, and it ends the whole
+        run by raising StopIteration.
 
     Returns
     -------
     result : LBFGSResult
         After Ctrl-C too: the last completed iteration of each model, with status 3.
     """
-    run = _Run(value_and_gradient, x0, memory, noise)
+    limits = [np.broadcast_to(limit, len(x0)) for limit in (max_iter, gtol, ftol, max_fun)]
+    run = _Run(value_and_gradient, x0, memory, noise, limits)
     try:
-        run.begin(gtol, max_iter)
+        run.begin()
         while len(run.models):
             run.choose_directions()
             before = run.value
             moved, stuck = run.try_steps(max_line_search)
+            halted = None
             if callback is not None and len(moved):
-                callback(run.models[moved], run.x[moved], run.value[moved])
-            ends = run.judge(moved, before, gtol, ftol, max_iter, max_fun)
+                halted = callback(run.models[moved], run.x[moved], run.value[moved])
+            ends = run.judge(moved, before)
+            if halted is not None:
+                ends |= {i: HALTED for i, halts in zip(moved, halted, strict=True) if halts}
             run.end(ends | run.restart(stuck))
     except StopIteration:
         run.end_all(HALTED)
@@ -135,12 +141,20 @@ class _Run:
 
     STATE: ClassVar[list[str]] = [
         *("models", "x", "value", "gradient", "direction", "slope", "fresh", "searches"),
-        *("memory", "largest", "n_iter", "n_evaluations"),
+        *("memory", "largest", "n_iter", "n_evaluations", "max_iter", "gtol", "ftol", "max_fun"),
     ]
 
-    def __init__(self, evaluate: ValueAndGradient, x0: Array, memory: int, noise: float) -> None:
+    def __init__(
+        self,
+        evaluate: ValueAndGradient,
+        x0: Array,
+        memory: int,
+        noise: float,
+        limits: list[np.ndarray],
+    ) -> None:
         n_models, n_parameters = x0.shape
         self.evaluate, self.noise = evaluate, noise
+        self.max_iter, self.gtol, self.ftol, self.max_fun = limits
         self.models = np.arange(n_models)  # places in the whole stack
         self.x = x0.copy()
         self.value = np.full(n_models, np.nan)
@@ -161,7 +175,7 @@ class _Run:
             [CTRL_C[1]] * n_models,
         )
 
-    def begin(self, gtol: float, max_iter: int) -> None:
+    def begin(self) -> None:
         """Evaluate the first points."""
         value, self.gradient = self.evaluate(self.x, self.models)
         self.value = _host(value)
@@ -171,9 +185,9 @@ class _Run:
         for i, largest in enumerate(self.largest):
             if not (np.isfinite(self.value[i]) and np.isfinite(largest)):
                 ends[i] = NOT_FINITE
-            elif largest <= gtol:
+            elif largest <= self.gtol[i]:
                 ends[i] = FLAT_GRADIENT
-            elif max_iter == 0:
+            elif self.max_iter[i] == 0:
                 ends[i] = MAX_ITER
         self.direction = -self.gradient
         self.end(ends)
@@ -254,15 +268,7 @@ class _Run:
             self.fresh[again] = True
         return ends
 
-    def judge(
-        self,
-        moved: list[int],
-        before: np.ndarray,
-        gtol: float,
-        ftol: float,
-        max_iter: int,
-        max_fun: int,
-    ) -> dict[int, End]:
+    def judge(self, moved: list[int], before: np.ndarray) -> dict[int, End]:
         """Return the ends of the models that have converged or reached a limit."""
         ends: dict[int, End] = {}
         largest, largest_before = _largest(self.gradient), self.largest
@@ -270,13 +276,13 @@ class _Run:
         for i in moved:
             old, new = before[i], self.value[i]
             flatter = self.noise > 0 and largest[i] < largest_before[i]
-            if largest[i] <= gtol:
+            if largest[i] <= self.gtol[i]:
                 ends[i] = FLAT_GRADIENT
-            elif old - new <= ftol * max(abs(old), abs(new), 1) and not flatter:
+            elif old - new <= self.ftol[i] * max(abs(old), abs(new), 1) and not flatter:
                 ends[i] = FLAT_VALUE
-            elif self.n_iter[i] >= max_iter:
+            elif self.n_iter[i] >= self.max_iter[i]:
                 ends[i] = MAX_ITER
-            elif self.n_evaluations[i] > max_fun:
+            elif self.n_evaluations[i] > self.max_fun[i]:
                 ends[i] = MAX_FUN
         return ends
 

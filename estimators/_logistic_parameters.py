@@ -139,7 +139,7 @@ def check_classes(estimator: Any, X: Any) -> None:
 
 
 def total_weights(
-    class_weight: Any, classes: np.ndarray, labels: np.ndarray, X: Any, sample_weight: Any
+    class_weight: Any, classes: np.ndarray, labels: np.ndarray, dtype: Any, sample_weight: Any
 ) -> np.ndarray | None:
     """Return the weights of samples times those of their classes, or None if there are neither.
 
@@ -149,13 +149,13 @@ def total_weights(
     classes : ndarray of shape (K,)
     labels : integer ndarray of shape (N,)
         Places in `classes`.
-    X : {ndarray, CSR matrix} of shape (N, D)
-        Gives the dtype.
+    dtype : dtype
+        Of the weights.
     sample_weight : array-like of shape (N,) or None
     """
     if sample_weight is None and class_weight is None:
         return None
-    weights = check_weights(sample_weight, X, dtype=X.dtype)
+    weights = check_weights(sample_weight, labels, dtype=dtype)
     if class_weight is None:
         return weights
     if isinstance(class_weight, str):  # "balanced": every class has the same sum of weights
@@ -163,4 +163,4 @@ def total_weights(
         per_class = sums.sum() / (len(classes) * np.where(sums == 0, 1, sums))
     else:
         per_class = compute_class_weight(class_weight, classes=classes, y=classes)
-    return weights * per_class.astype(X.dtype)[labels]
+    return weights * per_class.astype(dtype)[labels]

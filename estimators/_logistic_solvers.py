@@ -13,13 +13,12 @@ saga              factorisation where that is small, else with conjugate gradien
 
 from __future__ import annotations
 
-import warnings
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
 
 from estimators import _lbfgs
+from estimators._lbfgs import CONVERGED, INTERRUPTED
 from estimators._linear_loss import LinearObjective
 from estimators._newton import Callback, NewtonResult, minimize_newton
 from estimators._proximal import minimize_proximal
@@ -42,10 +41,22 @@ FAILED = {
 
 
 class Solution(NamedTuple):
-    """Parameters of shape (P,) and the number of iterations it took to find them."""
+    """Where a solver ended.
+
+    Attributes
+    ----------
+    x : ndarray of shape (P,)
+    n_iter : int
+    complaint : str
+        In scikit-learn's words, where it stopped short of `tol`; else empty.
+    interrupted : bool
+        Whether Ctrl-C stopped it.
+    """
 
     x: np.ndarray
     n_iter: int
+    complaint: str = ""
+    interrupted: bool = False
 
 
 def solve(
@@ -58,11 +69,11 @@ def solve(
     max_iter: int,
     callback: Callback | None = None,
 ) -> Solution:
-    """Minimise the objective of one model plus an L1 norm by the named solver.
+    """Minimise the objective of one model plus an L1 norm by a solver other than "lbfgs".
 
     Parameters
     ----------
-    solver : {"lbfgs", "newton-cg", "newton-cholesky", "liblinear", "sag", "saga"}
+    solver : {"newton-cg", "newton-cholesky", "liblinear", "sag", "saga"}
     objective : LinearObjective
     l1 : float
         Strength of the norm; 0 for the solvers that do not take one.
@@ -73,16 +84,8 @@ def solve(
     max_iter : int
     callback : callable, default=None
         Called as ``callback(x, value)`` after each iteration.
-
-    Warns
-    -----
-    ConvergenceWarning
-        In scikit-learn's words, if the solver stops short of `tol`.
-    UserWarning
-        If it was interrupted by Ctrl-C; the solution is then where it had got to.
     """
-    if solver == "lbfgs":
-        return _solve_lbfgs(objective, x0, tol, max_iter, callback)
+    result: NewtonResult
     if l1 > 0:
         result = minimize_proximal(objective, l1, x0, tol=tol, max_iter=max_iter, callback=callback)
     else:
@@ -92,48 +95,54 @@ def solve(
         result = minimize_newton(
             objective, x0, factorize=factorize, tol=tol, max_iter=max_iter, callback=callback
         )
-    _warn_newton(solver, result)
-    return Solution(result.x, result.n_iter)
+    complaint = ""
+    if not (result.converged or result.interrupted):
+        complaint = FAILED[solver].format(fun=result.fun, n_iter=result.n_iter)
+    return Solution(result.x, result.n_iter, complaint, result.interrupted)
 
 
-def _solve_lbfgs(
+def solve_lbfgs(
     objective: LinearObjective,
     x0: np.ndarray,
-    tol: float,
-    max_iter: int,
-    callback: Callback | None,
-) -> Solution:
+    *,
+    tol: np.ndarray,
+    max_iter: np.ndarray,
+    callback: _lbfgs.Callback | None = None,
+) -> list[Solution]:
+    """Minimise the objective of a stack of models by L-BFGS.
+
+    Parameters
+    ----------
+    objective : LinearObjective
+    x0 : ndarray of shape (M, P)
+        Where to start.
+    tol, max_iter : arrays of shape (M,)
+        Of each model, as `solve` takes them.
+    callback : callable, default=None
+        As `minimize_lbfgs` takes it.
+    """
     result = _lbfgs.minimize_lbfgs(
         objective.value_and_gradient,
-        x0[None],
+        x0,
         max_iter=max_iter,
         gtol=tol,
         ftol=64 * np.finfo(np.float64).eps,
         noise=0.0 if objective.dtype == np.float64 else np.finfo(objective.dtype).eps,
-        callback=callback and (lambda models, x, value: callback(x[0], value[0])),
+        callback=callback,
     )
-    status, message, n_iter = result.status[0], result.message[0], int(result.n_iter[0])
-    if status == _lbfgs.INTERRUPTED:
-        _warn_interrupted()
-    elif status != _lbfgs.CONVERGED:
-        text = f"lbfgs failed to converge after {n_iter} iteration(s) (status={status}):\n"
-        text += f"{message}\n"
-        if n_iter == max_iter:
-            text += (
-                "\nIncrease the number of iterations to improve the convergence "
-                f"(max_iter={max_iter})."
-            )
-        warnings.warn(text + SCALE_DATA, ConvergenceWarning, stacklevel=4)
-    return Solution(result.x[0], n_iter)
+    ends = zip(result.x, result.n_iter.tolist(), result.status, result.message, strict=True)
+    return [
+        Solution(x, n_iter, _lbfgs_complaint(status, message, n_iter, limit), status == INTERRUPTED)
+        for (x, n_iter, status, message), limit in zip(ends, max_iter, strict=True)
+    ]
 
 
-def _warn_newton(solver: str, result: NewtonResult) -> None:
-    if result.interrupted:
-        _warn_interrupted()
-    elif not result.converged:
-        text = FAILED[solver].format(fun=result.fun, n_iter=result.n_iter)
-        warnings.warn(text, ConvergenceWarning, stacklevel=5)
-
-
-def _warn_interrupted() -> None:
-    warnings.warn("Training interrupted by user.", stacklevel=5)
+def _lbfgs_complaint(status: int, message: str, n_iter: int, max_iter: int) -> str:
+    if status in (CONVERGED, INTERRUPTED):
+        return ""
+    text = f"lbfgs failed to converge after {n_iter} iteration(s) (status={status}):\n{message}\n"
+    if n_iter == max_iter:
+        text += (
+            f"\nIncrease the number of iterations to improve the convergence (max_iter={max_iter})."
+        )
+    return text + SCALE_DATA

@@ -38,10 +38,6 @@ class NetworkModel(Classifier):
         """The layers for samples of a shape, up to the scores of `n_outputs` outputs."""
         raise NotImplementedError
 
-    def _as_rows(self, X: Any, *, reset: bool) -> Any:
-        """Give X as 2-D input for validation; `reset` where this is the X of a first fit."""
-        return X
-
     def _sample_shape(self, n_features: int) -> Shape:
         """Shape of one sample for the first layer."""
         return (n_features,)

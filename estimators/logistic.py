@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -13,14 +14,14 @@ from sklearn.utils._param_validation import Hidden, Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
-from cukernels._array import current, resolve_device
+from cukernels._array import resolve_device
 from cukernels.activations import log_softmax, softmax
 from estimators._base import FLOATS, LinearClassifier
-from estimators._callbacks import CallbackSupportMixin, FitCallbacks
+from estimators._callbacks import CallbackSupportMixin
 from estimators._linear_loss import LinearObjective
 from estimators._logistic_parameters import check_classes, resolve_penalty, total_weights
-from estimators._logistic_solvers import solve
-from estimators._progress import Reporter
+from estimators._logistic_training import LogisticTraining
+from estimators._samples import Samples
 
 INDEX_32 = ("liblinear", "sag", "saga")  # scikit-learn's solvers that take no 64-bit indices
 
@@ -191,9 +192,37 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
         ValueError
             If the parameters contradict each other, or X and y cannot be learned from.
         """
+        training = self._prepare(Samples(X, y), sample_weight)
+        try:
+            training.run([training])
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", stacklevel=3)
+        training.finish()
+        return self
+
+    def _prepare(
+        self, samples: Samples, sample_weight: Any = None, rows: np.ndarray | None = None
+    ) -> LogisticTraining:
+        """All of a fit that comes before its first step.
+
+        `rows` are those of the samples that it learns from, by default all; `sample_weight` is
+        that of these rows.
+        """
         C, l1_ratio = resolve_penalty(self)
         device = resolve_device(self.device)
         check_random_state(self.random_state)
+        X, y = samples.checked(self, self.solver in INDEX_32)
+        own_y = y if rows is None else y[rows]
+        self.classes_, labels = samples.once(
+            ("places", id(rows)), lambda: np.unique(own_y, return_inverse=True)
+        )
+        check_classes(self, X)
+        weights = total_weights(self.class_weight, self.classes_, labels, X.dtype, sample_weight)
+        return LogisticTraining(
+            self, samples, X, labels, rows, weights, C, l1_ratio, device, sample_weight
+        )
+
+    def _check_X_y(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, np.ndarray]:
         X, y = validate_data(
             self,
             X,
@@ -202,52 +231,10 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
             dtype=FLOATS,
             order="C",
             accept_large_sparse=self.solver not in INDEX_32,
+            reset=reset,
         )
         check_classification_targets(y)
-        self.classes_, labels = np.unique(y, return_inverse=True)
-        check_classes(self, X)
-        weights = total_weights(self.class_weight, self.classes_, labels, X, sample_weight)
-        strength = 1 / (C * (len(y) if weights is None else weights.sum(dtype=np.float64)))
-        liblinear = self.solver == "liblinear"
-        with current(device):
-            objective = LinearObjective(
-                X,
-                labels,
-                len(self.classes_),
-                l2=np.array([(1 - l1_ratio) * strength]),
-                loss=self.loss,
-                sample_weight=weights,
-                fit_intercept=self.fit_intercept,
-                intercept_scaling=self.intercept_scaling if liblinear else 1.0,
-                penalize_intercept=liblinear,
-                device=device,
-            )
-
-        def weights_of(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            coef, intercept = objective.unpacked(x)
-            return coef.astype(X.dtype), intercept.astype(X.dtype)
-
-        def after_iteration(x: np.ndarray, value: float) -> None:
-            reporter.iteration(value)
-            callbacks.iteration(x)
-
-        x0 = self._start(objective)
-        callbacks = FitCallbacks(self, X, y, sample_weight, self.max_iter, weights_of)
-        callbacks.begin(x0)
-        with current(device), Reporter(self.verbose, self.max_iter, unit="iteration") as reporter:
-            solution = solve(
-                self.solver,
-                objective,
-                l1_ratio * strength,
-                x0,
-                tol=self.tol,
-                max_iter=self.max_iter,
-                callback=after_iteration,
-            )
-        self.coef_, self.intercept_ = weights_of(solution.x)
-        self.n_iter_ = np.array([solution.n_iter], dtype=np.int32)
-        callbacks.end()
-        return self
+        return X, y
 
     def _start(self, objective: LinearObjective) -> np.ndarray:
         """Parameters to start from: the last fit's with `warm_start`, else zeros."""

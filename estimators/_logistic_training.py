@@ -1,0 +1,212 @@
+"""Fits of `LogisticRegression` that are prepared: those on the same rows run as one L-BFGS."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from cukernels._array import current
+from estimators._base import foresee_scores
+from estimators._callbacks import FitCallbacks
+from estimators._linear_loss import LinearObjective
+from estimators._logistic_solvers import Solution, solve, solve_lbfgs
+from estimators._progress import Reporter
+from estimators._samples import Samples, Watch
+
+_VECTORS = 28  # of a model's parameters: the memory of L-BFGS, and what an iteration makes
+
+
+@dataclass(eq=False)
+class LogisticTraining:
+    """A fit of `LogisticRegression` that is prepared and not yet run; see `_samples.Training`.
+
+    Attributes
+    ----------
+    estimator : LogisticRegression
+        Whose fit this is; its classes are known.
+    samples : Samples
+        What it shares with others.
+    X : ndarray or CSR matrix of shape (n_samples, n_features)
+        All samples as validated.
+    labels : integer ndarray of shape (n_rows,)
+        Places in the classes of the samples that it learns from.
+    rows : integer ndarray of shape (n_rows,) or None
+        Which these are; None for all.
+    weights : ndarray of shape (n_rows,) or None
+        What they weigh.
+    C, l1_ratio : float
+        The penalty.
+    device : str
+        Where it runs.
+    sample_weight : array-like or None
+        As the user gave it.
+    """
+
+    estimator: Any
+    samples: Samples
+    X: Any
+    labels: np.ndarray
+    rows: np.ndarray | None
+    weights: np.ndarray | None
+    C: float
+    l1_ratio: float
+    device: str
+    sample_weight: Any = None
+    solution: Solution | None = None
+    objective: LinearObjective | None = None
+    callbacks: Any = None  # FitCallbacks, from its beginning on
+    error: Exception | None = None
+
+    @property
+    def key(self) -> Hashable:
+        """What models of one L-BFGS have in common; other solvers share the samples only."""
+        e = self.estimator
+        shape = (e.solver, e.loss, e.fit_intercept, e.intercept_scaling)
+        return (id(self.samples), id(self.rows), self.device, self.weights is None, shape)
+
+    @property
+    def n_bytes(self) -> int:
+        """Vectors of parameters, and the scores of its rows."""
+        n_outputs = len(self.estimator.classes_)
+        n_parameters = n_outputs * (self.X.shape[1] + 1)
+        return 8 * _VECTORS * n_parameters + 4 * self.X.itemsize * len(self.labels) * n_outputs
+
+    @property
+    def strength(self) -> float:
+        """That of the penalty, in the mean over samples."""
+        mass = len(self.labels) if self.weights is None else self.weights.sum(dtype=np.float64)
+        return float(1 / (self.C * mass))
+
+    @classmethod
+    def run(cls, trainings: Sequence[LogisticTraining], watch: Watch | None = None) -> None:
+        """Run trainings of equal keys: as one stack with "lbfgs", else one after the other.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            After Ctrl-C; each model then is as far as it got.
+        """
+        first = trainings[0]
+        X = first.X if first.rows is None else first.X[first.rows]
+        with current(first.device):
+            if first.estimator.solver == "lbfgs":
+                _run_together(trainings, X, watch)
+            else:
+                for i, training in enumerate(trainings):
+                    training._run_alone(X, silent=len(trainings) > 1)
+                    if watch is not None:
+                        watch(len(trainings) - i - 1, np.inf)
+
+    @property
+    def learned(self) -> tuple[np.ndarray, np.ndarray]:
+        """What becomes `coef_` and `intercept_`."""
+        assert self.solution is not None
+        return self._weights_of(self.solution.x)
+
+    @staticmethod
+    def foresee(trainings: Sequence[LogisticTraining], X: Any) -> None:
+        """Compute what the models of a stack will be asked for: their scores for X."""
+        foresee_scores(trainings, X)
+
+    def finish(self) -> None:
+        """Set the fitted attributes of the estimator, with the warnings and errors of its fit."""
+        if self.error is not None:
+            raise self.error
+        assert self.solution is not None
+        estimator = self.estimator
+        estimator.coef_, estimator.intercept_ = self.learned
+        estimator.n_iter_ = np.array([self.solution.n_iter], dtype=np.int32)
+        if self.solution.complaint:
+            warnings.warn(self.solution.complaint, ConvergenceWarning, stacklevel=4)
+        self.callbacks.end()
+
+    def _begin(self, objective: LinearObjective, X: Any) -> np.ndarray:
+        """Tell the callbacks of the fit; return where it starts."""
+        estimator, self.objective = self.estimator, objective
+        y = estimator.classes_[self.labels]
+        self.callbacks = FitCallbacks(
+            estimator, X, y, self.sample_weight, estimator.max_iter, self._weights_of
+        )
+        x0 = estimator._start(objective)
+        self.callbacks.begin(x0)
+        return x0
+
+    def _weights_of(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        assert self.objective is not None
+        coef, intercept = self.objective.unpacked(x)
+        return coef.astype(self.X.dtype), intercept.astype(self.X.dtype)
+
+    def _run_alone(self, X: Any, *, silent: bool) -> None:
+        estimator = self.estimator
+        objective = _objective([self], X)
+        x0 = self._begin(objective, X)
+        with _reporter(estimator, silent) as reporter:
+
+            def after_iteration(x: np.ndarray, value: float) -> None:
+                reporter.iteration(value)
+                self.callbacks.iteration(x)
+
+            self.solution = solve(
+                estimator.solver,
+                objective,
+                self.l1_ratio * self.strength,
+                x0,
+                tol=estimator.tol,
+                max_iter=estimator.max_iter,
+                callback=after_iteration,
+            )
+        if self.solution.interrupted:
+            raise KeyboardInterrupt
+
+
+def _run_together(trainings: Sequence[LogisticTraining], X: Any, watch: Watch | None) -> None:
+    objective = _objective(trainings, X)
+    x0 = np.stack([t._begin(objective, X) for t in trainings])
+    alone = len(trainings) == 1
+    with _reporter(trainings[0].estimator, silent=not alone) as reporter:
+
+        def after_iteration(models: np.ndarray, x: np.ndarray, values: np.ndarray) -> None:
+            if alone:
+                reporter.iteration(values[0])
+                trainings[0].callbacks.iteration(x[0])
+            elif watch is not None:
+                watch(len(models), float(values.min()))
+
+        solutions = solve_lbfgs(
+            objective,
+            x0,
+            tol=np.array([t.estimator.tol for t in trainings]),
+            max_iter=np.array([t.estimator.max_iter for t in trainings]),
+            callback=after_iteration,
+        )
+    for training, solution in zip(trainings, solutions, strict=True):
+        training.solution = solution
+    if any(solution.interrupted for solution in solutions):
+        raise KeyboardInterrupt
+
+
+def _objective(trainings: Sequence[LogisticTraining], X: Any) -> LinearObjective:
+    first, estimator = trainings[0], trainings[0].estimator
+    liblinear = estimator.solver == "liblinear"
+    weights = [t.weights for t in trainings if t.weights is not None]
+    return LinearObjective(
+        X,
+        first.labels,
+        len(estimator.classes_),
+        l2=np.array([(1 - t.l1_ratio) * t.strength for t in trainings]),
+        loss=estimator.loss,
+        sample_weight=None if first.weights is None else np.stack(weights),
+        fit_intercept=estimator.fit_intercept,
+        intercept_scaling=estimator.intercept_scaling if liblinear else 1.0,
+        penalize_intercept=liblinear,
+        device=first.device,
+    )
+
+
+def _reporter(estimator: Any, silent: bool) -> Reporter:
+    return Reporter(0 if silent else estimator.verbose, estimator.max_iter, unit="iteration")
