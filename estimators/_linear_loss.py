@@ -13,9 +13,10 @@ import numpy as np
 import scipy.sparse as sp
 
 from cukernels._array import Array, to_device, to_host
+from cukernels._workers import in_parallel
 from cukernels.activations import logistic, logistic_backward, softmax, softmax_backward
 from cukernels.losses import logistic_loss, softmax_cross_entropy, squared_loss
-from estimators._row_blocks import row_blocks, weighted_gram
+from estimators._row_blocks import RowBlock, row_blocks, weighted_gram
 
 
 class LinearObjective:
@@ -102,18 +103,26 @@ class LinearObjective:
         """
         n_models, k = len(models), self.n_outputs
         coef, bias = self._on_device(parameters)
-        values, d_bias = np.zeros(n_models), np.zeros((n_models, k))
-        d_coef = np.zeros((self.n_features, n_models * k))
-        for block in self.blocks:
+
+        def of_block(_: None, block: RowBlock) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             # class-major, as sums over few classes are fast along the longer axis
             z = block.times(coef, bias).reshape(n_models, k, -1)
             weights, share = block.of_models(models)
             losses, dz = self._loss(z.swapaxes(1, 2), block.targets, weights)
             dz = dz.swapaxes(1, 2).reshape(n_models * k, -1)
-            values += share * to_host(losses)
-            d_bias += share[:, None] * to_host(dz.sum(axis=1)).reshape(n_models, k)
-            share = share if len(share) == 1 else np.repeat(share, k)
-            d_coef += share * to_host(block.transposed_times(dz))
+            d_bias = share[:, None] * to_host(dz.sum(axis=1)).reshape(n_models, k)
+            d_coef = to_host(block.transposed_times(dz))
+            return share * to_host(losses), d_bias, _repeated(share, k) * d_coef
+
+        if self.device == "cpu":
+            parts = in_parallel(of_block, self.blocks)
+        else:
+            parts = [of_block(None, block) for block in self.blocks]
+        values, d_bias = np.zeros(n_models), np.zeros((n_models, k))
+        d_coef = np.zeros((self.n_features, n_models * k))
+        for part in parts:  # in the order of the blocks, whoever was first
+            for total, own in zip((values, d_bias, d_coef), part, strict=True):
+                total += own
         gradients = self._packed(d_coef.T, d_bias)
         l2 = self.l2[models, None] * self.penalized
         shrinkage = l2 * parameters
@@ -206,3 +215,8 @@ class LinearObjective:
         p = forward(z)
         losses, dp = squared_loss(p, targets, weights)
         return losses, backward(dp, p)
+
+
+def _repeated(share: np.ndarray, k: int) -> np.ndarray:
+    """The share of each model once for each of its K outputs, or the one of all."""
+    return share if len(share) == 1 else np.repeat(share, k)

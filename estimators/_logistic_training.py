@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from cukernels._array import current
+from cukernels._workers import in_parallel, one_blas_thread
 from estimators._base import foresee_scores
 from estimators._callbacks import FitCallbacks
 from estimators._linear_loss import LinearObjective
@@ -64,10 +65,10 @@ class LogisticTraining:
 
     @property
     def key(self) -> Hashable:
-        """What models of one L-BFGS have in common; other solvers share the samples only."""
+        """What models have in common that run together."""
         e = self.estimator
         shape = (e.solver, e.loss, e.fit_intercept, e.intercept_scaling)
-        return (id(self.samples), id(self.rows), self.device, self.weights is None, shape)
+        return (self.device, self.weights is None, shape)
 
     @property
     def n_bytes(self) -> int:
@@ -84,7 +85,10 @@ class LogisticTraining:
 
     @classmethod
     def run(cls, trainings: Sequence[LogisticTraining], watch: Watch | None = None) -> None:
-        """Run trainings of equal keys: as one stack with "lbfgs", else one after the other.
+        """Run trainings of equal keys.
+
+        With "lbfgs" those on the same rows are one stack, and stacks share the cores. Other
+        solvers run one after the other.
 
         Raises
         ------
@@ -92,15 +96,24 @@ class LogisticTraining:
             After Ctrl-C; each model then is as far as it got.
         """
         first = trainings[0]
-        X = first.X if first.rows is None else first.X[first.rows]
+        folds: dict[tuple, list[LogisticTraining]] = {}
+        for training in trainings:
+            folds.setdefault((id(training.samples), id(training.rows)), []).append(training)
+        together = first.estimator.solver == "lbfgs"
+        silent = len(trainings) > 1
+
+        def run_fold(_: None, fold: list[LogisticTraining]) -> None:
+            X = fold[0].X if fold[0].rows is None else fold[0].X[fold[0].rows]
+            for stack in [fold] if together else [[training] for training in fold]:
+                _run_stack(stack, X, silent, watch)
+
         with current(first.device):
-            if first.estimator.solver == "lbfgs":
-                _run_together(trainings, X, watch)
+            if together and first.device == "cpu":
+                with one_blas_thread():  # sums are then the same on any number of cores
+                    in_parallel(run_fold, list(folds.values()))
             else:
-                for i, training in enumerate(trainings):
-                    training._run_alone(X, silent=len(trainings) > 1)
-                    if watch is not None:
-                        watch(len(trainings) - i - 1, np.inf)
+                for fold in folds.values():
+                    run_fold(None, fold)
 
     @property
     def learned(self) -> tuple[np.ndarray, np.ndarray]:
@@ -117,7 +130,8 @@ class LogisticTraining:
         """Set the fitted attributes of the estimator, with the warnings and errors of its fit."""
         if self.error is not None:
             raise self.error
-        assert self.solution is not None
+        if self.solution is None:
+            raise RuntimeError("the training was interrupted before it began")
         estimator = self.estimator
         estimator.coef_, estimator.intercept_ = self.learned
         estimator.n_iter_ = np.array([self.solution.n_iter], dtype=np.int32)
@@ -141,50 +155,44 @@ class LogisticTraining:
         coef, intercept = self.objective.unpacked(x)
         return coef.astype(self.X.dtype), intercept.astype(self.X.dtype)
 
-    def _run_alone(self, X: Any, *, silent: bool) -> None:
-        estimator = self.estimator
-        objective = _objective([self], X)
-        x0 = self._begin(objective, X)
-        with _reporter(estimator, silent) as reporter:
 
-            def after_iteration(x: np.ndarray, value: float) -> None:
-                reporter.iteration(value)
-                self.callbacks.iteration(x)
+def _run_stack(
+    stack: Sequence[LogisticTraining], X: Any, silent: bool, watch: Watch | None
+) -> None:
+    """Run trainings on all rows of X; more than one with "lbfgs" only."""
+    first, estimator = stack[0], stack[0].estimator
+    objective = _objective(stack, X)
+    x0 = np.stack([t._begin(objective, X) for t in stack])
+    reporter = Reporter(0 if silent else estimator.verbose, estimator.max_iter, unit="iteration")
 
-            self.solution = solve(
-                estimator.solver,
+    def after_iteration(models: Any, x: np.ndarray, values: np.ndarray) -> None:
+        if watch is not None:
+            watch(len(models), float(values.min()))
+        if not silent:
+            reporter.iteration(float(values[0]))
+            first.callbacks.iteration(x[0])
+
+    with reporter:
+        if estimator.solver == "lbfgs":
+            solutions = solve_lbfgs(
                 objective,
-                self.l1_ratio * self.strength,
                 x0,
-                tol=estimator.tol,
-                max_iter=estimator.max_iter,
+                tol=np.array([t.estimator.tol for t in stack]),
+                max_iter=np.array([t.estimator.max_iter for t in stack]),
                 callback=after_iteration,
             )
-        if self.solution.interrupted:
-            raise KeyboardInterrupt
-
-
-def _run_together(trainings: Sequence[LogisticTraining], X: Any, watch: Watch | None) -> None:
-    objective = _objective(trainings, X)
-    x0 = np.stack([t._begin(objective, X) for t in trainings])
-    alone = len(trainings) == 1
-    with _reporter(trainings[0].estimator, silent=not alone) as reporter:
-
-        def after_iteration(models: np.ndarray, x: np.ndarray, values: np.ndarray) -> None:
-            if alone:
-                reporter.iteration(values[0])
-                trainings[0].callbacks.iteration(x[0])
-            elif watch is not None:
-                watch(len(models), float(values.min()))
-
-        solutions = solve_lbfgs(
-            objective,
-            x0,
-            tol=np.array([t.estimator.tol for t in trainings]),
-            max_iter=np.array([t.estimator.max_iter for t in trainings]),
-            callback=after_iteration,
-        )
-    for training, solution in zip(trainings, solutions, strict=True):
+        else:
+            alone = solve(
+                estimator.solver,
+                objective,
+                first.l1_ratio * first.strength,
+                x0[0],
+                tol=estimator.tol,
+                max_iter=estimator.max_iter,
+                callback=lambda x, value: after_iteration([0], x[None], np.array([value])),
+            )
+            solutions = [alone]
+    for training, solution in zip(stack, solutions, strict=True):
         training.solution = solution
     if any(solution.interrupted for solution in solutions):
         raise KeyboardInterrupt
@@ -206,7 +214,3 @@ def _objective(trainings: Sequence[LogisticTraining], X: Any) -> LinearObjective
         penalize_intercept=liblinear,
         device=first.device,
     )
-
-
-def _reporter(estimator: Any, silent: bool) -> Reporter:
-    return Reporter(0 if silent else estimator.verbose, estimator.max_iter, unit="iteration")
