@@ -2,86 +2,116 @@
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Sequence
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
 
 from cukernels._array import Array, like, namespace, to_host
 from estimators._batches import Cut, Data
 from estimators._layers import Mode
-from estimators._lbfgs import INTERRUPTED, LIMIT, minimize_lbfgs
+from estimators._lbfgs import HALTED, INTERRUPTED, LIMIT, minimize_lbfgs
 from estimators._network import Network
 from estimators._objective import Objective
+from estimators._samples import Watch
 from estimators._trainee import Trainee
 
 
 def train_lbfgs(
-    network: Network, objective: Objective, data: Data, trainee: Trainee, max_fun: int
-) -> None:
-    """Minimise the loss of one model over all its rows; its `progress` is updated.
+    network: Network,
+    objective: Objective,
+    data: Data,
+    trainees: Sequence[Trainee],
+    max_fun: Sequence[int],
+    watch: Watch | None = None,
+) -> list[str]:
+    """Minimise the loss of models over all their rows; their `progress` is updated.
 
     Parameters
     ----------
-    network, objective, data, trainee
+    network, objective, data
         As `_training.train` takes them.
-    max_fun : int
-        Most evaluations of the loss.
+    trainees : sequence of Trainee
+        The models. They have the same rows, and these are not sparse if there are several.
+    max_fun : sequence of int
+        Most evaluations of the loss of each model.
+    watch : callable, default=None
+        Called after each iteration with the number of models that go on and the lowest loss.
+
+    Returns
+    -------
+    complaints : list of str
+        Of each model, why it stopped short of its `tol`; empty where it did not.
 
     Raises
     ------
     KeyboardInterrupt
-        After Ctrl-C, with the last iterate in `progress`.
+        After Ctrl-C, with the last iterates in `progress`.
     """
-    settings, progress = trainee.settings, trainee.progress
-    rows = trainee.rows
-    ((x, y),) = data.batches(rows, Cut(models=1, size=len(rows), full=0, rest=len(rows)))
-    start = like(progress.params[None], data.y)
-    weight, mass = None, float(len(rows))
-    if trainee.sample_weight is not None:
-        weights = trainee.sample_weight[None, rows].astype(start.dtype)
-        weight, mass = like(weights, start), float(weights.sum())
-    l2 = settings.alpha / mass
+    first = trainees[0]
+    rows, n_rows = first.first_row + first.rows, len(first.rows)
+    ((x, y),) = data.batches(rows, Cut(models=1, size=n_rows, full=0, rest=n_rows))
+    start = like(np.stack([t.progress.params for t in trainees]), data.y)
+    weights, mass = None, np.full(len(trainees), float(n_rows))
+    if any(t.sample_weight is not None for t in trainees):
+        weights = np.stack([_weights(t, start.dtype) for t in trainees])
+        mass = weights.sum(axis=1).astype(float)
+        weights = like(weights, start)
+    l2 = np.array([t.settings.alpha for t in trainees]) / mass
 
     def value_and_gradient(params: Array, models: np.ndarray) -> tuple[Array, Array]:
         grads = namespace(params).zeros_like(params)
+        weight = None if weights is None else weights[models]
         z, backward = network.forward(
             network.views(params), x, Mode(training=True, sample_weight=weight)
         )
-        loss, dz = objective.value_and_gradient(z, y, weight)
+        targets = namespace(y).broadcast_to(y, (len(models), *y.shape[1:]))
+        loss, dz = objective.value_and_gradient(z, targets, weight)
         backward(dz, network.views(grads))
-        weights = params[:, : network.n_decayed]
-        grads[:, : network.n_decayed] += l2 * weights
-        return loss + 0.5 * l2 * (weights * weights).sum(axis=1), grads
+        decayed = params[:, : network.n_decayed]
+        strength = like(l2[models, None].astype(params.dtype), params)
+        grads[:, : network.n_decayed] += strength * decayed
+        return loss + 0.5 * strength[:, 0] * (decayed * decayed).sum(axis=1), grads
 
-    stopped: list[bool] = []
-
-    def report(models: np.ndarray, params: Array, values: np.ndarray) -> None:
-        progress.n_iter += 1
-        progress.loss = float(values[0])
-        trainee.reporter.epoch(progress.n_iter, progress.loss)
-        if trainee.told_to_stop(params[0]):
-            stopped.append(True)
-            raise StopIteration
+    def report(models: np.ndarray, params: Array, values: np.ndarray) -> list[bool]:
+        stop = []
+        for m, own, value in zip(models.tolist(), params, values.tolist(), strict=True):
+            progress = trainees[m].progress
+            progress.n_iter += 1
+            progress.loss = value
+            trainees[m].reporter.epoch(progress.n_iter, value)
+            stop.append(trainees[m].told_to_stop(own))
+        if watch is not None:
+            watch(len(models), float(values.min()))
+        return stop
 
     result = minimize_lbfgs(
         value_and_gradient,
         start,
-        max_iter=settings.max_iter,
-        gtol=settings.tol,
-        max_fun=max_fun,
+        max_iter=np.array([t.settings.max_iter for t in trainees]),
+        gtol=np.array([t.settings.tol for t in trainees]),
+        max_fun=np.array(max_fun),
         callback=report,
     )
-    progress.params = to_host(result.x[0])
-    progress.n_iter = int(result.n_iter[0])
-    progress.loss = float(result.fun[0])
-    if result.status[0] == INTERRUPTED:
-        raise KeyboardInterrupt
-    if result.status[0] == LIMIT and not stopped:
-        warnings.warn(
+    complaints = []
+    for m, trainee in enumerate(trainees):
+        progress = trainee.progress
+        progress.params = to_host(result.x[m])
+        progress.n_iter = int(result.n_iter[m])
+        progress.loss = float(result.fun[m])
+        stopped_short = result.status[m] == LIMIT and result.message[m] != HALTED[1]
+        complaints.append(
             f"lbfgs failed to converge after {progress.n_iter} iteration(s) "
-            f"({result.message[0]}). Increase the number of iterations to improve the "
-            f"convergence (max_iter={settings.max_iter}).",
-            ConvergenceWarning,
-            stacklevel=4,
+            f"({result.message[m]}). Increase the number of iterations to improve the "
+            f"convergence (max_iter={trainee.settings.max_iter})."
+            if stopped_short
+            else ""
         )
+    if (result.status == INTERRUPTED).any():
+        raise KeyboardInterrupt
+    return complaints
+
+
+def _weights(trainee: Trainee, dtype: np.dtype) -> np.ndarray:
+    if trainee.sample_weight is None:
+        return np.ones(len(trainee.rows), dtype)
+    return trainee.sample_weight[trainee.rows].astype(dtype)

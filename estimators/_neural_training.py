@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+from sklearn.exceptions import ConvergenceWarning
 
 from cukernels._array import current, to_device
 from cukernels._workers import one_blas_thread
@@ -23,6 +25,7 @@ from estimators._samples import Samples, Watch
 from estimators._trainee import Trainee
 from estimators._training import train
 
+_LBFGS_VECTORS = 28  # of the size of the parameters: its memory, and what an iteration makes
 _PREDICTED_VALUES = 2**26  # of the widest layer of all models at once: 256 MB of float32
 
 
@@ -58,14 +61,13 @@ class NeuralTraining:
     device: str
     callbacks: EpochCallbacks
     incremental: bool = False
+    complaint: str = ""
     error: BaseException | None = None
 
     @property
     def key(self) -> Hashable:
         """What models of one stack have in common."""
         settings = self.trainee.settings
-        if settings.solver == "lbfgs":
-            return id(self)
         # of dropout it is the rate that may differ
         layers = tuple(
             replace(x, rate=0.5) if isinstance(x, Dropout) else x for x in self.network.layers
@@ -73,6 +75,12 @@ class NeuralTraining:
         shape = (layers, self.network.shapes[0], self.objective, self.trainee.progress.params.dtype)
         n_batches = self.trainee.n_batches
         steps = (n_batches, settings.batch_size if n_batches > 1 else "all rows")
+        if (
+            settings.solver == "lbfgs"
+        ):  # those on the same rows; of a sparse matrix each has its own
+            alone = id(self) if sp.issparse(self.X) else None
+            weighted = self.trainee.sample_weight is not None
+            steps = (alone, weighted, id(self.samples), self.trainee.rows.tobytes())
         solver = (settings.solver, settings.solver == "sgd" and settings.nesterovs_momentum)
         return (self.device, sp.issparse(self.X), shape, steps, solver)
 
@@ -83,6 +91,8 @@ class NeuralTraining:
         n_copies = 2 + len(self.trainee.progress.moments)
         values = 2 * sum(map(prod, self.network.shapes))
         rows = min(settings.batch_size, len(self.trainee.rows))
+        if settings.solver == "lbfgs":
+            rows, n_copies = len(self.trainee.rows), _LBFGS_VECTORS
         return params.itemsize * (n_copies * params.size + rows * values)
 
     @property
@@ -111,8 +121,12 @@ class NeuralTraining:
             for t in trainings:
                 t.trainee.first_row = int(begins[list(parts).index(id(t._data()))])
             if first.trainee.settings.solver == "lbfgs":
-                max_fun = first.estimator.max_fun
-                train_lbfgs(first.network, first.objective, data, first.trainee, max_fun)
+                max_fun = [t.estimator.max_fun for t in trainings]
+                complaints = train_lbfgs(
+                    first.network, first.objective, data, trainees, max_fun, watch
+                )
+                for t, complaint in zip(trainings, complaints, strict=True):
+                    t.complaint = complaint
             else:
                 epochs = int(max(t.epochs for t in trainees))
                 train(first.network, first.objective, data, trainees, epochs, watch)
@@ -143,6 +157,8 @@ class NeuralTraining:
         if self.error is not None:
             raise self.error
         self.estimator._finish(self)
+        if self.complaint:
+            warnings.warn(self.complaint, ConvergenceWarning, stacklevel=5)
         self.callbacks.end()
 
     def _ready(self, *, alone: bool) -> Trainee:
