@@ -74,7 +74,7 @@ class NeuralTraining:
         )
         shape = (layers, self.network.shapes[0], self.objective, self.trainee.progress.params.dtype)
         n_batches = self.trainee.n_batches
-        steps = (n_batches, settings.batch_size if n_batches > 1 else "all rows")
+        steps: tuple = (n_batches, settings.batch_size if n_batches > 1 else "all rows")
         if (
             settings.solver == "lbfgs"
         ):  # those on the same rows; of a sparse matrix each has its own

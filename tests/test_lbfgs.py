@@ -141,6 +141,34 @@ def test_the_callback_sees_every_iteration_and_can_end_the_run():
     assert (result.status == _lbfgs.LIMIT).all()
 
 
+def test_each_model_has_limits_of_its_own(stacked):
+    limits = {
+        "max_iter": np.where(np.arange(12) % 3 == 0, 4, 1000),
+        "gtol": np.where(np.arange(12) % 3 == 1, 1e-1, 1e-8),
+        "ftol": np.where(np.arange(12) % 4 == 2, 0.5, 0),
+        "max_fun": np.where(np.arange(12) == 5, 3, 15000),
+    }
+    together = minimize_lbfgs(rosenbrock, STARTS, **limits)
+    for model in range(12):
+        own = {name: values[model] for name, values in limits.items()}
+        alone = minimize_lbfgs(only(model), STARTS[model : model + 1], **own)
+        np.testing.assert_array_equal(together.x[model], alone.x[0])
+        assert together.n_iter[model] == alone.n_iter[0]
+        assert together.message[model] == alone.message[0]
+    assert len(set(together.message)) == 4
+    assert (together.n_iter < stacked.n_iter).any()
+
+
+def test_the_callback_can_halt_some_models(stacked):
+    def halt(models, x, values):
+        return models % 2 == 0
+
+    result = minimize_lbfgs(rosenbrock, STARTS, gtol=1e-8, ftol=0, callback=halt)
+    assert (result.n_iter[::2] == 1).all()
+    assert {result.message[m] for m in range(0, 12, 2)} == {_lbfgs.HALTED[1]}
+    np.testing.assert_array_equal(result.x[1::2], stacked.x[1::2])
+
+
 def test_ctrl_c_keeps_the_last_iteration_of_each_model():
     calls = 0
 
