@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from cukernels._array import Array, to_device, to_host
+from cukernels._array import Array, namespace, to_device, to_host
 from cukernels._workers import in_parallel
 from cukernels.activations import logistic, logistic_backward, softmax, softmax_backward
 from cukernels.losses import logistic_loss, softmax_cross_entropy, squared_loss
@@ -109,7 +109,8 @@ class LinearObjective:
             z = block.times(coef, bias).reshape(n_models, k, -1)
             weights, share = block.of_models(models)
             losses, dz = self._loss(z.swapaxes(1, 2), block.targets, weights)
-            dz = dz.swapaxes(1, 2).reshape(n_models * k, -1)
+            # a copy also for one model: sums along its rows are then those in a stack
+            dz = namespace(dz).ascontiguousarray(dz.swapaxes(1, 2)).reshape(n_models * k, -1)
             d_bias = share[:, None] * to_host(dz.sum(axis=1)).reshape(n_models, k)
             d_coef = to_host(block.transposed_times(dz))
             return share * to_host(losses), d_bias, _repeated(share, k) * d_coef
