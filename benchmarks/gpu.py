@@ -186,8 +186,7 @@ def launch_overhead(device: Device) -> dict[str, float]:
     x, y = xp.zeros(1, "float32"), xp.zeros(1, "float32")
     instance = _FORWARD["float", "Relu"]
     instance((1, 1, 1), 256, x, y, 1, 0.0)
-    function = instance._function(0)
-    packed = tuple(cast(v) for cast, v in zip(instance.casts, (x, y, 1, 0.0), strict=True))
+    function, packed = instance.function(), instance.packed((x, y, 1, 0.0))
     calls = 10 if device.dry else 500  # fewer than the queue holds
 
     def bare() -> None:

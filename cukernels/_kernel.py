@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,12 @@ _DTYPES = {
 }
 _CTYPES = {np.dtype(dtype): name for name, dtype in _DTYPES.items()}
 _NULL = np.uintp(0)
+
+# Sizes and strides are the same launch after launch, and looking one up is cheaper than a cast.
+_SCALARS = {
+    name: functools.lru_cache(maxsize=4096)(dtype) if "int" in name or name == "unsigned" else dtype
+    for name, dtype in _DTYPES.items()
+}
 
 Grid = tuple[int, int, int]
 
@@ -96,32 +102,19 @@ class Instance:
         self._functions: dict[Any, Any] = {}
 
     @functools.cached_property
-    def casts(self) -> tuple[Callable[[Any], Any], ...]:
-        """What makes each argument fit for the launch, or raises."""
+    def parameters(self) -> list[tuple[Any, bool]]:
+        """Of each argument the dtype, and whether it is an array."""
         names, parameters = self.kernel.declaration
         given = dict(zip(names, self.arguments, strict=True))
-        return tuple(self._cast(given, type_, name) for type_, name in parameters)
+        return [self._parameter(given, type_) for type_, _ in parameters]
 
-    def _cast(self, given: dict[str, str], type_: str, name: str) -> Callable[[Any], Any]:
+    @staticmethod
+    def _parameter(given: dict[str, str], type_: str) -> tuple[Any, bool]:
         words = [given.get(word, word) for word in re.findall(r"\w+|\*", type_)]
-        is_pointer = "*" in words
         ctype = next(word for word in words if word not in ("const", "__restrict__", "*"))
-        if not is_pointer:
-            return _DTYPES[ctype]
-        dtype = np.dtype(_DTYPES[ctype])
-
-        def check(x: Array | None) -> Any:
-            if x is None:
-                return _NULL
-            if x.dtype != dtype or not x.flags.c_contiguous:
-                layout = "" if x.flags.c_contiguous else ", not contiguous"
-                raise TypeError(
-                    f"{self.expression}: {name} must be a contiguous {dtype} array, got "
-                    f"{x.dtype}{layout}"
-                )
-            return x
-
-        return check
+        if "*" in words:
+            return np.dtype(_DTYPES[ctype]), True
+        return _SCALARS[ctype], False
 
     def __call__(self, grid: Grid, block: int, *arguments: Any, shared: int = 0) -> None:
         """Launch.
@@ -146,10 +139,34 @@ class Instance:
         """
         if 0 in grid:
             return
-        packed = tuple([cast(x) for cast, x in zip(self.casts, arguments, strict=True)])
-        self._function(shared)(grid, (block, 1, 1), packed, shared_mem=shared)
+        packed = self.packed(arguments)
+        self.function(shared)(grid, (block, 1, 1), packed, shared_mem=shared)
 
-    def _function(self, shared: int) -> Any:
+    def packed(self, arguments: Sequence[Any]) -> tuple[Any, ...]:
+        """Check arrays, and cast numbers to the types that the kernel declares."""
+        packed: list[Any] = []
+        # one loop without calls: this is most of what a launch costs on the host
+        for (dtype, is_array), x in zip(self.parameters, arguments, strict=True):
+            if not is_array:
+                x = dtype(x)
+            elif x is None:
+                x = _NULL
+            elif x.dtype is not dtype or not x.flags.c_contiguous:
+                self._check(len(packed), x, dtype)
+            packed.append(x)
+        return tuple(packed)
+
+    def _check(self, place: int, x: Array, dtype: np.dtype) -> None:
+        """Raise TypeError unless an array is what the kernel declares."""
+        if x.dtype != dtype or not x.flags.c_contiguous:
+            layout = "" if x.flags.c_contiguous else ", not contiguous"
+            raise TypeError(
+                f"{self.expression}: {self.kernel.declaration[1][place][1]} must be a contiguous "
+                f"{dtype} array, got {x.dtype}{layout}"
+            )
+
+    def function(self, shared: int = 0) -> Any:
+        """CuPy's function for the current device; compiled when it is first asked for."""
         cupy = sys.modules["cupy"]
         key = (cupy, cupy.cuda.runtime.getDevice(), shared)
         function = self._functions.get(key)

@@ -135,7 +135,7 @@ def test_every_kernel_is_declared_once():
 @pytest.mark.parametrize("kernel", KERNELS, ids=lambda k: k.name)
 def test_arguments_are_cast_to_the_declared_types(kernel: Kernel):
     for instance in kernel.instances.values():
-        assert len(instance.casts) == len(kernel.declaration[1])
+        assert len(instance.parameters) == len(kernel.declaration[1])
     assert kernel.instances, "a kernel without instances"
 
 
@@ -178,11 +178,20 @@ def test_compiles(file, architecture, tmp_path):
 def test_casts_and_refusals():
     """Arrays are checked against the declaration, numbers are cast to it."""
     kernel = next(k for k in KERNELS if k.name == "sgd")
-    casts = kernel["float"].casts
-    good = np.zeros(4, np.float32)
-    assert casts[0](good) is good
-    assert casts[0](None) == 0
+    sgd = kernel["float"]
+    good = [np.zeros(4, dtype) if is_array else 1 for dtype, is_array in sgd.parameters]
+
+    def packed(first):
+        return sgd.packed([first, *good[1:]])
+
+    assert packed(good[0])[0] is good[0]
+    assert packed(None)[0] == 0
+    for (dtype, is_array), value in zip(sgd.parameters, packed(good[0]), strict=True):
+        assert is_array or type(value) is type(dtype(1))
+        assert is_array or isinstance(value, np.generic)
     with pytest.raises(TypeError, match="sgd<float>: .* must be a contiguous float32"):
-        casts[0](np.zeros(4))
+        packed(np.zeros(4))
     with pytest.raises(TypeError, match="not contiguous"):
-        casts[0](np.zeros(8, np.float32)[::2])
+        packed(np.zeros(8, np.float32)[::2])
+    with pytest.raises(ValueError, match="shorter"):
+        sgd.packed(good[:1])
