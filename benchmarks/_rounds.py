@@ -22,6 +22,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from threadpoolctl import threadpool_info
+
 RESULTS = Path(__file__).parent / "results"
 ROUNDS = 5
 
@@ -147,10 +149,19 @@ def machine() -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
         "system": platform.system(),
         "python": platform.python_version(),
+        "blas": sorted({blas_kernels(blas) for blas in threadpool_info()} - {""}),
         "packages": {name: installed for name in packages if (installed := release(name))},
         "commit": commit(),
         "date": time.strftime("%Y-%m-%d"),
     }
+
+
+def blas_kernels(library: dict[str, Any]) -> str:
+    """A BLAS and the processor that its kernels were written for, which may be an older one."""
+    if library["user_api"] != "blas":
+        return ""
+    kernels = library.get("architecture", "?")
+    return f"{library['internal_api']} {library['version']}, {kernels} kernels"
 
 
 def processor() -> str:
@@ -191,7 +202,8 @@ def save(name: str, results: list[Result], **more: Any) -> None:
     (RESULTS / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n")
     packages = ", ".join(f"{package} {number}" for package, number in facts["packages"].items())
     head = (
-        f"{facts['processor']}, {facts['cores']} cores; Python {facts['python']}, {packages}; "
+        f"{facts['processor']}, {facts['cores']} cores; {'; '.join(facts['blas'])}; "
+        f"Python {facts['python']}, {packages}; "
         f"{facts['date']}. Medians of {ROUNDS} rounds in turns."
     )
     (RESULTS / f"{name}.md").write_text(f"{head}\n\n{markdown(results)}\n")

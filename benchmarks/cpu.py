@@ -19,11 +19,12 @@ import time
 import _rounds
 import numpy as np
 from _rounds import Contestant, Race
-from sklearn import linear_model, neural_network
+from sklearn import linear_model, model_selection, neural_network
 from sklearn.datasets import load_digits, make_classification
 from sklearn.metrics import log_loss
 
 import estimators
+from estimators import model_selection as stacked
 from estimators.datasets import load_mnist
 
 
@@ -224,7 +225,27 @@ def growth() -> dict[str, dict[str, list[float]]]:
         add("rows", rows, mlp((100,), 200, rows))
     for width in (32, 128, 512, 2048):
         add("width", width, mlp((width,), 200, 10_000))
+    for models in (1, 2, 8, 32, 128):
+        add("models", models, stack(models))
     return table
+
+
+def stack(models: int) -> dict[str, Contestant]:
+    """Candidates of one grid search on digits: a stack of models, or one after the other."""
+    X, y = digits()
+    candidates = {"alpha": list(np.logspace(-5, -1, models))}
+    halves = [(np.arange(0, len(X), 2), np.arange(1, len(X), 2))]
+    settings = {"hidden_layer_sizes": (100,), "batch_size": 32, "max_iter": 5, "random_state": 0}
+
+    def contestant(search, module) -> Contestant:
+        model = module.MLPClassifier(**settings)
+        grid = search(model, candidates, cv=halves, refit=False)
+        return lambda: float(grid.fit(X, y).cv_results_["mean_test_score"].max())
+
+    return {
+        "cukernels": contestant(stacked.GridSearchCV, estimators),
+        "scikit-learn": contestant(model_selection.GridSearchCV, neural_network),
+    }
 
 
 def main() -> None:

@@ -2,9 +2,10 @@
 
 from importlib.metadata import version
 
-from cukernels import (  # noqa: F401 (each attaches its CUDA bodies to the ops)
+from cukernels import (  # noqa: F401 (each attaches its bodies to the ops)
     _activations_cuda,
     _conv_cuda,
+    _conv_numpy,
     _dropout_cuda,
     _gather_cuda,
     _local_cuda,

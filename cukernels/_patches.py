@@ -11,24 +11,22 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from cukernels._windows import Grid, padded_shape, patches, unpad
-from cukernels._workers import scratch
+from cukernels._windows import Grid, as_items, padded_shape, patches, unpad
+from cukernels._workers import scratch, shares, slices
 
-_CHUNK = 2**20  # bytes of windows at a time
+_CHUNK = 2**21  # bytes of windows at a time
 _SHORT = 16  # elements in a row of a window; shorter ones are slow to copy one by one
 
 
 class Patches:
-    """The windows of a batch of images, chunk after chunk.
-
-    Loop over `images()`, `load` each slice of them, and loop over `rows()` in it.
+    """The windows of images, a piece that fits the cache at a time.
 
     Parameters
     ----------
     axes : Grid
         Where the windows are.
     shape : tuple of int
-        (..., N, H, W, C) of the images; those of one model are loaded at a time.
+        (..., H, W, C) of the images.
     dtype : dtype
         Of the images.
     ones : bool
@@ -37,45 +35,46 @@ class Patches:
 
     def __init__(self, axes: Grid, shape: tuple[int, ...], dtype: np.dtype, *, ones: bool) -> None:
         rows, columns = axes
-        n, channels = shape[-4], shape[-1]
+        channels = shape[-1]
         self.axes = axes
-        self.n_images = n
         self.window = rows.taps * columns.taps * channels
         self.depth = self.window + ones
         rows_at_once = max(_CHUNK // max(columns.places * self.depth * dtype.itemsize, 1), 1)
-        self.images_at_once = min(max(rows_at_once // rows.places, 1), max(n, 1))
-        self.rows_at_once = min(rows_at_once, rows.places)
+        self._images_at_once = max(rows_at_once // rows.places, 1)
+        self._rows_at_once = min(rows_at_once, rows.places)
         self._dtype = dtype
         self._padded: np.ndarray | None = None
         self._tap_by_tap = columns.taps * channels < _SHORT
 
-    def images(self) -> Iterator[slice]:
-        """Walk the images."""
-        return _slices(self.n_images, self.images_at_once)
+    def chunks(self, n_images: int) -> list[slice]:
+        """So many images in parts whose windows fit the cache."""
+        return shares(n_images, self._images_at_once)
 
-    def rows(self) -> Iterator[slice]:
-        """Walk the rows of places of the loaded images."""
-        return _slices(self.axes[0].places, self.rows_at_once)
+    def pieces(self, images: np.ndarray) -> Iterator[tuple[slice, slice, np.ndarray]]:
+        """Walk the windows of images (N, H, W, C).
 
-    def load(self, images: np.ndarray) -> None:
-        """Take up the next images, of shape (n, H, W, C)."""
-        if padded_shape(images.shape, self.axes) != images.shape:
-            images = self._pad(images)
-        self._windows = patches(images, self.axes)
+        Yields the images and the rows of places of a piece, either all rows of some images or some
+        rows of one image, and its windows as the rows of a matrix; that is valid until the next.
+        """
+        for part in self.chunks(len(images)):
+            padded = self._pad(images[part])
+            windows = patches(padded, self.axes)
+            for rows in slices(self.axes[0].places, self._rows_at_once):
+                yield part, rows, self._matrix(windows[:, rows])
 
     def _pad(self, images: np.ndarray) -> np.ndarray:
         """Copy images into the middle of zeros, which are written once."""
-        if self._padded is None:
-            shape = padded_shape((self.images_at_once, *images.shape[1:]), self.axes)
-            self._padded = scratch("padded images", shape, self._dtype)
-            self._padded[...] = 0
+        shape = padded_shape(images.shape, self.axes)
+        if shape == images.shape:
+            return np.ascontiguousarray(images)
+        if self._padded is None or len(self._padded) < len(images):
+            self._padded = np.zeros(shape, self._dtype)
         padded = self._padded[: len(images)]
         unpad(padded, self.axes)[...] = images
         return padded
 
-    def matrix(self, rows: slice) -> np.ndarray:
-        """The windows on some rows of the loaded images, one a row; valid until the next call."""
-        windows = self._windows[:, rows]
+    def _matrix(self, windows: np.ndarray) -> np.ndarray:
+        """Copy windows (N, P, Q, R, S, C) to the rows of a matrix."""
         n_places = int(np.prod(windows.shape[:3]))
         memory = scratch("windows", (n_places * self.depth,), self._dtype)
         if self._tap_by_tap:
@@ -84,11 +83,9 @@ class Patches:
             np.copyto(taps, windows.transpose(3, 4, 5, 0, 1, 2))
         else:
             matrix = memory.reshape(n_places, self.depth)
-            np.copyto(matrix[:, : self.window].reshape(windows.shape), windows)
+            seen = matrix[:, : self.window].reshape(windows.shape)
+            if self.axes[1].dilation == 1:  # the taps of a row are neighbours
+                windows, seen = (a.reshape(*a.shape[:-2], -1) for a in (windows, seen))
+            np.copyto(as_items(seen), as_items(windows))
         matrix[:, self.window :] = 1
         return matrix
-
-
-def _slices(length: int, step: int) -> Iterator[slice]:
-    for start in range(0, length, step):
-        yield slice(start, min(start + step, length))

@@ -9,14 +9,15 @@ do not change with the number of cores.
 
 from __future__ import annotations
 
+import contextvars
 import functools
 import math
 import os
+import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
@@ -36,13 +37,94 @@ def _blas() -> list[Any]:
     return ThreadpoolController().select(user_api="blas").lib_controllers
 
 
-@functools.cache
-def _executor(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="cukernels")
+_jobs: queue.SimpleQueue[_Job[Any, Any]] = queue.SimpleQueue()
+_helpers: list[threading.Thread] = []
 
 
-if hasattr(os, "register_at_fork"):  # threads do not survive a fork
-    os.register_at_fork(after_in_child=_executor.cache_clear)
+def _help() -> None:
+    while True:
+        _jobs.get().help()
+
+
+def _forget_helpers() -> None:
+    """Threads do not survive a fork."""
+    global _jobs
+    _jobs = queue.SimpleQueue()
+    _helpers.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_helpers)
+
+
+class _Job(Generic[State, Item]):
+    """Items that the threads which happen to be free work through.
+
+    A thread that sleeps takes longer to wake than a small job to be done: who comes late finds the
+    job closed, and nobody waits for him.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[State, Item], Any],
+        items: Sequence[Item],
+        state: Callable[[], State],
+    ) -> None:
+        self.results: list[Any] = [None] * len(items)
+        self.errors: list[BaseException] = []
+        self._function, self._items, self._state = function, items, state
+        self._left = iter(range(len(items)))  # taking the next of a range is atomic
+        self._lock = threading.Lock()
+        self._open = True
+        self._helping = 0
+        self._context = contextvars.copy_context()  # what numpy.errstate says holds for helpers too
+        self._all_left = threading.Lock()
+        self._all_left.acquire()
+
+    def work(self) -> None:
+        """Take one item after the other."""
+        _inside.one = True
+        try:
+            own = self._state()
+            for place in self._left:
+                self.results[place] = self._function(own, self._items[place])
+        except BaseException:
+            self._drop_the_rest()
+            raise
+        finally:
+            _inside.one = False
+
+    def help(self) -> None:
+        """Work, unless the job is closed."""
+        with self._lock:
+            if not self._open:
+                return
+            self._helping += 1
+        try:
+            self._context.copy().run(self.work)
+        except BaseException as error:
+            self.errors.append(error)
+        with self._lock:
+            self._helping -= 1
+            if not (self._open or self._helping):
+                self._all_left.release()
+
+    def close(self) -> None:
+        """Wait until nobody works any more."""
+        with self._lock:
+            self._open = False
+            if not self._helping:
+                return
+        try:
+            self._all_left.acquire()
+        except BaseException:  # an interrupt: nobody may write on behind the caller's back
+            self._drop_the_rest()
+            self._all_left.acquire()
+            raise
+
+    def _drop_the_rest(self) -> None:
+        for _ in self._left:
+            pass
 
 
 def threads() -> int:
@@ -83,32 +165,33 @@ def in_parallel(
     if count <= 1:
         own = state()
         return [function(own, item) for item in items]
-    results: list[Any] = [None] * len(items)
-    left = iter(range(len(items)))  # `next` of a range is atomic
-
-    def work() -> None:
-        nonlocal left
-        _inside.one = True
-        try:
-            own = state()
-            for place in left:
-                results[place] = function(own, items[place])
-        except BaseException:
-            left = iter(())
-            raise
-        finally:
-            _inside.one = False
-
+    job = _Job(function, items, state)
     with one_blas_thread():
-        others = [_executor(count - 1).submit(work) for _ in range(count - 1)]
+        with _lock:
+            while len(_helpers) < count - 1:
+                _helpers.append(threading.Thread(target=_help, name="cukernels", daemon=True))
+                _helpers[-1].start()
+        for _ in range(count - 1):
+            _jobs.put(job)
         try:
-            work()
+            job.work()
         finally:
-            failures = [other.exception() for other in others]  # waits for all of them
-    for error in failures:
-        if error is not None:
-            raise error
-    return results
+            job.close()
+    if job.errors:
+        raise job.errors[0]
+    return job.results
+
+
+def slices(length: int, step: int) -> list[slice]:
+    """Cut a length into chunks of `step`, the last one shorter."""
+    return [slice(start, min(start + step, length)) for start in range(0, length, step)]
+
+
+def shares(length: int, most: int) -> list[slice]:
+    """Cut a length into equal chunks of at most `most`: one, or an even number of them."""
+    if length <= most:
+        return slices(length, max(length, 1))
+    return slices(length, -(-length // (2 * -(-length // (2 * most)))))
 
 
 def scratch(role: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:

@@ -7,17 +7,14 @@ and width W with C channels; K filters of R x S taps; P x Q places.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from cukernels._array import Array, namespace
-from cukernels._op import numpy_body, op
-from cukernels._patches import Patches
-from cukernels._stack import broadcast_stack, sum_to, users
-from cukernels._windows import Grid, Padding, Pair, grid, pad, padded_shape, taps, unpad
-from cukernels._workers import in_parallel, scratch
+from cukernels._op import op
+from cukernels._stack import broadcast_stack, sum_to
+from cukernels._windows import Grid, Padding, Pair, grid, pad, taps, unpad
 from cukernels.activations import fused_activation
 
 
@@ -153,151 +150,3 @@ def _grid(
         )
     window = (w.shape[-3], w.shape[-2])
     return grid(x.shape[-3:-1], window, stride=stride, padding=padding, dilation=dilation)
-
-
-# A chunk of images, by their place in the stack of x, and the models that look at them.
-Task = tuple[tuple[int, ...], list[tuple[int, ...]], slice]
-
-# NumPy bodies: products with matrices of windows. A bias is the weight of an input that is always
-# 1, so that it takes part in the same products.
-
-
-@numpy_body(conv2d)
-def _conv2d_numpy(
-    x: Array,
-    w: Array,
-    bias: Array | None = None,
-    *,
-    stride: Pair = 1,
-    padding: Padding = 0,
-    dilation: Pair = 1,
-    activation: str = "identity",
-) -> Array:
-    axes = _grid(x, w, bias, stride, padding, dilation)
-    stack = broadcast_stack((x, 4), (w, 4))
-    filters = _filters(w, bias, stack)
-    y = np.empty((*stack, x.shape[-4], axes[0].places, axes[1].places, w.shape[-4]), x.dtype)
-    patches = partial(Patches, axes, x.shape, x.dtype, ones=bias is not None)
-    function = fused_activation(activation).forward
-    zeros = np.zeros(y.shape[-2] * y.shape[-1], y.dtype)
-
-    def respond(seen: Patches, task: Task) -> None:
-        place, models, images = task
-        seen.load(x[place][images])
-        for rows in seen.rows():
-            matrix = seen.matrix(rows)
-            for m in models:
-                z = y[m][images, rows].reshape(len(matrix), -1)  # a view
-                np.matmul(matrix, filters[m].T, out=z)
-                if activation == "relu":  # in place, and 3 x as fast as with a scalar 0
-                    lines = z.reshape(-1, zeros.size)
-                    np.maximum(lines, zeros, out=lines)
-                elif activation != "identity":
-                    z[...] = function(z)
-
-    in_parallel(respond, _tasks(x, stack, patches()), patches)
-    return y
-
-
-@numpy_body(conv2d_backward)
-def _conv2d_backward_numpy(
-    dy: Array,
-    x: Array,
-    w: Array,
-    bias: Array | None,
-    y: Array,
-    *,
-    stride: Pair = 1,
-    padding: Padding = 0,
-    dilation: Pair = 1,
-    activation: str = "identity",
-    needs: tuple[str, ...] = ("x", "w", "bias"),
-) -> tuple[Array | None, Array | None, Array | None]:
-    axes = _grid(x, w, bias, stride, padding, dilation)
-    stack = broadcast_stack((x, 4), (w, 4))
-    filters = _filters(w, bias, stack)
-    patches = partial(Patches, axes, x.shape, x.dtype, ones=bias is not None)
-    wants_filters = "w" in needs or "bias" in needs
-    dfilters = np.zeros_like(filters) if wants_filters else None
-    dx = np.empty(x.shape, x.dtype) if "x" in needs else None
-
-    def give_back(seen: Patches, task: Task) -> Array:
-        """Gradients of some images: dx in place, and the part in the filters of each model."""
-        place, models, images = task
-        parts = np.zeros((len(models), *filters.shape[-2:]), x.dtype)
-        shape = padded_shape((images.stop - images.start, *x.shape[-3:]), axes)
-        padded = scratch("gradient of padded images", shape, x.dtype)
-        padded[...] = 0
-        if wants_filters:
-            seen.load(x[place][images])
-        for rows in seen.rows():
-            matrix = seen.matrix(rows) if wants_filters else None
-            for m, part in zip(models, parts, strict=True):
-                dz = _slope(activation, dy[m][images, rows], y[m][images, rows])
-                if matrix is not None:
-                    part += dz.reshape(-1, dz.shape[-1]).T @ matrix
-                if dx is not None:
-                    _add_input_gradient(padded, dz, filters[m], axes, rows)
-        if dx is not None:
-            dx[place][images] = unpad(padded, axes)
-        return parts
-
-    tasks = _tasks(x, stack, patches())
-    for (_, models, _), parts in zip(tasks, in_parallel(give_back, tasks, patches), strict=True):
-        for m, part in zip(models, parts, strict=True):
-            if dfilters is not None:
-                dfilters[m] += part
-    return dx, *_split(dfilters, w, bias, needs)
-
-
-def _tasks(x: Array, stack: tuple[int, ...], seen: Patches) -> list[Task]:
-    return [
-        (place, models, images)
-        for place, models in users(x.shape[:-4], stack)
-        for images in seen.images()
-    ]
-
-
-def _slope(activation: str, dy: Array, y: Array) -> Array:
-    """The gradient before the activation, in memory that the next call reuses."""
-    if activation == "identity":
-        return dy
-    if activation != "relu":
-        return fused_activation(activation).backward(dy, y)
-    above = np.greater(y, 0, out=scratch("above zero", y.shape, bool))
-    return np.multiply(dy, above, out=scratch("slope", dy.shape, dy.dtype))
-
-
-def _add_input_gradient(padded: Array, dz: Array, filters: Array, axes: Grid, rows: slice) -> None:
-    """Add what places on some rows give back to the pixels that they saw."""
-    k, channels = dz.shape[-1], padded.shape[-1]
-    matrix = dz.reshape(-1, k)
-    back = scratch("gradient of a tap", (len(matrix), channels), dz.dtype)
-    for i, (_, _, pixels) in enumerate(taps(axes, rows)):
-        tap = filters[:, i * channels : (i + 1) * channels]
-        np.matmul(matrix, tap, out=back)
-        padded[pixels] += back.reshape(*dz.shape[:-1], channels)
-
-
-def _filters(w: Array, bias: Array | None, stack: tuple[int, ...]) -> Array:
-    """One filter a row, (*stack, K, R * S * C), and the bias, if any, as one more column."""
-    matrix = w.reshape(*w.shape[:-3], int(np.prod(w.shape[-3:])))
-    parts = [np.broadcast_to(matrix, stack + matrix.shape[-2:])]
-    if bias is not None:
-        parts.append(np.broadcast_to(bias, stack + bias.shape[-1:])[..., None])
-    return np.concatenate(parts, axis=-1)
-
-
-def _split(
-    dfilters: Array | None, w: Array, bias: Array | None, needs: tuple[str, ...]
-) -> tuple[Array | None, Array | None]:
-    """Gradients of `w` and `bias` from that of `_filters`."""
-    dw = dbias = None
-    if dfilters is None:
-        return dw, dbias
-    if "w" in needs:
-        dw = dfilters[..., : dfilters.shape[-1] - (bias is not None)]
-        dw = sum_to(dw.reshape(*dw.shape[:-1], *w.shape[-3:]), w.shape)
-    if "bias" in needs and bias is not None:
-        dbias = sum_to(dfilters[..., -1], bias.shape)
-    return dw, dbias

@@ -78,14 +78,15 @@ def _softmax_cross_entropy_numpy(
 ) -> tuple[Array, Array]:
     """One buffer, no one-hot: pick the right score, and lower the right probability in place."""
     share = _share(z, sample_weight)
-    p = z - z.max(axis=-1, keepdims=True)
-    right = (*np.indices(z.shape[:-1], sparse=True), np.broadcast_to(y, z.shape[:-1]))
-    losses = -p[right]
+    p = np.subtract(z, z.max(axis=-1, keepdims=True), out=np.empty(z.shape, z.dtype))
+    flat = p.reshape(-1)
+    right = np.arange(0, p.size, z.shape[-1]).reshape(share.shape) + y
+    losses = -flat[right]
     np.exp(p, out=p)
     total = p.sum(axis=-1)
     losses += np.log(total)
     p *= (share / total)[..., None]
-    p[right] -= share
+    flat[right] -= share
     return (share * losses).sum(axis=-1), p
 
 

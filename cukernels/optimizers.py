@@ -9,14 +9,16 @@ so that it costs no pass of its own.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from cukernels._array import Array, namespace
 from cukernels._op import numpy_body, op
+from cukernels._workers import scratch, shares, slices
 
-_CHUNK = 16_384  # elements whose temporaries stay in the cache
+_CHUNK = 2**17  # elements of each array, which stay in the cache from line to line
 
 
 def _sgd_steps(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
@@ -157,15 +159,18 @@ def _sgd_numpy(
     nesterov: bool = True,
 ) -> None:
     rates, keeps = _columns(params, learning_rate, momentum)
-    for m, part, g in _chunks(params, grads, l2, n_decayed):
-        v, keep = velocity[m, part], keeps[m]
-        g *= rates[m]
+
+    for piece in _pieces(*params.shape):
+        g, change = _penalised_piece(params, grads, l2, n_decayed, piece)
+        p, v, keep = params[piece], velocity[piece], keeps[piece[0]]
+        np.multiply(g, rates[piece[0]], out=change)
         v *= keep
-        v -= g
+        v -= change
         if nesterov:
-            params[m, part] += keep * v - g
+            p -= change
+            p += np.multiply(v, keep, out=change)
         else:
-            params[m, part] += v
+            p += v
 
 
 @numpy_body(adam)
@@ -185,30 +190,46 @@ def _adam_numpy(
 ) -> None:
     corrected = learning_rate * np.sqrt(1 - beta_2**step) / (1 - beta_1**step)
     rates, b1s, b2s, tinies = _columns(params, corrected, beta_1, beta_2, epsilon)
-    for m, part, g in _chunks(params, grads, l2, n_decayed):
-        mean, square = first[m, part], second[m, part]
-        mean *= b1s[m]
-        mean += (1 - b1s[m]) * g
-        g *= g
-        g *= 1 - b2s[m]
-        square *= b2s[m]
-        square += g
-        np.sqrt(square, out=g)
-        g += tinies[m]
-        np.divide(mean, g, out=g)
-        g *= rates[m]
-        params[m, part] -= g
+    for piece in _pieces(*params.shape):
+        g, change = _penalised_piece(params, grads, l2, n_decayed, piece)
+        p, mean, square = params[piece], first[piece], second[piece]
+        b1, b2 = b1s[piece[0]], b2s[piece[0]]
+        mean *= b1
+        mean += np.multiply(g, 1 - b1, out=change)
+        np.multiply(g, g, out=change)
+        change *= 1 - b2
+        square *= b2
+        square += change
+        np.sqrt(square, out=change)
+        change += tinies[piece[0]]
+        np.divide(mean, change, out=change)
+        change *= rates[piece[0]]
+        p -= change
 
 
-def _chunks(
-    params: Array, grads: Array, l2: Array, n_decayed: int
-) -> Iterator[tuple[int, slice, Array]]:
-    """Walk the models in pieces that fit the cache, with the penalised gradient of each piece."""
-    for m in range(params.shape[0]):
-        for start in range(0, params.shape[1], _CHUNK):
-            part = slice(start, start + _CHUNK)
-            g = grads[m, part].copy()
-            decayed = n_decayed - start
-            if l2[m] and decayed > 0:
-                g[:decayed] += params.dtype.type(l2[m]) * params[m, part][:decayed]
-            yield m, part, g
+Piece = tuple[slice, slice]  # models, and parameters of each
+
+
+@lru_cache(maxsize=16)
+def _pieces(models: int, size: int) -> list[Piece]:
+    """Cut the parameters into pieces that fit the cache: parts of one model, or several models."""
+    parts = shares(size, _CHUNK) or [slice(0, 0)]
+    at_once = max(_CHUNK // max(size, 1), 1)
+    return [(several, part) for several in slices(models, at_once) for part in parts]
+
+
+def _penalised_piece(
+    params: Array, grads: Array, l2: Array, n_decayed: int, piece: Piece
+) -> tuple[Array, Array]:
+    """The gradient of a piece with its penalty, not to be written to; and memory of its shape."""
+    models, part = piece
+    g = grads[piece]
+    own, change = (scratch(role, g.shape, g.dtype) for role in ("penalised", "change"))
+    decayed = min(n_decayed - part.start, g.shape[1])
+    if decayed <= 0 or not l2[models].any():
+        return g, change
+    (strength,) = _columns(params, l2[models])
+    np.multiply(params[piece][:, :decayed], strength, out=own[:, :decayed])
+    own[:, :decayed] += g[:, :decayed]
+    own[:, decayed:] = g[:, decayed:]
+    return own, change

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from cukernels._array import Array, namespace
 from cukernels._op import numpy_body, op
-from cukernels._windows import Grid, Padding, Pair, grid, pad, padded_shape, pair, taps, unpad
+from cukernels._windows import (
+    Grid,
+    Padding,
+    Pair,
+    as_items,
+    grid,
+    pad,
+    padded_shape,
+    pair,
+    taps,
+    unpad,
+)
+from cukernels._workers import in_parallel, scratch, shares
+
+_CHUNK = 2**21  # bytes of images at a time: with what is made of them, they stay in the cache
 
 
 def _images(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
@@ -81,6 +97,22 @@ def max_pool2d_backward(
     return unpad(dx, axes)
 
 
+@numpy_body(max_pool2d)
+def _max_pool2d_numpy(
+    x: Array, *, pool_size: Pair = 2, stride: Pair | None = None, padding: Padding = 0
+) -> Array:
+    axes = _grid(x.shape, pool_size, stride, padding)
+
+    def pool(x: np.ndarray, y: np.ndarray) -> None:
+        padded = pad(x, axes, -np.inf)
+        (_, _, first), *others = taps(axes)
+        as_items(y)[...] = as_items(padded[first])
+        for _, _, pixels in others:
+            np.maximum(y, _seen(padded, pixels, y), out=y)
+
+    return _chunk_by_chunk(pool, _pooled_shape(x, axes), x)
+
+
 @numpy_body(max_pool2d_backward)
 def _max_pool2d_backward_numpy(
     dy: Array,
@@ -92,18 +124,22 @@ def _max_pool2d_backward_numpy(
     padding: Padding = 0,
 ) -> Array:
     axes = _grid(x.shape, pool_size, stride, padding)
-    padded = pad(x, axes, -np.inf)
-    dx = np.zeros(padded.shape, x.dtype)
-    free = np.ones(y.shape, bool)
-    for _, _, pixels in taps(axes):
-        first = padded[pixels] == y
-        first &= free
-        free ^= first
-        if _apart(axes):
-            np.multiply(dy, first, out=dx[pixels])
-        else:
-            dx[pixels] += dy * first
-    return unpad(dx, axes)
+
+    def pool_backward(x: np.ndarray, dy: np.ndarray, y: np.ndarray, dx: np.ndarray) -> None:
+        padded = pad(x, axes, -np.inf)
+        wins, free = (scratch(role, y.shape, bool) for role in ("wins", "free"))
+        share = scratch("share", y.shape, y.dtype)
+        free[...] = True
+        with _given_back(dx, axes) as give:
+            for _, _, pixels in taps(axes):
+                np.equal(_seen(padded, pixels, y), y, out=wins)
+                wins &= free
+                free ^= wins
+                np.copyto(share, wins)  # NumPy multiplies by numbers faster than by booleans
+                np.multiply(dy, share, out=share)
+                give(pixels, share)
+
+    return _chunk_by_chunk(pool_backward, x.shape, x, dy, y)
 
 
 @op(samples=_images)
@@ -142,13 +178,16 @@ def _avg_pool2d_numpy(
     x: Array, *, pool_size: Pair = 2, stride: Pair | None = None, padding: Padding = 0
 ) -> Array:
     axes = _grid(x.shape, pool_size, stride, padding)
-    padded = pad(x, axes)
-    (_, _, first), *others = taps(axes)
-    y = padded[first].copy()
-    for _, _, pixels in others:
-        y += padded[pixels]
-    y /= axes[0].taps * axes[1].taps
-    return y
+
+    def pool(x: np.ndarray, y: np.ndarray) -> None:
+        padded = pad(x, axes)
+        (_, _, first), *others = taps(axes)
+        as_items(y)[...] = as_items(padded[first])
+        for _, _, pixels in others:
+            y += _seen(padded, pixels, y)
+        y /= axes[0].taps * axes[1].taps
+
+    return _chunk_by_chunk(pool, _pooled_shape(x, axes), x)
 
 
 @numpy_body(avg_pool2d_backward)
@@ -161,14 +200,67 @@ def _avg_pool2d_backward_numpy(
     padding: Padding = 0,
 ) -> Array:
     axes = _grid(x.shape, pool_size, stride, padding)
-    part = dy / (axes[0].taps * axes[1].taps)
-    dx = np.zeros(padded_shape(x.shape, axes), x.dtype)
-    for _, _, pixels in taps(axes):
-        if _apart(axes):
-            dx[pixels] = part
+
+    def pool_backward(x: np.ndarray, dy: np.ndarray, dx: np.ndarray) -> None:
+        part = np.divide(dy, axes[0].taps * axes[1].taps, out=scratch("part", dy.shape, dy.dtype))
+        with _given_back(dx, axes) as give:
+            for _, _, pixels in taps(axes):
+                give(pixels, part)
+
+    return _chunk_by_chunk(pool_backward, x.shape, x, dy)
+
+
+def _chunk_by_chunk(
+    body: Callable[..., None], shape: tuple[int, ...], x: np.ndarray, *others: np.ndarray
+) -> np.ndarray:
+    """Make an array of a shape, of a part of the images at a time.
+
+    `body` is called with parts of `x`, of the others and of what is made, each contiguous, with
+    one axis before those of an image.
+    """
+    out = np.empty(shape, x.dtype)
+    arrays = [np.ascontiguousarray(a) for a in (x, *others, out)]
+    n = math.prod(x.shape[:-3])
+    images = [a.reshape(n, *a.shape[-3:]) for a in arrays]
+    at_once = max(_CHUNK // max(math.prod(x.shape[-3:]) * x.itemsize, 1), 1)
+    in_parallel(lambda _, part: body(*(a[part] for a in images)), shares(n, at_once))
+    return out
+
+
+def _seen(padded: np.ndarray, pixels: tuple, y: np.ndarray) -> np.ndarray:
+    """Gather the pixels that one tap of the windows sees, in memory that the next call reuses.
+
+    The channels of a pixel are a short run for an inner loop of NumPy: it is faster to copy pixels
+    as single items, and to compute with the copy as one run.
+    """
+    seen = scratch("seen", y.shape, y.dtype)
+    as_items(seen)[...] = as_items(padded[pixels])
+    return seen
+
+
+@contextmanager
+def _given_back(dx: np.ndarray, axes: Grid) -> Iterator[Callable[[tuple, np.ndarray], None]]:
+    """Fill the gradient of images from what the taps of windows give back to their pixels."""
+    whole = padded_shape(dx.shape, axes) == dx.shape
+    padded = dx if whole else scratch("padded", padded_shape(dx.shape, axes), dx.dtype)
+    apart = _apart(axes)
+    extents = padded.shape[1:3]
+    if not apart or any(a.places * a.taps != n for a, n in zip(axes, extents, strict=True)):
+        padded[...] = 0
+
+    def give(pixels: tuple, values: np.ndarray) -> None:
+        if apart:
+            as_items(padded[pixels])[...] = as_items(values)
         else:
-            dx[pixels] += part
-    return unpad(dx, axes)
+            padded[pixels] += values
+
+    yield give
+    if not whole:
+        dx[...] = unpad(padded, axes)
+
+
+def _pooled_shape(x: Array, axes: Grid) -> tuple[int, ...]:
+    return (*x.shape[:-3], axes[0].places, axes[1].places, x.shape[-1])
 
 
 def _apart(axes: Grid) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from numbers import Integral
 from typing import Any
 
@@ -10,6 +11,7 @@ import scipy.sparse as sp
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from cukernels._array import Array, current, namespace, resolve_device, to_device, to_host
+from cukernels._workers import in_parallel, shares
 from estimators._base import FLOATS, Classifier
 from estimators._layers import Layer, Mode, Parameters, Shape, SparseRows
 from estimators._network import Network
@@ -173,7 +175,7 @@ class NetworkModel(Classifier):
 
     def _checked_rows(self, X: Any) -> Any:
         """Validate X at prediction time."""
-        sparse = self.__sklearn_tags__().input_tags.sparse
+        sparse = sp.issparse(X) and self.__sklearn_tags__().input_tags.sparse
         return validate_data(
             self,
             X,
@@ -196,18 +198,23 @@ class NetworkModel(Classifier):
         The parameters are those of a stack of M models. X is on the host or, if it is an array, on
         the device.
         """
-        widest = max(int(np.prod(shape)) for shape in network.shapes)
-        chunk = max(1, _PREDICTED_AT_ONCE // widest)
-        parts = []
-        for start in range(0, max(X.shape[0], 1), chunk):
-            part = X[start : start + chunk]
+        widest = max(prod(shape) for shape in network.shapes)
+
+        def probabilities(_: None, rows: slice) -> Array:
+            part = X[rows]
             if sp.issparse(part):
                 stored = (part.data, part.indices, part.indptr)
                 x: Any = SparseRows(*(to_device(a, device) for a in stored))
             else:
                 x = to_device(self._shaped(part, network)[None], device)
-            z, _ = network.forward(parameters, x, Mode())
-            parts.append(objective.probabilities(z))
+            z, _backward = network.forward(parameters, x, Mode())
+            return objective.probabilities(z)
+
+        chunks = shares(X.shape[0], max(1, _PREDICTED_AT_ONCE // widest)) or [slice(0, 0)]
+        if device == "cpu":
+            parts = in_parallel(probabilities, chunks)
+        else:
+            parts = [probabilities(None, rows) for rows in chunks]
         if len(parts) == 1:
             return to_host(parts[0])
         return to_host(namespace(parts[0]).concatenate(parts, axis=1))

@@ -81,6 +81,43 @@ def test_failures_are_raised_and_leave_things_as_they_were(bad, two_threads):
     assert in_parallel(lambda state, item: item, range(3)) == [0, 1, 2]
 
 
+def test_nobody_begins_an_item_after_a_failure(two_threads):
+    begun = []
+    failed = threading.Event()
+
+    def fail_first(state, item):
+        begun.append(item)
+        if item == 0:
+            failed.set()
+            raise ZeroDivisionError
+        failed.wait(30)
+        time.sleep(0.05)  # time for the failure to be noticed
+
+    with pytest.raises(ZeroDivisionError):
+        in_parallel(fail_first, range(1000))
+    assert len(begun) < 10
+
+
+def test_floating_point_settings_hold_for_all_threads(two_threads):
+    both_are_here = threading.Barrier(2, timeout=30)
+
+    def overflow(state, item):
+        both_are_here.wait()
+        return np.geterr()["over"]
+
+    for setting in ("ignore", "raise"):
+        with np.errstate(over=setting):
+            assert in_parallel(overflow, [0, 1]) == [setting] * 2
+
+
+def test_shares_are_equal_and_even_in_number():
+    for length, most, number in ((0, 5, 0), (5, 5, 1), (6, 5, 2), (21, 5, 6), (128, 41, 4)):
+        cut = _workers.shares(length, most)
+        assert len(cut) == number
+        assert [i for part in cut for i in range(length)[part]] == list(range(length))
+        assert all(part.stop - part.start <= most for part in cut)
+
+
 def test_limits_on_blas_are_limits_here():
     with threadpool_limits(1, user_api="blas"):
         assert threads() == 1

@@ -1,0 +1,221 @@
+"""The fast NumPy bodies on random shapes, and at the sizes where they begin to use threads.
+
+`test_ops.py` holds them to their references on the samples of the registry, which are small. Here
+arguments are drawn at random, some so large that a body cuts them into several chunks.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_limits
+
+import _oracle_arguments as arguments_of
+from cukernels import _patches, _workers, optimizers, pooling
+from cukernels._op import OPS
+from test_ops import assert_close, bound_to_backward, cast, copied, poisoned, results  # noqa: F401
+
+DTYPES = (np.float32, np.float64)
+DRAWS = 40
+FEW = 4  # values, or bytes, of a chunk where the test wants many of them
+
+
+def activations(rng) -> dict:
+    return {"x": 3 * rng.standard_normal(arguments_of.sizes(rng, 3, most=40))}
+
+
+def adam_steps(rng) -> dict:
+    models, size = arguments_of.sizes(rng, 2, most=60)
+    r = rng.standard_normal
+    return {
+        "params": r((models, size)), "grads": r((models, size)), "first": r((models, size)),
+        "second": rng.random((models, size)), "step": rng.integers(1, 50, models),
+        "learning_rate": rng.random(models), "beta_1": rng.random(models),
+        "beta_2": rng.random(models), "epsilon": np.full(models, 1e-8),
+        "l2": rng.random(models) * rng.integers(2, size=models),
+        "n_decayed": int(rng.integers(size + 1)),
+    }  # fmt: skip
+
+
+def sgd_steps(rng) -> dict:
+    case = adam_steps(rng)
+    shared = ("params", "grads", "learning_rate", "l2", "n_decayed")
+    return {name: case[name] for name in shared} | {
+        "velocity": case["first"],
+        "momentum": case["beta_1"],
+        "nesterov": bool(rng.integers(2)),
+    }
+
+
+def epoch_losses(rng) -> dict:
+    case = adam_steps(rng)
+    models = len(case["params"])
+    return {
+        "total": rng.standard_normal((models, int(rng.integers(1, 4)))),
+        "loss": rng.standard_normal(models),
+        "size": rng.integers(1, 200, models).astype(float),
+        **{name: case[name] for name in ("params", "l2", "n_decayed")},
+    }
+
+
+DRAWN = {
+    "adam": adam_steps,
+    "add_loss": epoch_losses,
+    "avg_pool2d": arguments_of.pooled,
+    "conv2d": arguments_of.convolution,
+    "csr_matmul": arguments_of.sparse_factors,
+    "dropout": arguments_of.masked,
+    "gather_rows": arguments_of.picks,
+    "local2d": lambda rng: arguments_of.convolution(rng, local=True),
+    "logistic": activations,
+    "max_pool2d": arguments_of.pooled,
+    "relu": activations,
+    "sgd": sgd_steps,
+    "softmax_cross_entropy": arguments_of.scores,
+}
+ELSEWHERE = {"perceptron_sweep", "csr_perceptron_sweep"}  # tests/test_perceptron.py
+FAST = [
+    op
+    for op in OPS.values()
+    if not op.is_backward and (op.numpy or op.backward and op.backward.numpy)
+]
+
+
+@pytest.fixture
+def many_chunks(monkeypatch):
+    """Chunks so small that every call has several."""
+    for module in (_patches, optimizers, pooling):
+        monkeypatch.setattr(module, "_CHUNK", FEW)
+    optimizers._pieces.cache_clear()
+    yield
+    optimizers._pieces.cache_clear()
+
+
+def poison_scratch() -> None:
+    """What is kept from call to call must not matter."""
+    for memory in _workers._inside.__dict__.get("scratch", {}).values():
+        memory.fill(np.nan if memory.dtype.kind == "f" else 1)
+
+
+def held_to_reference(op, arguments: dict, dtype) -> None:
+    poison_scratch()
+    called = cast(arguments, dtype)
+    exact = results(op, op.reference, copied(cast(called, np.float64)))
+    assert_close(results(op, op.numpy, copied(called)), exact, called, dtype)
+
+
+def test_every_fast_body_is_drawn_for():
+    assert {op.name for op in FAST} - ELSEWHERE == set(DRAWN)
+
+
+@pytest.mark.parametrize("chunks", ["whole", "many"])
+@pytest.mark.parametrize("dtype", DTYPES, ids=["float32", "float64"])
+@pytest.mark.parametrize("name", DRAWN)
+@pytest.mark.usefixtures("poisoned")
+def test_random_shapes(name, dtype, chunks, request):
+    if chunks == "many":
+        request.getfixturevalue("many_chunks")
+    op, rng = OPS[name], np.random.default_rng([len(name), DTYPES.index(dtype)])
+    for _ in range(DRAWS):
+        arguments = DRAWN[name](rng)
+        if op.numpy:
+            held_to_reference(op, arguments, dtype)
+        if op.backward and op.backward.numpy:
+            held_to_reference(op.backward, bound_to_backward(op, arguments, rng), dtype)
+
+
+def normal(*shape):
+    return (
+        np.random.default_rng(0).standard_normal(shape).round(1)
+    )  # rounded, so that some are equal
+
+
+# Around the sizes of a chunk, and with more images than fill one
+LARGE = {
+    "pooling": ("max_pool2d", {"x": normal(2, 90, 28, 28, 16)}),
+    "odd images": ("max_pool2d", {"x": normal(101, 27, 29, 8)}),
+    "pooling that overlaps": (
+        "max_pool2d",
+        {"x": normal(70, 28, 28, 16), "pool_size": 3, "stride": 2},
+    ),
+    "pooling with padding": ("avg_pool2d", {"x": normal(90, 28, 28, 16), "padding": 1}),
+    "last row and column in no window": (
+        "max_pool2d",
+        {"x": normal(90, 27, 27, 16), "pool_size": 3, "padding": 1},
+    ),
+    "one channel": (
+        "conv2d",
+        {
+            "x": normal(130, 28, 28, 1),
+            "w": normal(5, 3, 3, 1),
+            "bias": normal(5),
+            "padding": "same",
+        },
+    ),
+    "few values of a gradient": (
+        "conv2d",
+        {"x": normal(150, 29, 31, 1), "w": normal(3, 2, 3, 1), "activation": "relu"},
+    ),
+    "images that fill several chunks each": (
+        "conv2d",
+        {"x": normal(2, 150, 130, 3), "w": normal(4, 5, 5, 3), "bias": normal(4), "padding": 2},
+    ),
+    "a stack of models on the same images": (
+        "conv2d",
+        {
+            "x": normal(1, 40, 14, 14, 8),
+            "w": normal(3, 8, 3, 3, 8),
+            "bias": normal(3, 8),
+            "padding": 1,
+        },
+    ),
+    "more padding than the filter turned round can take": (
+        "conv2d",
+        {"x": normal(60, 14, 14, 8), "w": normal(8, 3, 3, 8), "padding": 4, "dilation": (1, 2)},
+    ),
+    "strides": (
+        "conv2d",
+        {"x": normal(90, 28, 28, 4), "w": normal(8, 3, 3, 4), "bias": normal(8), "stride": 2},
+    ),
+}
+
+
+def outcomes(name: str, arguments: dict) -> list[np.ndarray]:
+    op = OPS[name]
+    bound = bound_to_backward(op, arguments, np.random.default_rng(1))
+    return [
+        *results(op, op.numpy or op.reference, copied(arguments)),
+        *results(op.backward, op.backward.numpy, copied(bound)),
+    ]
+
+
+@pytest.mark.parametrize(("name", "arguments"), LARGE.values(), ids=LARGE)
+@pytest.mark.usefixtures("poisoned")
+def test_large_arrays(name, arguments):
+    op = OPS[name]
+    held_to_reference(op, arguments, np.float32)
+    bound = bound_to_backward(op, arguments, np.random.default_rng(1))
+    held_to_reference(op.backward, bound, np.float32)
+
+
+@pytest.mark.parametrize(("name", "arguments"), LARGE.values(), ids=LARGE)
+def test_threads_do_not_change_a_bit(name, arguments, monkeypatch):
+    """One, two or three threads, with BLAS on one: what the chunks are is a matter of shapes."""
+    took_part = []
+    in_parallel = _workers._Job.work
+
+    def work(job) -> None:
+        took_part.append(len(job.results))
+        in_parallel(job)
+
+    monkeypatch.setattr(_workers._Job, "work", work)
+    arguments = cast(arguments, np.float32)
+    made = []
+    with threadpool_limits(1, user_api="blas"):
+        for threads in (1, 2, 3):
+            monkeypatch.setattr(_workers, "threads", lambda threads=threads: threads)
+            made.append(outcomes(name, arguments))
+    assert took_part and min(took_part) > 1, "nothing was shared out"
+    for other in made[1:]:
+        for got, expected in zip(other, made[0], strict=True):
+            np.testing.assert_array_equal(got, expected)
