@@ -8,6 +8,7 @@ is sent to the device, and nothing is read from it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -103,22 +104,20 @@ class Data:
         X = sp.vstack(samples, "csr") if sp.issparse(samples[0]) else xp.concatenate(samples)
         return cls(X, xp.concatenate([part.y for part in parts])), begins
 
-    def batches(self, rows: np.ndarray, cut: Cut) -> Iterator[tuple[Array | SparseRows, Array]]:
-        """Samples and targets of each step, (M, B, ...), for row numbers in the order of `cut`."""
+    def batches(self, rows: np.ndarray, cut: Cut) -> Iterator[Batch]:
+        """Samples and targets of each step, for row numbers in the order of `cut`."""
         places = like(rows, self.y)
-        inputs: Iterator[Array | SparseRows]
-        if not sp.issparse(self.X):
-            inputs = (gather_rows(self.X, piece) for piece in cut.pieces(places))
-        elif isinstance(self.y, np.ndarray):
-            inputs = (_sparse_rows(self.X[piece.ravel()]) for piece in cut.pieces(rows))
-        else:
-            inputs = self._gathered_rows(rows, cut)
-        targets: Iterator[Array]
+        labels: Sequence[Array | None]
+        labels = [None] * cut.steps
         if self.y.ndim == 1:  # labels are small: those of all steps at once
-            targets = iter(cut.pieces(gather_rows(self.y, places)))
-        else:
-            targets = (gather_rows(self.y, piece) for piece in cut.pieces(places))
-        return zip(inputs, targets, strict=True)
+            labels = cut.pieces(gather_rows(self.y, places))
+        stored: Iterator[SparseRows | None] = repeat(None)
+        if sp.issparse(self.X) and isinstance(self.y, np.ndarray):
+            stored = (_sparse_rows(self.X[piece.ravel()]) for piece in cut.pieces(rows))
+        elif sp.issparse(self.X):
+            stored = self._gathered_rows(rows, cut)
+        for own, y, x in zip(cut.pieces(places), labels, stored, strict=False):
+            yield Batch(self, own, y, x)
 
     def _gathered_rows(self, rows: np.ndarray, cut: Cut) -> Iterator[SparseRows]:
         """Gather the stored values of all steps at once; a step has a part of them."""
@@ -136,6 +135,34 @@ class Data:
             yield SparseRows(values[part], columns[part], indptr[a + i : b + i + 1])
 
 
+class Batch(NamedTuple):
+    """What a stack takes in one step, gathered where and when it is needed.
+
+    Attributes
+    ----------
+    data : Data
+    places : integer array of shape (M, B)
+        The rows of each model.
+    y : array of shape (M, B), or None
+        Labels, where they are at hand.
+    x : SparseRows or None
+        Sparse samples of all models.
+    """
+
+    data: Data
+    places: Array
+    y: Array | None
+    x: SparseRows | None
+
+    def part(
+        self, models: slice = slice(None), rows: slice = slice(None)
+    ) -> tuple[Array | SparseRows, Array]:
+        """Samples and targets, (M, B, ...), of some models and rows; of sparse ones always all."""
+        places = self.places[models, rows]
+        x = gather_rows(self.data.X, places) if self.x is None else self.x
+        return x, gather_rows(self.data.y, places) if self.y is None else self.y[models, rows]
+
+
 def _sparse_rows(X: Any) -> SparseRows:
     return SparseRows(X.data, X.indices, X.indptr)
 
@@ -145,7 +172,7 @@ class Step(NamedTuple):
 
     Attributes
     ----------
-    x, y : arrays of shape (M, B, ...)
+    batch : Batch
         Samples and targets.
     weight : array of shape (M, B), or None
     size, learning_rate, l2 : float64 arrays of shape (M,)
@@ -153,15 +180,34 @@ class Step(NamedTuple):
         the rows.
     number : integer array of shape (M,)
         From 1, over all epochs.
+    changes : integer array of shape (M, B, 4), or None
+        What becomes of the images, as `shift_and_flip` takes it.
     """
 
-    x: Array | SparseRows
-    y: Array
+    batch: Batch
     weight: Array | None
     size: Array
     learning_rate: Array
     l2: Array
     number: Array
+    changes: Array | None
+
+    def part(self, models: slice, rows: slice) -> tuple[Array | SparseRows, Array, Array | None]:
+        """Samples, targets and weights of some models and rows."""
+        x, y = self.batch.part(models, rows)
+        if self.changes is not None:
+            x = shift_and_flip(x, self.changes[models, rows])
+        return x, y, None if self.weight is None else self.weight[models, rows]
+
+    def share(self, models: slice, rows: slice) -> np.ndarray:
+        """The part of some rows in the weight of all, (M,); on the host."""
+        if self.weight is None:
+            n_models, n_rows = self.batch.places[models].shape
+            own = len(range(n_rows)[rows])
+            return np.full(n_models, own / n_rows)
+        weight = self.weight[models].astype(np.float64)
+        mass = weight.sum(axis=1)
+        return weight[:, rows].sum(axis=1) / np.where(mass == 0, 1, mass)
 
 
 def epoch_steps(trainees: list[Trainee], data: Data, reference: Array) -> Iterator[Step]:
@@ -196,10 +242,9 @@ def epoch_steps(trainees: list[Trainee], data: Data, reference: Array) -> Iterat
     changes = _changes(trainees, cut, sizes, reference)
     rows = cut.lay_out([t.first_row + t.rows for t in trainees], np.intp)
     batches = data.batches(rows, cut)
-    for i, (x, y) in enumerate(batches):
-        if changes is not None:
-            x = shift_and_flip(x, changes[i])
-        yield Step(x, y, placed[i], table[i, 0], table[i, 1], table[i, 2], numbers[i])
+    for i, batch in enumerate(batches):
+        own = None if changes is None else changes[i]
+        yield Step(batch, placed[i], table[i, 0], table[i, 1], table[i, 2], numbers[i], own)
 
 
 def _weights(trainees: list[Trainee], cut: Cut, sizes: np.ndarray, dtype: Any) -> np.ndarray:

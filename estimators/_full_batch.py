@@ -49,7 +49,8 @@ def train_lbfgs(
     """
     first = trainees[0]
     rows, n_rows = first.first_row + first.rows, len(first.rows)
-    ((x, y),) = data.batches(rows, Cut(models=1, size=n_rows, full=0, rest=n_rows))
+    (batch,) = data.batches(rows, Cut(models=1, size=n_rows, full=0, rest=n_rows))
+    x, y = batch.part()
     start = like(np.stack([t.progress.params for t in trainees]), data.y)
     weights, mass = None, np.full(len(trainees), float(n_rows))
     if any(t.sample_weight is not None for t in trainees):

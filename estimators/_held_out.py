@@ -89,7 +89,7 @@ def validation_scores(
         batches = (group[0][1].data or data).batches(cut.lay_out(rows, np.intp), cut)
         parts = [
             to_host(objective.probabilities(network.forward(parameters, x, Mode())[0]))
-            for x, _ in batches
+            for x, _ in (batch.part() for batch in batches)
         ]
         for (m, held_out), p in zip(group, np.concatenate(parts, axis=1), strict=True):
             scores[m] = held_out.accuracy(p)

@@ -78,6 +78,17 @@ class Network:
         """Places of the layers that draw random numbers while training."""
         return [i for i, layer in enumerate(self.layers) if isinstance(layer, Dropout)]
 
+    @property
+    def operations(self) -> int:
+        """Floating-point operations of the products, forward, for one sample."""
+        count = 0
+        for slot in self.slots:
+            if slot.name == "w":  # filters of shape (K, R, S, C) are used at each place
+                after = self.shapes[slot.layer + 1]
+                places = prod(after[:2]) if len(slot.shape) == 4 else 1
+                count += 2 * prod(slot.shape) * places
+        return count
+
     def views(self, flat: Array) -> list[Parameters]:
         """The parameters of each layer as views of an array of shape (M, size)."""
         parameters: list[Parameters] = [{} for _ in self.layers]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from cukernels._array import Array, like, namespace, to_host
+from cukernels._workers import in_parallel
 from cukernels.epoch_loss import add_loss, loss_total
 from cukernels.optimizers import adam, sgd
 from estimators._batches import Data, Step, epoch_steps
@@ -17,18 +18,78 @@ from estimators._held_out import validation_scores
 from estimators._layers import Mode
 from estimators._network import Network
 from estimators._objective import Objective
+from estimators._pieces import Pieces
 from estimators._samples import Watch
 from estimators._trainee import Trainee
+
+
+class Part:
+    """Some models of a stack, as views of its arrays.
+
+    Parameters
+    ----------
+    stack : Stack
+    models : slice
+        Which models.
+    dropouts : dict
+        Rates and seeds of the models of the stack, by the place of the layer.
+    settings : dict
+        Settings of the optimizer, each of shape (M,).
+
+    Attributes
+    ----------
+    grads, gradients : list
+        Of each chunk of rows, flat and by layer; that of the first is the stack's.
+    """
+
+    def __init__(
+        self,
+        stack: Stack,
+        models: slice,
+        dropouts: dict[int, tuple[Array, Array]],
+        settings: dict[str, Array],
+    ) -> None:
+        network = stack.network
+        self.models, self.n_decayed = models, network.n_decayed
+        self.params = stack.params[models]
+        self.grads = [grads[models] for grads in stack.grads]
+        self.moments = {name: a[models] for name, a in stack.moments.items()}
+        self.settings = {name: a[models] for name, a in settings.items()}
+        self.parameters = network.views(self.params)
+        for place, (rate, seed) in dropouts.items():
+            self.parameters[place] |= {"rate": rate[models], "seed": seed[models]}
+        self.gradients = [network.views(grads) for grads in self.grads]
+        self.nesterov = stack.trainees[0].settings.nesterovs_momentum
+
+    def update(self, step: Step, loss: Array, total: Array) -> None:
+        """Add up the loss of the batch, and let the optimizer take its step."""
+        own = self.models
+        of_step = {"l2": step.l2[own], "size": step.size[own]}
+        add_loss(total[own], loss, self.params, **of_step, n_decayed=self.n_decayed)
+        _optimize(self, step)
+
+
+def _optimize(part: Part, step: Step) -> None:
+    own, params, grads = part.models, part.params, part.grads[0]
+    arguments = part.moments | part.settings | {"n_decayed": part.n_decayed, "l2": step.l2[own]}
+    arguments["learning_rate"] = step.learning_rate[own]
+    if "velocity" in part.moments:
+        sgd(params, grads, **arguments, nesterov=part.nesterov)
+    else:
+        adam(params, grads, **arguments, step=step.number[own])
 
 
 class Stack:
     """The arrays of the models that are still training, one row a model."""
 
-    def __init__(self, network: Network, trainees: list[Trainee], reference: Array) -> None:
-        self.network = network
+    def __init__(
+        self, network: Network, trainees: list[Trainee], cut: Pieces, reference: Array
+    ) -> None:
+        self.network, self.cut = network, cut
         self.trainees = trainees
         self.params = like(np.stack([t.progress.params for t in trainees]), reference)
-        self.grads = namespace(reference).zeros_like(self.params)
+        xp = namespace(reference)
+        self.grads = [xp.zeros_like(self.params) for _ in range(cut.most_chunks)]
         self.moments = {
             name: like(np.stack([t.progress.moments[name] for t in trainees]), reference)
             for name in trainees[0].progress.moments
@@ -36,16 +97,19 @@ class Stack:
         self._bind()
 
     def _bind(self) -> None:
-        """Remake the views and vectors that follow from which models are in the stack."""
-        self.parameters = self.network.views(self.params)
-        self.gradients = self.network.views(self.grads)
-        for i, place in enumerate(self.network.dropouts):
-            rates = np.array([t.dropout[i][0] for t in self.trainees])
-            seeds = np.array([t.dropout[i][1] for t in self.trainees], np.uint64)
-            self.parameters[place]["rate"] = like(rates, self.params)
-            self.parameters[place]["seed"] = like(seeds, self.params)
+        """Remake what follows from which models are in the stack."""
+        dropouts = {
+            place: (
+                like(np.array([t.dropout[i][0] for t in self.trainees]), self.params),
+                like(np.array([t.dropout[i][1] for t in self.trainees], np.uint64), self.params),
+            )
+            for i, place in enumerate(self.network.dropouts)
+        }
         names = ("momentum",) if "velocity" in self.moments else ("beta_1", "beta_2", "epsilon")
-        self.settings = {name: self._vector(name) for name in names}
+        settings = {name: self._vector(name) for name in names}
+        self.parts = [
+            Part(self, models, dropouts, settings) for models in self.cut.models(len(self.params))
+        ]
 
     def _vector(self, name: str) -> Array:
         """One setting of every model, as an array of shape (M,)."""
@@ -65,7 +129,7 @@ class Stack:
         """Go on with some of the models only."""
         self.trainees = [self.trainees[m] for m in chosen]
         self.params = self.params[chosen]
-        self.grads = self.grads[chosen]
+        self.grads = [grads[chosen] for grads in self.grads]
         self.moments = {name: a[chosen] for name, a in self.moments.items()}
         self._bind()
 
@@ -96,7 +160,7 @@ def train(
     watch : callable, default=None
         Called after each epoch with the number of models that go on and the lowest loss.
     """
-    stack = Stack(network, trainees, data.y)
+    stack = Stack(network, trainees, Pieces.of(network, trainees, data), data.y)
     try:
         for _ in range(epochs):
             with np.errstate(over="ignore", invalid="ignore"):  # a diverging loss says it itself
@@ -121,25 +185,44 @@ def train(
 
 def _epoch(stack: Stack, objective: Objective, data: Data) -> np.ndarray:
     """One pass over the rows of every model; returns the mean loss of each, on the host."""
-    network, params = stack.network, stack.params
-    total = loss_total(params, network.n_decayed)
-    for step in epoch_steps(stack.trainees, data, params):
-        mode = Mode(training=True, sample_weight=step.weight, step=step.number)
-        z, backward = network.forward(stack.parameters, step.x, mode)
-        loss, dz = objective.value_and_gradient(z, step.y, step.weight)
-        backward(dz, stack.gradients)
-        add_loss(total, loss, params, l2=step.l2, size=step.size, n_decayed=network.n_decayed)
-        _optimize(stack, step)
+    total = loss_total(stack.params, stack.network.n_decayed)
+    for step in epoch_steps(stack.trainees, data, stack.params):
+        _step(stack, objective, step, total)
     n_rows = np.array([len(t.rows) for t in stack.trainees])
     return to_host(total).sum(axis=1) / n_rows
 
 
-def _optimize(stack: Stack, step: Step) -> None:
-    arguments = stack.moments | stack.settings
-    arguments |= {"learning_rate": step.learning_rate, "l2": step.l2}
-    arguments["n_decayed"] = stack.network.n_decayed
-    if "velocity" in stack.moments:
-        nesterov = stack.trainees[0].settings.nesterovs_momentum
-        sgd(stack.params, stack.grads, **arguments, nesterov=nesterov)
+def _step(stack: Stack, objective: Objective, step: Step, total: Array) -> None:
+    """Forward, backward and update, a piece of the work at a time, on all cores."""
+    network, chunks = stack.network, stack.cut.rows(step.batch.places.shape[1])
+    whole = len(chunks) == 1
+
+    def gradient(_: None, piece: tuple[Part, int]) -> Array:
+        part, chunk = piece
+        rows = chunks[chunk]
+        x, y, weight = step.part(part.models, rows)
+        mode = Mode(training=True, sample_weight=weight, step=step.number[part.models])
+        z, backward = network.forward(part.parameters, x, mode)
+        loss, dz = objective.value_and_gradient(z, y, weight)
+        if not whole:
+            share = step.share(part.models, rows).astype(dz.dtype)
+            loss *= share
+            dz *= share[:, None, None]
+        backward(dz, part.gradients[chunk])
+        if whole:
+            part.update(step, loss, total)
+        return loss
+
+    pieces = [(part, chunk) for part in stack.parts for chunk in range(len(chunks))]
+    if isinstance(stack.params, np.ndarray):
+        losses = in_parallel(gradient, pieces)
     else:
-        adam(stack.params, stack.grads, **arguments, step=step.number)
+        losses = [gradient(None, piece) for piece in pieces]
+    if not whole:
+        for i, part in enumerate(stack.parts):
+            first, *others = range(i * len(chunks), (i + 1) * len(chunks))
+            loss = losses[first]
+            for chunk, place in enumerate(others, 1):  # in their order, whoever was first
+                part.grads[0] += part.grads[chunk]
+                loss = loss + losses[place]
+            part.update(step, loss, total)
