@@ -31,6 +31,8 @@ class Classifier(ClassifierMixin, BaseEstimator):
     def _checked_X(self, X: Any) -> Any:
         """Validate X at prediction time: a float array or CSR matrix with the columns of fit."""
         check_is_fitted(self)
+        if is_plainly_valid(self, X, FLOATS):
+            return X
         return validate_data(self, X, accept_sparse="csr", dtype=FLOATS, reset=False)
 
 
@@ -100,6 +102,26 @@ class LinearClassifier(Classifier):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def is_plainly_valid(estimator: Any, X: Any, dtypes: Any) -> bool:
+    """Whether `validate_data` would give back X as it is, told in a tenth of its time.
+
+    To validate a single row takes longer than to predict its class. What is not plainly right here
+    is for `validate_data` to convert, or to refuse in scikit-learn's words.
+    """
+    if (
+        type(X) is not np.ndarray
+        or X.ndim != 2
+        or len(X) == 0
+        or X.shape[1] != estimator.n_features_in_
+        or X.dtype not in (dtypes if isinstance(dtypes, tuple) else (dtypes,))
+        or not X.flags.c_contiguous
+        or hasattr(estimator, "feature_names_in_")
+    ):
+        return False
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(X.sum()))
 
 
 def check_weights(sample_weight: Any, X: Any, dtype: Any = None) -> np.ndarray:

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from cukernels._array import Array, current, namespace, resolve_device, to_device, to_host
 from cukernels._workers import in_parallel, shares
-from estimators._base import FLOATS, Classifier
+from estimators._base import FLOATS, Classifier, is_plainly_valid
 from estimators._layers import Layer, Mode, Parameters, Shape, SparseRows
 from estimators._network import Network
 from estimators._objective import Objective
@@ -175,6 +175,8 @@ class NetworkModel(Classifier):
 
     def _checked_rows(self, X: Any) -> Any:
         """Validate X at prediction time."""
+        if is_plainly_valid(self, X, self._dtypes):
+            return X
         sparse = sp.issparse(X) and self.__sklearn_tags__().input_tags.sparse
         return validate_data(
             self,
