@@ -22,55 +22,57 @@ from estimators._trainee import Trainee
 
 _CACHE = 2**21  # bytes that the models of a piece may take
 _LEAST_WORK = 4e6  # floating-point operations forward, below which a thread is not worth waking
-_LEAST_ROWS = 16
+_ROWS = 16  # pieces have a multiple of them
 _SUMMED = 192  # operations of a piece for each value of a gradient that is to be added up
 
 
+def rows_at_once(network: Network, batch_size: int) -> int:
+    """Rows of a piece for batches of a size; all of them, or so that an even number is about equal.
+
+    Models of a stack have to agree in it.
+    """
+    if any(isinstance(layer, Dropout | BatchNorm) for layer in network.layers):
+        return batch_size  # what they do to a row depends on the others, or on its place
+    enough = max(_LEAST_WORK, _SUMMED * network.size)
+    n_pieces = batch_size // max(_ROWS, int(enough / max(network.operations, 1)))
+    if n_pieces < 2:
+        return batch_size
+    return _ROWS * -(-batch_size // (_ROWS * (n_pieces - n_pieces % 2)))
+
+
 class Pieces(NamedTuple):
-    """The rule for one network.
+    """The cut for one stack.
 
     Attributes
     ----------
     models_at_once : int
         Models of a piece; 0 for all.
-    least_rows : int
-        Rows that a piece has at least; 0 for all.
-    batch_size : int
-        The most rows of a step.
+    rows_at_once : int
+        Rows of a piece; 0 for all.
+    most_chunks : int
+        Chunks of rows of a full step.
     """
 
     models_at_once: int
-    least_rows: int
-    batch_size: int
+    rows_at_once: int
+    most_chunks: int
 
     @classmethod
     def of(cls, network: Network, trainees: list[Trainee], data: Data) -> Pieces:
-        """The rule for the models of a stack; on a GPU, and for sparse rows, all in one piece."""
-        batch_size = max(t.settings.batch_size for t in trainees)
+        """The cut for these models; on a GPU, and for sparse rows, all in one piece."""
         if sp.issparse(data.X) or not isinstance(data.y, np.ndarray):
-            return cls(0, 0, batch_size)
-        values = 2 * sum(map(prod, network.shapes))
-        itemsize = trainees[0].progress.params.itemsize
-        n_bytes = itemsize * (batch_size * values + 4 * network.size)
-        if any(isinstance(layer, Dropout | BatchNorm) for layer in network.layers):
-            least_rows = 0  # what they do to a row depends on the others, or on its place
-        else:
-            enough = max(_LEAST_WORK, _SUMMED * network.size)
-            least_rows = max(_LEAST_ROWS, int(enough / max(network.operations, 1)))
-        return cls(max(1, _CACHE // n_bytes), least_rows, batch_size)
-
-    @property
-    def most_chunks(self) -> int:
-        """Chunks of rows of a full step."""
-        return len(self.rows(self.batch_size))
+            return cls(0, 0, 1)
+        batch_size = max(t.settings.batch_size for t in trainees)
+        rows = rows_at_once(network, trainees[0].settings.batch_size)
+        values = 2 * min(rows, batch_size) * sum(map(prod, network.shapes))
+        n_bytes = trainees[0].progress.params.itemsize * (values + 4 * network.size)
+        chunks = 1 if rows >= batch_size else -(-batch_size // rows)
+        return cls(max(1, _CACHE // n_bytes), rows if chunks > 1 else 0, chunks)
 
     def models(self, n_models: int) -> list[slice]:
         """The models of each piece."""
         return slices(n_models, self.models_at_once or max(n_models, 1))
 
     def rows(self, n_rows: int) -> list[slice]:
-        """The rows of each piece: one chunk, or an even number."""
-        n_chunks = n_rows // self.least_rows if self.least_rows else 1
-        if n_chunks < 2:
-            return [slice(0, n_rows)]
-        return slices(n_rows, -(-n_rows // (n_chunks - n_chunks % 2)))
+        """The rows of each piece of a step."""
+        return slices(n_rows, self.rows_at_once or n_rows)

@@ -1,0 +1,144 @@
+"""A training step in pieces: the same gradients, and the same bits however it is cut and shared."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from cukernels import _workers
+from estimators import _pieces
+from estimators._batches import Data
+from estimators._image_layers import Conv2D, LocallyConnected2D, MaxPool2D
+from estimators._layers import BatchNorm, Dense, Dropout, Scores
+from estimators._network import Network
+from estimators._objective import Objective
+from estimators._pieces import Pieces, rows_at_once
+from estimators._trainee import Progress, Settings, Trainee, dropout_streams
+from estimators._training import train
+
+RNG = np.random.default_rng(0)
+IMAGES = RNG.normal(size=(90, 6, 6, 2))
+LABELS = RNG.integers(0, 3, 90)
+NETWORKS = {
+    "dense": Network([Dense(8), Scores(3)], (6, 6, 2)),
+    "convolution": Network([Conv2D(4, 3), MaxPool2D(2), Scores(3)], (6, 6, 2)),
+    "local": Network([LocallyConnected2D(3, 3), Scores(3)], (6, 6, 2)),
+    "dropout": Network([Dense(8), Dropout(0.5), Scores(3)], (6, 6, 2)),
+    "batch norm": Network([Conv2D(4, 3), BatchNorm(), Scores(3)], (6, 6, 2)),
+}
+OBJECTIVES = [Objective("log_loss", "softmax"), Objective("squared_error", "softmax")]
+
+
+def trainees(network, n_models, weighted=False, solver="adam"):
+    models = []
+    for m in range(n_models):
+        rng = np.random.RandomState(m)
+        settings = Settings(solver=solver, batch_size=25, learning_rate_init=0.01 * (1 + m))
+        progress = Progress(network.init(rng, np.float64))
+        progress.restart_optimizer(settings)
+        streams = dropout_streams([0.5], rng) if network.dropouts else []
+        weight = RNG.uniform(0, 2, 90) if weighted else None
+        rows = np.arange(80 + m % 3)
+        models.append(Trainee(settings, progress, rows, rng, sample_weight=weight, dropout=streams))
+    return models
+
+
+def trained(network, n_models=7, objective=OBJECTIVES[0], **options):
+    """Parameters and losses of models after two epochs."""
+    global RNG
+    RNG = np.random.default_rng(1)
+    models = trainees(network, n_models, **options)
+    targets = objective.targets(np.eye(3)[LABELS], np.float64)
+    train(network, objective, Data(IMAGES, targets), models, 2)
+    return np.stack([m.progress.params for m in models]), [m.progress.loss_curve for m in models]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("least_work", [1e12, 1.0])
+def test_how_models_are_cut_and_shared_changes_no_bit(monkeypatch, name, least_work):
+    monkeypatch.setattr(_pieces, "_LEAST_WORK", least_work)
+    results = []
+    for cache, threads in ((1, 1), (1, 2), (1, 3), (2**30, 1), (2**30, 2), (2**16, 3)):
+        monkeypatch.setattr(_pieces, "_CACHE", cache)
+        monkeypatch.setattr(_workers, "threads", lambda threads=threads: threads)
+        results.append(trained(NETWORKS[name]))
+    for params, losses in results[1:]:
+        np.testing.assert_array_equal(params, results[0][0])
+        assert losses == results[0][1]
+
+
+@pytest.mark.parametrize("name", ["dense", "convolution", "local"])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=str)
+def test_chunks_of_rows_add_up_to_the_gradient(monkeypatch, name, weighted, solver, objective):
+    options = {"objective": objective, "weighted": weighted, "solver": solver}
+    monkeypatch.setattr(_pieces, "_LEAST_WORK", 1e12)
+    whole, losses = trained(NETWORKS[name], **options)
+    cuts = []
+    for n_rows in (13, 7, 3):
+        monkeypatch.setattr(Pieces, "of", lambda *_, n=n_rows: Pieces(2, n, -(-25 // n)))
+        params, own = trained(NETWORKS[name], **options)
+        np.testing.assert_allclose(params, whole, rtol=1e-8, atol=1e-12)
+        np.testing.assert_allclose(own, losses, rtol=1e-10)
+        cuts.append(params)
+    assert (cuts[0] != whole).any()  # the sums did run in another order
+
+
+def test_a_model_is_cut_alone_as_in_a_stack(monkeypatch):
+    monkeypatch.setattr(_pieces, "_LEAST_WORK", 1.0)
+    monkeypatch.setattr(_pieces, "_SUMMED", 1.0)
+    monkeypatch.setattr(_pieces, "_ROWS", 4)
+    network = Network([Conv2D(4, 3), Scores(3)], (6, 6, 2))
+    rule = Pieces.of(network, trainees(network, 1), Data(IMAGES, LABELS))
+    assert rule.most_chunks > 2
+    assert len(rule.rows(7)) == 2  # also the last step, in which models have 5, 6 and 7 rows
+    together, _ = trained(network, 5)
+    alone, _ = trained(network, 1)
+    np.testing.assert_array_equal(together[0], alone[0])
+
+
+@pytest.mark.parametrize("name", ["dense", "convolution"])
+def test_rows_of_a_piece(monkeypatch, name):
+    monkeypatch.setattr(_pieces, "_LEAST_WORK", 2e4)
+    network = NETWORKS[name]
+    least = max(16, 2e4 / network.operations, 192 * network.size / network.operations)
+    for batch_size in range(1, 400):
+        at_once = rows_at_once(network, batch_size)
+        chunks = -(-batch_size // at_once)
+        assert chunks == 1 or (at_once % 16 == 0 and at_once >= least)
+        assert (chunks == 1) == (batch_size < 2 * int(least))
+    assert rows_at_once(network, 4 * 16 * -(-int(least) // 16)) % 16 == 0
+
+
+def test_the_folds_of_a_small_set_are_cut_alike():
+    """One row more or less moves no boundary, so that a stack sums as each model would alone."""
+    wide = Network([Dense(100), Scores(10)], (784,))
+    assert {rows_at_once(wide, n) for n in range(194, 225)} == {112}
+
+
+@pytest.mark.parametrize("name", ["dropout", "batch norm"])
+def test_layers_that_mix_rows_keep_them_together(monkeypatch, name):
+    monkeypatch.setattr(_pieces, "_LEAST_WORK", 1.0)
+    network = NETWORKS[name]
+    assert rows_at_once(network, 10_000) == 10_000
+    rule = Pieces.of(network, trainees(network, 1), Data(IMAGES, LABELS))
+    assert rule.rows(25) == [slice(0, 25)]
+
+
+def test_sparse_rows_stay_in_one_piece():
+    network = Network([Dense(8), Scores(3)], (72,))
+    sparse = sp.csr_matrix(IMAGES.reshape(90, -1))
+    rule = Pieces.of(network, trainees(network, 40), Data(sparse, LABELS))
+    assert rule.models(40) == [slice(0, 40)]
+    assert rule.rows(10_000) == [slice(0, 10_000)]
+
+
+def test_operations_are_counted():
+    dense = Network([Dense(8), Scores(3)], (72,))
+    assert dense.operations == 2 * (72 * 8 + 8 * 3)
+    images = Network([Conv2D(4, 3, padding="valid"), Scores(3)], (6, 6, 2))
+    assert images.operations == 2 * (16 * 4 * 9 * 2 + 64 * 3)
+    local = Network([LocallyConnected2D(4, 3, padding="valid")], (6, 6, 2))
+    assert local.operations == 2 * 16 * 4 * 9 * 2
