@@ -20,7 +20,6 @@ from estimators._full_batch import train_lbfgs
 from estimators._layers import Dropout
 from estimators._network import Network
 from estimators._objective import Objective
-from estimators._pieces import rows_at_once
 from estimators._progress import Reporter
 from estimators._samples import Samples, Watch
 from estimators._trainee import Trainee
@@ -75,14 +74,10 @@ class NeuralTraining:
         )
         shape = (layers, self.network.shapes[0], self.objective, self.trainee.progress.params.dtype)
         n_batches = self.trainee.n_batches
-        at_once = rows_at_once(self.network, settings.batch_size)
-        if n_batches > 1:
-            steps: tuple = (n_batches, settings.batch_size)
-        else:  # all rows, which folds may have one more or less of
-            steps = (at_once if at_once < settings.batch_size else "all",)
-        if (
-            settings.solver == "lbfgs"
-        ):  # those on the same rows; of a sparse matrix each has its own
+        steps: tuple = (len(self.trainee.rows), settings.batch_size)
+        if self.device != "cpu":  # rows of weight 0, which fill up short steps, change no sum there
+            steps = (n_batches, settings.batch_size if n_batches > 1 else "all rows")
+        if settings.solver == "lbfgs":  # on the same rows; each has its own of a sparse matrix
             alone = id(self) if sp.issparse(self.X) else None
             weighted = self.trainee.sample_weight is not None
             steps = (alone, weighted, id(self.samples), self.trainee.rows.tobytes())
