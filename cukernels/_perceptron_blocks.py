@@ -6,6 +6,9 @@ score of a later sample i. So BLAS computes all scores and all dot products of a
 matrix) at once, only the mistakes are walked, and one more product updates the weights. The rule
 stays exact; only the order of summation differs. An L2 penalty multiplies each term by what its
 shrinking leaves until then.
+
+The problems of a stack share the samples and the Gram matrix, and none depends on what others there
+are, to the bit.
 """
 
 from __future__ import annotations
@@ -16,11 +19,12 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from cukernels._even_products import even_product, padded
 from cukernels._online_penalty import measure
 from cukernels._perceptron_rule import Sweep
+from cukernels._perceptron_walk import At, Mistakes, joined, walk_apart, walk_competing
 
 BLOCK = 64  # samples: fewer make more calls, more make a larger Gram matrix
-_LATER = np.triu(np.ones((BLOCK, BLOCK), bool), 1)  # the samples (columns) that come after (rows)
 
 # From rows to a dense or CSR matrix of them, and the columns of the weights that it spans.
 TakeRows = Callable[[Any], tuple[Any, Any]]
@@ -45,97 +49,176 @@ def sparse_rows(x: sp.csr_array) -> TakeRows:
 
 def sweep_blocks(sweep: Sweep, take: TakeRows) -> np.ndarray:
     """Sweep a block of samples at a time; the penalty must have no L1 part."""
-    objective = np.zeros(sweep.b.shape)
+    blocks = _Blocks(sweep, take)
     for start in range(0, sweep.n_steps, BLOCK):
-        objective += _sweep_block(sweep, take, start, min(start + BLOCK, sweep.n_steps))
+        blocks.sweep_block(start, min(start + BLOCK, sweep.n_steps))
+    sweep.w[...] = blocks.w[: sweep.b.size].reshape(sweep.w.shape)
+    sweep.b[...] = blocks.b.reshape(sweep.b.shape)
     if sweep.penalty:
         sweep.penalty.norms[...] = measure(sweep.w)
-    return sweep.result(objective)
+    return sweep.result(blocks.objective.reshape(sweep.b.shape))
 
 
-def _sweep_block(sweep: Sweep, take: TakeRows, start: int, stop: int) -> np.ndarray:
-    w, b, penalty, size = sweep.w, sweep.b, sweep.penalty, stop - start
-    rows, rates = sweep.rows(start, stop), sweep.eta[..., start:stop]
-    later = _LATER[:size, :size]
-    x, columns = take(rows)
-    gram = x @ x.T
-    gram = gram.toarray() if sp.issparse(gram) else gram
-    scores = (w[..., columns].reshape(b.size, x.shape[1]) @ x.T).reshape(*b.shape, size)
-    reach = gram
-    if penalty:
-        kept = penalty.kept(rates)
-        left = _left(kept)
-        scores *= left[..., 0, :-1]
-        reach = gram * left[..., 1:, :-1]
-    reach = (reach + sweep.bias_rate) * later
-    scores += b[..., None]
+class _Blocks:
+    """A sweep, and what its blocks have in common. All P problems stand in one row."""
 
-    target = sweep.targets(rows)
-    steps = _walk(sweep, scores, reach, target, sweep.sizes(rows, rates))
-    objective = -(sweep.corrections(scores, target) * scores).sum(axis=-1)
+    def __init__(self, sweep: Sweep, take: TakeRows) -> None:
+        self.sweep, self.take = sweep, take
+        n_problems, n_features = sweep.b.size, sweep.w.shape[-1]
+        self.w = padded(sweep.w.reshape(n_problems, n_features))
+        self.b = sweep.b.ravel().copy()
+        self.objective = np.zeros(n_problems)
+        self.steps = np.zeros((len(self.w), BLOCK), self.w.dtype)
+        later = np.triu(np.ones((BLOCK, BLOCK), sweep.w.dtype), 1)  # samples (columns) after (rows)
+        self.later, self.bias_later = later, sweep.bias_rate * later
+        self.shrinking = _Shrinking(sweep, later) if sweep.penalty else None
+        is_constant = sweep.sample_weight is None and _varying(sweep.eta).shape[-1] == 1
+        self.size = _at(sweep.eta[..., :1], sweep.b.shape) if is_constant else None
+        if sweep.classes is not None:
+            self._set_targets(sweep.classes)
 
-    at_end = steps
-    if penalty:
-        before = np.cumsum(steps, axis=-1) - steps
-        products = scores - b[..., None] - sweep.bias_rate * before  # w . x, just before x's step
-        jumps = steps * (2 * kept * products + steps * np.diagonal(gram))
-        objective += (penalty.l2 / 2 * _squared_norms(w, left, jumps)).sum(axis=-1)
-        w *= left[..., 0, -1:]
-        at_end = steps * left[..., 1:, -1]
-    if steps.any():
-        w[..., columns] += (at_end.reshape(b.size, size) @ x).reshape(*b.shape, x.shape[1])
-        b += sweep.bias_rate * steps.sum(axis=-1)
-    return objective
+    def _set_targets(self, classes: np.ndarray) -> None:
+        """Signs of the scores for each class, and for each problem its place among them."""
+        sweep = self.sweep
+        labels = sweep.y[sweep.rows(0, sweep.n_steps)]
+        every = np.broadcast_to(classes, sweep.b.shape).ravel()
+        some, self.own_class = np.unique(every, return_inverse=True)
+        self.signs = np.where(labels == some[:, None], 1, -1).astype(sweep.w.dtype)
+
+    def sweep_block(self, start: int, stop: int) -> None:
+        """Update the weights and the objective by the samples from one step to another."""
+        sweep, shrinking, n = self.sweep, self.shrinking, stop - start
+        w, b = self.w, self.b
+        x, columns = self.take(sweep.rows(start, stop))
+        gram = x @ x.T
+        gram = gram.toarray() if sp.issparse(gram) else gram
+        scores = _product(w[:, columns], x.T)[: len(b)]
+        if shrinking:
+            shrinking.begin(start, stop)
+            scores *= shrinking.of_start
+            reach = gram * shrinking.before
+        else:
+            reach = gram * self.later[:n, :n]
+        reach += self.bias_later[:n, :n]
+        scores += b[:, None]
+
+        rounds = self._walk(scores, reach.reshape(-1, n), start, stop)
+        mistakes = joined(rounds) if rounds else None
+        if shrinking:
+            self.objective += shrinking.penalty(self, rounds, mistakes, gram)
+            w[: len(b)] *= shrinking.at_end[:, :1]
+        if mistakes is None:
+            return
+        problem, place, direction, change, score = mistakes
+        self.objective -= np.bincount(problem, direction * score, len(b))
+        b += sweep.bias_rate * np.bincount(problem, change, len(b))
+        if shrinking:
+            change = change * shrinking.at_end[problem, place + 1]
+        self.steps[problem, place] = change
+        w[:, columns] += _product(self.steps[:, :n], x)
+        self.steps[problem, place] = 0
+
+    def _walk(self, scores: np.ndarray, reach: np.ndarray, start: int, stop: int) -> list[Mistakes]:
+        """Find the mistakes of a block."""
+        sweep = self.sweep
+        rows = sweep.rows(start, stop)
+        size = self.size or _at(sweep.sizes(rows, sweep.eta[..., start:stop]), sweep.b.shape)
+        row = _places if self.shrinking is None else self.shrinking.row
+        if sweep.classes is None:
+            by_model = scores.reshape(-1, sweep.b.shape[-1], stop - start)
+            return walk_competing(by_model, sweep.y[rows], size, row, reach)
+        signs = self.signs[:, start:stop].take(self.own_class, axis=0)
+        return walk_apart(scores, signs, size, row, reach)
 
 
-def _walk(
-    sweep: Sweep, scores: np.ndarray, reach: np.ndarray, target: np.ndarray, sizes: np.ndarray
-) -> np.ndarray:
-    """Find the mistakes of a block, in order, and add what each changes to the later scores.
+def _places(problem: np.ndarray, place: np.ndarray) -> np.ndarray:
+    return place
 
-    All problems walk at once, each from a mistake of its own to its next. So there are as many
-    rounds as the worst of them makes mistakes in the block.
 
-    Parameters
+def _at(values: np.ndarray, shape: tuple[int, ...]) -> At:
+    """Look up values that broadcast to (*shape, B) or are constant along it."""
+    every = np.broadcast_to(values, (*shape, values.shape[-1])).reshape(-1, values.shape[-1])
+    if every.shape[-1] > 1:
+        return lambda problem, place: every[problem, place]
+    one = every[:, 0]
+    return lambda problem, place: one.take(problem)
+
+
+class _Shrinking:
+    """What an L2 penalty leaves of the weights and of the steps of a block.
+
+    Attributes
     ----------
-    sweep : Sweep
-        The rule.
-    scores : array of shape (..., K, B)
-        Scores under the weights of the block's start; become the scores that the rule sees.
-    reach : array of shape (B, B) or (..., K or 1, B, B)
-        What a unit step at sample j (row) adds to the score of sample i (column).
-    target, sizes : arrays that broadcast to (..., K, B)
-        What the scores should be, and the sizes of the steps.
-
-    Returns
-    -------
-    steps : array of shape (..., K, B)
-        The multiple of each sample that is added to each weight vector.
+    group : integer array of shape (P,)
+        Problems of one group shrink alike.
+    of_start : array of shape (P, B)
+        What is left of the weights of the block's start, before each sample.
+    before : array of shape (groups, B, B)
+        What is left of the step at sample j (row) before the later sample i (column), else 0.
+    at_end : array of shape (P, B + 1)
+        What is left at the end of the weights of the start, and of each step.
     """
-    samples = np.arange(scores.shape[-1])
-    steps = np.zeros_like(scores)
-    done = np.zeros(scores.shape[-1], bool)
-    while True:
-        error = sweep.corrections(scores, target)
-        wrong = error != 0
-        if sweep.classes is None:  # the classes of one problem move together
-            wrong = wrong.any(axis=-2, keepdims=True)
-        wrong = wrong > done
-        if not wrong.any():
-            return steps
-        first = wrong.argmax(axis=-1)[..., None]
-        here = wrong & (samples == first)  # nowhere, for a problem that has no mistake left
-        change = error * sizes * here
-        steps += change
-        scores += change.sum(axis=-1, keepdims=True) * _row(reach, first)
-        done = done | here
+
+    def __init__(self, sweep: Sweep, later: np.ndarray) -> None:
+        self._later = later
+        rates = _varying(sweep.eta)
+        kept = sweep.penalty.kept(rates)
+        shape = (*sweep.b.shape, rates.shape[-1])
+        kept = np.broadcast_to(kept, shape).reshape(sweep.b.size, -1)
+        self.kept, group = np.unique(kept, axis=0, return_inverse=True)
+        self.group = group.ravel()
+        self.l2 = np.broadcast_to(sweep.penalty.l2[..., 0], sweep.b.shape).ravel()
+        self._size = 0
+
+    def begin(self, start: int, stop: int) -> None:
+        """Begin a block; where the rate is constant, blocks of one size differ in nothing."""
+        is_constant, size = self.kept.shape[1] == 1, stop - start
+        if is_constant and size == self._size:
+            return
+        self._size = size
+        kept = self.kept if is_constant else self.kept[:, start:stop]
+        self._kept = np.broadcast_to(kept, (len(kept), size))
+        left = _left(self._kept)
+        self.of_start = left[self.group, 0, :-1]
+        self.before = left[:, 1:, :-1] * self._later[:size, :size]
+        self.at_end = left[self.group, :, -1]
+        self._in_all = (left * left)[..., :-1].sum(axis=-1)  # of a square, over the samples
+
+    def row(self, problem: np.ndarray, place: np.ndarray) -> np.ndarray:
+        """The row of a step in `before`, its matrices one below the other."""
+        return self.group.take(problem) * self._size + place
+
+    def penalty(
+        self, blocks: _Blocks, rounds: list[Mistakes], mistakes: Mistakes | None, gram: np.ndarray
+    ) -> np.ndarray:
+        """Return the penalty of each problem before each sample of a block, summed.
+
+        A step of c at x adds ``2 c w.x + c^2 x.x`` to the squared norm of the weights.
+        """
+        bias = blocks.b.copy()
+        w = blocks.w[: len(bias)]
+        squares = self._in_all[self.group, 0] * (w * w).sum(axis=-1)
+        if mistakes is not None:
+            biases = []
+            for one in rounds:  # a problem makes one mistake in a round
+                biases.append(bias[one.problem])
+                bias[one.problem] = biases[-1] + blocks.sweep.bias_rate * one.change
+            problem, place, _, change, score = mistakes
+            group = self.group[problem]
+            product = self._kept[group, place] * (score - np.concatenate(biases))
+            jump = change * (2 * product + change * np.diagonal(gram)[place])
+            squares += np.bincount(problem, jump * self._in_all[group, place + 1], len(squares))
+        return self.l2 / 2 * squares
 
 
-def _row(matrices: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """Row `index`, of shape (..., 1), of one matrix for all or of a stack of them."""
-    if matrices.ndim == 2:
-        return matrices[index[..., 0]]
-    return np.take_along_axis(matrices, index[..., None], axis=-2)[..., 0, :]
+def _product(a: np.ndarray, matrix: Any) -> np.ndarray:
+    """Rows times a dense or CSR matrix."""
+    return a @ matrix if sp.issparse(matrix) else even_product(a, matrix)
+
+
+def _varying(values: np.ndarray) -> np.ndarray:
+    """Values with a last axis of length 1 where they are one value, repeated along it."""
+    return values[..., :1] if values.strides[-1] == 0 else values
 
 
 def _left(kept: np.ndarray) -> np.ndarray:
@@ -156,14 +239,3 @@ def _left(kept: np.ndarray) -> np.ndarray:
     kept = np.concatenate((np.ones_like(kept[..., :1]), kept), axis=-1)
     factors = np.where(np.tri(n, dtype=bool), 1, kept[..., None, :])
     return np.triu(np.cumprod(factors, axis=-1))
-
-
-def _squared_norms(w: np.ndarray, left: np.ndarray, jumps: np.ndarray) -> np.ndarray:
-    """The squared norms of the weights before each step of a block, of shape (..., K, B).
-
-    A step of c at x adds to it ``2 c w.x + c^2 x.x``, its jump.
-    """
-    squares = left * left
-    start = (w * w).sum(axis=-1, keepdims=True)
-    later = np.matmul(jumps[..., None, :], squares[..., 1:, :-1])[..., 0, :]
-    return squares[..., 0, :-1] * start + later

@@ -12,6 +12,7 @@ from cukernels._array import Array
 from cukernels._online_penalty import measure
 from cukernels._op import numpy_body, op
 from cukernels._perceptron_blocks import dense_rows, sparse_rows, sweep_blocks
+from cukernels._perceptron_cut import sweep_cut
 from cukernels._perceptron_rule import Sweep, TakeRow, sweep_samples
 
 _IN_PLACE = "it updates its weights in place"
@@ -143,9 +144,7 @@ def perceptron_sweep(
 @numpy_body(perceptron_sweep)
 def _perceptron_sweep_numpy(x: np.ndarray, *args: Any, **kwargs: Any) -> np.ndarray:
     sweep = Sweep(*args, **kwargs)
-    if sweep.penalty.has_l1:
-        return sweep_samples(sweep, lambda row: (x[row : row + 1], slice(None)))
-    return sweep_blocks(sweep, dense_rows(x))
+    return sweep_cut(sweep, x) if sweep.penalty.has_l1 else sweep_blocks(sweep, dense_rows(x))
 
 
 @op(samples=_sparse_problems, outputs=("objective",), mutates=_STATE, no_backward=_IN_PLACE)

@@ -1,229 +1,228 @@
-"""Epochs of the perceptron's online rule, and when each of its problems stops."""
+"""Epochs of the perceptron's online rule for a stack of models, and when each problem stops."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.metrics import accuracy_score
-from sklearn.model_selection import StratifiedShuffleSplit
-from sklearn.utils import check_random_state
 
 from cukernels._array import Array, namespace, to_device, to_host
 from cukernels.perceptron import csr_perceptron_sweep, perceptron_sweep
 from estimators._base import placed_rows, scores_of
 from estimators._layers import SparseRows
-from estimators._progress import Reporter
+
+if TYPE_CHECKING:
+    from estimators._online_training import PerceptronTraining
 
 _SPARSE_BIAS_RATE = 0.01  # scikit-learn's: in sparse data only the bias is never 0
 
 
-class OnlineTraining:
-    """The problems of one Perceptron: one a class against the rest, or a single multinomial one.
+class OnlineStack:
+    """M models in training on the same samples in the same order.
 
-    Samples, weights and what belongs to them are on the device from the first epoch to the last.
+    Each is one multinomial problem, or K of a class against the rest. Samples, weights and what
+    belongs to them are on the device from the first epoch to the last. A problem that has stopped
+    costs nothing any more; when all of a model have, it leaves.
 
     Parameters
     ----------
-    settings : Perceptron
-        Hyper-parameters, and the weights to start from.
-    X : ndarray or CSR matrix of shape (n_samples, n_features)
-    labels : integer ndarray of shape (n_samples,)
-        Places in `classes_`.
-    sample_weight : ndarray of shape (n_samples,)
-    class_weight : ndarray of shape (n_classes,)
-    device : str
-        As `resolve_device` returns it.
+    trainings : sequence of PerceptronTraining
+        Of equal keys.
 
     Attributes
     ----------
+    trainings : list of PerceptronTraining
+        The models that go on.
     n_iter : int
-        Epochs done by the problem that took most.
+        Epochs done.
     """
 
-    def __init__(
-        self,
-        settings: Any,
-        X: Any,
-        labels: np.ndarray,
-        sample_weight: np.ndarray,
-        class_weight: np.ndarray,
-        device: str,
-    ) -> None:
-        self.settings, self.labels, self.device = settings, labels, device
-        self.sample_weight = sample_weight
-        n_classes, one_row = len(class_weight), len(settings.coef_) == 1
-        self.multinomial = settings.multi_class == "multinomial"
-        w, b = settings.coef_.copy(), settings.intercept_.copy()
-        if self.multinomial and one_row:  # the score of class 1 less that of class 0
-            w, b = np.concatenate([-w / 2, w / 2]), np.concatenate([-b / 2, b / 2])
-        self.classes = np.arange(1, 2) if one_row else np.arange(n_classes)
-        self.dtype = w.dtype
-        self.state = {"w": w, "b": b} | self._penalty_state(w, b)
-        self.state = {name: to_device(a, device) for name, a in self.state.items()}
-        self.weight = self._update_weights(class_weight)
-        if self.weight is not None:
-            self.weight = to_device(self.weight, device)
-        self.x = placed_rows(X, X.dtype, device)
-        self.y = to_device(labels, device)
-
-        self.rows = np.arange(len(labels))
-        self.held_out = self._hold_out()
-        self.is_held_out = np.isin(self.rows, self.held_out)
-        self.held_out_x = placed_rows(X[self.held_out], X.dtype, device)
-        self.shuffle = self._permutation(n_classes) if settings.shuffle else slice(None)
-
-        n_problems = 1 if self.multinomial else len(self.classes)
-        self.active = np.arange(n_problems)
-        self.best = np.full(n_problems, -np.inf if settings.early_stopping else np.inf)
-        self.no_improvement = np.zeros(n_problems, int)
+    def __init__(self, trainings: Sequence[PerceptronTraining]) -> None:
+        first = self._first = trainings[0]
+        self.trainings = list(trainings)
         self.n_iter = 0
+        device, dtype = self._device, self._dtype = first.device, first.w.dtype
+        self._x = first.samples.once(
+            ("perceptron's samples", device, dtype), lambda: placed_rows(first.X, dtype, device)
+        )
+        labels = _placed(first.labels, first.rows, first.X.shape[0])
+        self._y = to_device(labels, device)
+        self._held_out_x = placed_rows(first.X[self._rows(first.held_out)], dtype, device)
+        self._is_held_out = np.zeros(len(first.labels), bool)
+        self._is_held_out[first.held_out] = True
+        self._places = np.arange(len(first.labels))  # in their present order
 
-    def _update_weights(self, class_weight: np.ndarray) -> Array | None:
-        """Factors of the updates, (n_samples,) or a row a problem; None where all are 1."""
-        weight = self.sample_weight
-        if not (class_weight == 1).all():
-            if self.multinomial:
-                weight = weight * class_weight[self.labels]
-            else:
-                rest = class_weight[0] if len(self.classes) == 1 else 1.0
-                own = self.labels == self.classes[:, None]
-                weight = weight * np.where(own, class_weight[self.classes][:, None], rest)
-        return None if (weight == 1).all() else weight.astype(self.dtype)
+        n_rows = len(first.w)
+        self._classes = np.arange(1, 2) if n_rows == 1 else np.arange(n_rows)
+        shape = (len(trainings), 1 if first.is_multinomial else n_rows)
+        self._goes_on = np.ones(shape, bool)
+        self._best = np.full(shape, -np.inf if first.estimator.early_stopping else np.inf)
+        self._waited = np.zeros(shape, int)  # epochs without improvement
+        state = self._initial_state()
+        self._state = {name: to_device(a, device) for name, a in state.items()}
+        self._weight = self._update_weights()
 
-    def _hold_out(self) -> np.ndarray:
-        """The samples that early stopping scores on."""
-        s = self.settings
-        if not s.early_stopping:
-            return self.rows[:0]
-        split = StratifiedShuffleSplit(test_size=s.validation_fraction, random_state=s.random_state)
-        _, held_out = next(split.split(self.rows, self.labels))
-        if not self.sample_weight[held_out].any():
-            raise ValueError(
-                "The sample weights for validation set are all zero, consider using a different "
-                "random state."
-            )
-        return held_out
+    def epoch(self) -> list[float]:
+        """Go once over the samples; return the mean loss of each model that did not fail.
 
-    def _permutation(self, n_classes: int) -> np.ndarray:
-        """How each epoch permutes the order of the last, from scikit-learn's draws.
-
-        So two classes are trained in scikit-learn's order. Of more classes, which have an order
-        each there, all follow that of the first.
+        Models that are done leave, with what they learned.
         """
-        rng = check_random_state(self.settings.random_state)
-        largest = np.iinfo(np.int32).max
-        if n_classes > 2:
-            rng = check_random_state(rng.randint(largest, size=n_classes)[0])
-        rng.randint(1, largest)  # drawn there for the data set
-        return fisher_yates(len(self.labels), int(rng.randint(largest)))
-
-    def _penalty_state(self, w: np.ndarray, b: np.ndarray) -> dict[str, np.ndarray]:
-        """What the L1 penalty keeps from epoch to epoch."""
-        s = self.settings
-        if s.penalty is None or s.alpha == 0:
-            return {}
-        norms = np.stack([(w**2).sum(axis=1), np.abs(w).sum(axis=1)], axis=1)
-        return {"due": np.zeros_like(b), "paid": np.zeros_like(w), "norms": norms}
-
-    def epoch(self, reporter: Reporter) -> bool:
-        """Go once over the samples; return whether a problem goes on."""
         self.n_iter += 1
-        self.rows = self.rows[self.shuffle]
-        order = self.rows[~self.is_held_out[self.rows]] if len(self.held_out) else self.rows
-        objective, is_finite = self._sweep(order)
-        if not is_finite:
-            raise ValueError(
-                f"Floating-point under-/overflow occurred at epoch #{self.n_iter}. Scaling input "
-                "data with StandardScaler or MinMaxScaler might help."
-            )
-        reporter.epoch(self.n_iter, float(objective.mean()) / max(len(order), 1))
-        self._judge(objective, len(order))
-        return len(self.active) > 0
+        if self._first.permutation is not None:
+            self._places = self._places[self._first.permutation]
+        order = self._places[~self._is_held_out[self._places]]
+        with np.errstate(over="ignore", invalid="ignore"):  # weights that diverge say it themselves
+            objective, is_finite = self._sweep(order)
+            losses = objective.mean(axis=1, where=self._goes_on) / max(len(order), 1)
+            self._judge(objective, len(order))
+        for training, is_well in zip(self.trainings, is_finite, strict=True):
+            if not is_well:
+                training.error = ValueError(
+                    f"Floating-point under-/overflow occurred at epoch #{self.n_iter}. Scaling "
+                    "input data with StandardScaler or MinMaxScaler might help."
+                )
+        epochs = np.array([t.epochs for t in self.trainings])
+        stays = self._goes_on.any(axis=1) & is_finite & (self.n_iter < epochs)
+        if not stays.all():
+            self.save(np.flatnonzero(~stays))
+            self._keep(np.flatnonzero(stays))
+        return losses[is_finite].tolist()
 
-    def _sweep(self, order: np.ndarray) -> tuple[np.ndarray, bool]:
-        """Update the active problems; return the objective of each, and if the weights are finite.
+    def save(self, chosen: Iterable[int]) -> None:
+        """Bring the weights of some models home."""
+        for m in chosen:
+            training = self.trainings[m]
+            training.w, training.b = (to_host(self._state[n][m]).copy() for n in ("w", "b"))
+            training.n_iter = self.n_iter
+
+    def _keep(self, chosen: np.ndarray) -> None:
+        """Go on with some of the models only."""
+        self.trainings = [self.trainings[m] for m in chosen]
+        self._state = {name: a[chosen] for name, a in self._state.items()}
+        self._goes_on, self._best = self._goes_on[chosen], self._best[chosen]
+        self._waited = self._waited[chosen]
+        if self._weight is not None and self._weight.ndim == 3:
+            self._weight = self._weight[chosen]
+
+    def _rows(self, places: np.ndarray) -> np.ndarray:
+        """The rows of X at some places among those that the models learn from."""
+        return places if self._first.rows is None else self._first.rows[places]
+
+    def _vector(self, values: Iterable[float]) -> np.ndarray:
+        """A number a model, of shape (M, 1)."""
+        return np.array(list(values), float)[:, None]
+
+    def _initial_state(self) -> dict[str, np.ndarray]:
+        """Weights, and what a penalty keeps from epoch to epoch."""
+        w = np.stack([t.w for t in self.trainings])
+        state = {"w": w, "b": np.stack([t.b for t in self.trainings])}
+        if any(t.penalty[0] for t in self.trainings):
+            state["norms"] = np.stack([(w**2).sum(axis=-1), np.abs(w).sum(axis=-1)], axis=-1)
+        if self._first.penalty[1]:
+            state |= {"due": np.zeros_like(state["b"]), "paid": np.zeros_like(w)}
+        return state
+
+    def _update_weights(self) -> Array | None:
+        """Factors of the updates, (n_samples,) for all or (M, K or 1, n_samples); None if 1."""
+        first, given = self._first, [t.update_weight for t in self.trainings]
+        weights = [w for w in given if w is not None]
+        if not weights:
+            return None
+        shared = weights[0]
+        is_same = len(weights) == len(given) and all(np.array_equal(shared, w) for w in weights)
+        if shared.ndim > 1 or not is_same:
+            ones = np.ones((1, 1), self._dtype)
+            rows = np.broadcast_arrays(*(ones if w is None else np.atleast_2d(w) for w in given))
+            shared = np.stack(rows)
+        return to_device(_placed(shared, first.rows, first.X.shape[0]), self._device)
+
+    def _sweep(self, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Update the problems; return the objective of each, and which models are finite.
 
         What the host needs to know of an epoch is read in one piece.
         """
-        s = self.settings
-        all_go_on = self.multinomial or len(self.active) == len(self.classes)
-        chosen = slice(None) if all_go_on else self.active
-        # copies: Ctrl-C leaves the weights of the last whole epoch
-        state = {name: a.copy() if all_go_on else a[chosen] for name, a in self.state.items()}
-        arguments = state | {"y": self.y, "eta": self._rates(order)}
-        if self.weight is not None:
-            own = self.weight.ndim == 2
-            arguments["sample_weight"] = self.weight[chosen] if own else self.weight
-        if not self.multinomial:
-            arguments["classes"] = to_device(self.classes[chosen], self.device)
-        if s.penalty is not None:
-            ratios = {"l2": 0.0, "l1": 1.0, "elasticnet": s.l1_ratio}
-            arguments |= {"alpha": s.alpha, "l1_ratio": ratios[s.penalty]}
-        arguments["order"] = to_device(order, self.device)
-        if isinstance(self.x, SparseRows):
-            rate = _SPARSE_BIAS_RATE if s.fit_intercept else 0.0
-            objective = csr_perceptron_sweep(**self.x._asdict(), **arguments, bias_rate=rate)
+        first, device = self._first, self._device
+        goes_on = models, problems = np.nonzero(self._goes_on)
+        chosen = models if first.is_multinomial else goes_on
+        state = {name: a[chosen] for name, a in self._state.items()}  # copies: Ctrl-C may come
+        rates = self._rates(order)[models]
+        arguments = state | {"y": self._y, "order": to_device(self._rows(order), device)}
+        arguments["eta"] = to_device(rates[:, None] if first.is_multinomial else rates, device)
+        if self._weight is not None:
+            arguments["sample_weight"] = self._weight
+            if self._weight.ndim == 3:
+                own = slice(None) if first.is_multinomial else problems % self._weight.shape[1]
+                arguments["sample_weight"] = self._weight[models, own]
+        if not first.is_multinomial:
+            arguments["classes"] = to_device(self._classes[problems], device)
+        if "norms" in state:
+            strength, l1_ratio = np.array([t.penalty for t in self.trainings])[models].T
+            shape = (-1, 1) if first.is_multinomial else -1
+            arguments["alpha"] = to_device(strength.reshape(shape), device)
+            has_l1 = first.penalty[1] > 0
+            arguments["l1_ratio"] = to_device(l1_ratio.reshape(shape), device) if has_l1 else 0.0
+        rate = float(first.estimator.fit_intercept)
+        if isinstance(self._x, SparseRows):
+            rate *= _SPARSE_BIAS_RATE
+            values = csr_perceptron_sweep(**self._x._asdict(), **arguments, bias_rate=rate)
         else:
-            objective = perceptron_sweep(self.x, **arguments, bias_rate=float(s.fit_intercept))
-        if all_go_on:
-            self.state = state
-        else:
-            for name, a in state.items():
-                self.state[name][chosen] = a
-        xp = namespace(objective)
-        is_finite = xp.isfinite(self.state["w"]).all() & xp.isfinite(self.state["b"]).all()
-        *values, flag = to_host(xp.append(objective, is_finite.astype(objective.dtype)))
-        return np.array(values, objective.dtype), bool(flag)
+            values = perceptron_sweep(self._x, **arguments, bias_rate=rate)
+        for name, a in state.items():
+            self._state[name][chosen] = a
+        xp = namespace(values)
+        w, b = self._state["w"], self._state["b"]
+        finite = xp.isfinite(w).all(axis=(1, 2)) & xp.isfinite(b).all(axis=1)
+        read = to_host(xp.concatenate((values.ravel(), finite.astype(values.dtype))))
+        objective = np.zeros(self._goes_on.shape)
+        objective[goes_on] = read[: len(models)]
+        return objective, read[len(models) :] != 0
 
-    def _rates(self, order: np.ndarray) -> Any:
-        s = self.settings
-        if s.learning_rate == "constant":
-            return s.eta0
-        t = s.t_ + (self.n_iter - 1) * len(order) + np.arange(len(order))
-        return to_device((s.eta0 / t**s.power_t).astype(self.dtype)[None], self.device)
+    def _rates(self, order: np.ndarray) -> np.ndarray:
+        """The rate of each step, (M, n), or (M, 1) if it is constant."""
+        rates = self._vector(t.estimator.eta0 for t in self.trainings)
+        if self._first.estimator.learning_rate != "constant":
+            done = (self.n_iter - 1) * len(order) + np.arange(len(order))
+            rates = np.stack(
+                [e.eta0 / (e.t_ + done) ** e.power_t for e in (t.estimator for t in self.trainings)]
+            )
+        return rates.astype(self._dtype)
 
     def _judge(self, objective: np.ndarray, n_samples: int) -> None:
-        """Count the epochs without improvement, and let the problems go that had too many."""
-        s, active = self.settings, self.active
-        tol = -np.inf if s.tol is None else s.tol
-        if s.early_stopping:
-            value = self._scores()[active]
-            worse = value < self.best[active] + tol
-            self.best[active] = np.maximum(self.best[active], value)
+        """Count the epochs without improvement, and let the problems rest that had too many."""
+        settings = [t.estimator for t in self.trainings]
+        tol = self._vector(-np.inf if s.tol is None else s.tol for s in settings)
+        if self._first.estimator.early_stopping:
+            value = self._scores()
+            worse = value < self._best + tol
+            best = np.maximum(self._best, value)
         else:
-            worse = objective > self.best[active] - tol * n_samples
-            self.best[active] = np.minimum(self.best[active], objective)
-        self.no_improvement[active] = np.where(worse, self.no_improvement[active] + 1, 0)
-        self.active = active[self.no_improvement[active] < s.n_iter_no_change]
+            worse = objective > self._best - tol * n_samples
+            best = np.minimum(self._best, objective)
+        self._best = np.where(self._goes_on, best, self._best)
+        self._waited = np.where(worse, self._waited + 1, 0)
+        self._goes_on &= self._waited < self._vector(s.n_iter_no_change for s in settings)
 
     def _scores(self) -> np.ndarray:
         """Accuracy of each problem on the samples held out."""
-        labels, weight = self.labels[self.held_out], self.sample_weight[self.held_out]
-        scores = to_host(scores_of(self.held_out_x, self.state["w"], self.state["b"]))
-        if self.multinomial:
-            return np.array([accuracy_score(labels, scores.argmax(axis=1), sample_weight=weight)])
-        right = (scores > 0) == (labels[:, None] == self.classes)
-        return np.average(right, axis=0, weights=weight)
+        first = self._first
+        labels = first.labels[first.held_out]
+        accuracies = []
+        for m, training in enumerate(self.trainings):
+            scores = to_host(scores_of(self._held_out_x, self._state["w"][m], self._state["b"][m]))
+            if first.is_multinomial:
+                right = (scores.argmax(axis=1) == labels)[:, None]
+            else:
+                right = (scores > 0) == (labels[:, None] == self._classes)
+            weight = training.sample_weight[first.held_out]
+            accuracies.append(np.average(right, axis=0, weights=weight))
+        return np.stack(accuracies)
 
-    def weights(self) -> tuple[np.ndarray, np.ndarray]:
-        """`coef_` and `intercept_`: one row for two classes."""
-        w, b = to_host(self.state["w"]), to_host(self.state["b"])
-        return (w[1:] - w[:1], b[1:] - b[:1]) if self.multinomial and len(w) == 2 else (w, b)
 
-
-def fisher_yates(n: int, seed: int) -> np.ndarray:
-    """Permutation of `n` by the shuffle of Fisher and Yates, with scikit-learn's generator.
-
-    The generator is a 32-bit xorshift (Marsaglia, Journal of Statistical Software 8, 2003, with the
-    shifts 13, 17, 5), taken modulo 2**31.
-    """
-    order = list(range(n))
-    state = seed or 1
-    for i in range(n - 1):
-        state ^= (state << 13) & 0xFFFFFFFF
-        state ^= state >> 17
-        state ^= (state << 5) & 0xFFFFFFFF
-        j = i + (state & 0x7FFFFFFF) % (n - i)
-        order[i], order[j] = order[j], order[i]
-    return np.array(order, dtype=np.intp)
+def _placed(values: np.ndarray, rows: np.ndarray | None, n_samples: int) -> np.ndarray:
+    """Values of some rows, along the last axis, among those of all; zeros for the others."""
+    if rows is None:
+        return values
+    placed = np.zeros((*values.shape[:-1], n_samples), values.dtype)
+    placed[..., rows] = values
+    return placed

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import warnings
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -10,19 +9,14 @@ from typing import Any, ClassVar
 import numpy as np
 import scipy.sparse as sp
 from sklearn.base import _fit_context
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import compute_class_weight
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
 from sklearn.utils.validation import validate_data
-from threadpoolctl import ThreadpoolController
 
-from cukernels._array import current, resolve_device
-from estimators._base import FLOATS, LinearClassifier, check_weights
-from estimators._online import OnlineTraining
-from estimators._progress import Reporter
-
-_blas = functools.cache(ThreadpoolController)  # looking for the libraries takes milliseconds
+from cukernels._array import resolve_device
+from estimators._base import FLOATS, LinearClassifier
+from estimators._online_training import PerceptronTraining
+from estimators._samples import Samples
 
 
 class Perceptron(LinearClassifier):
@@ -205,27 +199,8 @@ class Perceptron(LinearClassifier):
         -------
         self : object
         """
-        X, y = self._check_X_y(X, y, reset=True)
-        classes = np.unique(y)
-        if len(classes) < 2:
-            raise ValueError(
-                f"The number of classes has to be greater than one; got {len(classes)} class"
-            )
-        if self.warm_start and hasattr(self, "coef_"):
-            coef_init = self.coef_ if coef_init is None else coef_init
-            intercept_init = self.intercept_ if intercept_init is None else intercept_init
-        self.classes_ = classes
-        self.t_ = 1.0
-        self._start(X, coef_init, intercept_init)
-        self._sweeps(X, y, sample_weight, self.max_iter)
-        if self.tol is not None and self.n_iter_ == self.max_iter:
-            warnings.warn(
-                "Maximum number of iteration reached before convergence. Consider increasing "
-                "max_iter to improve the fit.",
-                ConvergenceWarning,
-                stacklevel=2,
-            )
-        return self
+        training = self._prepare(Samples(X, y), coef_init, intercept_init, sample_weight)
+        return self._run(training)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
@@ -262,9 +237,52 @@ class Perceptron(LinearClassifier):
             raise ValueError(f"y has classes {unknown} that are not in classes {self.classes_}")
         if first:
             self.t_ = 1.0
-            self._start(X, None, None)
-        self._sweeps(X, y, sample_weight, 1)
-        return self
+            start = self._start(X, None, None)
+        else:
+            self.densify()
+            start = self.coef_.copy(), self.intercept_.copy()
+        labels = np.searchsorted(self.classes_, y)
+        return self._run(
+            PerceptronTraining.of(self, Samples(X, y), X, labels, sample_weight, start)
+        )
+
+    def _prepare(
+        self,
+        samples: Samples,
+        coef_init: Any = None,
+        intercept_init: Any = None,
+        sample_weight: Any = None,
+        rows: np.ndarray | None = None,
+    ) -> PerceptronTraining:
+        """All of a fit that comes before its first step.
+
+        `rows` are those of the samples that it learns from, by default all; `sample_weight` is
+        that of these rows.
+        """
+        resolve_device(self.device)
+        X, y = samples.checked(self)
+        if rows is not None and sample_weight is not None and len(np.unique(rows)) < len(rows):
+            X, y, rows = X[rows], y[rows], None  # a row that comes twice may weigh differently
+            samples = Samples(X, y)
+
+        def places() -> tuple[Any, ...]:
+            return rows, *np.unique(y if rows is None else y[rows], return_inverse=True)
+
+        # rows that are held keep their identity
+        _, classes, labels = samples.once(("places of", id(rows)), places)
+        if len(classes) < 2:
+            raise ValueError(
+                f"The number of classes has to be greater than one; got {len(classes)} class"
+            )
+        if self.warm_start and hasattr(self, "coef_"):
+            coef_init = self.coef_ if coef_init is None else coef_init
+            intercept_init = self.intercept_ if intercept_init is None else intercept_init
+        self.classes_ = classes
+        self.t_ = 1.0
+        start = self._start(X, coef_init, intercept_init)
+        return PerceptronTraining.of(
+            self, samples, X, labels, sample_weight, start, rows=rows, epochs=self.max_iter
+        )
 
     def _check_X_y(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, np.ndarray]:
         resolve_device(self.device)
@@ -284,8 +302,8 @@ class Perceptron(LinearClassifier):
             X.sum_duplicates()
         return X, y
 
-    def _start(self, X: Any, coef_init: Any, intercept_init: Any) -> None:
-        """Set `coef_` and `intercept_` to copies of what is given, or to zeros."""
+    def _start(self, X: Any, coef_init: Any, intercept_init: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Copies of the weights and intercepts that are given, or zeros."""
         rows = 1 if len(self.classes_) == 2 else len(self.classes_)
         coef, intercept = np.zeros((rows, X.shape[1]), X.dtype), np.zeros(rows, X.dtype)
         for name, own, given in (
@@ -301,25 +319,12 @@ class Perceptron(LinearClassifier):
                     f"got {given.shape}."
                 )
             own[...] = given.reshape(own.shape)
-        self.coef_, self.intercept_ = coef, intercept
+        return coef, intercept
 
-    def _sweeps(self, X: Any, y: np.ndarray, sample_weight: Any, epochs: int) -> None:
-        """Run epochs from the present weights, and set what they lead to."""
-        sample_weight = check_weights(sample_weight, X, dtype=X.dtype)
-        by_class = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
-        labels = np.searchsorted(self.classes_, y)
-        self.densify()
-        device = resolve_device(self.device)
-        # The products are small: threads that wait for each other cost more than they save.
-        one_thread = _blas().limit(limits=1, user_api="blas")
-        with current(device):
-            training = OnlineTraining(self, X, labels, sample_weight, by_class, device)
-            try:
-                with one_thread, Reporter(self.verbose, epochs) as reporter:
-                    while training.n_iter < epochs and training.epoch(reporter):
-                        pass
-            except KeyboardInterrupt:
-                warnings.warn("Training interrupted by user.", stacklevel=4)
-            self.coef_, self.intercept_ = training.weights()
-        self.n_iter_ = training.n_iter
-        self.t_ += training.n_iter * X.shape[0]
+    def _run(self, training: PerceptronTraining) -> Perceptron:
+        try:
+            training.run([training])
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", stacklevel=4)
+        training.finish()
+        return self

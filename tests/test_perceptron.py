@@ -11,7 +11,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Perceptron as ScikitLearns
 
 from estimators import Perceptron
-from estimators._online import OnlineTraining, fisher_yates
+from estimators._online import OnlineStack
+from estimators._online_order import fisher_yates
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -95,6 +96,18 @@ def test_equals_scikit_learn_with_sample_weight_and_start():
     ours = Perceptron(shuffle=False).fit(X, y, **start)
     assert all((start[name] == before[name]).all() for name in start)
     assert_same(ours, ScikitLearns(shuffle=False).fit(X, y, **start))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_equals_scikit_learn_in_weighted_early_stopping(seed):
+    X, y = DATA["cancer"]
+    X = (X - X.mean(axis=0)) / X.std(axis=0)
+    weight = np.random.default_rng(seed).random(len(y)) ** 6
+    settings = {"early_stopping": True, "n_iter_no_change": 2, "random_state": seed}
+    ours, theirs = (
+        P(**settings).fit(X, y, sample_weight=weight) for P in (Perceptron, ScikitLearns)
+    )
+    assert_same(ours, theirs)
 
 
 def test_equals_scikit_learn_call_after_call():
@@ -205,14 +218,14 @@ def test_refuses(parameters, call, message):
 
 def test_ctrl_c_keeps_what_is_trained(monkeypatch):
     X, y = DATA["iris"]
-    epoch = OnlineTraining.epoch
+    epoch = OnlineStack.epoch
 
-    def interrupted(self, reporter):
+    def interrupted(self):
         if self.n_iter == 3:
             raise KeyboardInterrupt
-        return epoch(self, reporter)
+        return epoch(self)
 
-    monkeypatch.setattr(OnlineTraining, "epoch", interrupted)
+    monkeypatch.setattr(OnlineStack, "epoch", interrupted)
     with pytest.warns(UserWarning, match="Training interrupted by user"):
         clf = Perceptron(shuffle=False).fit(X, y)
     monkeypatch.undo()

@@ -1,0 +1,225 @@
+"""Fits of `Perceptron` that are prepared: those with samples and order in common run as a stack."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import compute_class_weight
+from threadpoolctl import ThreadpoolController
+
+from cukernels._array import current, resolve_device
+from estimators._base import check_weights, foresee_scores
+from estimators._online import OnlineStack
+from estimators._online_order import epoch_permutation, held_out_places
+from estimators._progress import Reporter
+from estimators._samples import Samples, Watch
+
+_blas = functools.cache(ThreadpoolController)  # looking for the libraries takes milliseconds
+_COPIES = 3  # of the weights: before and after an epoch, and what a step makes
+
+
+@dataclass(eq=False)
+class PerceptronTraining:
+    """A fit of `Perceptron` that is prepared and not yet run; see `_samples.Training`.
+
+    Trainings of equal keys learn from the same rows in the same order, epoch by epoch; they may
+    differ in the rate, the strength and kind of an L2 penalty, weights, tolerances and numbers of
+    epochs. This holds for dense and sparse samples and for both rules.
+
+    Attributes
+    ----------
+    estimator : Perceptron
+        Whose fit this is; its classes are known.
+    samples : Samples
+        What it shares with others.
+    X : ndarray or CSR matrix of shape (n_samples, n_features)
+        All samples as validated.
+    labels : integer ndarray of shape (n_rows,)
+        Places in `classes_` of the samples that it learns from.
+    rows : integer ndarray of shape (n_rows,) or None
+        Which these are; None for all.
+    sample_weight : ndarray of shape (n_rows,)
+    update_weight : ndarray of shape (n_rows,) or (n_problems, n_rows), or None
+        Factors of the updates, classes included; None where all are 1.
+    held_out : integer ndarray
+        Places among `rows` of the samples that early stopping scores on.
+    permutation : integer ndarray of shape (n_rows,) or None
+        What each epoch does to the order of the last.
+    w, b : ndarrays of shapes (K, n_features), (K,)
+        Where it starts, and then what is learned: a row a class for "multinomial", else a problem.
+    epochs : int
+        How many it has at the most.
+    device : str
+        Where it runs.
+    incremental : bool
+        Whether this is a `partial_fit`.
+    """
+
+    estimator: Any
+    samples: Samples
+    X: Any
+    labels: np.ndarray
+    rows: np.ndarray | None
+    sample_weight: np.ndarray
+    update_weight: np.ndarray | None
+    held_out: np.ndarray
+    permutation: np.ndarray | None
+    w: np.ndarray
+    b: np.ndarray
+    epochs: int
+    device: str
+    incremental: bool = False
+    n_iter: int = 0
+    error: Exception | None = None
+
+    @classmethod
+    def of(
+        cls,
+        estimator: Any,
+        samples: Samples,
+        X: Any,
+        labels: np.ndarray,
+        sample_weight: Any,
+        start: tuple[np.ndarray, np.ndarray],
+        rows: np.ndarray | None = None,
+        epochs: int | None = None,
+    ) -> PerceptronTraining:
+        """A training from weights and intercepts; without a number of `epochs` an incremental one.
+
+        `sample_weight` is of the rows, as the user gave it. The weights are kept, not copied.
+        """
+        w, b = start
+        is_multinomial = estimator.multi_class == "multinomial"
+        weight = check_weights(sample_weight, labels, dtype=w.dtype)
+        by_class = compute_class_weight(
+            estimator.class_weight, classes=estimator.classes_, y=estimator.classes_[labels]
+        )
+        held_out = held_out_places(estimator, samples, rows, labels)
+        if len(held_out) and not weight[held_out].any():
+            raise ValueError(
+                "The sample weights for validation set are all zero, consider using a different "
+                "random state."
+            )
+        if is_multinomial and len(w) == 1:  # the score of class 1 less that of class 0
+            w, b = np.concatenate([-w / 2, w / 2]), np.concatenate([-b / 2, b / 2])
+        return cls(
+            estimator=estimator,
+            samples=samples,
+            X=X,
+            labels=labels,
+            rows=rows,
+            sample_weight=weight,
+            update_weight=_update_weight(labels, weight, by_class, is_multinomial),
+            held_out=held_out,
+            permutation=epoch_permutation(estimator, samples, len(labels), len(by_class)),
+            w=w,
+            b=b,
+            epochs=1 if epochs is None else epochs,
+            device=resolve_device(estimator.device),
+            incremental=epochs is None,
+        )
+
+    @property
+    def is_multinomial(self) -> bool:
+        """Whether its classes compete."""
+        return self.estimator.multi_class == "multinomial"
+
+    @property
+    def penalty(self) -> tuple[float, float]:
+        """Strength of the penalty, and the share of L1 in it."""
+        e = self.estimator
+        if e.penalty is None or e.alpha == 0:
+            return 0.0, 0.0
+        return e.alpha, {"l2": 0.0, "l1": 1.0, "elasticnet": e.l1_ratio}[e.penalty]
+
+    @property
+    def key(self) -> Hashable:
+        """What models of one stack have in common."""
+        e = self.estimator
+        samples = (id(self.samples), id(self.rows), id(self.labels), self.w.dtype)
+        order = (id(self.permutation), e.early_stopping, self.held_out.tobytes())
+        rule = (e.multi_class, len(self.w), e.fit_intercept, e.learning_rate)
+        return (self.device, samples, order, rule, self.penalty[1] > 0, self.incremental)
+
+    @property
+    def n_bytes(self) -> int:
+        """Weights, the weights of its updates, and rates that change."""
+        n_values = _COPIES * (1 + (self.penalty[1] > 0)) * self.w.size
+        if self.update_weight is not None:
+            n_values += len(self.w) * self.X.shape[0]
+        if self.estimator.learning_rate != "constant":
+            n_values += len(self.w) * len(self.labels)
+        return self.w.itemsize * n_values
+
+    @property
+    def learned(self) -> tuple[np.ndarray, np.ndarray]:
+        """What becomes `coef_` and `intercept_`: one row for two classes."""
+        w, b = self.w, self.b
+        return (w[1:] - w[:1], b[1:] - b[:1]) if self.is_multinomial and len(w) == 2 else (w, b)
+
+    @classmethod
+    def run(cls, trainings: Sequence[PerceptronTraining], watch: Watch | None = None) -> None:
+        """Run trainings of equal keys as one stack; one that overflows fails alone.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            After Ctrl-C; each model then has the weights of its last whole epoch.
+        """
+        first = trainings[0]
+        alone = len(trainings) == 1
+        reporter = Reporter(first.estimator.verbose if alone else 0, first.epochs)
+        # The products are small: threads that wait for each other cost more than they save.
+        one_thread = _blas().limit(limits=1, user_api="blas")
+        with one_thread, current(first.device), reporter:
+            stack = OnlineStack(trainings)
+            try:
+                while stack.trainings:
+                    losses = stack.epoch()
+                    if len(losses):
+                        reporter.epoch(stack.n_iter, losses[0])
+                    if watch is not None:
+                        watch(len(stack.trainings), float(np.nanmin(losses, initial=np.inf)))
+            finally:  # an interrupt keeps what is trained
+                stack.save(range(len(stack.trainings)))
+
+    @staticmethod
+    def foresee(trainings: Sequence[PerceptronTraining], X: Any) -> None:
+        """Compute what the models of a stack will be asked for: their scores for X."""
+        foresee_scores(trainings, X)
+
+    def finish(self) -> None:
+        """Set the fitted attributes of the estimator, with the warnings and errors of its fit."""
+        if self.error is not None:
+            raise self.error
+        estimator = self.estimator
+        estimator.coef_, estimator.intercept_ = self.learned
+        estimator.n_iter_ = self.n_iter
+        estimator.t_ += self.n_iter * len(self.labels)
+        is_at_limit = self.n_iter == self.epochs and not self.incremental
+        if estimator.tol is not None and is_at_limit:
+            warnings.warn(
+                "Maximum number of iteration reached before convergence. Consider increasing "
+                "max_iter to improve the fit.",
+                ConvergenceWarning,
+                stacklevel=5,
+            )
+
+
+def _update_weight(
+    labels: np.ndarray, weight: np.ndarray, by_class: np.ndarray, is_multinomial: bool
+) -> np.ndarray | None:
+    """Factors of the updates, (n_rows,) or a row a problem; None where all are 1."""
+    dtype = weight.dtype
+    if not (by_class == 1).all():
+        factor = by_class[labels]
+        if not is_multinomial and len(by_class) > 2:
+            factor = np.where(labels == np.arange(len(by_class))[:, None], factor, 1.0)
+        weight = weight * factor
+    return None if (weight == 1).all() else weight.astype(dtype)
