@@ -75,7 +75,9 @@ class LogisticTraining:
         """Vectors of parameters, and the scores of its rows."""
         n_outputs = len(self.estimator.classes_)
         n_parameters = n_outputs * (self.X.shape[1] + 1)
-        return 8 * _VECTORS * n_parameters + 4 * self.X.itemsize * len(self.labels) * n_outputs
+        return (
+            8 * _VECTORS * n_parameters + 4 * self.X.dtype.itemsize * len(self.labels) * n_outputs
+        )
 
     @property
     def strength(self) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import joblib
+import numpy as np
 from sklearn import get_config
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
@@ -38,6 +39,10 @@ class Shared:
         fitted, samples = self._once(steps, (X, train), transformed)
         estimator.steps[:-1] = fitted
         return samples, None
+
+    def rows(self, rows: Any) -> Any:
+        """Row numbers, which scikit-learn takes as lists too, as one array for all fits."""
+        return self._once("rows", (rows,), lambda: np.asarray(rows))
 
     def part(self, estimator: Any, X: Any, y: Any, rows: Any) -> tuple[Any, Any]:
         """Some rows of X and y."""

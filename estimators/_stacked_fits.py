@@ -12,6 +12,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import cache
 from inspect import signature, unwrap
 from types import FunctionType, SimpleNamespace
@@ -19,6 +20,8 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import clone
+from sklearn.metrics._scorer import _BaseScorer, _PassthroughScorer
+from sklearn.utils.metaestimators import _safe_split
 from sklearn.utils.validation import _check_method_params
 
 from estimators._memory import free_memory
@@ -53,7 +56,10 @@ class StackedFit:
 
     def __init__(self, call: Call, shared: Shared) -> None:
         self.function = function_of(call)
+        self.is_fit = fits(call)
         self.arguments = arguments_of(call)
+        for name in {"train", "test"} & set(self.arguments):
+            self.arguments[name] = shared.rows(self.arguments[name])
         self.shared = shared
         self.training: Training | None = None
         self.error: Exception | None = None
@@ -76,7 +82,7 @@ class StackedFit:
         """Bring the estimator to its first step; where that fails, it is to be fitted alone."""
         a, begun = self.arguments, time.perf_counter()
         self.is_prepared = True
-        if not can_stack(self.estimator, a.get("fit_params")):
+        if not (self.is_fit and can_stack(self.estimator, a.get("fit_params"))):
             return
         try:
             last = last_step(self.estimator)
@@ -131,6 +137,8 @@ class StackedFit:
         a = self.arguments
         if train is None and not (a.get("return_train_score") or a.get("callback_ctx")):
             return None, None
+        if not keeps_its_samples(a.get("scorer")):
+            return _safe_split(estimator, X, y, rows, train)
         return self.shared.part(estimator, X, y, a["train"] if train is None else a["test"])
 
 
@@ -139,12 +147,23 @@ def function_of(call: Call) -> Callable:
     return getattr(call[0], "function", call[0])
 
 
+def fits(call: Call) -> bool:
+    """Whether a call fits an estimator with `fit`; those of learning curves may not."""
+    return function_of(call).__name__ in ("_fit_and_score", "_fit_and_predict")
+
+
 def arguments_of(call: Call) -> dict[str, Any]:
     """The arguments of a call by their names."""
     return _signature(function_of(call)).bind(*call[1], **call[2]).arguments
 
 
 _signature = cache(signature)  # scikit-learn's have many parameters
+
+
+def keeps_its_samples(scorer: Any) -> bool:
+    """Whether a scorer is one of scikit-learn's; a function of the user's may change X in place."""
+    scorers = getattr(scorer, "_scorers", {"": scorer}).values()
+    return all(one is None or isinstance(one, _BaseScorer | _PassthroughScorer) for one in scorers)
 
 
 def candidate(arguments: dict[str, Any]) -> Any:
@@ -280,5 +299,6 @@ def _foresee(fold: list[StackedFit]) -> None:
     """Predict with all of them in one pass; those in pipelines see their samples elsewhere."""
     if first_steps(fold[0].estimator) is None:
         a, trainings = fold[0].arguments, [fit.training for fit in fold if fit.training]
-        X, _ = fold[0].shared.part(fold[0].estimator, a["X"], a["y"], a["test"])
-        trainings[0].foresee(trainings, X)
+        with suppress(Exception):  # each fails alone in the same way, and scikit-learn reports it
+            X, _ = fold[0].shared.part(fold[0].estimator, a["X"], a["y"], a["test"])
+            trainings[0].foresee(trainings, X)

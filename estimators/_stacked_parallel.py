@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import joblib
 from sklearn.utils.parallel import Parallel, delayed
 
 from estimators._search_progress import SearchProgress
 from estimators._shared_steps import can_stack
-from estimators._stacked_fits import Call, arguments_of, candidate, run_fits
+from estimators._stacked_fits import Call, arguments_of, candidate, fits, run_fits
 
 _SHARE_OF_FREE_MEMORY = 0.25
+
+
+class Group(list):
+    """Calls for one worker; weakly referable, so that Dask hands it over as data, not as a task."""
 
 
 class StackedParallel(Parallel):
@@ -43,7 +46,7 @@ class StackedParallel(Parallel):
         calls = list(iterable)
         if not any(_is_ours(call) for call in calls):
             return super().__call__(calls)
-        n_jobs = min(joblib.effective_n_jobs(self.n_jobs), len(calls))
+        n_jobs = min(self._effective_n_jobs(), len(calls))  # as the backend takes n_jobs
         share = _SHARE_OF_FREE_MEMORY / n_jobs
         if n_jobs == 1:
             with SearchProgress(len(calls) if self._progress else 0) as progress:
@@ -51,7 +54,7 @@ class StackedParallel(Parallel):
         groups = _of_equal_size(_by_fold(calls), n_jobs)
         results: list[Any] = [None] * len(calls)
         done = super().__call__(
-            delayed(run_fits)([calls[i] for i in group], self._max_stack_bytes, share)
+            delayed(run_fits)(Group(calls[i] for i in group), self._max_stack_bytes, share)
             for group in groups
         )
         for group, outcomes in zip(groups, done, strict=True):
@@ -62,7 +65,7 @@ class StackedParallel(Parallel):
 
 def _is_ours(call: Call) -> bool:
     arguments = arguments_of(call)
-    estimator = candidate(arguments)
+    estimator = candidate(arguments) if fits(call) else None
     return estimator is not None and can_stack(estimator, arguments.get("fit_params"))
 
 

@@ -368,6 +368,36 @@ def test_samples_of_any_kind(digits, stacks, kind):
         assert list(search.feature_names_in_) == list(X.columns)
 
 
+@pytest.mark.parametrize("estimator", [LogisticRegression(), Perceptron()], ids=str)
+def test_sparse_samples_of_linear_models(digits, estimator):
+    X, y = sp.csr_matrix(digits[0]), digits[1]
+    scores = ours.cross_val_score(estimator, X, y, cv=3)
+    np.testing.assert_array_equal(scores, sk.cross_val_score(estimator, X, y, cv=3))
+
+
+@pytest.mark.parametrize("kind", [list, np.array, iter], ids=str)
+def test_folds_of_any_kind(digits, stacks, kind):
+    """As scikit-learn takes them: rows as lists or ranges too, and folds from a generator."""
+
+    def folds():
+        yield range(0, 160), range(160, 240)
+        yield range(80, 240), range(0, 80)
+
+    convert = (lambda rows: rows) if kind is iter else kind
+    made = ((convert(train), convert(test)) for train, test in folds())
+    scores = ours.cross_val_score(mlp(), *digits, cv=made if kind is iter else list(made))
+    assert stacks == [2]
+    expected = [(np.array(train), np.array(test)) for train, test in folds()]
+    np.testing.assert_array_equal(scores, sk.cross_val_score(mlp(), *digits, cv=expected))
+
+
+def test_a_learning_curve_by_partial_fit(digits):
+    options = {"cv": 2, "train_sizes": [0.5, 1.0], "exploit_incremental_learning": True}
+    curve = ours.learning_curve(mlp(), *digits, **options)
+    for one, other in zip(curve, sk.learning_curve(mlp(), *digits, **options), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.parametrize("n_classes", [3, 10])
 def test_a_fold_that_lacks_a_class(digits, stacks, n_classes):
     X, y = digits
@@ -522,6 +552,29 @@ def test_a_callable_sees_the_fitted_estimator(digits):
     assert all(type(x) is MLPClassifier and "fit" not in vars(x) for x in seen)
     expected = sk.GridSearchCV(mlp(), {"alpha": [1e-4, 1.0]}, cv=2, scoring=score, refit="loss")
     assert_same_results(search.cv_results_, expected.fit(*digits).cv_results_)
+
+
+def test_a_scorer_that_changes_its_samples_harms_no_other_fit(digits):
+    def spoils(estimator, X, y):
+        score = estimator.score(X, y)
+        X[...] = 0
+        return score
+
+    for scoring in (spoils, {"a": spoils, "b": "accuracy"}):
+        grid = {"alpha": [1e-4, 1e-2, 1.0]}
+        options = {"cv": 2, "scoring": scoring, "refit": False}
+        search = ours.GridSearchCV(mlp(), grid, **options).fit(*digits)
+        expected = sk.GridSearchCV(mlp(), grid, **options).fit(*digits)
+        assert_same_results(search.cv_results_, expected.cv_results_)
+
+
+def test_an_empty_fold_fails_to_be_scored_and_nothing_else(digits):
+    folds = [(np.arange(100), np.arange(0)), (np.arange(100), np.arange(100, 240))]
+    with pytest.warns(UserWarning, match="Scoring failed"):
+        scores = ours.cross_val_score(mlp(), *digits, cv=folds)
+    with pytest.warns(UserWarning, match="Scoring failed"):
+        expected = sk.cross_val_score(mlp(), *digits, cv=folds)
+    np.testing.assert_array_equal(scores, expected)
 
 
 def test_a_stack_predicts_in_one_pass(digits, monkeypatch):
