@@ -8,17 +8,18 @@ HEAD = """\
 # Gallery
 
 The systems of two lectures on feature learning, from nearest neighbours to convolutional networks,
-on real images. Each script explains itself in its docstring, prints what it finds, draws one
-picture and takes less than a minute on two cores:
+on real images, and then how to search for good settings of them. Each script explains itself in its
+docstring, prints what it finds, draws one picture and takes less than a minute on two cores:
 
 ```console
 python examples/03_perceptron.py            # writes examples/gallery/03_perceptron.png
 python examples/03_perceptron.py --quick    # small settings, some seconds
 ```
 
-They need the extra `plot`: `pip install '.[plot]'`. The digits are scikit-learn's, of 8 x 8 pixels,
-or MNIST's where the environment variable `CUKERNELS_DATA` names the folder of its four files. These
-pictures are of MNIST, but for those of examples 5 and 10, which have no digits in them.
+They need the extra `plot`: `pip install '.[plot]'`, and the last one `cluster` as well. The digits
+are scikit-learn's, of 8 x 8 pixels, or MNIST's where the environment variable `CUKERNELS_DATA`
+names the folder of its four files. These pictures are of MNIST, but for those of examples 5 and 10,
+which have no digits in them.
 """
 
 

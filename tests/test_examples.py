@@ -19,12 +19,15 @@ EXAMPLES = sorted((ROOT / "examples").glob("[0-9]*.py"))
 SMALL = 300_000  # bytes
 
 
-def test_there_are_ten_in_the_order_of_the_lectures():
-    assert [path.name[:3] for path in EXAMPLES] == [f"{k:02}_" for k in range(1, 11)]
+def test_there_are_ten_in_the_order_of_the_lectures_and_two_of_searches():
+    assert [path.name[:3] for path in EXAMPLES] == [f"{k:02}_" for k in range(1, 13)]
+    assert all("search" in path.stem for path in EXAMPLES[10:])
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_it_runs_and_draws_its_picture(path, tmp_path):
+    if "dask" in path.read_text():
+        require("distributed", "cluster")
     environment = {k: v for k, v in os.environ.items() if k != "CUKERNELS_DATA"}
     command = [sys.executable, "-W", "error::UserWarning", path, "--quick", "--out", tmp_path]
     run = subprocess.run(command, env=environment, capture_output=True, text=True)
