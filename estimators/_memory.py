@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
+
+from cukernels._array import current
 
 _SOMETHING = 2**32  # where the system does not say
 
 
-def free_memory() -> int:
-    """Bytes of main memory that can be had without swapping; half of all where that is not told."""
+def free_memory(device: str = "cpu") -> int:
+    """Bytes that can be had on a device that `resolve_device` named.
+
+    Of main memory without swapping, or half of all where that is not told; of a GPU's what the
+    driver and CuPy's pool have.
+    """
+    if device == "cpu":
+        return _free_main_memory()
+    with current(device):
+        cupy = sys.modules["cupy"]
+        free, _ = cupy.cuda.runtime.memGetInfo()
+        return int(free) + int(cupy.get_default_memory_pool().free_bytes())
+
+
+def _free_main_memory() -> int:
     table = Path("/proc/meminfo")
     if table.exists():
         for line in table.read_text().splitlines():

@@ -12,6 +12,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import _safe_split
 
+from cukernels._array import resolve_device
 from estimators._samples import Samples
 
 
@@ -75,6 +76,14 @@ def steps_key(estimator: Any) -> str:
 def last_step(estimator: Any) -> Any:
     """The final estimator of a pipeline, or the estimator itself."""
     return estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
+
+
+def device_of(estimator: Any) -> str:
+    """Where the last step of an estimator will run, "cpu" if it does not say or cannot."""
+    try:
+        return resolve_device(getattr(last_step(estimator), "device", "cpu"))
+    except (ValueError, ImportError, RuntimeError, AttributeError):
+        return "cpu"  # its own fit says what is wrong
 
 
 def own_parameters(estimator: Any, fit_params: Any) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from estimators._search_progress import SearchProgress
 from estimators._shared_steps import (
     Shared,
     can_stack,
+    device_of,
     first_steps,
     last_step,
     own_parameters,
@@ -220,8 +221,9 @@ def run_fits(
     """
     shared = Shared()
     progress = progress or SearchProgress()
-    max_bytes = max_stack_bytes or int(share * free_memory())
     fits = [StackedFit(call, shared) for call in calls]
+    devices = {device_of(fit.estimator) for fit in fits}
+    max_bytes = max_stack_bytes or int(share * min(map(free_memory, devices)))
     results: dict[int, Any] = {}
     try:
         for fit in _trained(fits, max_bytes, progress):

@@ -8,7 +8,10 @@ from sklearn.datasets import load_digits
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from emulator.compiler import has_compiler
+from emulator.cupy_on_host import installed
 from estimators import ConvNetClassifier, LogisticRegression, MLPClassifier, Perceptron
+from estimators._memory import free_memory
 from estimators._neural_training import NeuralTraining
 from estimators.model_selection import GridSearchCV
 
@@ -62,3 +65,24 @@ def test_a_search_on_a_device_is_one_stack(emulated_cupy, monkeypatch, estimator
             np.testing.assert_allclose(device.cv_results_[name], values, rtol=1e-4, atol=1e-6)
         if "test_accuracy" in name and name.startswith("split"):
             np.testing.assert_array_equal(device.cv_results_[name], values)
+
+
+@pytest.mark.skipif(not has_compiler(), reason="needs g++, which compiles the kernels for the host")
+def test_a_stack_is_split_where_the_memory_of_the_device_ends(monkeypatch):
+    with installed("90", memory=1_200_000):
+        assert free_memory("cuda:0") == 1_200_000
+        ran, run = [], NeuralTraining.run.__func__
+        monkeypatch.setattr(
+            NeuralTraining,
+            "run",
+            classmethod(lambda cls, some, watch=None: ran.append(len(some)) or run(cls, some)),
+        )
+        estimator = MLPClassifier(**MLP | {"hidden_layer_sizes": (50,)}, device="cuda")
+        grid = {"alpha": [1e-4, 1e-3, 1e-2, 1e-1]}
+        GridSearchCV(estimator, grid, cv=2, refit=False).fit(X, Y)
+    assert sum(ran) == 8
+    assert 1 < len(ran) < 8
+
+
+def test_memory_of_the_host():
+    assert 2**20 < free_memory() < 2**50
