@@ -7,8 +7,10 @@ pays for the import.
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import ModuleType
 from typing import Any, TypeAlias
 
@@ -19,6 +21,9 @@ Array: TypeAlias = Any  # numpy.ndarray or cupy.ndarray: the type decides where 
 INSTALL_CUDA = (
     "Install CuPy with `pip install 'cukernels[cuda13]'` (or `cuda12` for a CUDA 12 driver)."
 )
+
+# What a user can do about a device with too little memory.
+LOWER = "batch_size of a network, max_stack_bytes of a search, or the number of samples"
 
 
 def namespace(x: Array) -> ModuleType:
@@ -105,16 +110,41 @@ def like(x: np.ndarray, reference: Array) -> Array:
     return x if isinstance(reference, np.ndarray) else to_device(x, f"cuda:{reference.device.id}")
 
 
-def current(device: str) -> AbstractContextManager[Any]:
+def current(device: str, lower: str = LOWER) -> AbstractContextManager[None]:
     """Make a device that `resolve_device` named the one on which kernels run and arrays are made.
 
     CuPy launches on the current device, wherever the arrays are. On the CPU nothing changes.
+
+    Parameters
+    ----------
+    device : str
+        "cpu" or "cuda:N".
+    lower : str
+        What a user should lower where the device's memory does not suffice.
+
+    Raises
+    ------
+    MemoryError
+        On leaving, if the device's memory did not suffice; it says how many bytes were asked for,
+        and how many there are.
     """
-    if device == "cpu":
-        return nullcontext()
+    return nullcontext() if device == "cpu" else _current(device, lower)
+
+
+@contextmanager
+def _current(device: str, lower: str) -> Iterator[None]:
     import cupy
 
-    return cupy.cuda.Device(int(device.partition(":")[2]))
+    with cupy.cuda.Device(int(device.partition(":")[2])):
+        try:
+            yield
+        except cupy.cuda.memory.OutOfMemoryError as error:
+            asked = re.search(r"allocating ([\d,]+) bytes", str(error))
+            free, total = cupy.cuda.runtime.memGetInfo()
+            raise MemoryError(
+                f"{device} is out of memory: {asked[1] if asked else 'more'} bytes were asked for, "
+                f"and {free:,} of {total:,} are free. Lower {lower}, or use device='cpu'."
+            ) from error
 
 
 def to_host(x: Array) -> np.ndarray:

@@ -7,21 +7,22 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 
 from cukernels._array import Array, namespace
-from cukernels._fused import fused
 from cukernels._gemm_plan import SHORT_LENGTH, Device, device_of, plan
 from cukernels._kernel import ctype
 from cukernels._op import cuda_body
+from cukernels._stack_cuda import models_of, place_for, sum_models
 from cukernels._sums import activation_gradient, column_sums
 from cukernels._windows import Grid, Padding, Pair
 from cukernels._windows_cuda import (
     Geometry,
     Launch,
     convolution_of,
-    models_of,
+    forward,
+    input_gradient,
     products,
-    sum_models,
     tiles,
 )
 from cukernels.conv import _grid, conv2d, conv2d_backward
@@ -78,12 +79,14 @@ def _places_of_split(sizes: Geometry, device: Device) -> int:
     return max(-(-sizes.places // splits // SHORT_LENGTH), 1) * SHORT_LENGTH
 
 
-def _sum_splits(dw: Array) -> Array:
+def _sum_splits(dw: Array, place: Array | None) -> Array:
     """Add up the splits of every model, (models, splits, *own), if there are many of them."""
     models, splits, *own = dw.shape
     if splits <= FEW_SPLITS:
         return dw  # sum_models adds them one by one
-    return column_sums(dw.reshape(models * splits, -1), models, splits).reshape(models, 1, *own)
+    rows = dw.reshape(models * splits, -1)
+    flat = None if place is None else place.reshape(models, -1)
+    return column_sums(rows, models, splits, out=flat).reshape(models, 1, *own)
 
 
 @cuda_body(conv2d)
@@ -97,16 +100,8 @@ def _conv2d_cuda(
     dilation: Pair = 1,
     activation: str = "identity",
 ) -> Array:
-    stack, models, sizes = convolution_of(_grid_of, 4, x, w, bias, stride, padding, dilation)
-    code, parameter, after = fused(activation)
-    y = namespace(x).empty((*stack, *sizes.output), x.dtype)
-    if y.size:
-        launch = _forward(sizes, models, ctype(x), device_of(x))
-        images, x_model = models_of(x, 4, stack)
-        filters, w_model = models_of(w, 4, stack)
-        added, bias_model = (None, 0) if bias is None else models_of(bias, 1, stack)
-        launch(images, filters, added, y, x_model, w_model, bias_model, code, parameter, *sizes)
-    return after(y) if after else y
+    found = convolution_of(_grid_of, 4, x, w, bias, stride, padding, dilation)
+    return forward(_forward, found, 4, x, w, bias, activation)
 
 
 @cuda_body(conv2d_backward)
@@ -122,28 +117,30 @@ def _conv2d_backward_cuda(
     dilation: Pair = 1,
     activation: str = "identity",
     needs: tuple[str, ...] = ("x", "w", "bias"),
+    out: Mapping[str, Array] | None = None,
 ) -> tuple[Array | None, Array | None, Array | None]:
-    stack, models, sizes = convolution_of(_grid_of, 4, x, w, bias, stride, padding, dilation)
-    empty = namespace(x).empty
+    found = convolution_of(_grid_of, 4, x, w, bias, stride, padding, dilation)
+    stack, models, sizes = found
     kind, device = ctype(x), device_of(x)
     needs_bias = bias is not None and "bias" in needs
-    dz, sums = activation_gradient(dy, y, activation, models, needs_bias)
+    of_bias, of_w = place_for(out, "bias", bias, stack, 1), place_for(out, "w", w, stack, 4)
+    sums_place = None if of_bias is None else of_bias.reshape(models, -1)
+    dz, sums = activation_gradient(dy, y, activation, models, needs_bias, sums_place)
     dx = dw = dbias = None
     if "x" in needs:
-        dx = empty((models, 1, *x.shape[-4:]), x.dtype)
-        if dx.size:
-            filters, w_model = models_of(w, 4, stack)
-            launch = _input_gradient(sizes, models, kind, device)
-            launch(dz, filters, dx, w_model, *sizes)
-        dx = sum_models(dx, stack, x.shape, 4)
+        dx = input_gradient(_input_gradient, found, 4, dz, x, w)
     if "w" in needs:
         launch = _filter_gradient(sizes, models, kind, device)
-        dw = empty((models, launch.grid[1], *w.shape[-4:]), x.dtype)
+        shape = (models, launch.grid[1], *w.shape[-4:])
+        if of_w is not None and launch.grid[1] == 1:
+            dw = of_w.reshape(shape)
+        else:
+            dw = namespace(x).empty(shape, x.dtype)
         if dw.size:
             images, x_model = models_of(x, 4, stack)
             launch(dz, images, dw, _places_of_split(sizes, device), x_model, *sizes)
-            dw = _sum_splits(dw)
-        dw = sum_models(dw, stack, w.shape, 4)
+            dw = _sum_splits(dw, of_w)
+        dw = sum_models(dw, stack, w.shape, 4, of_w)
     if sums is not None and bias is not None:
-        dbias = sum_models(sums[:, None], stack, bias.shape, 1)
+        dbias = sum_models(sums[:, None], stack, bias.shape, 1, of_bias)
     return dx, dw, dbias

@@ -11,13 +11,14 @@ from __future__ import annotations
 import functools
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cukernels._array import Array, namespace
+from cukernels._signature import Signature
 
 OPTIONS = ("-std=c++17",)
 STATIC_SHARED_LIMIT = 48 * 1024  # bytes that a block gets without asking
@@ -39,14 +40,6 @@ _DTYPES = {
     "byte": np.uint8,
 }
 _CTYPES = {np.dtype(dtype): name for name, dtype in _DTYPES.items()}
-_NULL = np.uintp(0)
-
-# Sizes and strides are the same launch after launch, and looking one up is cheaper than a cast.
-_SCALARS = {
-    name: functools.lru_cache(maxsize=4096)(dtype) if "int" in name or name == "unsigned" else dtype
-    for name, dtype in _DTYPES.items()
-}
-
 Grid = tuple[int, int, int]
 
 
@@ -102,19 +95,15 @@ class Instance:
         self._functions: dict[Any, Any] = {}
 
     @functools.cached_property
-    def parameters(self) -> list[tuple[Any, bool]]:
+    def parameters(self) -> list[tuple[np.dtype, bool]]:
         """Of each argument the dtype, and whether it is an array."""
         names, parameters = self.kernel.declaration
         given = dict(zip(names, self.arguments, strict=True))
-        return [self._parameter(given, type_) for type_, _ in parameters]
+        return [_parameter(given, type_) for type_, _ in parameters]
 
-    @staticmethod
-    def _parameter(given: dict[str, str], type_: str) -> tuple[Any, bool]:
-        words = [given.get(word, word) for word in re.findall(r"\w+|\*", type_)]
-        ctype = next(word for word in words if word not in ("const", "__restrict__", "*"))
-        if "*" in words:
-            return np.dtype(_DTYPES[ctype]), True
-        return _SCALARS[ctype], False
+    @functools.cached_property
+    def _signature(self) -> Signature:
+        return Signature.of(self.parameters)
 
     def __call__(self, grid: Grid, block: int, *arguments: Any, shared: int = 0) -> None:
         """Launch.
@@ -133,54 +122,73 @@ class Instance:
         Raises
         ------
         TypeError
-            If an array is not contiguous, or not of the dtype that the kernel declares.
+            If an array is not contiguous, not of the dtype that the kernel declares, or not on the
+            current device.
         OverflowError
             If an integer does not fit the declared type.
         """
         if 0 in grid:
             return
-        packed = self.packed(arguments)
-        self.function(shared)(grid, (block, 1, 1), packed, shared_mem=shared)
+        cupy = sys.modules["cupy"]
+        device = cupy.cuda.runtime.getDevice()
+        packed = self.packed(arguments, device)
+        function = self._functions.get((cupy, device, shared)) or self.function(shared)
+        function(grid, (block, 1, 1), packed, shared)
 
-    def packed(self, arguments: Sequence[Any]) -> tuple[Any, ...]:
+    def packed(self, arguments: tuple[Any, ...], device: int = 0) -> tuple[Any, ...]:
         """Check arrays, and cast numbers to the types that the kernel declares."""
-        packed: list[Any] = []
-        # one loop without calls: this is most of what a launch costs on the host
-        for (dtype, is_array), x in zip(self.parameters, arguments, strict=True):
-            if not is_array:
-                x = dtype(x)
-            elif x is None:
-                x = _NULL
-            elif x.dtype is not dtype or not x.flags.c_contiguous:
-                self._check(len(packed), x, dtype)
-            packed.append(x)
-        return tuple(packed)
+        count, dtypes, arrays_of, numbers_of, cast, in_order = self._signature
+        if len(arguments) != count:
+            raise TypeError(f"{self.expression} takes {count} arguments, got {len(arguments)}")
+        arrays = arrays_of(arguments)
+        for dtype, x in zip(dtypes, arrays, strict=True):
+            # CuPy makes an object of `x.flags`, which costs more than all the rest
+            if x is not None and (
+                x.dtype is not dtype or not x._c_contiguous or x.data.device_id != device
+            ):
+                self._check(arguments, device)
+        return in_order(arrays + cast(numbers_of(arguments)))
 
-    def _check(self, place: int, x: Array, dtype: np.dtype) -> None:
-        """Raise TypeError unless an array is what the kernel declares."""
-        if x.dtype != dtype or not x.flags.c_contiguous:
-            layout = "" if x.flags.c_contiguous else ", not contiguous"
-            raise TypeError(
-                f"{self.expression}: {self.kernel.declaration[1][place][1]} must be a contiguous "
-                f"{dtype} array, got {x.dtype}{layout}"
-            )
+    def _check(self, arguments: tuple[Any, ...], device: int) -> None:
+        """Raise TypeError unless arrays are what the kernel declares."""
+        declared = zip(arguments, self.parameters, self.kernel.declaration[1], strict=True)
+        for x, (dtype, is_array), (_, name) in declared:
+            if x is None or not is_array:
+                continue
+            if x.dtype != dtype or not x.flags.c_contiguous:
+                layout = "" if x.flags.c_contiguous else ", not contiguous"
+                raise TypeError(
+                    f"{self.expression}: {name} must be a contiguous {dtype} array, got "
+                    f"{x.dtype}{layout}"
+                )
+            if x.device.id != device:
+                raise TypeError(
+                    f"{self.expression}: {name} is on cuda:{x.device.id}, and the current device "
+                    f"is cuda:{device}; choose it by `with cupy.cuda.Device({x.device.id}):`"
+                )
 
     def function(self, shared: int = 0) -> Any:
         """CuPy's function for the current device; compiled when it is first asked for."""
         cupy = sys.modules["cupy"]
         key = (cupy, cupy.cuda.runtime.getDevice(), shared)
-        function = self._functions.get(key)
-        if function is None:
+        if key not in self._functions:
             module = cupy.RawModule(
                 code=source(self.kernel.file),
                 options=OPTIONS,
                 name_expressions=(self.expression,),
             )
-            function = module.get_function(self.expression)
+            raw = module.get_function(self.expression)
             if shared > STATIC_SHARED_LIMIT:
-                function.max_dynamic_shared_size_bytes = shared
-            self._functions[key] = function
-        return function
+                raw.max_dynamic_shared_size_bytes = shared
+            self._functions[key] = raw.kernel  # of this device; `raw` looks it up at every call
+        return self._functions[key]
+
+
+def _parameter(given: dict[str, str], type_: str) -> tuple[np.dtype, bool]:
+    """Return the dtype of a declared type, and whether it is that of an array."""
+    words = [given.get(word, word) for word in re.findall(r"\w+|\*", type_)]
+    ctype = next(word for word in words if word not in ("const", "__restrict__", "*"))
+    return np.dtype(_DTYPES[ctype]), "*" in words
 
 
 @functools.cache

@@ -6,21 +6,23 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 
 from cukernels._array import Array, namespace
 from cukernels._fused import fused
 from cukernels._gemm_plan import Device, device_of, plan
 from cukernels._kernel import contiguous, ctype
 from cukernels._op import cuda_body
+from cukernels._stack_cuda import models_of, place_for, sum_models
 from cukernels._sums import activation_gradient
 from cukernels._windows import Padding, Pair
 from cukernels._windows_cuda import (
     Geometry,
     Launch,
     convolution_of,
-    models_of,
+    forward,
+    input_gradient,
     products,
-    sum_models,
     tiles,
 )
 from cukernels.activations import fused_activation
@@ -72,16 +74,8 @@ def _local2d_cuda(
     dilation: Pair = 1,
     activation: str = "identity",
 ) -> Array:
-    stack, models, sizes = convolution_of(_grid, 6, x, w, bias, stride, padding, dilation)
-    code, parameter, after = fused(activation)
-    y = namespace(x).empty((*stack, *sizes.output), x.dtype)
-    if y.size:
-        launch = _forward(sizes, models, ctype(x), device_of(x))
-        images, x_model = models_of(x, 4, stack)
-        filters, w_model = models_of(w, 6, stack)
-        added, bias_model = (None, 0) if bias is None else models_of(bias, 3, stack)
-        launch(images, filters, added, y, x_model, w_model, bias_model, code, parameter, *sizes)
-    return after(y) if after else y
+    found = convolution_of(_grid, 6, x, w, bias, stride, padding, dilation)
+    return forward(_forward, found, 6, x, w, bias, activation)
 
 
 @cuda_body(local2d_backward)
@@ -97,33 +91,33 @@ def _local2d_backward_cuda(
     dilation: Pair = 1,
     activation: str = "identity",
     needs: tuple[str, ...] = ("x", "w", "bias"),
+    out: Mapping[str, Array] | None = None,
 ) -> tuple[Array | None, Array | None, Array | None]:
-    stack, models, sizes = convolution_of(_grid, 6, x, w, bias, stride, padding, dilation)
-    empty = namespace(x).empty
+    found = convolution_of(_grid, 6, x, w, bias, stride, padding, dilation)
+    stack, models, sizes = found
     kind, device = ctype(x), device_of(x)
     needs_bias = bias is not None and "bias" in needs
     if fused(activation).after:  # a softmax: its rows are those of y
         dy, activation = fused_activation(activation).backward(dy, y), "identity"
+    of_bias, of_w = place_for(out, "bias", bias, stack, 3), place_for(out, "w", w, stack, 6)
     # a bias belongs to one place, so a row is all that one image gives
     rows = (models * sizes.images, sizes.row_places * sizes.column_places * sizes.filters)
     dz, sums = activation_gradient(
-        contiguous(dy).reshape(rows), contiguous(y).reshape(rows), activation, models, needs_bias
-    )
+        contiguous(dy).reshape(rows), contiguous(y).reshape(rows), activation, models, needs_bias,
+        None if of_bias is None else of_bias.reshape(models, -1),
+    )  # fmt: skip
     dx = dw = dbias = None
     if "x" in needs:
-        dx = empty((models, 1, *x.shape[-4:]), x.dtype)
-        if dx.size:
-            launch = _input_gradient(sizes, models, kind, device)
-            filters, w_model = models_of(w, 6, stack)
-            launch(dz, filters, dx, w_model, *sizes)
-        dx = sum_models(dx, stack, x.shape, 4)
+        dx = input_gradient(_input_gradient, found, 6, dz, x, w)
     if "w" in needs:
-        dw = empty((models, 1, *w.shape[-6:]), x.dtype)
+        shape = (models, 1, *w.shape[-6:])
+        dw = namespace(x).empty(shape, x.dtype) if of_w is None else of_w.reshape(shape)
         if dw.size:
             launch = _filter_gradient(sizes, models, kind, device)
             images, x_model = models_of(x, 4, stack)
             launch(dz, images, dw, x_model, *sizes)
-        dw = sum_models(dw, stack, w.shape, 6)
+        dw = sum_models(dw, stack, w.shape, 6, of_w)
     if sums is not None and bias is not None:
-        dbias = sum_models(sums.reshape(models, 1, *w.shape[-6:-3]), stack, bias.shape, 3)
+        terms = sums.reshape(models, 1, *w.shape[-6:-3])
+        dbias = sum_models(terms, stack, bias.shape, 3, of_bias)
     return dx, dw, dbias

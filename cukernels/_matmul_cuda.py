@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -26,8 +27,8 @@ from cukernels._gemm_plan import (
 )
 from cukernels._kernel import Instance, Kernel, ctype
 from cukernels._op import cuda_body
+from cukernels._stack_cuda import models_of, place_for, sum_models
 from cukernels._sums import activation_gradient, ordered_sum
-from cukernels._windows_cuda import models_of, sum_models
 from cukernels.matmul import matmul, matmul_backward
 
 Shape = tuple[int, ...]
@@ -87,7 +88,7 @@ def _launch(
 
 def product(
     a: Array, b: Array, a_k: bool, b_k: bool, stack: Shape,
-    bias: Array | None = None, activation: str = "identity",
+    bias: Array | None = None, activation: str = "identity", out: Array | None = None,
 ) -> Array:  # fmt: skip
     """Return ``activation(a @ b + bias)``, of shape (*stack, M, N).
 
@@ -105,28 +106,32 @@ def product(
         Added to every row.
     activation : str, default="identity"
         One of `FUSED`; its softmaxes are left to the caller.
+    out : contiguous array of shape (*stack, M, N), default=None
+        Where to write.
     """
     m, k = a.shape[-2:] if a_k else a.shape[:-3:-1]
     n = b.shape[-2] if b_k else b.shape[-1]
     models = math.prod(stack)
     empty = namespace(a).empty
+    if out is None:
+        out = empty((*stack, m, n), a.dtype)
     if not (models and m and n):
-        return empty((*stack, m, n), a.dtype)
+        return out
     launch = _launch(m, n, k, models, ctype(a), device_of(a), a_k, b_k)
     a, a_model = models_of(a, 2, stack)
     b, b_model = models_of(b, 2, stack)
     added, bias_model = (None, 0) if bias is None else models_of(bias, 1, stack)
     code, parameter, _ = fused(activation)
     split = launch.splits > 1
-    y = empty((models, launch.splits, m, n) if split else (*stack, m, n), a.dtype)
+    y = empty((models, launch.splits, m, n), a.dtype) if split else out
     launch.instance(
         (launch.blocks, launch.splits, 1), launch.threads,
         a, b, None if split else added, y, m, n, k, a_model, b_model, bias_model,
         launch.k_of_sum, 0 if split else code, parameter, shared=launch.shared,
     )  # fmt: skip
     if split:
-        y = ordered_sum(y, added, bias_model, activation).reshape(*stack, m, n)
-    return y
+        ordered_sum(y, added, bias_model, activation, out.reshape(models, m, n))
+    return out
 
 
 @cuda_body(matmul)
@@ -157,28 +162,33 @@ def _matmul_backward_cuda(
     transpose_b: bool = False,
     activation: str = "identity",
     needs: tuple[str, ...] = ("a", "b", "bias"),
+    out: Mapping[str, Array] | None = None,
 ) -> tuple[Array | None, Array | None, Array | None]:
     stack = _stack(a.shape, b.shape, None if bias is None else bias.shape, transpose_a, transpose_b)
     models = math.prod(stack)
     needs_bias = bias is not None and "bias" in needs
-    dz, sums = activation_gradient(dy, y, activation, models, needs_bias)
+    of_bias = place_for(out, "bias", bias, stack, 1)
+    sums_place = None if of_bias is None else of_bias.reshape(models, -1)
+    dz, sums = activation_gradient(dy, y, activation, models, needs_bias, sums_place)
+    of_a, of_b = place_for(out, "a", a, stack, 2), place_for(out, "b", b, stack, 2)
     da = db = dbias = None
     # The product's operands in whatever order gives a gradient in the layout of its argument.
     if "a" in needs:
         if transpose_a:  # (K, M) = b (K, N) dz^T (N, M)
-            da = product(b, dz, not transpose_b, True, stack)
+            da = product(b, dz, not transpose_b, True, stack, out=of_a)
         else:  # (M, K) = dz (M, N) b^T (N, K)
-            da = product(dz, b, True, not transpose_b, stack)
+            da = product(dz, b, True, not transpose_b, stack, out=of_a)
         da = _sum_to(da, stack, models, a.shape)
     if "b" in needs:
         if transpose_b:  # (N, K) = dz^T (N, M) a (M, K)
-            db = product(dz, a, False, transpose_a, stack)
+            db = product(dz, a, False, transpose_a, stack, out=of_b)
         else:  # (K, N) = a^T (K, M) dz (M, N)
-            db = product(a, dz, transpose_a, False, stack)
+            db = product(a, dz, transpose_a, False, stack, out=of_b)
         db = _sum_to(db, stack, models, b.shape)
     if needs_bias:
         assert bias is not None and sums is not None
-        dbias = sum_models(sums.reshape(models, 1, *sums.shape[1:]), stack, bias.shape, 1)
+        terms = sums.reshape(models, 1, *sums.shape[1:])
+        dbias = sum_models(terms, stack, bias.shape, 1, of_bias)
     return da, db, dbias
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from cukernels._array import Array, namespace
 from cukernels._division import divisor
-from cukernels._kernel import Kernel, contiguous, ctype, stacked
+from cukernels._kernel import Kernel, contiguous, ctype
 from cukernels._op import cuda_body
+from cukernels._stack_cuda import models_of, place_for
 from cukernels.normalization import (
     batch_norm,
     batch_norm_backward,
@@ -120,21 +122,11 @@ def _broadcast(stack: Shape, *arrays: Array | None) -> Shape:
     return np.broadcast_shapes(*shapes) if len(shapes) > 1 else stack
 
 
-def _of_models(x: Array, own: int, stack: Shape) -> tuple[Array, int]:
-    """Return where the first model's numbers begin, and the elements to the next model's."""
-    lead, shape = x.shape[: x.ndim - own], x.shape[x.ndim - own :]
-    if lead != stack and math.prod(lead) != 1:
-        x = namespace(x).broadcast_to(x, stack + shape)
-    if x.ndim > own + 1:
-        x = x.reshape(math.prod(x.shape[: x.ndim - own]), *shape)
-    return stacked(x, own)
-
-
 def _weights_of_models(weights: Array | None, x: Array, stack: Shape) -> tuple[Array | None, int]:
     """Do the same with the weights of the samples, which may be of another dtype."""
     if weights is None:
         return None, 0
-    return _of_models(weights.astype(x.dtype, copy=False), 1, stack)
+    return models_of(weights.astype(x.dtype, copy=False), 1, stack)
 
 
 @cuda_body(batch_norm)
@@ -159,10 +151,10 @@ def _batch_norm_cuda(
 
     plan = _plan(rows, channels, x.itemsize)
     run = str(plan.run)
-    values, x_model = _of_models(x, own, seen)
+    values, x_model = models_of(x, own, seen)
     weights, weights_model = _weights_of_models(sample_weight, x, seen)
-    scale, gamma_model = _of_models(gamma, 1, stack)
-    shift, beta_model = _of_models(beta, 1, stack)
+    scale, gamma_model = models_of(gamma, 1, stack)
+    shift, beta_model = models_of(beta, 1, stack)
     models = math.prod(seen)
     at_once = plan.chunks == 1 and models == batch.models
     chunks = weight_of_chunks = None
@@ -181,9 +173,9 @@ def _batch_norm_cuda(
             grid, THREADS, chunks, weight_of_chunks, mean, variance, plan.chunks, channels
         )
     if not at_once:
-        values, x_model = _of_models(x, own, stack)
-        middle, mean_model = _of_models(mean, 1, stack)
-        spread, variance_model = _of_models(variance, 1, stack)
+        values, x_model = models_of(x, own, stack)
+        middle, mean_model = models_of(mean, 1, stack)
+        spread, variance_model = models_of(variance, 1, stack)
         _NORMALISE[type_, run](
             (batch.models, plan.tiles, plan.fews), THREADS, values, scale, shift, middle, spread,
             y, epsilon, rows, channels, plan.few, plan.lanes, x_model, gamma_model, beta_model,
@@ -208,8 +200,8 @@ def _batch_norm_inference_cuda(
     if not y.size:
         return y
     plan = _plan(batch.rows, batch.channels, x.itemsize)
-    values, x_model = _of_models(x, own, batch.stack)
-    channels = [_of_models(a, 1, batch.stack) for a in (gamma, beta, mean, variance)]
+    values, x_model = models_of(x, own, batch.stack)
+    channels = [models_of(a, 1, batch.stack) for a in (gamma, beta, mean, variance)]
     _NORMALISE[ctype(x), str(plan.run)](
         (batch.models, plan.tiles, plan.fews), THREADS, values, *(a for a, _ in channels), y,
         epsilon, batch.rows, batch.channels, plan.few, plan.lanes, x_model,
@@ -228,8 +220,9 @@ def _batch_norm_backward_cuda(
     variance: Array,
     *,
     epsilon: float = 1e-5,
+    out: Mapping[str, Array] | None = None,
 ) -> tuple[Array, Array, Array]:
-    return _backward(dy, x, gamma, sample_weight, mean, variance, epsilon, inference=False)
+    return _backward(dy, x, gamma, sample_weight, mean, variance, epsilon, out, inference=False)
 
 
 @cuda_body(batch_norm_inference_backward)
@@ -241,8 +234,9 @@ def _batch_norm_inference_backward_cuda(
     variance: Array,
     *,
     epsilon: float = 1e-5,
+    out: Mapping[str, Array] | None = None,
 ) -> tuple[Array, Array, Array]:
-    return _backward(dy, x, gamma, None, mean, variance, epsilon, inference=True)
+    return _backward(dy, x, gamma, None, mean, variance, epsilon, out, inference=True)
 
 
 def _backward(
@@ -253,6 +247,7 @@ def _backward(
     mean: Array,
     variance: Array,
     epsilon: float,
+    out: Mapping[str, Array] | None,
     inference: bool,
 ) -> tuple[Array, Array, Array]:
     xp, type_ = namespace(x), ctype(x)
@@ -260,17 +255,18 @@ def _backward(
     stack, models, rows, channels = batch.stack, batch.models, batch.rows, batch.channels
     own = x.ndim - gamma.ndim + 1
     dx = xp.empty(stack + x.shape[x.ndim - own :], x.dtype)
-    dgamma = xp.empty((*stack, channels), x.dtype)
-    dbeta = xp.empty((*stack, channels), x.dtype)
+    dgamma, dbeta = (place_for(out, name, gamma, stack, 1) for name in ("gamma", "beta"))
+    dgamma = xp.empty((*stack, channels), x.dtype) if dgamma is None else dgamma
+    dbeta = xp.empty((*stack, channels), x.dtype) if dbeta is None else dbeta
     if not models * channels:
         return dx, dgamma, dbeta
 
     plan = _plan(rows, channels, x.itemsize)
     run = str(plan.run)
     dy = contiguous(dy)
-    values, x_model = _of_models(x, own, stack)
+    values, x_model = models_of(x, own, stack)
     weights, weights_model = _weights_of_models(sample_weight, x, stack)
-    parameters = [_of_models(a, 1, stack) for a in (gamma, mean, variance)]
+    parameters = [models_of(a, 1, stack) for a in (gamma, mean, variance)]
     arrays = [a for a, _ in parameters]
     strides = (x_model, weights_model, *(model for _, model in parameters))
     chunks = weight_of_chunks = totals = None

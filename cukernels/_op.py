@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 
-from cukernels._array import namespace
+from cukernels._array import Array, namespace
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Samples = Callable[[np.random.Generator], Iterator[dict[str, Any]]]
@@ -69,6 +69,11 @@ class Op:
         """Whether this is the backward of another op."""
         return self.name.endswith("_backward")
 
+    @functools.cached_property
+    def fills_out(self) -> bool:
+        """Whether the CUDA body writes gradients where the caller wants them."""
+        return self.cuda is not None and "out" in inspect.signature(self.cuda).parameters
+
     @property
     def backward(self) -> Op | None:
         """The backward of this op, if it has one."""
@@ -91,6 +96,9 @@ def op(
     A function called `f_backward` is the backward of `f`. Its first argument is `dy`, and every
     other one is named after an argument or an output of `f`, or is `needs`: the names of the
     gradients that the caller wants (the others come back as None). So tests bind them by name.
+    Every backward also takes `out`: a dictionary of arrays, by the names of arguments, in which
+    their gradients are to be stored, and which it then returns. A CUDA body with an argument `out`
+    may write there at once.
 
     Raises
     ------
@@ -115,7 +123,17 @@ def op(
                 body = entry.cuda or entry.reference
             return body(*args, **kwargs)
 
-        return dispatch  # type: ignore[return-value]
+        @functools.wraps(function)
+        def dispatch_backward(
+            *args: Any, out: Mapping[str, Array] | None = None, **kwargs: Any
+        ) -> Any:
+            if not out:
+                return dispatch(*args, **kwargs)
+            if entry.fills_out and namespace(args[0] if args else kwargs[leading]) is not np:
+                kwargs["out"] = out
+            return _into(out, entry.gradients, dispatch(*args, **kwargs))
+
+        return dispatch_backward if entry.is_backward else dispatch  # type: ignore[return-value]
 
     return register
 
@@ -138,6 +156,17 @@ def cuda_body(function: Callable[..., Any]) -> Callable[[Function], Function]:
         return body
 
     return attach
+
+
+def _into(out: Mapping[str, Array], names: tuple[str, ...], returned: Any) -> Any:
+    """Store gradients in the arrays that are meant for them, if they are not there yet."""
+    gradients = list(returned) if isinstance(returned, tuple) else [returned]
+    for i, name in enumerate(names):
+        if name in out and gradients[i] is not None:
+            if gradients[i] is not out[name]:
+                out[name][...] = gradients[i]
+            gradients[i] = out[name]
+    return tuple(gradients) if isinstance(returned, tuple) else gradients[0]
 
 
 def _check_backward(entry: Op) -> None:

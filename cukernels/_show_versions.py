@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_info
 from cukernels._op import OPS
 
 _PACKAGES = ("cukernels", "numpy", "scipy", "scikit-learn", "threadpoolctl", "joblib")
-_EXTRAS = ("matplotlib", "tqdm", "onnx", "onnxruntime", "skops", "pandas", "polars")
+_EXTRAS = ("matplotlib", "tqdm", "onnx", "onnxruntime", "skops", "dask", "pandas", "polars")
 _CUPY = ("cupy-cuda12x", "cupy-cuda13x", "cupy", "nvidia-cuda-nvrtc", "nvidia-cuda-nvrtc-cu12")
 
 
@@ -121,8 +121,8 @@ def _answer(ask: Any) -> str:
 
 
 def _dotted(number: int) -> str:
-    """A version of CUDA, such as 13020, as 13.2."""
-    return f"{number // 1000}.{number % 1000 // 10}"
+    """A version of CUDA, such as 13020, as 13.2; CUDA has 0 for what is not installed."""
+    return "none" if number == 0 else f"{number // 1000}.{number % 1000 // 10}"
 
 
 def _version(package: str) -> str:

@@ -20,7 +20,11 @@ COLUMN_SUMS = Kernel(
 
 
 def ordered_sum(
-    x: Array, bias: Array | None = None, bias_stride: int = 0, activation: str = "identity"
+    x: Array,
+    bias: Array | None = None,
+    bias_stride: int = 0,
+    activation: str = "identity",
+    out: Array | None = None,
 ) -> Array:
     """Sum over the second axis, term after term, and end a product.
 
@@ -34,13 +38,16 @@ def ordered_sum(
         Elements of `bias` from one of the O to the next.
     activation : str, default="identity"
         One of `FUSED`.
+    out : contiguous array of shape (O, *own), default=None
+        Where to write.
 
     Returns
     -------
     array of shape (O, *own)
     """
     outer, terms, *own = x.shape
-    out = namespace(x).empty((outer, *own), x.dtype)
+    if out is None:
+        out = namespace(x).empty((outer, *own), x.dtype)
     inner = math.prod(own)
     code, parameter, _ = fused(activation)
     kind = ctype(x)
@@ -53,7 +60,7 @@ def ordered_sum(
 
 
 def activation_gradient(
-    dy: Array, y: Array, activation: str, models: int, needs_sums: bool
+    dy: Array, y: Array, activation: str, models: int, needs_sums: bool, out: Array | None = None
 ) -> tuple[Array, Array | None]:
     """Take a gradient back through an activation, and sum it over the rows of each model.
 
@@ -68,6 +75,8 @@ def activation_gradient(
         The number of models.
     needs_sums : bool
         Whether to sum.
+    out : contiguous array of shape (models, K), default=None
+        Where to write the sums.
 
     Returns
     -------
@@ -82,19 +91,21 @@ def activation_gradient(
     n = dy.shape[-1]
     rows = dy.size // (models * n) if dy.size else 0
     if code == 0:
-        return dy, column_sums(dy, models, rows) if needs_sums else None
+        return dy, column_sums(dy, models, rows, out=out) if needs_sums else None
     xp, kind = namespace(dy), ctype(dy)
     instance, parts, rows_of_part, blocks = _launch(rows, n, kind)
     dz = xp.empty(dy.shape, dy.dtype)
-    sums = xp.empty((models, parts, n), dy.dtype) if needs_sums else None
+    sums = _parts(dy, models, parts, n, out) if needs_sums else None
     instance(
         (models * parts * blocks, 1, 1), 256,
         dy, contiguous(y), dz, sums, rows, n, parts, rows_of_part, code, parameter,
     )  # fmt: skip
-    return dz, None if sums is None else _joined(sums)
+    return dz, None if sums is None else _joined(sums, out)
 
 
-def column_sums(x: Array, models: int, rows: int, at_once: bool = False) -> Array:
+def column_sums(
+    x: Array, models: int, rows: int, at_once: bool = False, out: Array | None = None
+) -> Array:
     """Sum over the rows of each model.
 
     Parameters
@@ -103,6 +114,8 @@ def column_sums(x: Array, models: int, rows: int, at_once: bool = False) -> Arra
         `models` times `rows` rows.
     at_once : bool, default=False
         Whether the rows are so few that one block can sum them.
+    out : contiguous array of shape (models, K), default=None
+        Where to write.
 
     Returns
     -------
@@ -110,18 +123,27 @@ def column_sums(x: Array, models: int, rows: int, at_once: bool = False) -> Arra
     """
     n, kind = x.shape[-1], ctype(x)
     instance, parts, rows_of_part, blocks = _launch(rows, n, kind, at_once)
-    sums = namespace(x).empty((models, parts, n), x.dtype)
+    sums = _parts(x, models, parts, n, out)
     instance(
         (models * parts * blocks, 1, 1), 256,
         x, None, None, sums, rows, n, parts, rows_of_part, 0, 0.0,
     )  # fmt: skip
-    return _joined(sums)
+    return _joined(sums, out)
 
 
-def _joined(sums: Array) -> Array:
+def _parts(x: Array, models: int, parts: int, n: int, out: Array | None) -> Array:
+    """Where the sums of parts of the rows go: if there is but one part, where all are to go."""
+    if parts == 1 and out is not None:
+        return out.reshape(models, 1, n)
+    return namespace(x).empty((models, parts, n), x.dtype)
+
+
+def _joined(sums: Array, out: Array | None) -> Array:
     """Sum over the parts of the rows, which are rows themselves."""
     models, parts, n = sums.shape
-    return sums[:, 0] if parts == 1 else column_sums(sums, models, parts, at_once=True)
+    if parts == 1:
+        return sums[:, 0]
+    return column_sums(sums, models, parts, at_once=True, out=out)
 
 
 @functools.cache

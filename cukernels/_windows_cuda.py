@@ -1,4 +1,4 @@
-"""What the CUDA bodies of `conv2d` and `local2d` share: sizes for the kernels, stacks of models."""
+"""What the CUDA bodies of `conv2d` and `local2d` share: sizes for the kernels, and launches."""
 
 from __future__ import annotations
 
@@ -10,17 +10,20 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cukernels._array import Array, namespace
+from cukernels._fused import fused
 from cukernels._gemm_plan import (
     FMA_TILES,
     LARGEST,
     MATHS,
     REQUESTED_TILES,
     TENSOR_TILES,
+    Device,
     Plan,
+    device_of,
 )
-from cukernels._kernel import Instance, Kernel, stacked
+from cukernels._kernel import Instance, Kernel, ctype
 from cukernels._stack import broadcast_stack
-from cukernels._sums import ordered_sum
+from cukernels._stack_cuda import models_of, sum_models
 from cukernels._windows import Grid, Padding, Pair
 
 Shape = tuple[int, ...]
@@ -103,6 +106,9 @@ class Convolution(NamedTuple):
     stack: Shape
     models: int
     sizes: Geometry
+
+
+LaunchOf = Callable[[Geometry, int, str, Device], "Launch"]  # of sizes, models, dtype and device
 
 
 def convolution_of(
@@ -188,41 +194,31 @@ class Launch(NamedTuple):
         self.instance(self.grid, plan.threads, plan.k_of_sum, *arguments, shared=plan.shared)
 
 
-def models_of(x: Array, own: int, stack: Shape) -> tuple[Array, int]:
-    """Where the models of a stack begin and how many elements lie between two of them.
+def forward(
+    launch_of: LaunchOf, found: Convolution, own: int,
+    x: Array, w: Array, bias: Array | None, activation: str,
+) -> Array:  # fmt: skip
+    """Run a convolution; `own` axes of the filters belong to a model, and all but 3 of the bias."""
+    stack, models, sizes = found
+    code, parameter, after = fused(activation)
+    y = namespace(x).empty((*stack, *sizes.output), x.dtype)
+    if y.size:
+        launch = launch_of(sizes, models, ctype(x), device_of(x))
+        images, x_model = models_of(x, 4, stack)
+        filters, w_model = models_of(w, own, stack)
+        added, bias_model = (None, 0) if bias is None else models_of(bias, own - 3, stack)
+        launch(images, filters, added, y, x_model, w_model, bias_model, code, parameter, *sizes)
+    return after(y) if after else y
 
-    As `stacked`, for any number of leading axes, and for some that are broadcast. The rare case
-    in which some of several axes are makes a copy.
-    """
-    if x.ndim <= own + 1 and len(stack) <= 1:
-        return stacked(x, own)
-    shape = x.shape[x.ndim - own :]
-    if math.prod(x.shape[: x.ndim - own]) != 1:
-        x = namespace(x).broadcast_to(x, stack + shape)
-        shape = (math.prod(stack), *shape)
-    return stacked(x.reshape(shape), own)
 
-
-def sum_models(gradients: Array, stack: Shape, shape: Shape, own: int) -> Array:
-    """Sum gradients over what an argument of some shape was broadcast over, in a fixed order.
-
-    `gradients` are of shape (models, terms, *own): those of the models, each in terms that are
-    still to be added.
-    """
-    lead = shape[: len(shape) - own]
-    lead = (1,) * (len(stack) - len(lead)) + lead
-    sizes = (*stack, gradients.shape[1])
-    summed = [have == 1 for have in (*lead, 1)]
-    after = shape[len(shape) - own :]
-    end = len(sizes)
-    while end:  # runs of axes that are summed or not, from the last one
-        begin = end - 1
-        while begin and summed[begin - 1] == summed[end - 1]:
-            begin -= 1
-        if not summed[begin]:
-            after = sizes[begin:end] + after
-        elif math.prod(sizes[begin:end]) != 1:
-            before, terms = math.prod(sizes[:begin]), math.prod(sizes[begin:end])
-            gradients = ordered_sum(gradients.reshape(before, terms, *after))
-        end = begin
-    return gradients.reshape(shape)
+def input_gradient(
+    launch_of: LaunchOf, found: Convolution, own: int, dz: Array, x: Array, w: Array
+) -> Array:
+    """Take the gradient of a convolution back to its images."""
+    stack, models, sizes = found
+    dx = namespace(x).empty((models, 1, *x.shape[-4:]), x.dtype)
+    if dx.size:
+        launch = launch_of(sizes, models, ctype(x), device_of(x))
+        filters, w_model = models_of(w, own, stack)
+        launch(dz, filters, dx, w_model, *sizes)
+    return sum_models(dx, stack, x.shape, 4)

@@ -50,13 +50,13 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
                                                    taps, is_aligned(filter) && taps % run == 0);
 
     const int rows = windows.places();
-    StoreRows<T, EquidistantRows<T>> epilogue{
-        {y + (model * rows + m0) * filters + n0, filters, rows - m0},
-        filters - n0,
+    FinishRows<T, EquidistantRows<T>> epilogue{
+        {{y + (model * rows + m0) * filters + n0, filters, rows - m0},
+         filters - n0,
+         is_aligned(y) && filters % run == 0},
         bias ? bias + model * bias_model + n0 : nullptr,
         activation,
-        parameter,
-        is_aligned(y) && filters % run == 0};
+        parameter};
     gemm<T, Tile, Math>(seen, matrix, divide_up(taps, Tile::K), k_of_sum / Tile::K, epilogue);
 }
 
@@ -115,12 +115,8 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
 
     T* first = dx + model * images * image +
                (int64(down.first_pixel) * width + right.first_pixel) * channels + n0;
-    StoreRows<T, PhaseRows<T>> epilogue{{first, pixels, channels},
-                                        channels - n0,
-                                        nullptr,
-                                        fused_identity,
-                                        T(0),
-                                        is_aligned(dx) && channels % run == 0};
+    StoreRows<T, PhaseRows<T>> epilogue{
+        {first, pixels, channels}, channels - n0, is_aligned(dx) && channels % run == 0};
     gemm<T, Tile, Math>(seen, matrix, divide_up(windows.taps(), Tile::K), k_of_sum / Tile::K,
                         epilogue);
 }
@@ -158,7 +154,6 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
 
     T* out = dw + ((model * gridDim.y + split) * filters + m0) * taps + n0;
     StoreRows<T, EquidistantRows<T>> epilogue{
-        {out, taps, filters - m0},        taps - n0, nullptr, fused_identity, T(0),
-        is_aligned(dw) && taps % run == 0};
+        {out, taps, filters - m0}, taps - n0, is_aligned(dw) && taps % run == 0};
     gemm<T, Tile, Math>(matrix, seen, divide_up(own, Tile::K), k_of_sum / Tile::K, epilogue);
 }

@@ -25,8 +25,8 @@
 //     void store(int m, Vector<T, V> x);    // C[m][n .. n + V - 1], m and n from the tile's corner
 //
 //   It checks the bounds. It is a plain struct, the same in every thread, and waits in shared
-//   memory while the main loop needs the registers. StoreRows, below, adds a bias, applies an
-//   activation and stores.
+//   memory while the main loop needs the registers. StoreRows, below, stores; FinishRows adds
+//   a bias and applies an activation before.
 //
 // The user's kernel (_gemm_plan.py knows how much dynamic shared memory it needs):
 //
@@ -170,36 +170,24 @@ struct MatrixLoader {
     }
 };
 
-// --- The epilogue of plain rows ----------------------------------------------------------------
+// --- The epilogues of plain rows ---------------------------------------------------------------
 //
 // `rows(m)` gives where row m of the tile begins (its first column), or null where there is none.
-// `columns` counts those of the tile that exist, `bias` (or null) begins at the tile's first one.
-// `wide`: rows begin at multiples of 16 bytes.
+// `columns` counts those of the tile that exist. `wide`: rows begin at multiples of 16 bytes.
 
 template <typename T, typename Rows>
 struct StoreRows {
     static constexpr int run = vector_length<T>;
     Rows rows;
     int columns;
-    const T* bias;
-    int activation;  // of Fused
-    T parameter;
     bool wide;
     int n;
-    T added[run];
 
-    __device__ void begin(int first) {
-        n = first;
-#pragma unroll
-        for (int e = 0; e < run; e++) added[e] = bias && n + e < columns ? bias[n + e] : T(0);
-    }
+    __device__ void begin(int first) { n = first; }
 
-    __device__ void store(int m, Vector<T, run> x) {
+    __device__ void store(int m, const Vector<T, run>& x) {
         T* y = rows(m);
         if (!y || n >= columns) return;
-#pragma unroll
-        for (int e = 0; e < run; e++) x[e] += added[e];
-        fused_forward(activation, x, parameter);
         if (wide && n + run <= columns) {
             ::store(y + n, x);
             return;
@@ -207,6 +195,31 @@ struct StoreRows {
 #pragma unroll
         for (int e = 0; e < run; e++)
             if (n + e < columns) y[n + e] = x[e];
+    }
+};
+
+// The same after a bias, which (or null) begins at the tile's first column, and an activation. A
+// gradient needs neither, and all activations are as much code as a small main loop.
+template <typename T, typename Rows>
+struct FinishRows {
+    static constexpr int run = vector_length<T>;
+    StoreRows<T, Rows> rows;
+    const T* bias;
+    int activation;  // of Fused
+    T parameter;
+    T added[run];
+
+    __device__ void begin(int n) {
+        rows.begin(n);
+#pragma unroll
+        for (int e = 0; e < run; e++) added[e] = bias && n + e < rows.columns ? bias[n + e] : T(0);
+    }
+
+    __device__ void store(int m, Vector<T, run> x) {
+#pragma unroll
+        for (int e = 0; e < run; e++) x[e] += added[e];
+        fused_forward(activation, x, parameter);
+        rows.store(m, x);
     }
 };
 
@@ -501,7 +514,8 @@ __device__ inline void gemm(LoaderA& loader_a, LoaderB& loader_b, int steps, int
         cp_async_commit();
     };
 
-#pragma unroll
+    // A copy of the loaders' code is enough: they are most of what there is to compile.
+#pragma unroll 1
     for (int stage = 0; stage < stages; stage++) fill(stage, stage);
 
     Warp warp;

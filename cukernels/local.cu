@@ -74,13 +74,11 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
                                                    taps, is_aligned(filter) && taps % run == 0);
 
     T* out = y + ((model * images + m0) * all + place) * filters + n0;
-    StoreRows<T, EquidistantRows<T>> epilogue{
-        {out, all * filters, images - m0},
-        filters - n0,
+    FinishRows<T, EquidistantRows<T>> epilogue{
+        {{out, all * filters, images - m0}, filters - n0, is_aligned(y) && filters % run == 0},
         bias ? bias + model * bias_model + place * filters + n0 : nullptr,
         activation,
-        parameter,
-        is_aligned(y) && filters % run == 0};
+        parameter};
     gemm<T, Tile, Math>(seen, matrix, divide_up(taps, Tile::K), k_of_sum / Tile::K, epilogue);
 }
 
@@ -124,12 +122,8 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
 
     const int64 image = int64(height) * width * channels;
     T* out = dx + (model * images + m0) * image + int64(pixel) * channels + n0;
-    StoreRows<T, EquidistantRows<T>> epilogue{{out, image, images - m0},
-                                              channels - n0,
-                                              nullptr,
-                                              fused_identity,
-                                              T(0),
-                                              is_aligned(dx) && channels % run == 0};
+    StoreRows<T, EquidistantRows<T>> epilogue{
+        {out, image, images - m0}, channels - n0, is_aligned(dx) && channels % run == 0};
     gemm<T, Tile, Math>(seen, matrix, divide_up(windows.taps(), Tile::K), k_of_sum / Tile::K,
                         epilogue);
 }
@@ -167,7 +161,6 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
 
     T* out = dw + ((model * all + place) * filters + m0) * taps + n0;
     StoreRows<T, EquidistantRows<T>> epilogue{
-        {out, taps, filters - m0},        taps - n0, nullptr, fused_identity, T(0),
-        is_aligned(dw) && taps % run == 0};
+        {out, taps, filters - m0}, taps - n0, is_aligned(dw) && taps % run == 0};
     gemm<T, Tile, Math>(matrix, seen, divide_up(images, Tile::K), k_of_sum / Tile::K, epilogue);
 }

@@ -40,13 +40,13 @@ __device__ inline void product(const T* a, const T* b, const T* bias, T* y, int 
     MatrixLoader<T, LayoutB, Tile::threads> right(
         b_first, b_row, n - n0, k_own, is_aligned(b) && b_row % run == 0 && b_model % run == 0);
 
-    StoreRows<T, EquidistantRows<T>> epilogue{
-        {y + ((model * splits + split) * m + m0) * n + n0, n, m - m0},
-        n - n0,
+    FinishRows<T, EquidistantRows<T>> epilogue{
+        {{y + ((model * splits + split) * m + m0) * n + n0, n, m - m0},
+         n - n0,
+         is_aligned(y) && n % run == 0},
         bias ? bias + model * bias_model + n0 : nullptr,
         activation,
-        parameter,
-        is_aligned(y) && n % run == 0};
+        parameter};
     gemm<T, Tile, Math>(left, right, divide_up(k_own, Tile::K), k_of_sum / Tile::K, epilogue);
 }
 

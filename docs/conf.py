@@ -32,13 +32,6 @@ autodoc_member_order = "bysource"
 numpydoc_show_class_members = False  # autodoc lists them
 numpydoc_class_members_toctree = False
 
-# What scikit-learn's base classes bring along is documented there.
-THEIRS = (
-    "fit_transform, get_metadata_routing, get_params, score, set_callbacks, set_fit_request, "
-    "set_output, set_params, set_partial_fit_request, set_predict_request, set_score_request, "
-    "set_transform_request"
-)
-
 REFERENCE = {
     "estimators": ("Estimators", "estimators"),
     "inspection": ("Displays", "estimators.inspection"),
@@ -58,10 +51,22 @@ def _entry(module, name):
     full = f"{module.__name__}.{name}"
     if inspect.isclass(thing):
         lines = [f".. autoclass:: {full}", "   :members:", "   :inherited-members:"]
-        return [*lines, f"   :exclude-members: {THEIRS}", ""]
+        theirs = ", ".join(_theirs(thing))
+        return [*lines, *([f"   :exclude-members: {theirs}"] if theirs else []), ""]
     kind = "autofunction" if callable(thing) else "autodata"
     more = ["   :no-value:"] if kind == "autodata" else []
     return [f".. {kind}:: {full}", *more, ""]
+
+
+def _theirs(cls):
+    """The public members that scikit-learn's base classes bring along: documented there."""
+    for name in dir(cls):
+        owner = next(c for c in cls.__mro__ if name in vars(c))
+        made_there = owner.__module__.startswith("sklearn.") or re.fullmatch(
+            r"set_\w+_request", name
+        )
+        if made_there and not name.startswith("_"):
+            yield name
 
 
 def _public(module):
@@ -113,7 +118,8 @@ def write_gallery():
     rmtree(folder, ignore_errors=True)
     folder.mkdir()
     copytree(EXAMPLES / "gallery", folder / "pictures")
-    index = [*_heading("Gallery", "="), "The systems of two lectures on feature learning.", ""]
+    index = [*_heading("Gallery", "="), "The systems of two lectures on feature learning, and"]
+    index += ["searches for good settings of them.", ""]
     index += [".. toctree::", "   :hidden:", ""]
     pages = list(runpy.run_path(str(EXAMPLES / "_page.py"))["examples"]())
     index += [f"   {path.stem}" for path, *_ in pages] + [""]

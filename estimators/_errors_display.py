@@ -105,7 +105,7 @@ class ErrorsDisplay:
         ImportError
             If matplotlib is missing.
         ValueError
-            If X holds no images.
+            If X holds no images, or y is not one label for each of them.
         """
         pyplot(f"{cls.__name__}.from_estimator")
         guesses = estimator.predict(X)
@@ -154,9 +154,21 @@ class ErrorsDisplay:
         Returns
         -------
         display : ErrorsDisplay
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is missing.
+        ValueError
+            If X holds no images, or labels or guesses are not one for each of them.
         """
         pyplot(f"{cls.__name__}.from_predictions")
         y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
+        if y_true.ndim != 1 or y_pred.ndim != 1:
+            raise ValueError(
+                "expected one label and one guess an image, got arrays of shape "
+                f"{y_true.shape} and {y_pred.shape}"
+            )
         images = as_images(X, image_shape)
         if not len(images) == len(y_true) == len(y_pred):
             raise ValueError(

@@ -78,11 +78,13 @@ class Conv2D(Weighted):
         return conv2d(x, p["w"], p["bias"], **self.geometry, activation=activation)
 
     def product_backward(
-        self, dy: Array, p: Parameters, x: Array, y: Array, activation: str, needs: tuple[str, ...]
-    ) -> tuple[Array | None, Array, Array]:
-        return conv2d_backward(
-            dy, x, p["w"], p["bias"], y, **self.geometry, activation=activation, needs=needs
+        self, dy: Array, p: Parameters, x: Array, y: Array, activation: str, needs: tuple[str, ...],
+        g: Parameters,
+    ) -> Array | None:  # fmt: skip
+        dx, *_ = conv2d_backward(  # type: ignore[call-arg]
+            dy, x, p["w"], p["bias"], y, **self.geometry, activation=activation, needs=needs, out=g
         )
+        return dx
 
 
 @dataclass(frozen=True)
@@ -97,11 +99,13 @@ class LocallyConnected2D(Conv2D):
         return local2d(x, p["w"], p["bias"], **self.geometry, activation=activation)
 
     def product_backward(
-        self, dy: Array, p: Parameters, x: Array, y: Array, activation: str, needs: tuple[str, ...]
-    ) -> tuple[Array | None, Array, Array]:
-        return local2d_backward(
-            dy, x, p["w"], p["bias"], y, **self.geometry, activation=activation, needs=needs
+        self, dy: Array, p: Parameters, x: Array, y: Array, activation: str, needs: tuple[str, ...],
+        g: Parameters,
+    ) -> Array | None:  # fmt: skip
+        dx, *_ = local2d_backward(  # type: ignore[call-arg]
+            dy, x, p["w"], p["bias"], y, **self.geometry, activation=activation, needs=needs, out=g
         )
+        return dx
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isqrt
 from typing import Any
 
@@ -12,13 +13,13 @@ from sklearn.utils.validation import check_is_fitted
 Shape = tuple[int, int, int]
 
 
-def checked_image_shape(image_shape: Any, n_features: int) -> Shape:
+def given_image_shape(image_shape: Any) -> Shape:
     """Return (height, width, channels) of a given shape, of two or three numbers.
 
     Raises
     ------
     ValueError
-        If it is no shape, or has another number of pixels than there are features.
+        If it is no shape.
     """
     shape = tuple(image_shape)
     whole = all(isinstance(n, int | np.integer) and n > 0 for n in shape)
@@ -27,12 +28,18 @@ def checked_image_shape(image_shape: Any, n_features: int) -> Shape:
             "image_shape must be (height, width) or (height, width, channels), made of positive "
             f"integers, got {image_shape!r}"
         )
+    return (*shape, 1)[:3]
+
+
+def checked_image_shape(image_shape: Any, n_features: int) -> Shape:
+    """Return a given shape; ValueError if it has other pixels than there are features."""
+    shape = given_image_shape(image_shape)
     if np.prod(shape) != n_features:
         raise ValueError(
             f"image_shape {image_shape} has {np.prod(shape)} pixels, but there are {n_features} "
             "features"
         )
-    return (*shape, 1)[:3]
+    return shape
 
 
 def inferred_image_shape(n_features: int) -> Shape | None:
@@ -55,8 +62,10 @@ def shape_to_show(n_features: int, image_shape: Any, model: Any = None) -> Shape
     if image_shape is not None:
         return checked_image_shape(image_shape, n_features)
     fitted = getattr(model, "image_shape_", None)
-    shape = fitted if fitted is not None else inferred_image_shape(n_features)
-    if shape is None or np.prod(shape) != n_features:
+    if fitted is not None and np.prod(fitted) == n_features:
+        return fitted
+    shape = inferred_image_shape(n_features)
+    if shape is None:
         raise ValueError(
             f"{n_features} features are no square image: give image_shape=(height, width) or "
             "(height, width, channels)"
@@ -94,9 +103,44 @@ def final_estimator(estimator: Any) -> Any:
 
 
 def before_the_last_step(estimator: Any, X: Any) -> Any:
-    """Return X as the last step of a pipeline is given it; elsewhere as it is."""
-    if hasattr(estimator, "best_estimator_"):
-        estimator = estimator.best_estimator_
-    if isinstance(estimator, Pipeline) and len(estimator) > 1:
-        return estimator[:-1].transform(X)
-    return X
+    """Return X as `final_estimator` is given it by the steps before it; elsewhere as it is."""
+    while True:
+        if hasattr(estimator, "best_estimator_"):
+            estimator = estimator.best_estimator_
+        elif isinstance(estimator, Pipeline):
+            X = estimator[:-1].transform(X) if len(estimator) > 1 else X
+            estimator = estimator[-1]
+        else:
+            return X
+
+
+def checked_layer(model: Any, layer: int) -> int:
+    """Return the number of a layer with weights; ValueError where a network has none of it."""
+    n = len(model.coefs_)
+    if not -n <= layer < n:
+        raise ValueError(f"{type(model).__name__} has layers 0 to {n - 1}, got layer={layer}")
+    return layer % n
+
+
+def checked_units(layer: int, units: Sequence[int], n_units: int) -> list[int]:
+    """Return the numbers of units; ValueError where a layer has none of them."""
+    if any(not 0 <= unit < n_units for unit in units):
+        raise ValueError(f"layer {layer} has units 0 to {n_units - 1}, got units={list(units)}")
+    return list(units)
+
+
+def fitted_network(estimator: Any) -> Any:
+    """Return the fitted network in an estimator.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    model = final_estimator(estimator)
+    if not hasattr(model, "_network"):
+        raise ValueError(
+            f"a {type(model).__name__} has no layers to look into: expected a fitted "
+            "MLPClassifier or ConvNetClassifier"
+        )
+    return model

@@ -94,9 +94,10 @@ class Weighted(Layer):
         raise NotImplementedError
 
     def product_backward(
-        self, dy: Array, p: Parameters, x: Array, y: Array, activation: str, needs: tuple[str, ...]
-    ) -> tuple[Array | None, Array, Array]:
-        """Gradients of `product` in x, w and bias."""
+        self, dy: Array, p: Parameters, x: Array, y: Array, activation: str, needs: tuple[str, ...],
+        g: Parameters,
+    ) -> Array | None:  # fmt: skip
+        """Return the gradient of `product` in x, if needed; those in w and bias go to `g`."""
         raise NotImplementedError
 
     def forward(self, p: Parameters, x: Array, mode: Mode) -> tuple[Array, Backward]:
@@ -109,8 +110,7 @@ class Weighted(Layer):
             if function.reads_input:
                 dy = function.backward(dy, y)
             needs = ("x", "w", "bias") if needs_input else ("w", "bias")
-            dx, g["w"][...], g["bias"][...] = self.product_backward(dy, p, x, y, fused, needs)
-            return dx
+            return self.product_backward(dy, p, x, y, fused, needs, g)
 
         return (function.forward(y) if function.reads_input else y), backward
 
@@ -151,16 +151,20 @@ class Dense(Weighted):
         return matmul(_flat(x), p["w"], p["bias"], activation=activation)
 
     def product_backward(
-        self, dy: Array, p: Parameters, x: Array, y: Array, activation: str, needs: tuple[str, ...]
-    ) -> tuple[Array | None, Array, Array]:
+        self, dy: Array, p: Parameters, x: Array, y: Array, activation: str, needs: tuple[str, ...],
+        g: Parameters,
+    ) -> Array | None:  # fmt: skip
         if isinstance(x, SparseRows):
             dz = ACTIVATIONS[activation].backward(dy, y)
-            return None, csr_matmul_backward(dz, *x, p["w"]), dz.sum(axis=-2)
+            csr_matmul_backward(dz, *x, p["w"], out={"b": g["w"]})  # type: ignore[call-arg]
+            g["bias"][...] = dz.sum(axis=-2)
+            return None
         renamed = tuple({"x": "a", "w": "b"}.get(name, name) for name in needs)
-        dx, dw, dbias = matmul_backward(
-            dy, _flat(x), p["w"], p["bias"], y, activation=activation, needs=renamed
-        )
-        return (None if dx is None else dx.reshape(dx.shape[:2] + x.shape[2:])), dw, dbias
+        dx, *_ = matmul_backward(  # type: ignore[call-arg]
+            dy, _flat(x), p["w"], p["bias"], y, activation=activation, needs=renamed,
+            out={"b": g["w"], "bias": g["bias"]},
+        )  # fmt: skip
+        return None if dx is None else dx.reshape(dx.shape[:2] + x.shape[2:])
 
 
 @dataclass(frozen=True)
@@ -233,12 +237,12 @@ class BatchNorm(Layer):
 
         def backward(dy: Array, g: Parameters, needs_input: bool) -> Array:
             if mode.training:
-                dx, g["gamma"][...], g["beta"][...] = batch_norm_backward(
-                    dy, x, gamma, mode.sample_weight, mean, variance, epsilon=epsilon
+                dx, *_ = batch_norm_backward(  # type: ignore[call-arg]
+                    dy, x, gamma, mode.sample_weight, mean, variance, epsilon=epsilon, out=g
                 )
             else:
-                dx, g["gamma"][...], g["beta"][...] = batch_norm_inference_backward(
-                    dy, x, gamma, p["mean"], p["variance"], epsilon=epsilon
+                dx, *_ = batch_norm_inference_backward(  # type: ignore[call-arg]
+                    dy, x, gamma, p["mean"], p["variance"], epsilon=epsilon, out=g
                 )
             return dx
 

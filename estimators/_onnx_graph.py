@@ -83,12 +83,20 @@ def add_activation(graph: Graph, name: str, x: str) -> str:
         return x
     if name == "gelu":
         half = graph.add("Mul", x, graph.constant(0.5))
-        erf = graph.add("Erf", graph.add("Mul", x, graph.constant(np.sqrt(0.5))))
+        erf = _error_function(graph, graph.add("Mul", x, graph.constant(np.sqrt(0.5))))
         return graph.add("Mul", half, graph.add("Add", erf, graph.constant(1.0)))
     if name == "silu":
         return graph.add("Mul", x, graph.add("Sigmoid", x))
     operator, attributes = _OPERATORS[name]
     return graph.add(operator, x, **attributes)
+
+
+def _error_function(graph: Graph, x: str) -> str:
+    """In float32, as onnxruntime has no other."""
+    if graph.dtype == np.float32:
+        return graph.add("Erf", x)
+    erf = graph.add("Erf", graph.add("Cast", x, to=graph.onnx.TensorProto.FLOAT))
+    return graph.add("Cast", erf, to=graph.onnx.helper.np_dtype_to_tensor_dtype(graph.dtype))
 
 
 def add_layer(graph: Graph, layer: Layer, p: Parameters, x: str, shape: Shape) -> str:
@@ -128,6 +136,10 @@ def _vector(graph: Graph, p: Parameters) -> str:
 
 def _convolution(graph: Graph, layer: Conv2D, p: Parameters, x: str, shape: Shape) -> str:
     axes = grid(shape[:2], layer.kernel_size, **layer.geometry)
+    if graph.dtype != np.float32:  # onnxruntime has no other convolutions
+        filters = graph.constant(p["w"].reshape(len(p["w"]), -1).T)
+        product = graph.add("MatMul", _windows(graph, x, axes), filters)
+        return graph.add("Add", product, _vector(graph, p))
     filters = graph.constant(p["w"].transpose(0, 3, 1, 2))  # KRSC to KCRS
     images = graph.add("Transpose", x, perm=[0, 3, 1, 2])
     maps = graph.add(
@@ -142,6 +154,9 @@ def _pooling(graph: Graph, layer: MaxPool2D, x: str, shape: Shape) -> str:
     stride = layer.pool_size if layer.stride is None else layer.stride
     axes = grid(shape[:2], layer.pool_size, stride=stride, padding=layer.padding, name="pool_size")
     average = isinstance(layer, AvgPool2D)
+    if average and graph.dtype != np.float32:  # nor other averages
+        taps = _taps(graph, x, axes)
+        return graph.add("Mul", graph.add("Sum", *taps), graph.constant(1 / len(taps)))
     more: dict[str, Any] = {"count_include_pad": 1} if average else {}
     images = graph.add("Transpose", x, perm=[0, 3, 1, 2])
     pooled = graph.add(
@@ -153,8 +168,22 @@ def _pooling(graph: Graph, layer: MaxPool2D, x: str, shape: Shape) -> str:
 
 
 def _local(graph: Graph, layer: LocallyConnected2D, p: Parameters, x: str, shape: Shape) -> str:
-    """Windows as rows, tap after tap, and a product with own weights at each place."""
-    rows, columns = grid(shape[:2], layer.kernel_size, **layer.geometry)
+    """A product with own weights at each place."""
+    axes = grid(shape[:2], layer.kernel_size, **layer.geometry)
+    places, k = p["w"].shape[:2], p["w"].shape[2]
+    weights = graph.constant(p["w"].reshape(*places, k, -1))
+    z = graph.add("Einsum", _windows(graph, x, axes), weights, equation="npqd,pqkd->npqk")
+    return graph.add("Add", z, _vector(graph, p))
+
+
+def _windows(graph: Graph, x: str, axes: tuple[Axis, Axis]) -> str:
+    """The window under each place as a row, tap after tap."""
+    return graph.add("Concat", *_taps(graph, x, axes), axis=3)
+
+
+def _taps(graph: Graph, x: str, axes: tuple[Axis, Axis]) -> list[str]:
+    """For each tap of a window the images of what all places see there."""
+    rows, columns = axes
     pads = np.array([0, rows.before, columns.before, 0, 0, rows.after, columns.after, 0])
     padded = graph.add("Pad", x, graph.constant(pads))
     seen = []
@@ -170,11 +199,7 @@ def _local(graph: Graph, layer: LocallyConnected2D, p: Parameters, x: str, shape
                     graph.constant(np.array([tap.step for tap in taps])),
                 )
             )  # fmt: skip
-    windows = graph.add("Concat", *seen, axis=3)
-    places, k = p["w"].shape[:2], p["w"].shape[2]
-    weights = graph.constant(p["w"].reshape(*places, k, -1))
-    z = graph.add("Einsum", windows, weights, equation="npqd,pqkd->npqk")
-    return graph.add("Add", z, _vector(graph, p))
+    return seen
 
 
 def _pads(axes: tuple[Axis, Axis]) -> list[int]:

@@ -10,7 +10,7 @@ import numpy as np
 from cukernels._array import current, resolve_device, to_device, to_host
 from cukernels._windows import Grid, grid
 from estimators._image_layers import Conv2D, MaxPool2D
-from estimators._layers import Layer, Mode, Weighted
+from estimators._layers import Layer, Mode, Parameters, Weighted
 from estimators._network import Network
 from estimators._network_model import NetworkModel
 
@@ -59,10 +59,11 @@ class Probe:
         self.layers: list[Layer] = self.network.layers[: last + 1]
         self.device = resolve_device(model.device)
         self.dtype = model.coefs_[0].dtype
-        self.parameters = [
-            {name: to_device(np.asarray(a)[None], self.device) for name, a in p.items()}
-            for p in model._parameters(self.network)[: last + 1]
-        ]
+        with current(self.device):
+            self.parameters = [
+                {name: to_device(np.asarray(a)[None], self.device) for name, a in p.items()}
+                for p in model._parameters(self.network)[: last + 1]
+            ]
 
     def outputs(self, X: np.ndarray) -> list[np.ndarray]:
         """The outputs of each layer for samples of shape (n_samples, ...)."""
@@ -130,29 +131,35 @@ class Probe:
         """
         last = replace(self.layers[-1], activation="identity")  # type: ignore[type-var]
         layers = [*self.layers[:-1], last]
-        gradients = [
-            {name: to_device(np.zeros(a.shape, self.dtype), self.device) for name, a in p.items()}
-            for p in self.parameters
-        ]
         x = start.astype(self.dtype)
-        for _ in range(steps):
-            with current(self.device):
-                y, tape = self._on_device(x), []
-                for layer, p in zip(layers, self.parameters, strict=True):
-                    y, backward = layer.forward(p, y, Mode())
-                    tape.append(backward)
-                dy = np.zeros(y.shape, self.dtype)
-                middle = tuple(n // 2 for n in y.shape[2:-1])
-                dy[(0, np.arange(len(x)), *middle, units)] = 1
-                slope = to_device(dy, self.device)
-                for backward, g in zip(reversed(tape), reversed(gradients), strict=True):
-                    slope = backward(slope, g, True)
-                step = to_host(slope[0]).reshape(x.shape)
-            largest = np.abs(step).max(axis=tuple(range(1, x.ndim)), keepdims=True)
-            x = low + (1 - decay) * (x - low)
-            x += rate * (high - low) * step / np.where(largest == 0, 1, largest)
-            x = np.clip(x, low, high).astype(self.dtype)
+        with current(self.device):
+            gradients = [
+                {n: to_device(np.zeros(a.shape, self.dtype), self.device) for n, a in p.items()}
+                for p in self.parameters
+            ]
+            for _ in range(steps):
+                step = self._slope(layers, x, units, gradients)
+                largest = np.abs(step).max(axis=tuple(range(1, x.ndim)), keepdims=True)
+                x = low + (1 - decay) * (x - low)
+                x += rate * (high - low) * step / np.where(largest == 0, 1, largest)
+                x = np.clip(x, low, high).astype(self.dtype)
         return x
+
+    def _slope(
+        self, layers: list[Layer], x: np.ndarray, units: np.ndarray, gradients: list[Parameters]
+    ) -> np.ndarray:
+        """The gradient, in each input, of the unit that it is to excite."""
+        y, tape = self._on_device(x), []
+        for layer, p in zip(layers, self.parameters, strict=True):
+            y, backward = layer.forward(p, y, Mode())
+            tape.append(backward)
+        dy = np.zeros(y.shape, self.dtype)
+        middle = tuple(n // 2 for n in y.shape[2:-1])
+        dy[(0, np.arange(len(x)), *middle, units)] = 1
+        slope = to_device(dy, self.device)
+        for backward, g in zip(reversed(tape), reversed(gradients), strict=True):
+            slope = backward(slope, g, True)
+        return to_host(slope[0]).reshape(x.shape)
 
     def _on_device(self, X: np.ndarray) -> Any:
         x = np.ascontiguousarray(X, self.dtype).reshape(1, len(X), *self.network.shapes[0])

@@ -104,11 +104,16 @@ def ratio_of(tiles: Sequence[np.ndarray]) -> float:
     return tiles[0].shape[0] / tiles[0].shape[1]
 
 
+def _step(tiles: Sequence[np.ndarray], labels: Sequence[str] | None) -> float:
+    """From a row of tiles to the next, in widths of a tile."""
+    return ratio_of(tiles) + _GAP + (_LABEL if labels is not None else 0.0)
+
+
 def places(
     ax: Any, tiles: Sequence[np.ndarray], columns: int, labels: Sequence[str] | None
 ) -> list[tuple[float, float]]:
     """Left and top of each tile, in widths of a tile, with y downwards."""
-    step = ratio_of(tiles) + _GAP + (_LABEL if labels is not None else 0.0)
+    step = _step(tiles, labels)
     return [(k % columns * (1 + _GAP), k // columns * step) for k in range(len(tiles))]
 
 
@@ -116,7 +121,9 @@ def write_labels(
     ax: Any, tiles: Sequence[np.ndarray], columns: int, labels: Sequence[str]
 ) -> list[Any]:
     """Write a line above each tile, small enough to stay above it."""
-    points = ax.get_window_extent().width / ax.figure.dpi * _POINTS / (columns * (1 + _GAP))
+    box, rows = ax.get_window_extent(), -(-len(tiles) // columns)
+    pixels = min(box.width / (columns * (1 + _GAP)), box.height / (rows * _step(tiles, labels)))
+    points = pixels / ax.figure.dpi * _POINTS  # of the width of a tile
     longest = max((len(str(label)) for label in labels), default=1)
     size = float(np.clip(min(0.18 * points, 1.6 * points / max(longest, 1)), 4, 10))
     return [
@@ -141,7 +148,7 @@ def finish(
     ax: Any, tiles: Sequence[np.ndarray], columns: int, labels: Sequence[str] | None
 ) -> None:
     """Fit the limits of the axes to the grid, and take its lines and ticks away."""
-    step = ratio_of(tiles) + _GAP + (_LABEL if labels is not None else 0.0)
+    step = _step(tiles, labels)
     rows = -(-len(tiles) // columns)
     top = -_GAP / 2 - (_LABEL if labels is not None else 0.0)
     ax.set_xlim(-_GAP / 2, columns * (1 + _GAP) - _GAP / 2)

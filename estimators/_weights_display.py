@@ -1,4 +1,4 @@
-"""Pictures of what a first layer or a linear model has learned: weights and filters."""
+"""Pictures of the weights of a linear model or of a first layer, as maps or Hinton diagrams."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class WeightsDisplay:
         ImportError
             If matplotlib is missing.
         ValueError
-            If the first layer is no dense one, or the weights make no image.
+            If there are no weights, the first layer is no dense one, or the weights make no image.
         """
         pyplot(f"{cls.__name__}.from_estimator")
         model = final_estimator(estimator)
@@ -123,7 +123,7 @@ class WeightsDisplay:
         n_all = len(rows)
         if units is not None:
             rows, labels = rows[list(units)], [labels[k] for k in units]
-        elif not hasattr(model, "coef_") and n_all > 40 and n_all != len(model.classes_):
+        elif not hasattr(model, "coef_") and n_all > 40 and len(model.coefs_) > 1:
             rows, labels = rows[:40], labels[:40]
         shape = shape_to_show(rows.shape[1], image_shape, model)
         display = cls(rows.reshape(len(rows), *shape), labels=labels)
@@ -175,123 +175,6 @@ class WeightsDisplay:
         return self
 
 
-class FiltersDisplay:
-    """The filters of a convolution, or those of a locally connected layer at each place.
-
-    Filters of one channel are drawn with red for positive weights and blue for negative ones, those
-    of three channels in colours around grey; of other filters, each channel is drawn on its own,
-    one row a filter.
-
-    It is best made by :meth:`from_estimator`. All parameters are stored as attributes.
-
-    Parameters
-    ----------
-    filters : ndarray of shape (n_filters, height, width, n_channels)
-        The filters.
-    columns : int or None, default=None
-        Filters side by side.
-
-    Attributes
-    ----------
-    ax_, figure_ : matplotlib Axes and Figure
-        Where it is drawn.
-    images_ : list of AxesImage
-        The filters.
-
-    Examples
-    --------
-    >>> from estimators import ConvNetClassifier
-    >>> from estimators.datasets import load_digits_split
-    >>> from estimators.inspection import FiltersDisplay
-    >>> X, _, y, _ = load_digits_split(scale=True, return_X_y=True)
-    >>> net = ConvNetClassifier((8,), learning_rate="cosine", max_iter=5).fit(X, y)
-    >>> FiltersDisplay.from_estimator(net)  # doctest: +SKIP
-    """
-
-    def __init__(self, filters: np.ndarray, *, columns: int | None = None) -> None:
-        self.filters = filters
-        self.columns = columns
-
-    @classmethod
-    def from_estimator(
-        cls,
-        estimator: Any,
-        *,
-        layer: int = 0,
-        unit: int = 0,
-        scale: str = "each",
-        columns: int | None = None,
-        cmap: Any = DIVERGING,
-        ax: Any = None,
-    ) -> FiltersDisplay:
-        """Draw the filters of a fitted ConvNetClassifier.
-
-        Parameters
-        ----------
-        estimator : estimator
-            Fitted; a pipeline or a search that ends in one will do.
-        layer : int, default=0
-            Which of the layers with weights, the entry of `coefs_`.
-        unit : int, default=0
-            Which of the filters of a `LocallyConnected2D`, of which each place has its own.
-        scale : {"all", "each"}, default="each"
-            Whether the largest weight of all filters has the strongest colour, or that of each.
-        columns : int or None, default=None
-            Filters side by side.
-        cmap : str or Colormap, default="RdBu_r"
-            A diverging one; its middle is zero.
-        ax : matplotlib Axes or None, default=None
-            Where to draw; None: in a new figure.
-
-        Returns
-        -------
-        display : FiltersDisplay
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is missing.
-        ValueError
-            If the layer has no filters.
-        """
-        pyplot(f"{cls.__name__}.from_estimator")
-        model = final_estimator(estimator)
-        weights = model.coefs_[layer] if hasattr(model, "coefs_") else np.empty((0, 0))
-        if weights.ndim == 2:
-            raise ValueError(
-                f"layer {layer} of {type(model).__name__} has no filters, as it is no convolution: "
-                "WeightsDisplay shows the weights of a first dense layer"
-            )
-        if weights.ndim == 6:  # (places, places, K, R, S, C)
-            rows, places_ = weights.shape[:2]
-            one = weights[:, :, unit].reshape(rows * places_, *weights.shape[3:])
-            weights, columns = one, places_ if columns is None else columns
-        return cls(weights, columns=columns).plot(scale=scale, cmap=cmap, ax=ax)
-
-    def plot(self, *, scale: str = "each", cmap: Any = DIVERGING, ax: Any = None) -> FiltersDisplay:
-        """Draw the filters; the parameters are those of :meth:`from_estimator`.
-
-        Returns
-        -------
-        display : FiltersDisplay
-            Itself.
-        """
-        filters, columns = self.filters, self.columns
-        if filters.shape[-1] not in (1, 3):
-            k, r, s, c = filters.shape
-            if scale == "each":  # the channels of a filter share its scale
-                filters = filters / (np.abs(filters).max(axis=(1, 2, 3), keepdims=True) + 1e-300)
-            filters = np.moveaxis(filters, -1, 1).reshape(k * c, r, s, 1)
-            columns, scale = c if columns is None else columns, "all"
-        tiles, styles = weight_tiles(filters, scale, cmap)
-        columns = columns_of(len(tiles), columns)
-        size = figure_size(len(tiles), columns, ratio_of(tiles), labelled=False)
-        self.ax_ = axes(f"{type(self).__name__}.plot", ax, size)
-        self.figure_ = self.ax_.figure
-        self.images_, _ = draw_tiles(self.ax_, tiles, columns, styles=styles)
-        return self
-
-
 def draw_hinton(
     ax: Any, tile: np.ndarray, left: float, top: float, largest: float, cmap: Any
 ) -> Any:
@@ -321,12 +204,14 @@ def draw_hinton(
 
 def _first_weights(model: Any) -> tuple[np.ndarray, list[str]]:
     """Weights (n_maps, n_features) of a linear model or a first dense layer, with labels."""
-    classes = [str(c) for c in model.classes_]
     if hasattr(model, "coef_"):
         coef = model.coef_.toarray() if sp.issparse(model.coef_) else np.asarray(model.coef_)
-        one_row = len(coef) == 1 and len(classes) == 2
-        return coef, [f"{classes[1]} against {classes[0]}"] if one_row else classes
-    if not hasattr(model, "coefs_") or model.coefs_[0].ndim != 2:
+        return np.atleast_2d(coef), _class_labels(model, len(np.atleast_2d(coef)))
+    if not hasattr(model, "coefs_"):
+        raise ValueError(
+            f"a {type(model).__name__} has no weights to show: expected a linear model or a network"
+        )
+    if model.coefs_[0].ndim != 2:
         raise ValueError(
             f"the first layer of this {type(model).__name__} is no dense one: FiltersDisplay shows "
             "the filters of a convolution"
@@ -334,6 +219,12 @@ def _first_weights(model: Any) -> tuple[np.ndarray, list[str]]:
     weights = model.coefs_[0].T
     if len(model.coefs_) > 1:
         return weights, [f"unit {k}" for k in range(len(weights))]
-    return weights, classes if len(weights) == len(classes) else [
-        f"{classes[1]} against {classes[0]}"
-    ]
+    return weights, _class_labels(model, len(weights))
+
+
+def _class_labels(model: Any, n_rows: int) -> list[str]:
+    """What each row of weights is for; a number where it is for no class, or for a pair of them."""
+    classes = [str(c) for c in getattr(model, "classes_", ())]
+    if n_rows == 1 and len(classes) == 2:
+        return [f"{classes[1]} against {classes[0]}"]
+    return classes if len(classes) == n_rows else [str(k) for k in range(n_rows)]

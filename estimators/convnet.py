@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from cukernels._windows import pair
 from estimators._augment import Augmentation
 from estimators._image_layers import AvgPool2D, Conv2D, MaxPool2D
+from estimators._images import given_image_shape
 from estimators._layers import (
     Layer,
     Scores,
@@ -249,7 +250,7 @@ class ConvNetClassifier(NeuralClassifier):
         shape, n_axes = None, len(images.shape)  # frames of polars have no ndim
         if n_axes in (3, 4):
             shape = (*images.shape[1:], 1)[:3]
-            wanted = None if self.image_shape is None else _image_shape(self.image_shape)
+            wanted = None if self.image_shape is None else given_image_shape(self.image_shape)
             if reset and wanted not in (None, shape):
                 raise ValueError(
                     f"X holds images of shape {shape}, but image_shape is {self.image_shape}"
@@ -270,7 +271,7 @@ class ConvNetClassifier(NeuralClassifier):
     def _described(self, shape: Shape, n_outputs: int) -> Network:
         if len(shape) == 1:
             shape = self._shape_of_rows(shape[0])
-        shape = _image_shape(shape)
+        shape = given_image_shape(shape)
         return Network(self._build_layers(shape, n_outputs), shape)
 
     @property
@@ -281,7 +282,7 @@ class ConvNetClassifier(NeuralClassifier):
 
     def _shape_of_rows(self, n_features: int) -> Shape:
         if self.image_shape is not None:
-            shape = _image_shape(self.image_shape)
+            shape = given_image_shape(self.image_shape)
             if np.prod(shape) != n_features:
                 raise ValueError(
                     f"image_shape {self.image_shape} has {np.prod(shape)} pixels, but X has "
@@ -307,17 +308,6 @@ def _sizes(sizes: Any, name: str) -> list[int]:
     if any(int(n) != n or n <= 0 for n in numbers):
         raise ValueError(f"{name} must be > 0, got {numbers}.")
     return [int(n) for n in numbers]
-
-
-def _image_shape(image_shape: Any) -> Shape:
-    shape = tuple(image_shape)
-    whole = all(isinstance(n, int | np.integer) and n > 0 for n in shape)
-    if len(shape) not in (2, 3) or not whole:
-        raise ValueError(
-            "image_shape must be (height, width) or (height, width, channels), made of positive "
-            f"integers, got {image_shape!r}"
-        )
-    return (*shape, 1)[:3]
 
 
 def _cut(window: Any, name: str, shape: Shape) -> tuple[int, int]:

@@ -151,14 +151,17 @@ class Block:
     ``|q|^2 - 2 score``: the nearest t has the highest score.
     """
 
-    def __init__(self, samples: np.ndarray, origin: np.ndarray, device: str) -> None:
-        self.samples, self.origin = samples, origin
+    def __init__(
+        self, samples: np.ndarray, origin: np.ndarray, device: str, lower: str = "block_size"
+    ) -> None:
+        self.samples, self.origin, self.lower = samples, origin, lower
         self.device = resolve_device(device)
         centred = samples - origin
         half = 0.5 * np.einsum("ij,ij->i", centred, centred, dtype=np.float64)
         self.largest = float(np.sqrt(2 * half.max(initial=0.0)))
-        self.centred = to_device(np.ascontiguousarray(centred), self.device)
-        self.bias = to_device((-half).astype(centred.dtype), self.device)
+        with current(self.device, lower):
+            self.centred = to_device(np.ascontiguousarray(centred), self.device)
+            self.bias = to_device((-half).astype(centred.dtype), self.device)
 
     def nearest(self, X: np.ndarray, at_most: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Squared distance to, and index of, the nearest sample; infinite where none is nearer.
@@ -171,7 +174,7 @@ class Block:
         """
         queries = np.ascontiguousarray(X - self.origin, self.centred.dtype)
         # the bound below is that of full precision
-        with current(self.device), precision("float32"):
+        with current(self.device, self.lower), precision("float32"):
             scores = to_host(
                 matmul(to_device(queries, self.device), self.centred, self.bias, transpose_b=True)
             )

@@ -143,14 +143,14 @@ class FilterBankTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         X = validate_data(self, X, dtype=FLOATS, reset=False)
         device = resolve_device(self.device)
         images = X.reshape(len(X), *self.image_shape_).mean(axis=-1, keepdims=True, dtype=X.dtype)
-        filters = to_device(self.filters_.astype(X.dtype), device)
         responses = np.empty((len(X), self._n_features_out), X.dtype)
         chunk = max(1, _AT_ONCE // self._n_features_out)
-        for start in range(0, len(X), chunk):
-            with current(device):
+        with current(device):
+            filters = to_device(self.filters_.astype(X.dtype), device)
+            for start in range(0, len(X), chunk):
                 part = to_device(np.ascontiguousarray(images[start : start + chunk]), device)
                 maps = to_host(conv2d(part, filters, padding="same"))
-            responses[start : start + chunk] = maps.reshape(len(maps), -1)
+                responses[start : start + chunk] = maps.reshape(len(maps), -1)
         return responses
 
     def __sklearn_tags__(self) -> Any:
@@ -325,7 +325,7 @@ class VisualWordsTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         X = validate_data(self, X, dtype=FLOATS, order="C", reset=False)
         places = X.reshape(-1, self.n_channels)
         origin = self.words_.mean(axis=0)
-        block, found = Block(self.words_, origin, self.device), []
+        block, found = Block(self.words_, origin, self.device, lower="n_words"), []
         chunk = max(1, _AT_ONCE // max(self.n_words, self.n_channels))
         for start in range(0, len(places), chunk):
             part = places[start : start + chunk]

@@ -63,7 +63,7 @@ figure = plt.figure(figsize=(10, 7), layout="constrained")
 top, bottom = figure.subfigures(2, 1, height_ratios=[1.1, 1])
 left, right = top.subfigures(1, 2, width_ratios=[1, 1.15])
 
-left.suptitle("Digits, and below each the nearest known one")
+left.suptitle("Digits, below each the nearest known one;\nred: one of another class, a mistake")
 _, nearest = neighbor.kneighbors(X_test)
 wrong = np.flatnonzero(neighbor.predict(X_test) != y_test)
 shown = [*range(12 - min(4, len(wrong))), *wrong[:4]]
@@ -78,7 +78,7 @@ for k, i in enumerate(shown):
             spine.set_color("0.7" if right_answer else "C3")
             spine.set_linewidth(0.6 if right_answer else 2)
 
-right.suptitle("A bank of 38 filters")
+right.suptitle("A bank of 38 filters:\nedges, bars, a Gaussian, a Laplacian of a Gaussian")
 bank = best[0].filters_
 middle, reach = bank.shape[1] // 2, min(bank.shape[1] // 2, 10)
 cut = slice(middle - reach, middle + reach + 1)
@@ -96,5 +96,6 @@ for column, i, image in zip(maps.subplots(2, 4).T, chosen, found, strict=True):
         ax.set(xticks=[], yticks=[])
 
 scores.suptitle("How many words, and in how many cells?")
-SearchDisplay.from_estimator(search, ax=scores.subplots())
+shown = SearchDisplay.from_estimator(search, ax=scores.subplots())
+shown.ax_.set(xlabel="cells along each side of the image", ylabel="visual words")
 save(figure, __file__)

@@ -8,11 +8,11 @@ set looks better on it than it is.
 
 Left: a large network on a few digits, of which a fifth have a wrong label. It learns the digits
 first, and then, by and by, the mistakes as well: the loss on its own digits goes on falling while
-that on others turns and rises. `early_stopping=True` stops at the turn.
+that on others turns (the star) and rises. `early_stopping=True` stops at the turn.
 
 Middle: the same with the strength of a penalty. With a weak one (on the right) the training digits
 are known by heart; with a strong one not even those are learned. The validation score has its best
-in between.
+(the star) in between.
 
 Right: where digits are scarce, none can be spared for validation. In *k-fold cross-validation* each
 of k parts is held out in turn, and with as many parts as digits this is *leave-one-out*. More parts
@@ -50,8 +50,9 @@ def watch(model, info):
 
 
 large = MLPClassifier(
-    (256,), batch_size=30, max_iter=pick(60, 5), tol=0, alpha=0, random_state=0, callbacks=watch
-)
+    (256,), batch_size=30, learning_rate_init=0.003, max_iter=pick(60, 5), tol=0, alpha=0,
+    random_state=0, callbacks=watch,
+)  # fmt: skip
 large.fit(X, mistaken)
 
 # How strong a penalty -----------------------------------------------------------------------------
@@ -85,17 +86,21 @@ epochs = np.arange(1, len(losses["other digits"]) + 1)
 for name, values in losses.items():
     long.plot(epochs, values, label=f"on {name}")
 turn = int(np.argmin(losses["other digits"]))
-long.plot(epochs[turn], losses["other digits"][turn], "*", color="C3", markersize=12)
+long.plot(epochs[turn], losses["other digits"][turn], "*", color="C3", markersize=12, label="turn")
 long.set(title="How long to train", xlabel="epoch", ylabel="log-loss", ylim=(0, None))
 long.legend()
 
 SearchDisplay.from_estimator(search, ax=strong)
-strong.set(title="How strong a penalty", xlabel="C, the inverse of its strength", ylabel="score")
+strong.set(
+    title="How strong a penalty", xlabel="C, the inverse of its strength",
+    ylabel="part of digits that is right",
+)  # fmt: skip
 
 for place, values in enumerate(gaps.values()):
     many.plot(np.full(len(values), place), values, "o", color="C0", alpha=0.3)
     many.plot(place, np.mean(values), "_", color="C0", markersize=22, markeredgewidth=2.5)
-many.axhline(0, color="C2", linestyle="--")
+many.axhline(0, color="0.3", linestyle="--", label="the truth")
 many.set_xticks(range(len(gaps)), list(gaps))
-many.set(title="How many folds", xlabel="folds", ylabel="% above the score on the test set")
+many.set(title="How many folds", xlabel="folds", ylabel="estimate less truth, in %")
+many.legend(loc="lower right")
 save(figure, __file__)

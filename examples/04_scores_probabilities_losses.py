@@ -80,12 +80,12 @@ for loss_name in ("log_loss", "squared_error"):
 
 figure = plt.figure(figsize=(10, 7), layout="constrained")
 top, bottom = figure.subfigures(2, 1, height_ratios=[1.2, 1])
-top.suptitle("From scores to probabilities to a loss")
+top.suptitle("From scores to probabilities to a loss (blue: the true class)")
 axes = top.subplots(3, 3, width_ratios=[0.5, 1, 1])
 for row, i in zip(axes, shown, strict=True):
     row[0].imshow(digits[i].reshape(side, side), cmap="gray_r")
     row[0].set(xticks=[], yticks=[], xlabel=f"a {labels[i]}")
-    colors = ["C2" if name == labels[i] else "0.7" for name in names]
+    colors = ["C0" if name == labels[i] else "0.75" for name in names]
     at = np.arange(3)
     for ax, values, form in ((row[1], scores[i], "{:.2f}"), (row[2], p[i], "{:.3f}")):
         bars = ax.barh(at, values, color=colors)
@@ -113,5 +113,6 @@ for name, history in histories.items():
 training_at.set(
     title="Trained from a bad start", xlabel="epoch", ylabel="part of test digits right"
 )
+training_at.xaxis.get_major_locator().set_params(integer=True)
 training_at.legend()
 save(figure, __file__)

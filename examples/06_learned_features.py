@@ -106,9 +106,9 @@ axes["hidden"].set(
     title="learned: what the hidden layer sees", xlabel="along the cut", ylabel="across the cut"
 )
 bars = axes["digits"].bar(range(3), [100 * (1 - s) for s in scores.values()],
-                          color=["0.7", "C0", "C3"])  # fmt: skip
+                          color=["0.75", "0.55", "0.35"])  # fmt: skip
 axes["digits"].bar_label(bars, fmt="%.1f %%")
 axes["digits"].set_xticks(range(3), list(scores))
-axes["digits"].set(title="digits: errors on the test set", ylabel="%")
+axes["digits"].set(title="digits: errors on the test set", ylabel="% wrong")
 axes["digits"].spines[["top", "right"]].set_visible(False)
 save(figure, __file__)

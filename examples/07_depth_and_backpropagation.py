@@ -114,7 +114,7 @@ for shift, activation, color in ((-0.2, "identity", "0.65"), (0.2, "relu", "C0")
         errors_at.bar(at + shift, values, 0.38, color=color, label=label), fmt="%.1f", fontsize=8
     )
 errors_at.set_xticks(at, list(shapes))
-errors_at.set(title="Errors on test digits", ylabel="%", ylim=(0, 1.3 * max(errors.values())))
+errors_at.set(title="Errors on test digits", ylabel="% wrong", ylim=(0, 1.3 * max(errors.values())))
 errors_at.legend()
 
 scatter_at, table_at = bottom.subplots(1, 2, width_ratios=[0.8, 1])

@@ -81,7 +81,7 @@ counts_at.set_yticks(at, list(counts))
 counts_at.invert_yaxis()
 counts_at.set(
     xscale="log", xlim=(1e3, 5e11), xlabel="parameters",
-    title="40,000 units at 200 x 200 pixels; 100 filters",
+    title="A layer that looks at 200 x 200 pixels",
 )  # fmt: skip
 for name in layers:
     trained_at.plot(sizes[name], errors[name], "o", markersize=10, color=colors[name])
@@ -104,7 +104,12 @@ busy = np.argsort(-np.abs(models["fully connected"].coefs_[1]).sum(axis=1))[:16]
 rows = models["fully connected"].coefs_[0].T[busy].reshape(-1, side, side, 1)
 WeightsDisplay(rows).plot(columns=4, scale="each", ax=parts[0].subplots())
 parts[1].suptitle("locally connected: a filter at each place")
-FiltersDisplay.from_estimator(models["locally connected"], scale="all", ax=parts[1].subplots())
+filters = models["locally connected"].coefs_[0]
+alive = np.abs(filters).max(axis=(3, 4, 5)).reshape(-1, k) > 0.01  # where it sees ink and answers
+FiltersDisplay.from_estimator(
+    models["locally connected"], unit=int(alive.sum(axis=0).argmax()), scale="all",
+    ax=parts[1].subplots(),
+)  # fmt: skip
 parts[2].suptitle("convolutional: the same everywhere")
 FiltersDisplay.from_estimator(models["convolutional"], columns=8, ax=parts[2].subplots())
 save(figure, __file__)

@@ -178,6 +178,23 @@ def test_scikit_learns_callbacks_are_told_and_can_stop(network, digits):
     assert stopped.n_iter_ == 2
 
 
+@pytest.mark.skipif(RELEASE < (1, 9), reason="callbacks came with scikit-learn 1.9")
+@each
+def test_scikit_learns_own_callbacks(network, digits, capsys):
+    from sklearn.callback import ProgressBar, ScoringMonitor
+
+    require("rich", "test")
+    X, y = digits
+    monitor, heard = ScoringMonitor(scoring="accuracy"), []
+    model = clone(network).set_params(callbacks=lambda e, info: heard.append(e.score(X, y)))
+    model.set_callbacks(monitor, ProgressBar()).fit(X, y)
+    rows = [row for row in monitor.get_logs().data if row["task_name"] != "fit"]
+    assert [row["task_id"] for row in rows] == list(range(model.n_iter_))
+    assert [row["accuracy"] for row in rows] == heard
+    printed = capsys.readouterr().out
+    assert f"{type(network).__name__} - fit" in printed and "100%" in printed
+
+
 # The bar -----------------------------------------------------------------------------------------
 
 

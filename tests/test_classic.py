@@ -1,4 +1,4 @@
-"""The classic pipeline: nearest neighbour, filter bank, visual words; and weights set by hand."""
+"""The classic pipeline: nearest neighbour, filter bank, visual words."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from estimators import (
     FilterBankTransformer,
     LogisticRegression,
-    MLPClassifier,
     NearestNeighborClassifier,
     VisualWordsTransformer,
 )
@@ -226,74 +225,3 @@ def test_the_pipeline_learns_and_can_be_searched(digits):
     search = GridSearchCV(model, grid, cv=2).fit(X[:300], y[:300])
     assert search.best_params_["visualwordstransformer__n_words"] == 30
     assert search.score(X[300:], y[300:]) > 0.8
-
-
-# Weights set by hand -----------------------------------------------------------------------------
-
-INPUTS = [[0, 0], [0, 1], [1, 0], [1, 1]]
-
-
-def test_gates():
-    gate = MLPClassifier.from_weights
-    assert gate([[[20], [20]]], [[-30]]).predict(INPUTS).tolist() == [0, 0, 0, 1]
-    assert gate([[[20], [20]]], [[-10]]).predict(INPUTS).tolist() == [0, 1, 1, 1]
-    assert gate([[[-20]]], [[10]]).predict([[0], [1]]).tolist() == [1, 0]
-    both, neither = [20, 20], [-20, -20]
-    xnor = gate(
-        [np.transpose([both, neither]), [[20], [20]]],
-        [[-30, 10], [-10]],
-        activation="logistic",
-        classes=["no", "yes"],
-    )
-    assert xnor.predict(INPUTS).tolist() == ["yes", "no", "no", "yes"]
-    assert xnor.predict_proba(INPUTS).round(3).tolist() == [[0, 1], [1, 0], [1, 0], [0, 1]]
-    assert xnor.hidden_layer_sizes == (2,)
-
-
-@pytest.mark.parametrize("n_classes", [2, 3])
-def test_a_network_of_the_weights_of_another_is_that_network(digits, n_classes):
-    X, y = digits
-    X, y = X[y < n_classes], y[y < n_classes]
-    fitted = MLPClassifier((8, 6), activation=["tanh", "gelu"], max_iter=5, random_state=0)
-    fitted.fit(X, y)
-    copy = MLPClassifier.from_weights(
-        fitted.coefs_, fitted.intercepts_, classes=fitted.classes_, activation=["tanh", "gelu"]
-    )
-    np.testing.assert_array_equal(copy.predict_proba(X), fitted.predict_proba(X))
-    np.testing.assert_array_equal(copy.predict(X), fitted.predict(X))
-    assert pickle.loads(pickle.dumps(copy)).score(X, y) == fitted.score(X, y)
-    for name in set(vars(fitted)) - {"feature_names_in_"}:
-        assert hasattr(copy, name), name
-
-
-def test_training_goes_on_from_given_weights(digits):
-    X, y = digits
-    start = MLPClassifier((8,), max_iter=30, random_state=0).fit(X, y)
-    params = {"classes": start.classes_, "random_state": 0}
-    copy = MLPClassifier.from_weights(start.coefs_, start.intercepts_, **params)
-    before = copy.score(X, y)
-    for _ in range(20):
-        copy.partial_fit(X, y)
-    assert copy.score(X, y) > before
-    warm = MLPClassifier.from_weights(
-        start.coefs_, start.intercepts_, **params, warm_start=True, max_iter=1
-    ).fit(X, y)
-    cold = MLPClassifier((8,), max_iter=1, random_state=0).fit(X, y)
-    assert warm.loss_ < cold.loss_
-
-
-def test_weights_that_do_not_fit():
-    gate = MLPClassifier.from_weights
-    for coefs, intercepts, message in (
-        ([], [], "have an entry for each layer, got 0 and 0"),
-        ([[[1.0]]], [], "have an entry for each layer, got 1 and 0"),
-        ([[[1.0, 2.0]], [[1.0]]], [[0, 0], [0]], "layer 1: weights of shape"),
-        ([[[1.0], [1.0]]], [[0, 0]], "layer 0: weights of shape"),
-        ([[[1.0, 2.0]]], [[0, 0]], r"2 classes \[0 1\] need 1 output"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            gate(coefs, intercepts)
-    with pytest.raises(ValueError, match="batch_norm=True has further parameters"):
-        gate([[[1.0]]], [[0]], batch_norm=True)
-    with pytest.raises(ValueError, match="'alpha' parameter"):
-        gate([[[1.0]]], [[0]], alpha=-1)

@@ -27,11 +27,17 @@ MODULES = [
     "estimators.neighbors",
     "estimators.perceptron",
     "estimators.vision",
-    "estimators._curves_display",
+    "estimators._activation_maps_display",
     "estimators._errors_display",
-    "estimators._maps_display",
+    "estimators._filters_display",
+    "estimators._loss_curve_display",
+    "estimators._maximal_patches_display",
+    "estimators._onnx_model",
+    "estimators._search_display",
+    "estimators._sklearn_models",
     "estimators._weights_display",
 ]
+PUBLIC = ("convert", "inspection", "model_selection")
 FLAGS = doctest.NORMALIZE_WHITESPACE
 quiet = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -69,7 +75,7 @@ def test_the_manual_builds_without_warnings(tmp_path):
     run = subprocess.run([*command, ROOT / "docs", tmp_path], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr[-3000:]
     reference = "".join(path.read_text() for path in (tmp_path / "reference").glob("*.html"))
-    for module in ("cukernels", "estimators", "estimators.inspection", "estimators.convert"):
+    for module in ("cukernels", "estimators", *(f"estimators.{name}" for name in PUBLIC)):
         for public in importlib.import_module(module).__all__:
             if public != "OPS":  # the registry, which is a dict
                 assert f'id="{module}.{public}"' in reference, public

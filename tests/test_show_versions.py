@@ -78,6 +78,8 @@ def test_the_report_describes_gpus(monkeypatch):
     expected = "A GPU, compute capability 9.0, 141.0 GiB, 132 multiprocessors"
     assert facts["cuda:0"] == expected
     assert _show_versions.cuda_devices() == ["cuda:0"]
+    monkeypatch.setattr(Machine.runtime, "driverGetVersion", lambda: 0)
+    assert _show_versions.cuda_facts()["driver"] == "none"
     monkeypatch.setattr(_show_versions, "_cupy", lambda: Machine(known=False))
     assert _show_versions.cuda_facts()["devices"] == "unknown (no driver)"
     assert _show_versions.cuda_devices() == []

@@ -1,7 +1,8 @@
 """The part of CuPy that we use, on host memory, and stricter than CuPy.
 
-Arrays do not mix with NumPy's. What CuPy would do with cuBLAS or cuSPARSE raises, for the kernels
-are to do without them. New memory holds NaN. Copies to the host are counted.
+Arrays do not mix with NumPy's, nor with those of another device. What CuPy would do with cuBLAS or
+cuSPARSE raises, for the kernels are to do without them. New memory holds NaN. Copies to the host
+are counted. There may be several devices, and little memory on them.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ import scipy.special
 
 from emulator.compiler import HostKernel
 
-FORBIDDEN = {"matmul", "dot", "vdot", "inner", "einsum", "tensordot", "linalg", "random", "fft"}
+FORBIDDEN = {
+    "matmul", "dot", "vdot", "inner", "outer", "einsum", "tensordot", "kron", "convolve",
+    "correlate", "cov", "corrcoef", "linalg", "random", "fft",
+}  # fmt: skip
 NEVER_ON_DEVICE = "not to be had: CuPy would load one of NVIDIA's libraries for it"
 _POISON = {"f": np.nan, "i": -(2**30), "u": 2**30, "b": True}
 
@@ -29,16 +33,21 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
 
     __hash__ = None  # type: ignore[assignment]
 
-    def __init__(self, host: np.ndarray) -> None:
+    def __init__(self, host: np.ndarray, device: int | None = None) -> None:
         self._host = host
+        self._number = _current[-1] if device is None else device
 
     @property
     def device(self) -> Any:
-        return Device(0)
+        return Device(self._number)
 
     @property
     def data(self) -> Any:
-        return types.SimpleNamespace(ptr=self._host.ctypes.data)
+        return types.SimpleNamespace(ptr=self._host.ctypes.data, device_id=self._number)
+
+    @property
+    def _c_contiguous(self) -> bool:
+        return self._host.flags.c_contiguous
 
     def __array__(self, *args: Any, **kwargs: Any) -> np.ndarray:
         raise TypeError("Implicit conversion to a NumPy array is not allowed, as in CuPy")
@@ -46,6 +55,7 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         if ufunc is np.matmul:
             raise AssertionError(f"matmul: {NEVER_ON_DEVICE}")
+        _on_current(*inputs, *kwargs.values())
         return _call(getattr(ufunc, method), *inputs, **kwargs)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
@@ -56,14 +66,15 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
             raise AttributeError(name)
         value = getattr(self._host, name)
         if callable(value):
-            return functools.partial(_call, value)
-        return ndarray(value) if isinstance(value, np.ndarray) else value
+            return functools.partial(_call, getattr(np.ndarray, name), self)
+        return ndarray(value, self._number) if isinstance(value, np.ndarray) else value
 
     def __getitem__(self, index: Any) -> ndarray:
-        return _wrap(self._host[_unwrap(index)])
+        return _call(lambda host: host[_unwrap(index)], self)
 
     def __setitem__(self, index: Any, value: Any) -> None:
         _refuse(value)
+        _on_current(self, value)
         self._host[_unwrap(index)] = _unwrap(value)
 
     def __len__(self) -> int:
@@ -95,6 +106,8 @@ class _Counter:
 
 
 counter = _Counter()
+_current = [0]  # the device that is current, after those around it
+_memory: list[float] = [np.inf]  # bytes that an array may have
 
 
 def asnumpy(x: ndarray) -> np.ndarray:
@@ -104,27 +117,56 @@ def asnumpy(x: ndarray) -> np.ndarray:
 
 def asarray(x: Any, dtype: Any = None, **kwargs: Any) -> ndarray:
     if isinstance(x, ndarray):
+        _on_current(x)
         return ndarray(x._host.astype(dtype or x.dtype, copy=False))
     counter.uploads += 1
-    return ndarray(np.array(x, dtype=dtype, order="C"))
+    return _new(np.array(x, dtype=dtype, order="C"))
 
 
 def array(x: Any, dtype: Any = None, copy: bool = True, **kwargs: Any) -> ndarray:
-    return ndarray(np.array(_unwrap(x), dtype=dtype))
+    return _new(np.array(_unwrap(x), dtype=dtype))
 
 
 def empty(shape: Any, dtype: Any = np.float64, **kwargs: Any) -> ndarray:
     """New memory, full of what a kernel must not take for a result."""
-    return ndarray(np.full(shape, _POISON[np.dtype(dtype).kind], dtype))
+    dtype = np.dtype(dtype)
+    _allocate(int(np.prod(shape, dtype=object)) * dtype.itemsize)
+    return ndarray(np.full(shape, _POISON[dtype.kind], dtype))
 
 
 def empty_like(x: ndarray, dtype: Any = None, **kwargs: Any) -> ndarray:
     return empty(kwargs.get("shape") or x.shape, dtype or x.dtype)
 
 
+class OutOfMemoryError(MemoryError):
+    """As CuPy's."""
+
+    def __init__(self, size: int, total: int, limit: int = 0) -> None:
+        super().__init__(f"Out of memory allocating {size:,} bytes (allocated so far: {total:,}).")
+
+
+def _allocate(size: int) -> None:
+    if size > _memory[-1]:
+        raise OutOfMemoryError(size, 0)
+
+
+def _new(host: np.ndarray) -> ndarray:
+    _allocate(host.nbytes)
+    return ndarray(host)
+
+
 def _refuse(x: Any) -> None:
     if isinstance(x, np.ndarray):
         raise TypeError(f"Unsupported type {type(x)}: a NumPy array among those of the device")
+
+
+def _on_current(*values: Any) -> None:
+    """Refuse to compute with arrays of another device, which CuPy may or may not do."""
+    for x in values:
+        if isinstance(x, tuple | list):
+            _on_current(*x)
+        elif isinstance(x, ndarray) and x._number != _current[-1]:
+            raise ValueError(f"an array of cuda:{x._number}, where cuda:{_current[-1]} is current")
 
 
 def _unwrap(x: Any) -> Any:
@@ -135,19 +177,26 @@ def _unwrap(x: Any) -> Any:
     return x
 
 
-def _wrap(x: Any) -> Any:
-    if isinstance(x, np.ndarray | np.generic):
-        return ndarray(np.asarray(x))
-    return type(x)(map(_wrap, x)) if isinstance(x, tuple | list) else x
-
-
 def _call(function: Any, *args: Any, **kwargs: Any) -> Any:
-    for value in (*args, *kwargs.values()):
+    """Call a function of NumPy's; only a view may be taken of an array of another device."""
+    given = [*args, *kwargs.values()]
+    for value in given:
         for part in value if isinstance(value, tuple | list) else (value,):
             _refuse(part)
-    return _wrap(
-        function(*map(_unwrap, args), **{name: _unwrap(value) for name, value in kwargs.items()})
-    )
+    result = function(*map(_unwrap, args), **{name: _unwrap(x) for name, x in kwargs.items()})
+
+    def wrap(x: Any) -> Any:
+        if isinstance(x, tuple | list):
+            return type(x)(map(wrap, x))
+        if not isinstance(x, np.ndarray | np.generic):
+            return x
+        for value in given:
+            if isinstance(value, ndarray) and np.may_share_memory(x, value._host):
+                return ndarray(np.asarray(x), value._number)
+        _on_current(*given)
+        return _new(np.asarray(x))
+
+    return wrap(result)
 
 
 class RawKernel:
@@ -158,12 +207,15 @@ class RawKernel:
     def __init__(self, code: str, expression: str) -> None:
         self._kernel = HostKernel(code, expression)
 
+    @property
+    def kernel(self) -> RawKernel:
+        return self
+
     def __call__(
         self,
         grid: tuple[int, int, int],
         block: tuple[int, int, int],
         args: tuple[Any, ...],
-        *,
         shared_mem: int = 0,
     ) -> None:
         assert shared_mem <= self.max_dynamic_shared_size_bytes, "more shared memory than asked for"
@@ -172,10 +224,14 @@ class RawKernel:
         values: list[bytes] = []
         buffers: dict[int, tuple[str, int, int, int]] = {}
         for i, x in enumerate(args):
+            if x is None:
+                values.append(np.uintp(0).tobytes())
+                continue
             if not isinstance(x, ndarray):
                 assert isinstance(x, np.generic), f"argument {i}: {type(x)} has no declared size"
                 values.append(x.tobytes())
                 continue
+            _on_current(x)
             values.append(np.uintp(x._host.ctypes.data).tobytes())
             whole = x._host
             while isinstance(whole.base, np.ndarray):
@@ -198,20 +254,22 @@ class RawModule:
 
 
 class Device:
-    """The one device; `emulated_cupy` sets what it can do."""
+    """A device; `installed` says how many there are, and what they can do."""
 
     compute_capability = "90"
     attributes = {"MultiProcessorCount": 4}
-    id = 0
+    count: float = np.inf
 
-    def __init__(self, number: int = 0) -> None:
-        assert number == 0
+    def __init__(self, number: int | None = None) -> None:
+        self.id = _current[-1] if number is None else number
+        assert 0 <= self.id < self.count
 
     def __enter__(self) -> Device:
+        _current.append(self.id)
         return self
 
     def __exit__(self, *error: Any) -> None:
-        pass
+        _current.pop()
 
     def synchronize(self) -> None:
         pass
@@ -239,7 +297,9 @@ def _functions_of(library: Any) -> Any:
 
 
 @contextmanager
-def installed(architecture: str = "90", multiprocessors: int = 4) -> Iterator[types.ModuleType]:
+def installed(
+    architecture: str = "90", multiprocessors: int = 4, devices: int = 1, memory: int = 2**40
+) -> Iterator[types.ModuleType]:
     """Put the stand-in where `import cupy` finds it; yields the module.
 
     Parameters
@@ -248,20 +308,30 @@ def installed(architecture: str = "90", multiprocessors: int = 4) -> Iterator[ty
         Compute capability of the device.
     multiprocessors : int, default=4
         How many it has.
+    devices : int, default=1
+        How many such devices there are.
+    memory : int, default=2**40
+        Bytes that an array on one of them may have.
     """
     runtime = _module(
         "cupy.cuda.runtime",
-        getDeviceCount=lambda: 1,
-        getDevice=lambda: 0,
+        getDeviceCount=lambda: devices,
+        getDevice=lambda: _current[-1],
+        memGetInfo=lambda: (memory, 2 * memory),
         CUDARuntimeError=type("CUDARuntimeError", (RuntimeError,), {}),
     )
     capabilities = {
         "compute_capability": architecture,
         "attributes": {"MultiProcessorCount": multiprocessors},
+        "count": devices,
     }
-    cuda = _module("cupy.cuda", Device=type("Device", (Device,), capabilities), runtime=runtime)
+    cuda = _module(
+        "cupy.cuda", Device=type("Device", (Device,), capabilities), runtime=runtime,
+        memory=_module("cupy.cuda.memory", OutOfMemoryError=OutOfMemoryError),
+    )  # fmt: skip
     cupy = _module(
         "cupy", cuda=cuda, ndarray=ndarray, RawModule=RawModule, asnumpy=asnumpy,
+        get_default_memory_pool=lambda: types.SimpleNamespace(free_bytes=lambda: 0),
         asarray=asarray, array=array, empty=empty, empty_like=empty_like, counter=counter,
         __getattr__=_functions_of(np),
     )  # fmt: skip
@@ -274,9 +344,11 @@ def installed(architecture: str = "90", multiprocessors: int = 4) -> Iterator[ty
     }  # fmt: skip
     before = {name: sys.modules.get(name) for name in modules}
     sys.modules.update(modules)
+    _memory.append(memory)
     try:
         yield cupy
     finally:
+        _memory.pop()
         for name, module in before.items():
             if module is None:
                 sys.modules.pop(name, None)

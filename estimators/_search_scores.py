@@ -1,0 +1,91 @@
+"""The scores of a finished search as an array with an axis for each of its parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+
+def scores_over(
+    results: dict[str, Any], params: Sequence[str] | None, metric: str
+) -> tuple[dict[str, list[Any]], np.ndarray, np.ndarray, np.ndarray | None]:
+    """Read the scores over one parameter or two from the results of a search.
+
+    Of the values of other parameters the best score is taken, and of a search by halving the last
+    score of each candidate.
+
+    Parameters
+    ----------
+    results : dict
+        A search's `cv_results_`.
+    params : sequence of one or two str, or None
+        The parameters; None: all that the search varies.
+    metric : str
+        Which score.
+
+    Returns
+    -------
+    values : dict of str to list
+        For each of the parameters its values, the numbers among them sorted.
+    mean, error : ndarray of shape (n_x,) or (n_y, n_x)
+        Mean and standard deviation over the folds; NaN where the search has none.
+    train : ndarray of that shape, or None
+        Mean scores on the training folds.
+
+    Raises
+    ------
+    ValueError
+        If there are not one or two parameters, or no such score.
+    """
+    varied = {name for candidate in results["params"] for name in candidate}
+    if params is None:
+        params = [n for n in sorted(varied) if len({str(p.get(n)) for p in results["params"]}) > 1]
+    if not 1 <= len(params) <= 2 or not set(params) <= varied:
+        raise ValueError(
+            f"the search varies {sorted(varied)}: give one or two of them, as "
+            f"params={sorted(varied)[:2]}; got {list(params)}"
+        )
+    if f"mean_test_{metric}" not in results:
+        known = sorted(n.removeprefix("mean_test_") for n in results if n.startswith("mean_test_"))
+        raise ValueError(f"the search has no score {metric!r}: it has {known}")
+    # halving tries a candidate again, on more samples
+    rows = list({str(candidate): i for i, candidate in enumerate(results["params"])}.values())
+    columns = {name: [results["params"][i].get(name) for i in rows] for name in params}
+    values = {name: _ordered(column) for name, column in columns.items()}
+    shape = tuple(len(values[name]) for name in reversed(params))
+    mean = np.full(shape, np.nan)
+    error, train = mean.copy(), mean.copy()
+    has_train = f"mean_train_{metric}" in results
+    for k, i in enumerate(rows):
+        score = results[f"mean_test_{metric}"][i]
+        at = tuple(_position(values[name], columns[name][k]) for name in reversed(params))
+        if not np.isnan(score) and not mean[at] >= score:
+            mean[at], error[at] = score, results[f"std_test_{metric}"][i]
+            if has_train:
+                train[at] = results[f"mean_train_{metric}"][i]
+    return values, mean, error, train if has_train else None
+
+
+def _ordered(values: list[Any]) -> list[Any]:
+    """The values without repetitions, sorted where they are numbers."""
+    kept: list[Any] = []
+    for value in values:
+        if not any(_same(value, other) for other in kept):
+            kept.append(value)
+    return sorted(kept) if all(map(is_number, kept)) else kept
+
+
+def _position(values: list[Any], value: Any) -> int:
+    return next(k for k, other in enumerate(values) if _same(value, other))
+
+
+def _same(a: Any, b: Any) -> bool:
+    return type(a) is type(b) and str(a) == str(b)
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is a number that an axis can have: no bool."""
+    return isinstance(value, Real) and not isinstance(value, bool | np.bool_)
