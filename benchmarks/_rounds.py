@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -104,11 +103,32 @@ def peak_megabytes(script: str, place: int, name: str) -> float:
 
 
 def print_added_megabytes(race: Race, name: str) -> None:
-    """The other end of `peak_megabytes`."""
+    """The other end of `peak_megabytes`: what the work adds here, and all that its workers take."""
     work = race.prepare()[name]
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_kilobytes("self")
     turn(work, 1)
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+    added = peak_kilobytes("self") - before
+    print((added + sum(map(peak_kilobytes, children()))) / 1024)
+
+
+def children() -> list[str]:
+    """Numbers of the processes under this one, as Linux tells; others see none of them."""
+    found = []
+    for path in Path("/proc/self/task").glob("*/children"):
+        found += path.read_text().split()
+    for child in list(found):
+        for path in Path(f"/proc/{child}/task").glob("*/children"):
+            found += path.read_text().split()
+    return found
+
+
+def peak_kilobytes(process: str) -> int:
+    """The most memory that a process has taken so far, as Linux tells.
+
+    Not `getrusage`, which begins with what the process that started this one had taken.
+    """
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    return next((int(x.split()[1]) for x in lines if x.startswith("VmHWM:")), 0)
 
 
 def markdown(results: list[Result]) -> str:

@@ -16,7 +16,6 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -156,35 +155,6 @@ def growth_markdown(table: dict[str, list[float]]) -> str:
     return "\n".join(lines)
 
 
-def print_added_megabytes(place: int, name: str) -> None:
-    """What a search adds to its process, and all that its worker processes take."""
-    work = RACES[place].prepare()[name]
-    before = peak_kilobytes("self")
-    _rounds.turn(work, 1)
-    added = peak_kilobytes("self") - before
-    print((added + sum(map(peak_kilobytes, children()))) / 1024)
-
-
-def children() -> list[str]:
-    """Numbers of the processes under this one, as Linux tells; others see none of them."""
-    found = []
-    for path in Path("/proc/self/task").glob("*/children"):
-        found += path.read_text().split()
-    for child in list(found):
-        for path in Path(f"/proc/{child}/task").glob("*/children"):
-            found += path.read_text().split()
-    return found
-
-
-def peak_kilobytes(process: str) -> int:
-    """The most memory that a process has taken so far, as Linux tells.
-
-    Not `getrusage`, which begins with what the process that started this one had taken.
-    """
-    lines = Path(f"/proc/{process}/status").read_text().splitlines()
-    return next((int(x.split()[1]) for x in lines if x.startswith("VmHWM:")), 0)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help="races whose name has this in it")
@@ -195,7 +165,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.memory_of:
         place, name = arguments.memory_of
-        return print_added_megabytes(int(place), name)
+        return _rounds.print_added_megabytes(RACES[int(place)], name)
     results = []
     for place, each in enumerate(RACES):
         if arguments.only not in each.work:
