@@ -16,6 +16,7 @@ from cukernels._patches import Patches
 from cukernels._stack import broadcast_stack, sum_to, users
 from cukernels._windows import Axis, Grid, Padding, Pair, padded_shape, taps, unpad
 from cukernels._workers import in_parallel, scratch
+from cukernels._workspace import empty
 from cukernels.activations import fused_activation
 from cukernels.conv import _grid, conv2d, conv2d_backward
 
@@ -39,7 +40,7 @@ def _conv2d_numpy(
     axes = _grid(x, w, bias, stride, padding, dilation)
     stack = broadcast_stack((x, 4), (w, 4))
     filters = _filters(w, bias, stack)
-    y = np.empty((*stack, x.shape[-4], axes[0].places, axes[1].places, w.shape[-4]), x.dtype)
+    y = empty((*stack, x.shape[-4], axes[0].places, axes[1].places, w.shape[-4]), x.dtype)
     patches = partial(Patches, axes, x.shape, x.dtype, ones=bias is not None)
     function = fused_activation(activation).forward
     zeros = np.zeros(y.shape[-3:] if activation == "relu" else 0, y.dtype).reshape(-1)
@@ -57,7 +58,9 @@ def _conv2d_numpy(
                 elif activation != "identity":
                     flat[...] = function(flat)
 
-    in_parallel(respond, _tasks(x, stack, patches()), patches)
+    seen = patches()
+    worth = seen.are_worth_threads(x.shape[-4])
+    in_parallel(respond, _tasks(x, stack, seen), patches, worth=worth)
     return y
 
 
@@ -80,7 +83,7 @@ def _conv2d_backward_numpy(
     filters = _filters(w, bias, stack)
     wants_filters = "w" in needs or "bias" in needs
     dfilters = np.zeros_like(filters)
-    dx = np.empty(x.shape, x.dtype) if "x" in needs else None
+    dx = empty(x.shape, x.dtype) if "x" in needs else None
     turned = _turned_axes(axes)
     turned_filters = _turned_filters(w, stack)
 
@@ -113,8 +116,10 @@ def _conv2d_backward_numpy(
                 back += out
         return parts
 
-    tasks = _tasks(x, stack, tools()[0])
-    for (_, models, _), parts in zip(tasks, in_parallel(give_back, tasks, tools), strict=True):
+    seen = tools()[0]
+    tasks, worth = _tasks(x, stack, seen), seen.are_worth_threads(x.shape[-4])
+    returned = in_parallel(give_back, tasks, tools, worth=worth)
+    for (_, models, _), parts in zip(tasks, returned, strict=True):
         for m, part in zip(models, parts, strict=False):
             dfilters[m] += part
     return dx, *(_split(dfilters, w, bias, needs) if wants_filters else (None, None))

@@ -69,10 +69,11 @@ class Op:
         """Whether this is the backward of another op."""
         return self.name.endswith("_backward")
 
-    @functools.cached_property
-    def fills_out(self) -> bool:
-        """Whether the CUDA body writes gradients where the caller wants them."""
-        return self.cuda is not None and "out" in inspect.signature(self.cuda).parameters
+    def body(self, first: Array) -> Callable[..., Any]:
+        """The body that computes it for a first argument like this."""
+        if type(first) is np.ndarray or namespace(first) is np:
+            return self.numpy or self.reference
+        return self.cuda or self.reference
 
     @property
     def backward(self) -> Op | None:
@@ -97,8 +98,8 @@ def op(
     other one is named after an argument or an output of `f`, or is `needs`: the names of the
     gradients that the caller wants (the others come back as None). So tests bind them by name.
     Every backward also takes `out`: a dictionary of arrays, by the names of arguments, in which
-    their gradients are to be stored, and which it then returns. A CUDA body with an argument `out`
-    may write there at once.
+    their gradients are to be stored, and which it then returns. A body with an argument `out` may
+    write there at once.
 
     Raises
     ------
@@ -116,22 +117,18 @@ def op(
 
         @functools.wraps(function)
         def dispatch(*args: Any, **kwargs: Any) -> Any:
-            first = args[0] if args else kwargs[leading]
-            if type(first) is np.ndarray or namespace(first) is np:
-                body = entry.numpy or entry.reference
-            else:
-                body = entry.cuda or entry.reference
-            return body(*args, **kwargs)
+            return entry.body(args[0] if args else kwargs[leading])(*args, **kwargs)
 
         @functools.wraps(function)
         def dispatch_backward(
             *args: Any, out: Mapping[str, Array] | None = None, **kwargs: Any
         ) -> Any:
+            body = entry.body(args[0] if args else kwargs[leading])
             if not out:
-                return dispatch(*args, **kwargs)
-            if entry.fills_out and namespace(args[0] if args else kwargs[leading]) is not np:
+                return body(*args, **kwargs)
+            if _fills_out(body):
                 kwargs["out"] = out
-            return _into(out, entry.gradients, dispatch(*args, **kwargs))
+            return _into(out, entry.gradients, body(*args, **kwargs))
 
         return dispatch_backward if entry.is_backward else dispatch  # type: ignore[return-value]
 
@@ -156,6 +153,12 @@ def cuda_body(function: Callable[..., Any]) -> Callable[[Function], Function]:
         return body
 
     return attach
+
+
+@functools.cache
+def _fills_out(body: Callable[..., Any]) -> bool:
+    """Whether a body writes gradients where the caller wants them."""
+    return "out" in inspect.signature(body).parameters
 
 
 def _into(out: Mapping[str, Array], names: tuple[str, ...], returned: Any) -> Any:

@@ -15,6 +15,7 @@ from cukernels._windows import Grid, as_items, padded_shape, patches, unpad
 from cukernels._workers import scratch, shares, slices
 
 _CHUNK = 2**21  # bytes of windows at a time
+_LEAST = 2**19  # bytes of windows that are worth a thread
 _SHORT = 16  # elements in a row of a window; shorter ones are slow to copy one by one
 
 
@@ -39,12 +40,18 @@ class Patches:
         self.axes = axes
         self.window = rows.taps * columns.taps * channels
         self.depth = self.window + ones
-        rows_at_once = max(_CHUNK // max(columns.places * self.depth * dtype.itemsize, 1), 1)
+        row_bytes = columns.places * self.depth * dtype.itemsize
+        self._image_bytes = rows.places * row_bytes
+        rows_at_once = max(_CHUNK // max(row_bytes, 1), 1)
         self._images_at_once = max(rows_at_once // rows.places, 1)
         self._rows_at_once = min(rows_at_once, rows.places)
         self._dtype = dtype
         self._padded: np.ndarray | None = None
         self._tap_by_tap = columns.taps * channels < _SHORT
+
+    def are_worth_threads(self, n_images: int) -> bool:
+        """Whether the windows of so many images, or of a chunk of them, take long to work on."""
+        return min(n_images, self._images_at_once) * self._image_bytes >= _LEAST
 
     def chunks(self, n_images: int) -> list[slice]:
         """So many images in parts whose windows fit the cache."""

@@ -144,6 +144,8 @@ def in_parallel(
     function: Callable[[State, Item], Result],
     items: Sequence[Item],
     state: Callable[[], State] = lambda: None,  # type: ignore[assignment, return-value]
+    *,
+    worth: bool = True,
 ) -> list[Result]:
     """Return ``function(state, item)`` of each item, in order, computed on all threads.
 
@@ -155,13 +157,16 @@ def in_parallel(
         What to compute it of. With one item, or one thread, the caller's thread does it all.
     state : callable, default=None
         Makes what a thread needs for itself, such as buffers; called once a thread.
+    worth : bool, default=True
+        Whether to use more than one thread. Between one array operation and the next, threads of
+        Python wait for each other: many short ones are faster on one.
 
     Raises
     ------
     Exception
         What the function raises first; the items that nobody has begun are left out then.
     """
-    count = min(threads(), len(items))
+    count = min(threads(), len(items)) if worth else 1
     if count <= 1:
         own = state()
         return [function(own, item) for item in items]

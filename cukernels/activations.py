@@ -16,6 +16,7 @@ import numpy as np
 
 from cukernels._array import Array, namespace, special
 from cukernels._op import OPS, numpy_body, op
+from cukernels._workspace import empty
 
 
 def _values(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
@@ -84,14 +85,25 @@ def relu(x: Array) -> Array:
 
 @numpy_body(relu)
 def _relu_numpy(x: np.ndarray) -> np.ndarray:
+    return rectify(x, out=empty(x.shape, x.dtype)) if x.ndim else np.maximum(x, 0)
+
+
+def rectify(x: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """Set an array of NumPy, which may be `x`, to the positive part of `x`."""
     # NumPy's maximum of an array and a scalar is not vectorised: half the speed
-    return np.maximum(x, np.zeros(x.shape[-1:], x.dtype)) if x.ndim else np.maximum(x, 0)
+    return np.maximum(x, np.zeros(x.shape[-1:], x.dtype), out=out)
 
 
 @op(gradients=("x",))
 def relu_backward(dy: Array, y: Array) -> Array:
     """Gradient of `relu` in its input; the slope at 0 is 0."""
     return dy * (y > 0)
+
+
+@numpy_body(relu_backward)
+def _relu_backward_numpy(dy: np.ndarray, y: np.ndarray) -> np.ndarray:
+    is_open = np.greater(y, 0, out=empty(y.shape, bool))
+    return np.multiply(dy, is_open, out=empty(dy.shape, dy.dtype))
 
 
 @op(samples=_values)

@@ -13,6 +13,7 @@ import numpy as np
 
 from cukernels._array import Array, namespace
 from cukernels._op import numpy_body, op
+from cukernels._workspace import empty
 
 _MULTIPLIERS = (0xD2E7470EE14C6C93, 0xCA5A826395121157)
 _WEYL = (0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B)
@@ -101,7 +102,7 @@ def _multiply(xp: Any, a: Array, b: int) -> tuple[Array, Array]:
 @numpy_body(dropout)
 def _dropout_numpy(x: Array, rate: Array, seed: Array, step: Array) -> tuple[Array, Array]:
     """NumPy's own Philox is this generator, in C."""
-    keep = np.empty(x.shape, bool)
+    keep = empty(x.shape, bool)
     size = int(np.prod(x.shape[rate.ndim :]))
     for m in np.ndindex(rate.shape):
         stream = np.random.Philox(key=int(seed[m]), counter=[0, int(step[m]), 0, 0])

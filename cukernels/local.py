@@ -21,6 +21,7 @@ from cukernels._windows import (
     taps,
     unpad,
 )
+from cukernels._workspace import empty
 from cukernels.activations import fused_activation
 
 
@@ -163,7 +164,7 @@ def _local2d_numpy(
 ) -> Array:
     axes = _grid(x, w, stride, padding, dilation)
     stack = broadcast_stack((x, 4), (w, 6))
-    y = np.empty((*stack, x.shape[-4], *w.shape[-6:-3]), x.dtype)
+    y = empty((*stack, x.shape[-4], *w.shape[-6:-3]), x.dtype)
     for m, (images, filters) in models(stack, (x, 4), (w, 6)):
         rows = _by_place(images, axes)
         matrices = filters.reshape(*filters.shape[:3], rows.shape[-1])

@@ -24,6 +24,7 @@ from cukernels._windows import (
     unpad,
 )
 from cukernels._workers import in_parallel, scratch, shares
+from cukernels._workspace import empty
 
 _CHUNK = 2**21  # bytes of images at a time: with what is made of them, they stay in the cache
 
@@ -218,7 +219,7 @@ def _chunk_by_chunk(
     `body` is called with parts of `x`, of the others and of what is made, each contiguous, with
     one axis before those of an image.
     """
-    out = np.empty(shape, x.dtype)
+    out = empty(shape, x.dtype)
     arrays = [np.ascontiguousarray(a) for a in (x, *others, out)]
     n = math.prod(x.shape[:-3])
     images = [a.reshape(n, *a.shape[-3:]) for a in arrays]

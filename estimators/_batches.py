@@ -192,6 +192,11 @@ class Step(NamedTuple):
     number: Array
     changes: Array | None
 
+    @property
+    def n_rows(self) -> int:
+        """Rows of each model."""
+        return self.batch.places.shape[1]
+
     def part(self, models: slice, rows: slice) -> tuple[Array | SparseRows, Array, Array | None]:
         """Samples, targets and weights of some models and rows."""
         x, y = self.batch.part(models, rows)

@@ -14,6 +14,7 @@ import scipy.sparse as sp
 
 from cukernels._array import Array, namespace, to_device, to_host
 from cukernels._workers import in_parallel
+from cukernels._workspace import Workspaces
 from cukernels.activations import logistic, logistic_backward, softmax, softmax_backward
 from cukernels.losses import logistic_loss, softmax_cross_entropy, squared_loss
 from estimators._row_blocks import RowBlock, row_blocks, weighted_gram
@@ -84,6 +85,7 @@ class LinearObjective:
         elif loss == "squared_error":
             targets = np.eye(n_classes, dtype=X.dtype)[y]
         self.blocks = row_blocks(X, targets, sample_weight, device)
+        self._workspaces = Workspaces()
 
     def value_and_gradient(
         self, parameters: np.ndarray, models: np.ndarray
@@ -115,8 +117,12 @@ class LinearObjective:
             d_coef = to_host(block.transposed_times(dz))
             return share * to_host(losses), d_bias, _repeated(share, k) * d_coef
 
+        def in_workspace(_: None, block: RowBlock) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            with self._workspaces.one():
+                return of_block(None, block)
+
         if self.device == "cpu":
-            parts = in_parallel(of_block, self.blocks)
+            parts = in_parallel(in_workspace, self.blocks)
         else:
             parts = [of_block(None, block) for block in self.blocks]
         values, d_bias = np.zeros(n_models), np.zeros((n_models, k))

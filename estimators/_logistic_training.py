@@ -11,14 +11,17 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from cukernels._array import current
-from cukernels._workers import in_parallel, one_blas_thread
+from cukernels._workers import in_parallel, one_blas_thread, shares, threads
 from estimators._base import foresee_scores
 from estimators._callbacks import FitCallbacks
 from estimators._linear_loss import LinearObjective
 from estimators._logistic_solvers import Solution, solve, solve_lbfgs
 from estimators._progress import Reporter
+from estimators._row_blocks import BLOCK_BYTES
 from estimators._samples import Samples, Watch
 
+_CACHE = 5 << 19  # bytes that the scores of a block of rows may take, and their gradients
+_LEAST_MODELS = 4  # of a stack, or it is little faster than one by one
 _VECTORS = 28  # of a model's parameters: the memory of L-BFGS, and what an iteration makes
 
 
@@ -111,8 +114,9 @@ class LogisticTraining:
 
         with current(first.device):
             if together and first.device == "cpu":
+                parts = [part for fold in folds.values() for part in _parts(fold, len(folds))]
                 with one_blas_thread():  # sums are then the same on any number of cores
-                    in_parallel(run_fold, list(folds.values()))
+                    in_parallel(run_fold, parts)
             else:
                 for fold in folds.values():
                     run_fold(None, fold)
@@ -156,6 +160,18 @@ class LogisticTraining:
         assert self.objective is not None
         coef, intercept = self.objective.unpacked(x)
         return coef.astype(self.X.dtype), intercept.astype(self.X.dtype)
+
+
+def _parts(fold: list[LogisticTraining], n_folds: int) -> list[list[LogisticTraining]]:
+    """Cut the models of a fold so that their scores stay in the cache, and every core has some."""
+    first = fold[0]
+    n_rows = min(
+        len(first.labels), BLOCK_BYTES // max(first.X.shape[1] * first.X.dtype.itemsize, 1)
+    )
+    n_bytes = 2 * n_rows * len(first.estimator.classes_) * first.X.dtype.itemsize
+    at_once = max(_LEAST_MODELS, _CACHE // max(n_bytes, 1))
+    for_cores = max(_LEAST_MODELS, -(-len(fold) * n_folds // threads()))
+    return [fold[part] for part in shares(len(fold), min(at_once, for_cores))]
 
 
 def _run_stack(

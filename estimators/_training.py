@@ -7,10 +7,13 @@ reads results once an epoch; all that changes from step to step is in arrays.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from cukernels._array import Array, like, namespace, to_host
 from cukernels._workers import in_parallel
+from cukernels._workspace import Workspaces
 from cukernels.epoch_loss import add_loss, loss_total
 from cukernels.optimizers import adam, sgd
 from estimators._batches import Data, Step, epoch_steps
@@ -61,22 +64,46 @@ class Part:
         self.gradients = [network.views(grads) for grads in self.grads]
         self.nesterov = stack.trainees[0].settings.nesterovs_momentum
 
-    def update(self, step: Step, loss: Array, total: Array) -> None:
-        """Add up the loss of the batch, and let the optimizer take its step."""
-        own = self.models
-        of_step = {"l2": step.l2[own], "size": step.size[own]}
-        add_loss(total[own], loss, self.params, **of_step, n_decayed=self.n_decayed)
-        _optimize(self, step)
+        self.network, self.cut = network, stack.cut
+        self.workspaces = stack.workspaces
 
+    def learn(self, objective: Objective, step: Step, total: Array) -> None:
+        """Take a step, one chunk of rows after the other."""
+        n_chunks = len(self.cut.rows(step.n_rows))
+        self.update(step, [self.gradient(objective, step, i) for i in range(n_chunks)], total)
 
-def _optimize(part: Part, step: Step) -> None:
-    own, params, grads = part.models, part.params, part.grads[0]
-    arguments = part.moments | part.settings | {"n_decayed": part.n_decayed, "l2": step.l2[own]}
-    arguments["learning_rate"] = step.learning_rate[own]
-    if "velocity" in part.moments:
-        sgd(params, grads, **arguments, nesterov=part.nesterov)
-    else:
-        adam(params, grads, **arguments, step=step.number[own])
+    def gradient(self, objective: Objective, step: Step, chunk: int) -> Array:
+        """Set the gradients of a chunk of the rows of a step; returns its part of the losses."""
+        with self.workspaces.one():
+            return self._gradient(objective, step, chunk)
+
+    def _gradient(self, objective: Objective, step: Step, chunk: int) -> Array:
+        chunks = self.cut.rows(step.n_rows)
+        x, y, weight = step.part(self.models, chunks[chunk])
+        mode = Mode(training=True, sample_weight=weight, step=step.number[self.models])
+        z, backward = self.network.forward(self.parameters, x, mode)
+        loss, dz = objective.value_and_gradient(z, y, weight)
+        if len(chunks) > 1:
+            share = step.share(self.models, chunks[chunk]).astype(dz.dtype)
+            loss *= share
+            dz *= share[:, None, None]
+        backward(dz, self.gradients[chunk])
+        return loss
+
+    def update(self, step: Step, losses: Sequence[Array], total: Array) -> None:
+        """Add up the chunks in their order, and let the optimizer take its step."""
+        loss, own = losses[0], self.models
+        for other, grads in zip(losses[1:], self.grads[1:], strict=False):
+            loss = loss + other
+            self.grads[0] += grads
+        of_step = {"l2": step.l2[own], "n_decayed": self.n_decayed}
+        add_loss(total[own], loss, self.params, size=step.size[own], **of_step)
+        arguments = self.moments | self.settings | of_step
+        arguments["learning_rate"] = step.learning_rate[own]
+        if "velocity" in self.moments:
+            sgd(self.params, self.grads[0], **arguments, nesterov=self.nesterov)
+        else:
+            adam(self.params, self.grads[0], **arguments, step=step.number[own])
 
 
 class Stack:
@@ -86,7 +113,7 @@ class Stack:
         self, network: Network, trainees: list[Trainee], cut: Pieces, reference: Array
     ) -> None:
         self.network, self.cut = network, cut
-        self.trainees = trainees
+        self.trainees, self.workspaces = trainees, Workspaces()
         self.params = like(np.stack([t.progress.params for t in trainees]), reference)
         xp = namespace(reference)
         self.grads = [xp.zeros_like(self.params) for _ in range(cut.most_chunks)]
@@ -186,43 +213,41 @@ def train(
 def _epoch(stack: Stack, objective: Objective, data: Data) -> np.ndarray:
     """One pass over the rows of every model; returns the mean loss of each, on the host."""
     total = loss_total(stack.params, stack.network.n_decayed)
-    for step in epoch_steps(stack.trainees, data, stack.params):
-        _step(stack, objective, step, total)
+    steps = epoch_steps(stack.trainees, data, stack.params)
+    if len(stack.parts) > 1 and stack.cut.by_models(len(stack.parts)):
+        _by_models(stack, objective, list(steps), total)
+    else:
+        for step in steps:
+            _by_rows(stack, objective, step, total)
     n_rows = np.array([len(t.rows) for t in stack.trainees])
     return to_host(total).sum(axis=1) / n_rows
 
 
-def _step(stack: Stack, objective: Objective, step: Step, total: Array) -> None:
-    """Forward, backward and update, a piece of the work at a time, on all cores."""
-    network, chunks = stack.network, stack.cut.rows(step.batch.places.shape[1])
-    whole = len(chunks) == 1
+def _by_models(stack: Stack, objective: Objective, steps: list[Step], total: Array) -> None:
+    """Piece after piece of the models, which stay in the cache of a core from step to step."""
+    stopped = False
 
-    def gradient(_: None, piece: tuple[Part, int]) -> Array:
-        part, chunk = piece
-        rows = chunks[chunk]
-        x, y, weight = step.part(part.models, rows)
-        mode = Mode(training=True, sample_weight=weight, step=step.number[part.models])
-        z, backward = network.forward(part.parameters, x, mode)
-        loss, dz = objective.value_and_gradient(z, y, weight)
-        if not whole:
-            share = step.share(part.models, rows).astype(dz.dtype)
-            loss *= share
-            dz *= share[:, None, None]
-        backward(dz, part.gradients[chunk])
-        if whole:
-            part.update(step, loss, total)
-        return loss
+    def learn(_: None, part: Part) -> None:
+        nonlocal stopped
+        try:
+            for step in steps:
+                if stopped:
+                    return
+                part.learn(objective, step, total)
+        except BaseException:
+            stopped = True
+            raise
 
-    pieces = [(part, chunk) for part in stack.parts for chunk in range(len(chunks))]
+    in_parallel(learn, stack.parts, worth=stack.cut.models_of_a_thread > 0)
+
+
+def _by_rows(stack: Stack, objective: Objective, step: Step, total: Array) -> None:
+    """The cores share in the rows of a step."""
+    chunks = range(len(stack.cut.rows(step.n_rows)))
+    pieces = [(part, chunk) for part in stack.parts for chunk in chunks]
     if isinstance(stack.params, np.ndarray):
-        losses = in_parallel(gradient, pieces)
+        losses = in_parallel(lambda _, piece: piece[0].gradient(objective, step, piece[1]), pieces)
     else:
-        losses = [gradient(None, piece) for piece in pieces]
-    if not whole:
-        for i, part in enumerate(stack.parts):
-            first, *others = range(i * len(chunks), (i + 1) * len(chunks))
-            loss = losses[first]
-            for chunk, place in enumerate(others, 1):  # in their order, whoever was first
-                part.grads[0] += part.grads[chunk]
-                loss = loss + losses[place]
-            part.update(step, loss, total)
+        losses = [part.gradient(objective, step, chunk) for part, chunk in pieces]
+    for i, part in enumerate(stack.parts):
+        part.update(step, losses[i * len(chunks) : (i + 1) * len(chunks)], total)

@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 import _oracle_arguments as arguments_of
 from cukernels import _patches, _workers, optimizers, pooling
 from cukernels._op import OPS
+from cukernels._workspace import Workspace
 from test_ops import assert_close, bound_to_backward, cast, copied, poisoned, results  # noqa: F401
 
 DTYPES = (np.float32, np.float64)
@@ -68,6 +69,7 @@ DRAWN = {
     "gather_rows": arguments_of.picks,
     "local2d": lambda rng: arguments_of.convolution(rng, local=True),
     "logistic": activations,
+    "matmul": arguments_of.factors,
     "max_pool2d": arguments_of.pooled,
     "relu": activations,
     "sgd": sgd_steps,
@@ -122,6 +124,28 @@ def test_random_shapes(name, dtype, chunks, request):
             held_to_reference(op, arguments, dtype)
         if op.backward and op.backward.numpy:
             held_to_reference(op.backward, bound_to_backward(op, arguments, rng), dtype)
+
+
+@pytest.mark.parametrize("name", DRAWN)
+@pytest.mark.usefixtures("poisoned")
+def test_in_a_workspace(name):
+    """The same bits from memory that is used again, in which others' results have been."""
+    op, rng = OPS[name], np.random.default_rng(0)
+    workspace = Workspace()
+    for _ in range(10):
+        arguments = cast(DRAWN[name](rng), np.float32)
+        calls = [(op, arguments)]
+        if op.backward:
+            bound = bound_to_backward(op, arguments, rng)
+            calls.append((op.backward, bound))
+        expected = [results(op, op.numpy or op.reference, copied(a)) for op, a in calls]
+        for _ in range(3):
+            workspace._memory.fill(255)  # NaN, if read as floats
+            with workspace:
+                got = [results(op, op.numpy or op.reference, copied(a)) for op, a in calls]
+            for own, others in zip(got, expected, strict=True):
+                for x, y in zip(own, others, strict=True):
+                    np.testing.assert_array_equal(x, y)
 
 
 def normal(*shape):

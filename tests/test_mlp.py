@@ -297,13 +297,13 @@ def test_planned_rates(solver):
 
 @pytest.mark.parametrize("name", PER_STEP)
 def test_every_step_has_its_planned_rate(name, monkeypatch):
-    optimize, rates = _training._optimize, []
+    adam, rates = _training.adam, []
 
-    def watched(stack, step):
-        rates.append(step.learning_rate.item())
-        optimize(stack, step)
+    def watched(*arrays, learning_rate, **settings):
+        rates.append(learning_rate.item())
+        adam(*arrays, learning_rate=learning_rate, **settings)
 
-    monkeypatch.setattr(_training, "_optimize", watched)
+    monkeypatch.setattr(_training, "adam", watched)
     settings = {"learning_rate": name, "learning_rate_init": 0.01, "batch_size": 60, "tol": 0}
     clf = MLPClassifier(**SHORT | {"max_iter": 4}, **settings).fit(X, Y)
     assert clf.n_iter_ == 4
@@ -342,10 +342,10 @@ def test_layers_cannot_change_under_a_warm_start():
 
 
 def test_ctrl_c_in_the_first_epoch_keeps_the_weights_of_the_start(monkeypatch):
-    def interrupted(*arguments):
+    def interrupted(*arguments, **settings):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("estimators._training._optimize", interrupted)
+    monkeypatch.setattr("estimators._training.adam", interrupted)
     with pytest.warns(UserWarning, match="Training interrupted by user"):
         clf = MLPClassifier(**SHORT).fit(X, Y)
     assert clf.n_iter_ == 0

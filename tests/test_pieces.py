@@ -78,7 +78,7 @@ def test_chunks_of_rows_add_up_to_the_gradient(monkeypatch, name, weighted, solv
     whole, losses = trained(NETWORKS[name], **options)
     cuts = []
     for n_rows in (13, 7, 3):
-        monkeypatch.setattr(Pieces, "of", lambda *_, n=n_rows: Pieces(2, n, -(-25 // n)))
+        monkeypatch.setattr(Pieces, "of", lambda *_, n=n_rows: Pieces(2, 1, n, -(-25 // n)))
         params, own = trained(NETWORKS[name], **options)
         np.testing.assert_allclose(params, whole, rtol=1e-8, atol=1e-12)
         np.testing.assert_allclose(own, losses, rtol=1e-10)
@@ -90,7 +90,7 @@ def test_a_model_is_cut_alone_as_in_a_stack(monkeypatch):
     monkeypatch.setattr(_pieces, "_LEAST_WORK", 1.0)
     monkeypatch.setattr(_pieces, "_SUMMED", 1.0)
     monkeypatch.setattr(_pieces, "_ROWS", 4)
-    network = Network([Conv2D(4, 3), Scores(3)], (6, 6, 2))
+    network = Network([LocallyConnected2D(4, 3), Scores(3)], (6, 6, 2))
     rule = Pieces.of(network, trainees(network, 1, batch_size=24), Data(IMAGES, LABELS))
     assert rule.most_chunks > 2
     # in the last step the first model has 8 rows, and others one or two more
@@ -100,7 +100,7 @@ def test_a_model_is_cut_alone_as_in_a_stack(monkeypatch):
     np.testing.assert_array_equal(together[0], alone[0])
 
 
-@pytest.mark.parametrize("name", ["dense", "convolution"])
+@pytest.mark.parametrize("name", ["dense", "local"])
 def test_rows_of_a_piece(monkeypatch, name):
     monkeypatch.setattr(_pieces, "_LEAST_WORK", 2e4)
     network = NETWORKS[name]
@@ -119,13 +119,40 @@ def test_the_folds_of_a_small_set_are_cut_alike():
     assert {rows_at_once(wide, n) for n in range(194, 225)} == {112}
 
 
-@pytest.mark.parametrize("name", ["dropout", "batch norm"])
-def test_layers_that_mix_rows_keep_them_together(monkeypatch, name):
+@pytest.mark.parametrize("name", ["dropout", "batch norm", "convolution"])
+def test_layers_that_mix_rows_or_share_them_out_keep_them_together(monkeypatch, name):
     monkeypatch.setattr(_pieces, "_LEAST_WORK", 1.0)
     network = NETWORKS[name]
     assert rows_at_once(network, 10_000) == 10_000
     rule = Pieces.of(network, trainees(network, 1), Data(IMAGES, LABELS))
     assert rule.rows(25) == [slice(0, 25)]
+
+
+def test_models_are_cut_for_the_cache_and_the_cores(monkeypatch):
+    def sizes(cut, n_models):
+        pieces = cut.models(n_models)
+        assert [i for p in pieces for i in range(n_models)[p]] == list(range(n_models))
+        return [len(range(n_models)[p]) for p in pieces]
+
+    for threads, few, many in ((1, [8], [8] * 7 + [4]), (2, [4, 4], [8] * 7 + [4])):
+        monkeypatch.setattr(_workers, "threads", lambda threads=threads: threads)
+        assert sizes(Pieces(8, 3, 0, 1), 8) == few  # enough for each of two threads
+        assert sizes(Pieces(8, 5, 0, 1), 8) == [8]  # not enough
+        assert sizes(Pieces(8, 0, 0, 1), 8) == [8]  # no use
+        assert sizes(Pieces(8, 3, 0, 1), 60) == many
+    monkeypatch.setattr(_workers, "threads", lambda: 3)
+    assert sizes(Pieces(8, 3, 0, 1), 60) == [7] * 8 + [4]  # three for each
+    assert sizes(Pieces(8, 3, 0, 1), 1) == [1]
+    assert Pieces(8, 3, 0, 1).models(0) == []
+
+
+def test_long_operations_are_worth_threads():
+    data = Data(IMAGES, LABELS)
+    dense = Network([Dense(100), Scores(10)], (72,))
+    cut = Pieces.of(dense, trainees(dense, 1, batch_size=100), data)
+    assert cut.models_of_a_thread == 1 + 4_000_000 // (100 * dense.operations)
+    images = NETWORKS["convolution"]
+    assert Pieces.of(images, trainees(images, 1), data).models_of_a_thread == 0
 
 
 def test_sparse_rows_stay_in_one_piece():
