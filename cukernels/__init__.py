@@ -2,21 +2,7 @@
 
 from importlib.metadata import version
 
-from cukernels import (  # noqa: F401 (each attaches its bodies to the ops)
-    _activations_cuda,
-    _conv_cuda,
-    _conv_numpy,
-    _dropout_cuda,
-    _gather_cuda,
-    _local_cuda,
-    _losses_cuda,
-    _matmul_cuda,
-    _normalization_cuda,
-    _optimizers_cuda,
-    _perceptron_cuda,
-    _pooling_cuda,
-    _sparse_cuda,
-)
+from cukernels import _conv_numpy  # noqa: F401 (attaches its bodies to the ops)
 from cukernels._op import OPS
 from cukernels._precision import precision
 from cukernels._show_versions import show_versions

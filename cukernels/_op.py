@@ -9,6 +9,7 @@ reference, and every backward to the slope of its forward.
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -57,7 +58,17 @@ class Op:
     mutates: tuple[str, ...] = ()
     no_backward: str = ""
     numpy: Callable[..., Any] | None = None
-    cuda: Callable[..., Any] | None = None
+    _cuda: Callable[..., Any] | None = None
+
+    @property
+    def cuda(self) -> Callable[..., Any] | None:
+        """The CUDA body. Who has no GPU never waits for the import of any."""
+        _import_cuda_bodies()
+        return self._cuda
+
+    @cuda.setter
+    def cuda(self, body: Callable[..., Any]) -> None:
+        self._cuda = body
 
     @property
     def parameters(self) -> list[str]:
@@ -153,6 +164,11 @@ def cuda_body(function: Callable[..., Any]) -> Callable[[Function], Function]:
         return body
 
     return attach
+
+
+@functools.cache
+def _import_cuda_bodies() -> None:
+    importlib.import_module("cukernels._cuda_bodies")
 
 
 @functools.cache

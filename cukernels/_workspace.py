@@ -70,6 +70,11 @@ class Workspaces:
         self._free.append(workspace)
 
 
+def is_active() -> bool:
+    """Whether the calling thread is in a workspace."""
+    return getattr(_own, "workspace", None) is not None
+
+
 def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """Return an array with anything in it, of the calling thread's workspace if it is in one."""
     workspace = getattr(_own, "workspace", None)

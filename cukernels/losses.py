@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -80,12 +81,10 @@ def _softmax_cross_entropy_numpy(
 ) -> tuple[Array, Array]:
     """No one-hot; and in memory class after class, as NumPy sums fastest over long rows."""
     n, k = z.shape[-2:]
-    share = _share(z, sample_weight)
+    share = 1 / max(n, 1) if sample_weight is None else _share(z, sample_weight)
     p = empty((*z.shape[:-2], k, n), z.dtype)
     p[...] = z.swapaxes(-1, -2)
-    flat = p.reshape(-1)
-    first = k * n * np.arange(math.prod(z.shape[:-2])).reshape(*z.shape[:-2], 1)
-    right = first + n * y + np.arange(n)
+    flat, right = p.reshape(-1), _first_class(z.shape) + n * y
     top = p.max(axis=-2)
     losses = top - flat.take(right)
     p -= top[..., None, :]
@@ -94,7 +93,15 @@ def _softmax_cross_entropy_numpy(
     losses += np.log(total)
     p *= (share / total)[..., None, :]
     flat[right] -= share
-    return (share * losses).sum(axis=-1), p.swapaxes(-1, -2)
+    losses *= share
+    return losses.sum(axis=-1), p.swapaxes(-1, -2)
+
+
+@lru_cache(maxsize=16)
+def _first_class(shape: tuple[int, ...]) -> np.ndarray:
+    """Where the first score of each sample lies, class after class, (..., N)."""
+    *stack, n, k = shape
+    return k * n * np.arange(math.prod(stack)).reshape(*stack, 1) + np.arange(n)
 
 
 @op(samples=_indicated, outputs=("loss", "dz"), gradients=("z",))
@@ -120,6 +127,26 @@ def logistic_loss(z: Array, y: Array, sample_weight: Array | None = None) -> tup
     share = _share(z, sample_weight)
     losses = (softplus(z) - y * z).sum(axis=-1)
     return (share * losses).sum(axis=-1), share[..., None] * (logistic(z) - y)
+
+
+@numpy_body(logistic_loss)
+def _logistic_loss_numpy(
+    z: Array, y: Array, sample_weight: Array | None = None
+) -> tuple[Array, Array]:
+    """One exponential for the loss and its slope."""
+    share = _share(z, sample_weight)
+    e = np.abs(z)
+    np.negative(e, out=e)
+    np.exp(e, out=e)
+    losses = np.log1p(e)
+    losses += np.maximum(z, 0)
+    losses -= y * z
+    dz = np.where(z < 0, e, z.dtype.type(1))
+    e += 1
+    dz /= e
+    dz -= y
+    dz *= share[..., None]
+    return (share * losses.sum(axis=-1)).sum(axis=-1), dz
 
 
 @op(samples=_regressed, outputs=("loss", "dp"), gradients=("p",))

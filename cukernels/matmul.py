@@ -10,7 +10,7 @@ import numpy as np
 from cukernels._array import Array, namespace
 from cukernels._op import numpy_body, op
 from cukernels._stack import sum_to
-from cukernels._workspace import empty
+from cukernels._workspace import empty, is_active
 from cukernels.activations import fused_activation, rectify
 
 
@@ -95,6 +95,8 @@ def _matmul_numpy(
 
 
 def _product(left: Array, right: Array) -> Array:
+    if not is_active():
+        return np.matmul(left, right)
     stack, dtype = left.shape[:-2], np.result_type(left, right)
     if stack != right.shape[:-2]:
         stack = np.broadcast_shapes(stack, right.shape[:-2])

@@ -16,7 +16,7 @@ import numpy as np
 
 from cukernels._array import Array, namespace
 from cukernels._op import numpy_body, op
-from cukernels._workers import scratch, shares, slices
+from cukernels._workers import in_parallel, scratch, shares, slices
 
 _CHUNK = 2**17  # elements of each array, which stay in the cache from line to line
 
@@ -160,7 +160,7 @@ def _sgd_numpy(
 ) -> None:
     rates, keeps = _columns(params, learning_rate, momentum)
 
-    for piece in _pieces(*params.shape):
+    def move(_: None, piece: Piece) -> None:
         g, change = _penalised_piece(params, grads, l2, n_decayed, piece)
         p, v, keep = params[piece], velocity[piece], keeps[piece[0]]
         np.multiply(g, rates[piece[0]], out=change)
@@ -171,6 +171,8 @@ def _sgd_numpy(
             p += np.multiply(v, keep, out=change)
         else:
             p += v
+
+    in_parallel(move, _pieces(*params.shape))
 
 
 @numpy_body(adam)
@@ -190,7 +192,8 @@ def _adam_numpy(
 ) -> None:
     corrected = learning_rate * np.sqrt(1 - beta_2**step) / (1 - beta_1**step)
     rates, b1s, b2s, tinies = _columns(params, corrected, beta_1, beta_2, epsilon)
-    for piece in _pieces(*params.shape):
+
+    def move(_: None, piece: Piece) -> None:
         g, change = _penalised_piece(params, grads, l2, n_decayed, piece)
         p, mean, square = params[piece], first[piece], second[piece]
         b1, b2 = b1s[piece[0]], b2s[piece[0]]
@@ -205,6 +208,8 @@ def _adam_numpy(
         np.divide(mean, change, out=change)
         change *= rates[piece[0]]
         p -= change
+
+    in_parallel(move, _pieces(*params.shape))
 
 
 Piece = tuple[slice, slice]  # models, and parameters of each

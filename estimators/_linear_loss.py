@@ -19,6 +19,8 @@ from cukernels.activations import logistic, logistic_backward, softmax, softmax_
 from cukernels.losses import logistic_loss, softmax_cross_entropy, squared_loss
 from estimators._row_blocks import RowBlock, row_blocks, weighted_gram
 
+_LARGE = 2**17  # bytes of scores, from which on they are returned to the system when freed
+
 
 class LinearObjective:
     """Mean loss of linear scores plus an L2 penalty, for a stack of M models on the same X.
@@ -122,7 +124,8 @@ class LinearObjective:
                 return of_block(None, block)
 
         if self.device == "cpu":
-            parts = in_parallel(in_workspace, self.blocks)
+            is_large = n_models * k * self.blocks[0].x.shape[0] * self.dtype.itemsize >= _LARGE
+            parts = in_parallel(in_workspace if is_large else of_block, self.blocks)
         else:
             parts = [of_block(None, block) for block in self.blocks]
         values, d_bias = np.zeros(n_models), np.zeros((n_models, k))

@@ -59,12 +59,15 @@ class Pieces(NamedTuple):
         Rows of a piece; 0 for all.
     most_chunks : int
         Chunks of rows of a full step.
+    bytes_of_step : int
+        What one model makes in a full step.
     """
 
     models_at_once: int
     models_of_a_thread: int
     rows_at_once: int
     most_chunks: int
+    bytes_of_step: int = 0
 
     @classmethod
     def of(cls, network: Network, trainees: list[Trainee], data: Data) -> Pieces:
@@ -74,12 +77,14 @@ class Pieces(NamedTuple):
         batch_size = max(t.settings.batch_size for t in trainees)
         rows = rows_at_once(network, trainees[0].settings.batch_size)
         values = 2 * min(rows, batch_size) * sum(map(prod, network.shapes))
-        n_bytes = trainees[0].progress.params.itemsize * (values + 4 * network.size)
+        itemsize = trainees[0].progress.params.itemsize
+        n_bytes = itemsize * (values + 4 * network.size)
         chunks = 1 if rows >= batch_size else -(-batch_size // rows)
         worth = 0
         if not _convolves(network):
             worth = 1 + int(_LEAST_WORK / max(network.operations * batch_size, 1))
-        return cls(max(1, _CACHE // n_bytes), worth, rows if chunks > 1 else 0, chunks)
+        at_once, rows = max(1, _CACHE // n_bytes), rows if chunks > 1 else 0
+        return cls(at_once, worth, rows, chunks, itemsize * values)
 
     def models(self, n_models: int) -> list[slice]:
         """The models of each piece: where threads are of use to them, as many pieces for each."""

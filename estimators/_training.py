@@ -25,6 +25,8 @@ from estimators._pieces import Pieces
 from estimators._samples import Watch
 from estimators._trainee import Trainee
 
+_LARGE = 2**18  # bytes, from which on arrays are returned to the system when they are freed
+
 
 class Part:
     """Some models of a stack, as views of its arrays.
@@ -63,7 +65,6 @@ class Part:
             self.parameters[place] |= {"rate": rate[models], "seed": seed[models]}
         self.gradients = [network.views(grads) for grads in self.grads]
         self.nesterov = stack.trainees[0].settings.nesterovs_momentum
-
         self.network, self.cut = network, stack.cut
         self.workspaces = stack.workspaces
 
@@ -74,6 +75,8 @@ class Part:
 
     def gradient(self, objective: Objective, step: Step, chunk: int) -> Array:
         """Set the gradients of a chunk of the rows of a step; returns its part of the losses."""
+        if len(self.params) * self.cut.bytes_of_step < _LARGE:
+            return self._gradient(objective, step, chunk)
         with self.workspaces.one():
             return self._gradient(objective, step, chunk)
 
@@ -244,6 +247,8 @@ def _by_models(stack: Stack, objective: Objective, steps: list[Step], total: Arr
 def _by_rows(stack: Stack, objective: Objective, step: Step, total: Array) -> None:
     """The cores share in the rows of a step."""
     chunks = range(len(stack.cut.rows(step.n_rows)))
+    if len(chunks) == len(stack.parts) == 1:
+        return stack.parts[0].learn(objective, step, total)
     pieces = [(part, chunk) for part in stack.parts for chunk in chunks]
     if isinstance(stack.params, np.ndarray):
         losses = in_parallel(lambda _, piece: piece[0].gradient(objective, step, piece[1]), pieces)
