@@ -23,6 +23,8 @@ from typing import Any
 
 from threadpoolctl import threadpool_info
 
+# What makes a BLAS take other kernels or fewer threads than it would choose.
+BLAS_VARIABLES = ("OPENBLAS_CORETYPE", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 RESULTS = Path(__file__).parent / "results"
 ROUNDS = 5
 
@@ -170,6 +172,7 @@ def machine() -> dict[str, Any]:
         "system": platform.system(),
         "python": platform.python_version(),
         "blas": sorted({blas_kernels(blas) for blas in threadpool_info()} - {""}),
+        "variables": {name: os.environ[name] for name in BLAS_VARIABLES if name in os.environ},
         "packages": {name: installed for name in packages if (installed := release(name))},
         "commit": commit(),
         "date": time.strftime("%Y-%m-%d"),
@@ -221,8 +224,9 @@ def save(name: str, results: list[Result], **more: Any) -> None:
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n")
     packages = ", ".join(f"{package} {number}" for package, number in facts["packages"].items())
+    variables = "".join(f"{name}={value}; " for name, value in facts["variables"].items())
     head = (
-        f"{facts['processor']}, {facts['cores']} cores; {'; '.join(facts['blas'])}; "
+        f"{facts['processor']}, {facts['cores']} cores; {'; '.join(facts['blas'])}; {variables}"
         f"Python {facts['python']}, {packages}; "
         f"{facts['date']}. Medians of {ROUNDS} rounds in turns."
     )

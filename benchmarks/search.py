@@ -4,7 +4,8 @@
     python benchmarks/search.py --only pipeline  races whose name has this in it
     python benchmarks/search.py --quick          small settings, one round: does it run?
 
-Both sides search the same grid over the same folds of scikit-learn's digits, and refit the best.
+Both sides search the same grid over the same folds of scikit-learn's digits, and refit the best:
+ours in one process with threads, and then with n_jobs=2 as well; scikit-learn's always with it.
 Networks train for a fixed number of epochs, on both sides in float32; linear models are fitted in
 float64. Processes are started before the clock is. Results go to benchmarks/results/.
 """
@@ -16,6 +17,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -31,6 +33,7 @@ import estimators
 from estimators import model_selection as stacked
 
 OURS, THEIRS = "cukernels", "scikit-learn, n_jobs=2"
+ONE, TWO = {}, {"n_jobs": 2}  # processes that ours run in; scikit-learn's always has two
 ALONE = "one after the other"
 QUICK = "--quick" in sys.argv  # the process that measures memory is told as well
 
@@ -56,12 +59,16 @@ def search(model: Any, grid: dict[str, list], data: tuple, cv: Any, **options: A
 
 
 def race(
-    make: Callable[[ModuleType], Any], theirs: ModuleType, grid: dict[str, list], data: tuple
+    make: Callable[[ModuleType], Any],
+    theirs: ModuleType,
+    grid: dict[str, list],
+    data: tuple,
+    processes: dict[str, int],
 ) -> dict[str, Contestant]:
     """The same search over our estimators, and over scikit-learn's in two processes."""
     cv = pick(5, 2)
     return {
-        OURS: search(make(estimators), grid, data, cv),
+        OURS: search(make(estimators), grid, data, cv, **processes),
         THEIRS: search(make(theirs), grid, data, cv, n_jobs=2, module=model_selection),
     }
 
@@ -73,31 +80,32 @@ def mlp(module: ModuleType, hidden: int) -> Any:
     )
 
 
-def mlps(hidden: int) -> dict[str, Contestant]:
+def mlps(processes: dict[str, int], hidden: int) -> dict[str, Contestant]:
     grid = {"learning_rate_init": RATES, "alpha": [1e-5, 1e-3, 1e-1]}
-    return race(lambda module: mlp(module, hidden), neural_network, grid, digits("float32"))
+    make = lambda module: mlp(module, hidden)  # noqa: E731
+    return race(make, neural_network, grid, digits("float32"), processes)
 
 
-def pipelines() -> dict[str, Contestant]:
+def pipelines(processes: dict[str, int]) -> dict[str, Contestant]:
     grid = {"learning_rate_init": RATES, "alpha": list(np.logspace(-5, 0, 6))}
     grid = {f"mlpclassifier__{name}": values for name, values in grid.items()}
     make = lambda module: make_pipeline(StandardScaler(), mlp(module, 64))  # noqa: E731
-    return race(make, neural_network, grid, digits("float32"))
+    return race(make, neural_network, grid, digits("float32"), processes)
 
 
-def logistic_regressions() -> dict[str, Contestant]:
+def logistic_regressions(processes: dict[str, int]) -> dict[str, Contestant]:
     grid = {"C": list(np.logspace(-3, 2, 20))}
     make = lambda module: module.LogisticRegression(max_iter=1000)  # noqa: E731
-    return race(make, linear_model, grid, digits("float64"))
+    return race(make, linear_model, grid, digits("float64"), processes)
 
 
-def perceptrons() -> dict[str, Contestant]:
+def perceptrons(processes: dict[str, int]) -> dict[str, Contestant]:
     grid = {"alpha": list(np.logspace(-7, -4, 10)), "eta0": [0.1, 1.0]}
 
     def make(module: ModuleType) -> Any:
         return module.Perceptron(penalty="l2", max_iter=pick(20, 2), tol=None, random_state=0)
 
-    return race(make, linear_model, grid, digits("float64"))
+    return race(make, linear_model, grid, digits("float64"), processes)
 
 
 def convnets() -> dict[str, Contestant]:
@@ -113,14 +121,21 @@ def convnets() -> dict[str, Contestant]:
     }
 
 
+AGAINST_SCIKIT_LEARN = {
+    "MLPClassifier (64,), 12 x 5, 50 epochs": partial(mlps, hidden=64),
+    "MLPClassifier (100,), 12 x 5, 50 epochs": partial(mlps, hidden=100),
+    "pipeline, scaler and MLP (64,), 24 x 5, 50 epochs": pipelines,
+    "LogisticRegression, 20 C x 5": logistic_regressions,
+    "Perceptron, 20 x 5, 20 epochs": perceptrons,
+}
 RACES = [
-    Race("MLPClassifier (64,), 12 x 5, 50 epochs", lambda: mlps(64), {THEIRS: 3}, "score"),
-    Race("MLPClassifier (100,), 12 x 5, 50 epochs", lambda: mlps(100), {THEIRS: 3}, "score"),
-    Race("LogisticRegression, 20 C x 5", logistic_regressions, {THEIRS: 3}, "score"),
-    Race("Perceptron, 20 x 5, 20 epochs", perceptrons, {THEIRS: 3}, "score"),
-    Race("ConvNetClassifier (8, 16), 4 x 3, 8 epochs", convnets, {ALONE: 1.5}, "score"),
-    Race("pipeline, scaler and MLP (64,), 24 x 5, 50 epochs", pipelines, {THEIRS: 3}, "score"),
+    Race(f"{work}, {where}", partial(prepare, processes), {THEIRS: 3}, "score")
+    for work, prepare in AGAINST_SCIKIT_LEARN.items()
+    for where, processes in (("one process", ONE), ("n_jobs=2", TWO))
 ]
+RACES.append(
+    Race("ConvNetClassifier (8, 16), 4 x 3, 8 epochs", convnets, {ALONE: 1.5}, "score"),
+)
 
 
 def growth() -> dict[str, list[float]]:

@@ -8,6 +8,7 @@ so that it costs no pass of its own.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
@@ -190,8 +191,11 @@ def _adam_numpy(
     l2: Array,
     n_decayed: int,
 ) -> None:
-    corrected = learning_rate * np.sqrt(1 - beta_2**step) / (1 - beta_1**step)
-    rates, b1s, b2s, tinies = _columns(params, corrected, beta_1, beta_2, epsilon)
+    settings = (vector.tolist() for vector in (learning_rate, beta_1, beta_2, step))
+    corrected = [  # numbers one by one: faster than vectors as short as these
+        rate * math.sqrt(1 - b2**t) / (1 - b1**t) for rate, b1, b2, t in zip(*settings, strict=True)
+    ]
+    rates, b1s, b2s, tinies = _columns(params, np.array(corrected), beta_1, beta_2, epsilon)
 
     def move(_: None, piece: Piece) -> None:
         g, change = _penalised_piece(params, grads, l2, n_decayed, piece)

@@ -11,11 +11,13 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from cukernels._array import Array, current, resolve_device, to_device, to_host
+from cukernels._workers import in_parallel, shares
 from cukernels.matmul import matmul
 from cukernels.sparse import csr_matmul
 from estimators._layers import SparseRows
 
 _SCORES_AT_ONCE = 2**25
+_SUMMED = 2**20  # values of X that are worth a thread
 FLOATS = (np.float64, np.float32)  # what validate_data keeps; anything else becomes the first
 
 
@@ -121,7 +123,9 @@ def is_plainly_valid(estimator: Any, X: Any, dtypes: Any) -> bool:
     ):
         return False
     with np.errstate(over="ignore", invalid="ignore"):
-        return bool(np.isfinite(X.sum()))
+        some = shares(len(X), -(-_SUMMED // X.shape[1]))
+        parts = in_parallel(lambda _, rows: X[rows].sum(), some)
+        return bool(np.isfinite(sum(parts)))
 
 
 def check_weights(sample_weight: Any, X: Any, dtype: Any = None) -> np.ndarray:

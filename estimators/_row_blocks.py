@@ -50,7 +50,7 @@ class RowBlock:
             data, indices, indptr = self._csr
             scores = csr_matmul(data, indices, indptr, coef.T).T
         else:
-            scores = matmul(_even(coef), self._dense, transpose_b=True)[: len(coef)]
+            scores = matmul(self._dense, _even(coef), transpose_b=True)[:, : len(coef)].T
         scores += bias[:, None]
         return scores
 
@@ -61,8 +61,7 @@ class RowBlock:
             shape = (self.x.shape[1], len(dz))
             coef = namespace(dz).broadcast_to(dz[:1, :1], shape)  # only its shape counts
             return csr_matmul_backward(dz.T, data, indices, indptr, coef)
-        product = matmul(self._dense, _even(dz), transpose_a=True, transpose_b=True)
-        return product[:, : len(dz)]
+        return matmul(_even(dz), self._dense)[: len(dz)].T
 
     @functools.cached_property
     def sample_shares(self) -> Array:

@@ -69,6 +69,7 @@ DRAWN = {
     "gather_rows": arguments_of.picks,
     "local2d": lambda rng: arguments_of.convolution(rng, local=True),
     "logistic": activations,
+    "logistic_loss": lambda rng: arguments_of.scores(rng, labels=False),
     "matmul": arguments_of.factors,
     "max_pool2d": arguments_of.pooled,
     "relu": activations,
