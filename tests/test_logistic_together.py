@@ -11,7 +11,7 @@ from sklearn.base import clone
 from sklearn.datasets import make_classification
 from sklearn.exceptions import ConvergenceWarning
 
-from estimators import LogisticRegression
+from estimators import LogisticRegression, _logistic_training
 from estimators._samples import Samples
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -160,3 +160,27 @@ def test_an_interrupt_leaves_each_as_far_as_it_got(solver):
     else:
         trainings[1].finish()
         assert estimators[1].n_iter_ == 5 or estimators[0].n_iter_ < 5
+
+
+@pytest.mark.parametrize(
+    ("n_threads", "n_bytes", "parts"),
+    [
+        (1, 2**30, [20]),
+        (2, 2**30, [20]),  # of one fold of two: one for each thread
+        (4, 2**30, [10, 10]),
+        (99, 2**30, [4, 4, 4, 4, 4]),  # not fewer
+        (1, 2 * 150 * 3 * 8 * 7, [5, 5, 5, 5]),  # seven would fit the cache: an even number
+        (1, 1, [4, 4, 4, 4, 4]),
+    ],
+)
+def test_models_of_a_fold_are_cut_for_the_cache_and_the_cores(
+    monkeypatch, n_threads, n_bytes, parts
+):
+    monkeypatch.setattr(_logistic_training, "threads", lambda: n_threads)
+    monkeypatch.setattr(_logistic_training, "_CACHE", n_bytes)
+    X, y = samples()
+    shared = Samples(X, y)
+    fold = [LogisticRegression(C=C)._prepare(shared) for C in np.logspace(-3, 3, 20)]
+    cut = _logistic_training._parts(fold, n_folds=2)
+    assert [len(part) for part in cut] == parts
+    assert [training for part in cut for training in part] == fold

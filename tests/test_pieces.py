@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
 from cukernels import _workers
-from estimators import _pieces
+from estimators import _pieces, _training
 from estimators._batches import Data
 from estimators._image_layers import Conv2D, LocallyConnected2D, MaxPool2D
 from estimators._layers import BatchNorm, Dense, Dropout, Scores
@@ -144,6 +147,33 @@ def test_models_are_cut_for_the_cache_and_the_cores(monkeypatch):
     assert sizes(Pieces(8, 3, 0, 1), 60) == [7] * 8 + [4]  # three for each
     assert sizes(Pieces(8, 3, 0, 1), 1) == [1]
     assert Pieces(8, 3, 0, 1).models(0) == []
+
+
+def test_few_pieces_of_many_rows_go_step_by_step(monkeypatch):
+    """So that the cores share in the rows."""
+    monkeypatch.setattr(_workers, "threads", lambda: 3)
+    whole, chunks = Pieces(8, 3, 0, 1), Pieces(8, 3, 16, 2)
+    assert [whole.by_models(n) for n in (2, 3, 4)] == [True, True, True]
+    assert [chunks.by_models(n) for n in (2, 3, 4)] == [False, True, True]
+
+
+def test_an_error_in_one_piece_stops_the_others(monkeypatch):
+    steps, begun = [], threading.Event()
+
+    def learn(part, objective, step, total):
+        if part.models.start > 0:
+            begun.set()
+            raise ArithmeticError
+        begun.wait(5)
+        time.sleep(0.01)
+        steps.append(step)
+
+    monkeypatch.setattr(_workers, "threads", lambda: 2)
+    monkeypatch.setattr(_training.Part, "learn", learn)
+    monkeypatch.setattr(Pieces, "of", lambda *_: Pieces(1, 1, 0, 1))
+    with pytest.raises(ArithmeticError):
+        trained(NETWORKS["dense"], 2, batch_size=9)  # 9 steps
+    assert len(steps) <= 3
 
 
 def test_long_operations_are_worth_threads():

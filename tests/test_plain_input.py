@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from estimators import ConvNetClassifier, LogisticRegression, MLPClassifier, Perceptron
+from estimators import ConvNetClassifier, LogisticRegression, MLPClassifier, Perceptron, _base
 from estimators._base import is_plainly_valid
 
 RNG = np.random.default_rng(0)
@@ -87,3 +87,13 @@ def test_plain_arrays_take_it_and_others_do_not(fitted):
     assert not is_plainly_valid(named, X, (np.float64,))
     with pytest.warns(UserWarning, match="X does not have valid feature names"):
         named.predict(X)
+
+
+def test_every_part_of_a_large_array_is_looked_at(monkeypatch):
+    monkeypatch.setattr(_base, "_SUMMED", 16 * 6)  # six rows at a time
+    model = LogisticRegression().fit(X, Y)
+    assert is_plainly_valid(model, X, (np.float64,))
+    for row in range(40):
+        x = X.copy()
+        x[row, row % 16] = np.nan
+        assert not is_plainly_valid(model, x, (np.float64,))

@@ -154,3 +154,12 @@ def test_convolutions_do_not_depend_on_the_threads(two_threads):
         one = results()
     for a, b in zip(several, one, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_what_is_not_worth_threads_stays_with_the_caller(two_threads):
+    def slowly(state, item):
+        time.sleep(0.005)
+        return threading.get_ident()
+
+    assert set(in_parallel(slowly, range(6), worth=False)) == {threading.get_ident()}
+    assert len(set(in_parallel(slowly, range(6)))) == 2

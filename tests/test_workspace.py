@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 
 import numpy as np
+import pytest
 
 from cukernels import _workspace
 from cukernels._workspace import Workspace, Workspaces, empty
+from cukernels.gather import gather_rows
 
 
 def address(x: np.ndarray) -> int:
@@ -78,3 +80,12 @@ def test_threads_have_memory_of_their_own():
         thread.join()
     assert places["a"] != places["b"] and len(workspaces._free) == 2
     assert getattr(_workspace._own, "workspace", None) is None
+
+
+@pytest.mark.parametrize("rows", [[[0, 5]], [[0, -7]]])
+def test_rows_are_checked_although_they_are_copied_to_given_memory(rows):
+    x = np.arange(10.0).reshape(5, 2)
+    with Workspace():
+        with pytest.raises(IndexError):
+            gather_rows(x, np.array(rows))
+        np.testing.assert_array_equal(gather_rows(x, np.array([[4, -1]])), x[[[4, 4]]])
