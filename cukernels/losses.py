@@ -97,7 +97,7 @@ def _softmax_cross_entropy_numpy(
     return losses.sum(axis=-1), p.swapaxes(-1, -2)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=4)
 def _first_class(shape: tuple[int, ...]) -> np.ndarray:
     """Where the first score of each sample lies, class after class, (..., N)."""
     *stack, n, k = shape
