@@ -205,7 +205,7 @@ RACES = [
         {"PyTorch, NCHW": 1, "PyTorch, channels last": 1, "skorch": 1},
     ),
     Race("predict_proba, one row", lambda: predict(1), {"scikit-learn": 1}, "mean", 200),
-    Race("predict_proba, 60,000 rows", lambda: predict(60_000), {"scikit-learn": 1.5}, "mean"),
+    Race("predict_proba, 60,000 rows", lambda: predict(60_000), {"scikit-learn": 1.5}, "mean", 10),
     Race("import of MLPClassifier", imports, {}, "status"),
 ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -181,10 +182,15 @@ def _matmul_backward_numpy(
             left, right = dz.swapaxes(-1, -2), left.swapaxes(-1, -2)
         db = _product_to(left, right, b.shape, out.get("b"))
     if "bias" in needs and bias is not None:
-        ones = np.ones((*dz.shape[:-2], 1, dz.shape[-2]), dz.dtype)
+        ones = _ones((*dz.shape[:-2], 1, dz.shape[-2]), dz.dtype)
         own = out["bias"][..., None, :] if "bias" in out else None
         dbias = _product_to(ones, dz, (*bias.shape[:-1], 1, bias.shape[-1]), own)[..., 0, :]
     return da, db, dbias
+
+
+@lru_cache(maxsize=4)
+def _ones(shape: tuple[int, ...], dtype: np.dtype) -> Array:
+    return np.ones(shape, dtype)
 
 
 def _product_to(left: Array, right: Array, shape: tuple[int, ...], out: Array | None) -> Array:

@@ -159,9 +159,9 @@ class Dense(Weighted):
             csr_matmul_backward(dz, *x, p["w"], out={"b": g["w"]})  # type: ignore[call-arg]
             g["bias"][...] = dz.sum(axis=-2)
             return None
-        renamed = tuple({"x": "a", "w": "b"}.get(name, name) for name in needs)
+        wanted = ("a", "b", "bias") if "x" in needs else ("b", "bias")
         dx, *_ = matmul_backward(  # type: ignore[call-arg]
-            dy, _flat(x), p["w"], p["bias"], y, activation=activation, needs=renamed,
+            dy, _flat(x), p["w"], p["bias"], y, activation=activation, needs=wanted,
             out={"b": g["w"], "bias": g["bias"]},
         )  # fmt: skip
         return None if dx is None else dx.reshape(dx.shape[:2] + x.shape[2:])

@@ -67,6 +67,7 @@ class Network:
         self._lay_out([entry for entry in named if entry[1] == "w"])
         self.n_decayed = self.size
         self._lay_out([entry for entry in named if entry[1] != "w"])
+        self._first_trained = min((slot.layer for slot in self.slots), default=0)
 
     def _lay_out(self, entries: list[tuple[int, str, Shape]]) -> None:
         for i, name, shape in entries:
@@ -142,7 +143,7 @@ class Network:
         for layer, p in zip(self.layers, parameters, strict=True):
             x, backward = layer.forward(p, x, mode)
             tape.append(backward)
-        first = min((slot.layer for slot in self.slots), default=0)
+        first = self._first_trained
 
         def run_backward(dz: Array, gradients: Sequence[Parameters]) -> None:
             for i in range(len(tape) - 1, first - 1, -1):

@@ -27,7 +27,9 @@ from estimators._network import Network
 from estimators._trainee import Trainee
 
 _CACHE = 2**23  # bytes that the models of a piece may take
-_LEAST_WORK = 4e6  # floating-point operations forward, below which a thread is not worth waking
+# Floating-point operations forward that are worth a thread: for an epoch, and for a single step.
+_LEAST_WORK = 4e6
+_LEAST_WORK_OF_ROWS = 2.5e7
 _ROWS = 16  # pieces have a multiple of them
 _SUMMED = 192  # operations of a piece for each value of a gradient that is to be added up
 
@@ -39,7 +41,7 @@ def rows_at_once(network: Network, batch_size: int) -> int:
     """
     if _convolves(network) or any(isinstance(x, Dropout | BatchNorm) for x in network.layers):
         return batch_size  # what the latter do to a row depends on the others, or on its place
-    enough = max(_LEAST_WORK, _SUMMED * network.size)
+    enough = max(_LEAST_WORK_OF_ROWS, _SUMMED * network.size)
     n_pieces = batch_size // max(_ROWS, int(enough / max(network.operations, 1)))
     if n_pieces < 2:
         return batch_size

@@ -61,6 +61,7 @@ def trained(network, n_models=7, objective=OBJECTIVES[0], **options):
 @pytest.mark.parametrize("least_work", [1e12, 1.0])
 def test_how_models_are_cut_and_shared_changes_no_bit(monkeypatch, name, least_work):
     monkeypatch.setattr(_pieces, "_LEAST_WORK", least_work)
+    monkeypatch.setattr(_pieces, "_LEAST_WORK_OF_ROWS", least_work)
     results = []
     for cache, threads in ((1, 1), (1, 2), (1, 3), (2**30, 1), (2**30, 2), (2**16, 3)):
         monkeypatch.setattr(_pieces, "_CACHE", cache)
@@ -77,7 +78,7 @@ def test_how_models_are_cut_and_shared_changes_no_bit(monkeypatch, name, least_w
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=str)
 def test_chunks_of_rows_add_up_to_the_gradient(monkeypatch, name, weighted, solver, objective):
     options = {"objective": objective, "weighted": weighted, "solver": solver}
-    monkeypatch.setattr(_pieces, "_LEAST_WORK", 1e12)
+    monkeypatch.setattr(_pieces, "_LEAST_WORK_OF_ROWS", 1e12)
     whole, losses = trained(NETWORKS[name], **options)
     cuts = []
     for n_rows in (13, 7, 3):
@@ -90,7 +91,7 @@ def test_chunks_of_rows_add_up_to_the_gradient(monkeypatch, name, weighted, solv
 
 
 def test_a_model_is_cut_alone_as_in_a_stack(monkeypatch):
-    monkeypatch.setattr(_pieces, "_LEAST_WORK", 1.0)
+    monkeypatch.setattr(_pieces, "_LEAST_WORK_OF_ROWS", 1.0)
     monkeypatch.setattr(_pieces, "_SUMMED", 1.0)
     monkeypatch.setattr(_pieces, "_ROWS", 4)
     network = Network([LocallyConnected2D(4, 3), Scores(3)], (6, 6, 2))
@@ -105,7 +106,7 @@ def test_a_model_is_cut_alone_as_in_a_stack(monkeypatch):
 
 @pytest.mark.parametrize("name", ["dense", "local"])
 def test_rows_of_a_piece(monkeypatch, name):
-    monkeypatch.setattr(_pieces, "_LEAST_WORK", 2e4)
+    monkeypatch.setattr(_pieces, "_LEAST_WORK_OF_ROWS", 2e4)
     network = NETWORKS[name]
     least = max(16, 2e4 / network.operations, 192 * network.size / network.operations)
     for batch_size in range(1, 400):
@@ -118,13 +119,13 @@ def test_rows_of_a_piece(monkeypatch, name):
 
 def test_the_folds_of_a_small_set_are_cut_alike():
     """One row more or less moves no boundary, so that a stack sums as each model would alone."""
-    wide = Network([Dense(100), Scores(10)], (784,))
+    wide = Network([Dense(300), Scores(10)], (784,))
     assert {rows_at_once(wide, n) for n in range(194, 225)} == {112}
 
 
 @pytest.mark.parametrize("name", ["dropout", "batch norm", "convolution"])
 def test_layers_that_mix_rows_or_share_them_out_keep_them_together(monkeypatch, name):
-    monkeypatch.setattr(_pieces, "_LEAST_WORK", 1.0)
+    monkeypatch.setattr(_pieces, "_LEAST_WORK_OF_ROWS", 1.0)
     network = NETWORKS[name]
     assert rows_at_once(network, 10_000) == 10_000
     rule = Pieces.of(network, trainees(network, 1), Data(IMAGES, LABELS))
