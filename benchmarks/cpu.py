@@ -248,6 +248,17 @@ def stack(models: int) -> dict[str, Contestant]:
     }
 
 
+def growth_markdown(table: dict[str, dict[str, list[float]]]) -> str:
+    """One row a size: an epoch on MNIST, or a search over models on digits."""
+    lines = ["| what grows | to | ours, s | scikit-learn, s | times as fast |"]
+    lines.append("|---|---:|---:|---:|---:|")
+    for axis, sizes in table.items():
+        for size, (ours, theirs) in sizes.items():
+            ratio = f"{theirs / ours:.2f}"
+            lines.append(f"| {axis} | {size} | {ours:.3g} | {theirs:.3g} | {ratio} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help="races whose name has this in it")
@@ -260,7 +271,12 @@ def main() -> None:
         place, name = arguments.memory_of
         return _rounds.print_added_megabytes(RACES[int(place)], name)
     if arguments.growth:
-        return _rounds.save("cpu-growth", [], seconds=growth())
+        table = growth()
+        _rounds.save("cpu-growth", [], seconds=table)
+        page = _rounds.RESULTS / "cpu-growth.md"
+        head = page.read_text().splitlines()[0].replace(f"{_rounds.ROUNDS} rounds", "3 runs")
+        page.write_text(f"{head}\n\n{growth_markdown(table)}\n")
+        return
     results = []
     for place, race in enumerate(RACES):
         if arguments.only not in race.work:
