@@ -217,8 +217,8 @@ def commit() -> str:
         return ""
 
 
-def save(name: str, results: list[Result], **more: Any) -> None:
-    """Write `results/NAME.json` and `results/NAME.md`."""
+def save(name: str, results: list[Result], *tables: str, rounds: int = ROUNDS, **more: Any) -> None:
+    """Write `results/NAME.json`, and `results/NAME.md` with the races and further tables."""
     facts = machine()
     document = {"machine": facts, "races": [asdict(result) for result in results]} | more
     RESULTS.mkdir(exist_ok=True)
@@ -228,6 +228,7 @@ def save(name: str, results: list[Result], **more: Any) -> None:
     head = (
         f"{facts['processor']}, {facts['cores']} cores; {'; '.join(facts['blas'])}; {variables}"
         f"Python {facts['python']}, {packages}; "
-        f"{facts['date']}. Medians of {ROUNDS} rounds in turns."
+        f"{facts['date']}. Medians of {rounds} rounds in turns."
     )
-    (RESULTS / f"{name}.md").write_text(f"{head}\n\n{markdown(results)}\n")
+    races = [markdown(results)] if results else []
+    (RESULTS / f"{name}.md").write_text("\n\n".join([head, *races, *tables]) + "\n")

@@ -272,11 +272,7 @@ def main() -> None:
         return _rounds.print_added_megabytes(RACES[int(place)], name)
     if arguments.growth:
         table = growth()
-        _rounds.save("cpu-growth", [], seconds=table)
-        page = _rounds.RESULTS / "cpu-growth.md"
-        head = page.read_text().splitlines()[0].replace(f"{_rounds.ROUNDS} rounds", "3 runs")
-        page.write_text(f"{head}\n\n{growth_markdown(table)}\n")
-        return
+        return _rounds.save("cpu-growth", [], growth_markdown(table), rounds=3, seconds=table)
     results = []
     for place, race in enumerate(RACES):
         if arguments.only not in race.work:
@@ -291,7 +287,7 @@ def main() -> None:
         print(_rounds.markdown([result]).split("\n", 2)[2], flush=True)
         print(f"  {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
     if not arguments.only:
-        _rounds.save("cpu", results)
+        _rounds.save("cpu", results, rounds=arguments.rounds)
 
 
 if __name__ == "__main__":

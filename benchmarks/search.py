@@ -199,9 +199,8 @@ def main() -> None:
     table = growth()
     print(growth_markdown(table))
     if not QUICK:
-        _rounds.save("search", results, growth=table)
-        with (_rounds.RESULTS / "search.md").open("a") as file:
-            file.write(f"\nSearches over one parameter on one split:\n\n{growth_markdown(table)}\n")
+        own = f"Searches over one parameter on one split:\n\n{growth_markdown(table)}"
+        _rounds.save("search", results, own, rounds=arguments.rounds, growth=table)
     return None
 
 

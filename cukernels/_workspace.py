@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from math import prod
 from typing import Any
 
 import numpy as np
 
+_LARGE = 2**18  # bytes, below which memory is as quickly had from the system's allocator
 _LINE = 64  # bytes, of a cache line and of the longest vectors
 
 _own = threading.local()
+_NONE: AbstractContextManager[None] = nullcontext()
 
 
 class Workspace:
@@ -58,9 +60,12 @@ class Workspaces:
     def __init__(self) -> None:
         self._free: list[Workspace] = []
 
+    def block(self, n_bytes: int) -> AbstractContextManager[None]:
+        """A block of a workspace that no other thread is in; of none where little is made."""
+        return _NONE if n_bytes < _LARGE else self._one()
+
     @contextmanager
-    def one(self) -> Iterator[None]:
-        """A block of a workspace that no other thread is in."""
+    def _one(self) -> Iterator[None]:
         try:
             workspace = self._free.pop()
         except IndexError:

@@ -19,8 +19,6 @@ from cukernels.activations import logistic, logistic_backward, softmax, softmax_
 from cukernels.losses import logistic_loss, softmax_cross_entropy, squared_loss
 from estimators._row_blocks import RowBlock, row_blocks, weighted_gram
 
-_LARGE = 2**17  # bytes of scores, from which on they are returned to the system when freed
-
 
 class LinearObjective:
     """Mean loss of linear scores plus an L2 penalty, for a stack of M models on the same X.
@@ -120,12 +118,12 @@ class LinearObjective:
             return share * to_host(losses), d_bias, _repeated(share, k) * d_coef
 
         def in_workspace(_: None, block: RowBlock) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-            with self._workspaces.one():
+            n_bytes = 2 * n_models * k * block.x.shape[0] * self.dtype.itemsize
+            with self._workspaces.block(n_bytes):  # for scores and their gradients
                 return of_block(None, block)
 
         if self.device == "cpu":
-            is_large = n_models * k * self.blocks[0].x.shape[0] * self.dtype.itemsize >= _LARGE
-            parts = in_parallel(in_workspace if is_large else of_block, self.blocks)
+            parts = in_parallel(in_workspace, self.blocks)
         else:
             parts = [of_block(None, block) for block in self.blocks]
         values, d_bias = np.zeros(n_models), np.zeros((n_models, k))

@@ -25,8 +25,6 @@ from estimators._pieces import Pieces
 from estimators._samples import Watch
 from estimators._trainee import Trainee
 
-_LARGE = 2**18  # bytes, from which on arrays are returned to the system when they are freed
-
 
 class Part:
     """Some models of a stack, as views of its arrays.
@@ -75,22 +73,17 @@ class Part:
 
     def gradient(self, objective: Objective, step: Step, chunk: int) -> Array:
         """Set the gradients of a chunk of the rows of a step; returns its part of the losses."""
-        if len(self.params) * self.cut.bytes_of_step < _LARGE:
-            return self._gradient(objective, step, chunk)
-        with self.workspaces.one():
-            return self._gradient(objective, step, chunk)
-
-    def _gradient(self, objective: Objective, step: Step, chunk: int) -> Array:
-        chunks = self.cut.rows(step.n_rows)
-        x, y, weight = step.part(self.models, chunks[chunk])
-        mode = Mode(training=True, sample_weight=weight, step=step.number[self.models])
-        z, backward = self.network.forward(self.parameters, x, mode)
-        loss, dz = objective.value_and_gradient(z, y, weight)
-        if len(chunks) > 1:
-            share = step.share(self.models, chunks[chunk]).astype(dz.dtype)
-            loss *= share
-            dz *= share[:, None, None]
-        backward(dz, self.gradients[chunk])
+        chunks, models = self.cut.rows(step.n_rows), self.models
+        with self.workspaces.block(len(self.params) * self.cut.bytes_of_step):
+            x, y, weight = step.part(models, chunks[chunk])
+            mode = Mode(training=True, sample_weight=weight, step=step.number[models])
+            z, backward = self.network.forward(self.parameters, x, mode)
+            loss, dz = objective.value_and_gradient(z, y, weight)
+            if len(chunks) > 1:
+                share = step.share(models, chunks[chunk]).astype(dz.dtype)
+                loss *= share
+                dz *= share[:, None, None]
+            backward(dz, self.gradients[chunk])
         return loss
 
     def update(self, step: Step, losses: Sequence[Array], total: Array) -> None:

@@ -64,7 +64,7 @@ def test_threads_have_memory_of_their_own():
 
     def work(name: str) -> None:
         for _ in range(3):  # from the second block on there is memory
-            with workspaces.one():
+            with workspaces.block(2**18):
                 x = empty((100,), np.int64)
                 both.wait()
                 x[...] = ord(name)
@@ -80,6 +80,15 @@ def test_threads_have_memory_of_their_own():
         thread.join()
     assert places["a"] != places["b"] and len(workspaces._free) == 2
     assert getattr(_workspace._own, "workspace", None) is None
+
+
+def test_where_little_is_made_there_is_no_workspace():
+    workspaces = Workspaces()
+    with workspaces.block(2**18 - 1):
+        assert not _workspace.is_active()
+    with workspaces.block(2**18):
+        assert _workspace.is_active()
+    assert not _workspace.is_active()
 
 
 @pytest.mark.parametrize("rows", [[[0, 5]], [[0, -7]]])
