@@ -9,6 +9,7 @@ import cukernels
 from cukernels import OPS, _gemm_plan, _matmul_cuda, _sums
 from cukernels._fused import FUSED
 from cukernels._gemm_plan import FMA_TILES, LARGEST, REQUESTED_TILES, TENSOR_TILES, Plan
+from cukernels._workers import slices
 from test_cuda_bodies import device_results, on_host
 from test_ops import assert_close, bound_to_backward, cast, copied, results
 
@@ -176,9 +177,21 @@ def test_weights_that_are_views(offset, behind, emulated_cupy):
     np.testing.assert_allclose(y, exact.swapaxes(1, 2), rtol=0, atol=2e-5)
 
 
+def summed_in_order(a, b):
+    """a @ b.T in float32, in the order that the head of gemm.cuh states: sums of some k, added."""
+    y = np.zeros((len(a), len(b)), np.float32)
+    for of_sum in slices(a.shape[1], _gemm_plan.sum_length(a.shape[1])):
+        part = np.zeros_like(y)
+        for column_a, column_b in zip(a[:, of_sum].T, b[:, of_sum].T, strict=True):
+            part += np.multiply.outer(column_a, column_b)
+        y += part
+    return y
+
+
 @pytest.mark.parametrize("sign", ["both", "one"])
 @pytest.mark.parametrize("k", [1, 3, 8, 16, 17, 40, 300, 3000, 12000])
-def test_float32_is_at_most_twice_as_far_from_float64_as_numpys(k, sign, emulated_cupy):
+def test_float32_is_no_farther_from_float64_than_a_sum_in_float32(k, sign, emulated_cupy):
+    """But for a quarter, of chance. BLAS is no measure: its order depends on the processor."""
     rng = np.random.default_rng(6)
     a, b = rng.standard_normal((2, 24, k)).astype(np.float32)
     if sign == "one":
@@ -186,8 +199,8 @@ def test_float32_is_at_most_twice_as_far_from_float64_as_numpys(k, sign, emulate
     exact = a.astype(float) @ b.astype(float).T
     device = emulated_cupy.asarray
     y = on_host(cukernels.matmul(device(a), device(b), transpose_b=True))
-    error, numpys = (np.sqrt(np.mean((z - exact) ** 2)) for z in (y, a @ b.T))
-    assert error <= 2 * numpys
+    error, plain = (np.sqrt(np.mean((z - exact) ** 2)) for z in (y, summed_in_order(a, b)))
+    assert error <= 1.25 * plain
 
 
 def test_precision_on_request(emulated_cupy):
