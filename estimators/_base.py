@@ -14,7 +14,7 @@ from cukernels._array import Array, current, resolve_device, to_device, to_host
 from cukernels._workers import in_parallel, shares
 from cukernels.matmul import matmul
 from cukernels.sparse import csr_matmul
-from estimators._layers import SparseRows
+from estimators._layers import Shape, SparseRows
 
 _SCORES_AT_ONCE = 2**25
 _SUMMED = 2**20  # values of X that are worth a thread
@@ -26,8 +26,11 @@ class Classifier(ClassifierMixin, BaseEstimator):
 
     device: str
 
-    def _as_rows(self, X: Any, *, reset: bool) -> Any:
-        """Give X as 2-D input for validation; `reset` where this is the X of a first fit."""
+    def _as_rows(self, X: Any, *, shape: Shape | None = None) -> Any:
+        """Give X as 2-D input for validation.
+
+        `shape` is that of the samples that the model takes, None where this X is to tell it.
+        """
         return X
 
     def _checked_X(self, X: Any) -> Any:

@@ -48,8 +48,10 @@ class NetworkModel(Classifier):
         """What changes a batch of images while training, or None."""
         return None
 
-    def _build_network(self, n_features: int, n_outputs: int) -> Network:
-        shape = self._sample_shape(n_features)
+    def _build_network(
+        self, n_features: int, n_outputs: int, shape: Shape | None = None
+    ) -> Network:
+        shape = shape or self._sample_shape(n_features)
         return Network(self._build_layers(shape, n_outputs), shape)
 
     def summary(self, input_shape: Any = None, n_classes: int | None = None) -> None:
@@ -162,8 +164,8 @@ class NetworkModel(Classifier):
         foreseen = getattr(self, "_foreseen", None)
         if foreseen is not None and foreseen[0] is X:
             return foreseen[1].copy()
-        X = self._checked_rows(self._as_rows(X, reset=False))
         network = self._network
+        X = self._checked_rows(self._as_rows(X, shape=network.shapes[0]))
         objective = Objective(self.loss, self.out_activation_)
         device = resolve_device(self.device)
         with current(device):

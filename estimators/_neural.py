@@ -38,7 +38,7 @@ from estimators._callbacks import CallbackSupportMixin
 from estimators._epoch_callbacks import EpochCallbacks
 from estimators._held_out import HeldOut, places_of
 from estimators._labels import check_known, learn_labels, total_weights
-from estimators._layers import BatchNorm, Dropout
+from estimators._layers import BatchNorm, Dropout, Shape
 from estimators._network import Network
 from estimators._network_model import NetworkModel
 from estimators._neural_training import NeuralTraining, placed_samples
@@ -209,10 +209,11 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
         """
         device = resolve_device(self.device)
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
+        shape = None if first else self._network.shapes[0]
         if first:
             X, y = samples.checked(self, self.dtype)
         else:
-            X, y = self._check_X_y(samples.X, samples.y, reset=False)
+            X, y = self._check_X_y(samples.X, samples.y, reset=False, shape=shape)
         own = slice(None) if rows is None else rows
         own_y = y[own]
         if first and not incremental:
@@ -228,7 +229,7 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
 
         multiclass = self._label_binarizer.y_type_ == "multiclass"
         objective = Objective(self.loss, "softmax" if multiclass else "logistic")
-        network = self._build_network(X.shape[1], indicators.shape[1])
+        network = self._build_network(X.shape[1], indicators.shape[1], shape)
         self._check_solver(network)
         if first:
             progress = Progress(network.init(rng, X.dtype))
@@ -301,8 +302,10 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
             lambda: objective.targets(self._label_binarizer.transform(y), X.dtype),
         )
 
-    def _check_X_y(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, np.ndarray]:
-        X = self._as_rows(X, reset=reset)
+    def _check_X_y(
+        self, X: Any, y: Any, *, reset: bool, shape: Shape | None = None
+    ) -> tuple[Any, np.ndarray]:
+        X = self._as_rows(X, shape=shape)
         sparse = self.__sklearn_tags__().input_tags.sparse
         X, y = validate_data(
             self,
@@ -378,7 +381,7 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
 
     def _own_validation(self, X_val: Any, y_val: Any, network: Network, device: str) -> HeldOut:
         """A validation set that the user gives."""
-        X, y = self._check_X_y(X_val, y_val, reset=False)
+        X, y = self._check_X_y(X_val, y_val, reset=False, shape=network.shapes[0])
         labels = places_of(y, self.classes_)
         with current(device):
             data = Data(placed_samples(X, network, device), to_device(labels, device))

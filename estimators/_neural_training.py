@@ -136,7 +136,7 @@ class NeuralTraining:
         """Compute what the models of a stack will be asked for: their predictions for X."""
         first = trainings[0]
         network, model = first.network, first.estimator
-        rows = model._checked_rows(model._as_rows(X, reset=True))
+        rows = model._checked_rows(model._as_rows(X, shape=network.shapes[0]))
         widest = max(map(prod, network.shapes))
         at_once = 1  # rows of a sparse matrix belong to one model
         with current(first.device):

@@ -37,7 +37,7 @@ class Samples:
         """
         key: tuple[Any, ...] = ("checked", type(estimator), *settings)
         if key in self._made:
-            X = estimator._as_rows(self.X, reset=True)
+            X = estimator._as_rows(self.X)
             validate_data(estimator, X, reset=True, skip_check_array=True)
         return self.once(key, lambda: estimator._check_X_y(self.X, self.y, reset=True))
 

@@ -242,26 +242,26 @@ class ConvNetClassifier(NeuralClassifier):
             layers.append((MaxPool2D if self.pooling == "max" else AvgPool2D)(pool))
         return layers
 
-    def _as_rows(self, X: Any, *, reset: bool) -> Any:
-        """Flatten images for validation, and remember their shape at the first fit."""
+    def _as_rows(self, X: Any, *, shape: Shape | None = None) -> Any:
+        """Flatten images for validation, and remember their shape where none is known."""
         if sp.issparse(X):
             return X  # for scikit-learn to refuse, in its words
         images = X if hasattr(X, "shape") else np.asarray(X)
-        shape, n_axes = None, len(images.shape)  # frames of polars have no ndim
+        given, n_axes = None, len(images.shape)  # frames of polars have no ndim
         if n_axes in (3, 4):
-            shape = (*images.shape[1:], 1)[:3]
+            given = (*images.shape[1:], 1)[:3]
             wanted = None if self.image_shape is None else given_image_shape(self.image_shape)
-            if reset and wanted not in (None, shape):
+            if shape is None and wanted not in (None, given):
                 raise ValueError(
-                    f"X holds images of shape {shape}, but image_shape is {self.image_shape}"
+                    f"X holds images of shape {given}, but image_shape is {self.image_shape}"
                 )
             X = np.asarray(images).reshape(len(images), -1)
-        if reset:
-            self._given_shape = shape
-        elif shape is not None and shape != self.image_shape_:
+        if shape is None:
+            self._given_shape = given
+        elif given not in (None, shape):
             raise ValueError(
-                f"X holds images of shape {shape}, but {type(self).__name__} was fitted on images "
-                f"of shape {self.image_shape_}"
+                f"X holds images of shape {given}, but {type(self).__name__} is fitted on images "
+                f"of shape {shape}"
             )
         return X
 

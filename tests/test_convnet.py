@@ -22,6 +22,7 @@ from estimators import (
     MLPClassifier,
 )
 from estimators._augment import Augmentation
+from estimators.model_selection import GridSearchCV as StackedGridSearchCV
 
 QUICK = {"max_iter": 2, "tol": 0.0, "random_state": 0}
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -82,6 +83,86 @@ def test_images_that_are_not_square(digits):
     assert clf.image_shape_ == (4, 8, 2)
     with pytest.raises(ValueError, match=r"fitted on images of shape \(4, 8, 2\)"):
         clf.predict(X.reshape(-1, 8, 4, 2))
+
+
+def as_three(X):
+    return X.reshape(-1, 8, 8)
+
+
+def as_four(X):
+    return X.reshape(-1, 8, 8, 1)
+
+
+FORMS = {
+    "rows": lambda X: X,
+    "3-D": as_three,
+    "4-D": as_four,
+    "list": lambda X: as_three(X).tolist(),
+}
+
+
+@pytest.mark.parametrize("validated", FORMS)
+@pytest.mark.parametrize("learned", FORMS)
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_a_validation_set_comes_in_every_form_of_images(digits, method, learned, validated):
+    X, y = digits
+    given = {"X_val": FORMS[validated](X[200:]), "y_val": y[200:]}
+    known = {"classes": range(10)} if method == "partial_fit" else {}
+    clf = small()
+    getattr(clf, method)(FORMS[learned](X[:200]), y[:200], **known, **given)
+    assert clf.validation_scores_[-1] == clf.score(X[200:], y[200:])
+    expected = list(clf.validation_scores_)
+    # a model of other images learns these anew, and one of these goes on
+    again = small().fit(X.reshape(-1, 4, 16)[:, :, :5], y)
+    assert again.fit(FORMS[learned](X), y, **given).image_shape_ == (8, 8, 1)
+    if method == "fit":
+        again = small().fit(X.reshape(-1, 4, 16), y)
+        again.fit(FORMS[learned](X[:200]), y[:200], **given)
+        assert again.validation_scores_ == expected
+    assert again.partial_fit(X, y, **given).validation_scores_[-1] == again.score(X[200:], y[200:])
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_a_validation_set_of_other_images_is_refused(digits, method):
+    X, y = digits
+    known = {"classes": range(10)} if method == "partial_fit" else {}
+    other = X.reshape(-1, 4, 16)
+    for clf in (small(), small().fit(other, y)):
+        if method == "partial_fit" and hasattr(clf, "coefs_"):
+            continue
+        for images in (other, other.reshape(-1, 4, 4, 4), other[:, :, :7]):
+            with pytest.raises(ValueError, match=r"fitted on images of shape \(8, 8, 1\)"):
+                getattr(clf, method)(as_three(X), y, **known, X_val=images, y_val=y)
+        with pytest.raises(ValueError, match="X has 60 features, but .* is expecting 64"):
+            getattr(clf, method)(as_three(X), y, **known, X_val=X[:, :60], y_val=y)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float64", "object"])
+def test_a_validation_set_of_another_dtype(digits, dtype):
+    X, y = digits
+    X = np.round(X * 16)
+    for own in ("float32", "float64", "auto"):
+        clf = small(dtype=own).fit(as_four(X), y, X_val=as_four(X).astype(dtype), y_val=y)
+        assert clf.validation_scores_[-1] == clf.score(X, y)
+
+
+def test_a_fit_that_fails_does_not_change_the_shape_that_is_fitted_on(digits):
+    X, y = digits
+    clf = small(layers=[Conv2D(2), Dense(4)]).fit(as_three(X), y)
+    with pytest.raises(ValueError, match="inconsistent numbers"):
+        clf.fit(X.reshape(-1, 4, 16), y[:-1])
+    assert clf.partial_fit(X, y).image_shape_ == (8, 8, 1)
+
+
+def test_a_search_over_images_is_that_over_their_rows(digits):
+    X, y = digits
+    grid = {"alpha": [1e-4, 1.0]}
+    rows = StackedGridSearchCV(small(), grid, cv=2).fit(X, y)
+    for images in (as_three(X), as_four(X)):
+        search = StackedGridSearchCV(small(), grid, cv=2).fit(images, y)
+        for name in ("split0_test_score", "split1_test_score"):
+            np.testing.assert_array_equal(search.cv_results_[name], rows.cv_results_[name])
+        assert search.score(images, y) == rows.score(X, y)
 
 
 def test_a_row_of_pixels_shrinks_what_does_not_fit():
