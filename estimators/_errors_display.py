@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from sklearn.utils.multiclass import unique_labels
 
 from estimators._images import as_images, final_estimator
 from estimators._tiles import axes, columns_of, draw_tiles, figure_size, picture, pyplot, ratio_of
@@ -160,7 +161,8 @@ class ErrorsDisplay:
         ImportError
             If matplotlib is missing.
         ValueError
-            If X holds no images, or labels or guesses are not one for each of them.
+            If X holds no images, labels or guesses are not one for each of them, or ones are
+            numbers and the others are not.
         """
         pyplot(f"{cls.__name__}.from_predictions")
         y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
@@ -174,6 +176,8 @@ class ErrorsDisplay:
             raise ValueError(
                 f"there are {len(images)} images, {len(y_true)} labels and {len(y_pred)} guesses"
             )
+        if len(y_true):
+            unique_labels(y_true, y_pred)  # strings for numbers are no errors, but a mistake
         wrong = np.flatnonzero(y_true != y_pred)
         if sureness is not None:
             wrong = wrong[np.argsort(-np.asarray(sureness)[wrong], kind="stable")]

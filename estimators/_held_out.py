@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 
 from cukernels._array import Array, to_host
 from estimators._batches import Cut, Data
@@ -54,10 +56,10 @@ class HeldOut:
         return float(np.average(right, weights=self.weight))
 
 
-def places_of(y: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Labels as `HeldOut` has them; indicators of several labels a sample stay as they are."""
+def places_of(y: Any, classes: np.ndarray) -> np.ndarray:
+    """Labels as `HeldOut` has them; indicators of several labels a sample become an array."""
     if y.ndim == 2:
-        return y
+        return y.toarray() if sp.issparse(y) else y
     places = np.minimum(np.searchsorted(classes, y), len(classes) - 1)
     return np.where(classes[places] == y, places, -1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,44 @@ def check_known(y: np.ndarray, classes: np.ndarray, *, all_of_them: bool) -> Non
         raise ValueError(
             "`y` has classes not in `self.classes_`. "
             f"`self.classes_` has {classes}. 'y' has {labels}."
+        )
+
+
+def check_kind(y: Any, binarizer: LabelBinarizer) -> None:
+    """Raise ValueError where labels are of another kind than a binarizer knows.
+
+    That is strings for numbers, one label a sample for several, or another number of columns; in
+    the words of :func:`sklearn.utils.multiclass.unique_labels`.
+    """
+    known = binarizer.classes_
+    if binarizer.y_type_ == "multilabel-indicator":
+        known = np.zeros((1, len(known)), int)
+    unique_labels(known, y)
+
+
+def check_scored(y_val: Any, binarizer: LabelBinarizer) -> None:
+    """Warn of labels of a validation set that nobody learns, and raise ValueError if all are such.
+
+    Raises
+    ------
+    ValueError
+        Also if they are of another kind than those that are learned.
+    """
+    check_kind(y_val, binarizer)
+    if y_val.ndim == 2:
+        return
+    labels, classes = unique_labels(y_val), binarizer.classes_
+    unknown = np.setdiff1d(labels, classes)
+    if len(unknown) == len(labels):
+        raise ValueError(
+            "`y_val` has classes not in `self.classes_`. "
+            f"`self.classes_` has {classes}. `y_val` has {labels}."
+        )
+    if len(unknown):
+        warnings.warn(
+            f"`y_val` has classes {unknown} that are not in `self.classes_`, which has {classes}: "
+            "no prediction of them is right",
+            stacklevel=7,
         )
 
 

@@ -37,7 +37,7 @@ from estimators._batches import Data
 from estimators._callbacks import CallbackSupportMixin
 from estimators._epoch_callbacks import EpochCallbacks
 from estimators._held_out import HeldOut, places_of
-from estimators._labels import check_known, learn_labels, total_weights
+from estimators._labels import check_kind, check_known, check_scored, learn_labels, total_weights
 from estimators._layers import BatchNorm, Dropout, Shape
 from estimators._network import Network
 from estimators._network_model import NetworkModel
@@ -123,7 +123,8 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
         X_val, y_val : as X and y, default=None
             An own validation set. Its accuracy is recorded in `validation_scores_` after each
             epoch, and with ``early_stopping=True`` it decides when to stop, in place of a part
-            held out from X.
+            held out from X. Labels that y does not have are a warning: no prediction of them is
+            right.
 
         Returns
         -------
@@ -132,7 +133,8 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
         Raises
         ------
         ValueError
-            If the input is not what it should be, or the weights diverge.
+            If the input is not what it should be, no label of y_val is one of y, or the weights
+            diverge.
         """
         return self._fit(X, y, sample_weight, X_val, y_val, incremental=False)
 
@@ -224,6 +226,7 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
         else:
             check_known(own_y, self.classes_, all_of_them=self.warm_start and not incremental)
             indicators = self._label_binarizer.transform(own_y)
+            check_kind(own_y, self._label_binarizer)
         weight = total_weights(self.class_weight, self.classes_, own_y, own_y, sample_weight)
         rng = check_random_state(self.random_state)
 
@@ -382,6 +385,7 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
     def _own_validation(self, X_val: Any, y_val: Any, network: Network, device: str) -> HeldOut:
         """A validation set that the user gives."""
         X, y = self._check_X_y(X_val, y_val, reset=False, shape=network.shapes[0])
+        check_scored(y, self._label_binarizer)
         labels = places_of(y, self.classes_)
         with current(device):
             data = Data(placed_samples(X, network, device), to_device(labels, device))

@@ -1,11 +1,16 @@
 """Scores of models in training, on what is held out: scikit-learn's accuracy, all at once."""
 
+import warnings
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning, DataConversionWarning
 from sklearn.metrics import accuracy_score
 from sklearn.preprocessing import LabelBinarizer
 
+from estimators import ConvNetClassifier, MLPClassifier
 from estimators._batches import Data
 from estimators._held_out import HeldOut, places_of, validation_scores
 from estimators._layers import Dense, Mode, Scores
@@ -110,3 +115,111 @@ def test_rows_count_from_where_a_models_samples_begin():
         np.concatenate([rng.normal(size=(10, 7)), X]), np.concatenate([places[:10], places])
     )
     assert validation_scores(network, objective, both, trainees, params) == expected
+
+
+# Labels that the user gives for scoring ----------------------------------------------------------
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(60, 16))
+ONE = np.arange(60) % 3  # one label a sample
+SEVERAL = RNG.integers(0, 2, (60, 3))
+NAMES = np.array(["ant", "bee", "cow"])[ONE]
+SETTINGS = {"hidden_layer_sizes": (4,), "max_iter": 2, "random_state": 0}
+each_network = pytest.mark.parametrize(
+    "network",
+    [MLPClassifier(**SETTINGS), ConvNetClassifier((2,), **SETTINGS)],
+    ids=["mlp", "convnet"],
+)
+SPARSE = [sp.csr_matrix, sp.csc_matrix, sp.coo_matrix, sp.csr_array]
+
+
+def fitted(network, method, y, **given):
+    """A clone that is fitted, with no warning but that of few epochs."""
+    known = {}
+    if method == "partial_fit":
+        known["classes"] = np.arange(3) if y.ndim == 2 else np.unique(y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return getattr(clone(network), method)(X, y, **known, **given)
+
+
+@each_network
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+@pytest.mark.parametrize(
+    ("y", "y_val", "message"),
+    [
+        (ONE, ONE.astype(str), r"Mix of label input types \(string and number\)"),
+        (NAMES, ONE, r"Mix of label input types \(string and number\)"),
+        (NAMES.astype(object), ONE, r"Mix of label input types \(string and number\)"),
+        (ONE, ONE + 3, r"`y_val` has classes not in `self.classes_`.*\[0 1 2\].*\[3 4 5\]"),
+        (NAMES, np.char.upper(NAMES), "`y_val` has classes not in `self.classes_`.*'COW'"),
+        (ONE, SEVERAL, "Mix type of y not allowed.*multilabel-indicator"),
+        (ONE, sp.csr_matrix(SEVERAL), "Mix type of y not allowed.*multilabel-indicator"),
+        (SEVERAL, ONE, "Mix type of y not allowed.*multilabel-indicator"),
+        (SEVERAL, NAMES, "Mix type of y not allowed.*multilabel-indicator"),
+        (SEVERAL, SEVERAL[:, :2], "indicator input with different numbers of labels"),
+        (SEVERAL, sp.csr_matrix(SEVERAL[:, :2]), "indicator input with different numbers of label"),
+        (ONE, ONE[:-1], "inconsistent numbers of samples"),
+        (ONE, np.linspace(0, 1, 60), "Unknown label type"),
+    ],
+)
+def test_labels_of_another_kind_are_refused(network, method, y, y_val, message):
+    with pytest.raises(ValueError, match=message):
+        fitted(network, method, y, X_val=X, y_val=y_val)
+
+
+@each_network
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+@pytest.mark.parametrize(("y", "odd"), [(ONE, 7), (NAMES, "dog")], ids=["numbers", "names"])
+def test_single_labels_that_nobody_learns_are_a_warning(network, method, y, odd):
+    y_val = y.copy()
+    y_val[:5] = odd
+    known = {"classes": np.unique(y)} if method == "partial_fit" else {}
+    with pytest.warns(UserWarning, match=f"`y_val` has classes .*{odd}.* no prediction") as told:
+        model = getattr(clone(network), method)(X, y, **known, X_val=X, y_val=y_val)
+    assert {w.filename for w in told if "y_val" in str(w.message)} == {__file__}
+    assert model.validation_scores_[-1] == accuracy_score(y_val, model.predict(X))
+
+
+@each_network
+@pytest.mark.parametrize(
+    ("y", "y_val"),
+    [
+        (ONE, ONE.astype(float)),
+        (ONE, ONE[:, None].tolist()),
+        (ONE, np.zeros(60, int)),  # not all labels have to be there
+        (ONE > 0, (ONE > 0).astype(int)),
+        (NAMES, NAMES.astype(object)),
+        (NAMES.astype(object), NAMES.tolist()),
+    ],
+)
+def test_equal_labels_of_another_dtype_are_taken_as_they_are(network, y, y_val):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.simplefilter("ignore", DataConversionWarning)
+        model = clone(network).fit(X, y, X_val=X, y_val=y_val)
+    assert model.validation_scores_[-1] == accuracy_score(np.ravel(y_val), model.predict(X))
+
+
+@each_network
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+@pytest.mark.parametrize("learned", [np.asarray, *SPARSE], ids=lambda f: f.__name__)
+def test_sparse_indicators_are_scored_as_dense_ones(network, method, learned):
+    y = learned(SEVERAL)
+    expected = fitted(network, method, SEVERAL, X_val=X, y_val=SEVERAL).validation_scores_
+    for given in [np.asarray, *SPARSE]:
+        model = fitted(network, method, y, X_val=X, y_val=given(SEVERAL))
+        assert model.validation_scores_ == expected
+        assert model.validation_scores_[-1] == model.score(X, y)
+
+
+@each_network
+def test_one_label_a_sample_is_refused_where_several_were_learned(network):
+    for model, method in [
+        (fitted(network, "partial_fit", SEVERAL), "partial_fit"),
+        (fitted(clone(network).set_params(warm_start=True), "fit", SEVERAL), "fit"),
+    ]:
+        with pytest.raises(ValueError, match="Mix type of y not allowed"):
+            getattr(model, method)(X, ONE)

@@ -38,6 +38,8 @@ def test_no_errors_and_predictions(digits):
     assert display.indices.tolist() == [3, 7]
     with pytest.raises(ValueError, match="there are 300 images, 2 labels and 2 guesses"):
         ErrorsDisplay.from_predictions(X, y[:2], y[:2])
+    with pytest.raises(ValueError, match=r"Mix of label input types \(string and number\)"):
+        ErrorsDisplay.from_predictions(X, y, y.astype(str))
     many = np.stack([y % 2, y > 4], axis=1)
     with pytest.raises(ValueError, match=r"one label and one guess an image, got arrays of shape"):
         ErrorsDisplay.from_predictions(X, many, many)
