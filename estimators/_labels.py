@@ -83,6 +83,20 @@ def check_scored(y_val: Any, binarizer: LabelBinarizer) -> None:
         )
 
 
+def check_scoring_weights(weight: np.ndarray) -> None:
+    """Raise ValueError where what early stopping holds out has no weight to score it by."""
+    if not weight.any():
+        raise ValueError(
+            "The sample weights for validation set are all zero, consider using a different "
+            "random state."
+        )
+    if weight.sum() == 0:
+        raise ValueError(
+            "The sample weights for validation set sum to zero, which leaves no average to score "
+            "by: consider using a different random state, or weights that are not negative."
+        )
+
+
 def total_weights(
     class_weight: Any, classes: np.ndarray, y: np.ndarray, X: Any, sample_weight: Any
 ) -> np.ndarray | None:

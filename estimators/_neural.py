@@ -37,7 +37,14 @@ from estimators._batches import Data
 from estimators._callbacks import CallbackSupportMixin
 from estimators._epoch_callbacks import EpochCallbacks
 from estimators._held_out import HeldOut, places_of
-from estimators._labels import check_kind, check_known, check_scored, learn_labels, total_weights
+from estimators._labels import (
+    check_kind,
+    check_known,
+    check_scored,
+    check_scoring_weights,
+    learn_labels,
+    total_weights,
+)
 from estimators._layers import BatchNorm, Dropout, Shape
 from estimators._network import Network
 from estimators._network_model import NetworkModel
@@ -379,8 +386,10 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
                 "The validation set is too small. Increase 'validation_fraction' or the size of "
                 "your dataset."
             )
-        labels = places_of(y[held_out], self.classes_)
-        return rows, HeldOut(held_out, labels, None if weight is None else weight[held_out])
+        if weight is not None:
+            weight = weight[held_out]
+            check_scoring_weights(weight)
+        return rows, HeldOut(held_out, places_of(y[held_out], self.classes_), weight)
 
     def _own_validation(self, X_val: Any, y_val: Any, network: Network, device: str) -> HeldOut:
         """A validation set that the user gives."""

@@ -15,6 +15,7 @@ from threadpoolctl import ThreadpoolController
 
 from cukernels._array import current, resolve_device
 from estimators._base import check_weights, foresee_scores
+from estimators._labels import check_scoring_weights
 from estimators._online import OnlineStack
 from estimators._online_order import epoch_permutation, held_out_places
 from estimators._progress import Reporter
@@ -101,11 +102,8 @@ class PerceptronTraining:
             estimator.class_weight, classes=estimator.classes_, y=estimator.classes_[labels]
         )
         held_out = held_out_places(estimator, samples, rows, labels)
-        if len(held_out) and not weight[held_out].any():
-            raise ValueError(
-                "The sample weights for validation set are all zero, consider using a different "
-                "random state."
-            )
+        if len(held_out):
+            check_scoring_weights(weight[held_out])
         if is_multinomial and len(w) == 1:  # the score of class 1 less that of class 0
             w, b = np.concatenate([-w / 2, w / 2]), np.concatenate([-b / 2, b / 2])
         return cls(

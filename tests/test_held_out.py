@@ -8,15 +8,17 @@ import scipy.sparse as sp
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning
 from sklearn.metrics import accuracy_score
+from sklearn.model_selection import cross_validate as sklearn_cross_validate
 from sklearn.preprocessing import LabelBinarizer
 
-from estimators import ConvNetClassifier, MLPClassifier
+from estimators import ConvNetClassifier, MLPClassifier, Perceptron
 from estimators._batches import Data
 from estimators._held_out import HeldOut, places_of, validation_scores
 from estimators._layers import Dense, Mode, Scores
 from estimators._network import Network
 from estimators._objective import Objective
 from estimators._trainee import Progress, Settings, Trainee
+from estimators.model_selection import cross_validate
 
 KINDS = ["two classes", "three classes", "names", "several labels"]
 
@@ -223,3 +225,65 @@ def test_one_label_a_sample_is_refused_where_several_were_learned(network):
     ]:
         with pytest.raises(ValueError, match="Mix type of y not allowed"):
             getattr(model, method)(X, ONE)
+
+
+# Weights of what early stopping holds out --------------------------------------------------------
+
+each_with_early_stopping = pytest.mark.parametrize(
+    "estimator",
+    [
+        MLPClassifier(**SETTINGS, early_stopping=True),
+        ConvNetClassifier((2,), **SETTINGS, early_stopping=True),
+        Perceptron(random_state=0, max_iter=2, early_stopping=True),
+    ],
+    ids=["mlp", "convnet", "perceptron"],
+)
+
+
+def weighed(estimator, y, weight):
+    """Whether early stopping has something to score by, where these are the weights."""
+    try:
+        clone(estimator).fit(X, y, sample_weight=weight)
+    except ValueError as error:
+        return "The sample weights for validation set are all zero" not in str(error)
+    return True
+
+
+@each_with_early_stopping
+@pytest.mark.parametrize("y", [ONE > 0, ONE, NAMES, SEVERAL, sp.csr_matrix(SEVERAL)])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_no_weight_on_what_is_held_out(estimator, y):
+    if y.ndim == 2 and isinstance(estimator, Perceptron):
+        return  # it learns one label a sample
+    held_out = [row for row in range(60) if weighed(estimator, y, np.eye(60)[row])]
+    assert len(held_out) == 6
+    weight = np.ones(60)
+    weight[held_out] = [1, -1] * 3
+    with pytest.raises(ValueError, match="The sample weights for validation set sum to zero"):
+        clone(estimator).fit(X, y, sample_weight=weight)
+    weight[held_out] = [0] * 5 + [1]
+    assert clone(estimator).fit(X, y, sample_weight=weight).score(X, y) >= 0
+
+
+@each_with_early_stopping
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_search_says_so_too(estimator):
+    row = next(row for row in range(60) if not weighed(estimator, ONE, np.eye(60)[row]))
+    params, rows = {"sample_weight": np.eye(60)[row]}, np.arange(60)
+    for run in (cross_validate, sklearn_cross_validate):
+        with pytest.raises(ValueError, match="The sample weights for validation set are all zero"):
+            run(estimator, X, ONE, cv=[(rows, rows)], params=params, error_score="raise")
+
+
+@each_network
+@pytest.mark.parametrize("early_stopping", [False, True])
+@pytest.mark.parametrize("class_weight", [None, "balanced", [{0: 1, 1: 2}] * 3])
+@pytest.mark.parametrize("weight", [None, np.arange(60.0), np.ones(60, int)])
+def test_sparse_indicators_weigh_as_dense_ones(network, early_stopping, class_weight, weight):
+    network = clone(network).set_params(early_stopping=early_stopping, class_weight=class_weight)
+    expected = fitted(network, "fit", SEVERAL, sample_weight=weight)
+    for form in SPARSE:
+        model = fitted(network, "fit", form(SEVERAL), sample_weight=weight)
+        assert model.loss_curve_ == expected.loss_curve_
+        assert model.validation_scores_ == expected.validation_scores_
+        np.testing.assert_array_equal(model.predict(X).toarray(), expected.predict(X))
