@@ -7,6 +7,7 @@ from math import isqrt
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
@@ -36,7 +37,7 @@ def checked_image_shape(image_shape: Any, n_features: int) -> Shape:
     shape = given_image_shape(image_shape)
     if np.prod(shape) != n_features:
         raise ValueError(
-            f"image_shape {image_shape} has {np.prod(shape)} pixels, but there are {n_features} "
+            f"image_shape {image_shape} has {np.prod(shape)} pixels, but X has {n_features} "
             "features"
         )
     return shape
@@ -71,6 +72,57 @@ def shape_to_show(n_features: int, image_shape: Any, model: Any = None) -> Shape
             "(height, width, channels)"
         )
     return shape
+
+
+def rows_of_images(
+    X: Any, name: str, shape: tuple[int, ...] | None = None
+) -> tuple[Any, Shape | None]:
+    """Return X as rows of pixels for validation, and the shape of its images.
+
+    This is how every estimator of images reads X: images (n_samples, height, width) or
+    (n_samples, height, width, channels), or a list of them, are flattened. All else stays as it
+    is, with None for a shape: rows of pixels, and what scikit-learn refuses in its words.
+
+    Parameters
+    ----------
+    X : array-like or sparse matrix
+    name : str
+        Who reads it, for the messages.
+    shape : (int, int, int) or None, default=None
+        Of the images that it is fitted on, where it is fitted on images.
+
+    Raises
+    ------
+    ValueError
+        If the images have another shape than those of the fit.
+    """
+    if sp.issparse(X):
+        return X, None
+    images = X if hasattr(X, "shape") else np.asarray(X)
+    axes = tuple(images.shape)
+    if len(axes) not in (3, 4):
+        return images, None
+    given: Shape = (*axes[1:], 1)[:3]
+    if shape is not None and given != shape:
+        raise ValueError(
+            f"X holds images of shape {given}, but {name} is fitted on images of shape {shape}"
+        )
+    return np.asarray(images).reshape(len(images), -1), given
+
+
+def told_image_shape(given: Shape | None, image_shape: Any, n_features: int) -> Shape | None:
+    """Return the shape that images have, or else `image_shape`; None where there is neither.
+
+    Raises
+    ------
+    ValueError
+        If the two differ, or there are other pixels than features.
+    """
+    if image_shape is None:
+        return given
+    if given is not None and given_image_shape(image_shape) != given:
+        raise ValueError(f"X holds images of shape {given}, but image_shape is {image_shape}")
+    return checked_image_shape(image_shape, n_features)
 
 
 def as_images(X: Any, image_shape: Any = None, model: Any = None) -> np.ndarray:

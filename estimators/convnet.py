@@ -8,14 +8,13 @@ from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
-import scipy.sparse as sp
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from cukernels._windows import pair
 from estimators._augment import Augmentation
 from estimators._image_layers import AvgPool2D, Conv2D, MaxPool2D
-from estimators._images import given_image_shape
+from estimators._images import given_image_shape, rows_of_images, told_image_shape
 from estimators._layers import (
     Layer,
     Scores,
@@ -244,33 +243,17 @@ class ConvNetClassifier(NeuralClassifier):
 
     def _as_rows(self, X: Any, *, shape: Shape | None = None) -> Any:
         """Flatten images for validation, and remember their shape where none is known."""
-        if sp.issparse(X):
-            return X  # for scikit-learn to refuse, in its words
-        images = X if hasattr(X, "shape") else np.asarray(X)
-        given, n_axes = None, len(images.shape)  # frames of polars have no ndim
-        if n_axes in (3, 4):
-            given = (*images.shape[1:], 1)[:3]
-            wanted = None if self.image_shape is None else given_image_shape(self.image_shape)
-            if shape is None and wanted not in (None, given):
-                raise ValueError(
-                    f"X holds images of shape {given}, but image_shape is {self.image_shape}"
-                )
-            X = np.asarray(images).reshape(len(images), -1)
+        rows, given = rows_of_images(X, type(self).__name__, shape)
         if shape is None:
             self._given_shape = given
-        elif given not in (None, shape):
-            raise ValueError(
-                f"X holds images of shape {given}, but {type(self).__name__} is fitted on images "
-                f"of shape {shape}"
-            )
-        return X
+        return rows
 
     def _sample_shape(self, n_features: int) -> Shape:
-        return self._given_shape or self._shape_of_rows(n_features)
+        return self._shape_of(n_features, self._given_shape)
 
     def _described(self, shape: Shape, n_outputs: int) -> Network:
         if len(shape) == 1:
-            shape = self._shape_of_rows(shape[0])
+            shape = self._shape_of(shape[0])
         shape = given_image_shape(shape)
         return Network(self._build_layers(shape, n_outputs), shape)
 
@@ -280,14 +263,10 @@ class ConvNetClassifier(NeuralClassifier):
         check_is_fitted(self, "coefs_")
         return self._network.shapes[0]
 
-    def _shape_of_rows(self, n_features: int) -> Shape:
-        if self.image_shape is not None:
-            shape = given_image_shape(self.image_shape)
-            if np.prod(shape) != n_features:
-                raise ValueError(
-                    f"image_shape {self.image_shape} has {np.prod(shape)} pixels, but X has "
-                    f"{n_features} features"
-                )
+    def _shape_of(self, n_features: int, given: Any = None) -> Shape:
+        """The shape of images, of rows that `image_shape` tells of, or of rows of any length."""
+        shape = told_image_shape(given, self.image_shape, n_features)
+        if shape is not None:
             return shape
         side = isqrt(n_features)
         square = side * side == n_features and side >= _SMALLEST

@@ -15,6 +15,7 @@ from cukernels._array import current, resolve_device, to_device, to_host
 from cukernels._precision import precision
 from cukernels.matmul import matmul
 from estimators._base import FLOATS, Classifier
+from estimators._images import rows_of_images
 
 _RECHECKED = 2**22  # differences held at once: 32 MB of float64
 
@@ -73,8 +74,9 @@ class NearestNeighborClassifier(Classifier):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Samples.
+        X : array-like of shape (n_samples, n_features), or images
+            Samples; images (n_samples, height, width) or (n_samples, height, width, channels)
+            are flattened.
         y : array-like of shape (n_samples,)
             Labels.
 
@@ -88,6 +90,7 @@ class NearestNeighborClassifier(Classifier):
             If X and y cannot be learned from.
         """
         resolve_device(self.device)
+        X, self._given_shape = rows_of_images(X, type(self).__name__)
         X, y = validate_data(self, X, y, dtype=FLOATS, order="C")
         check_classification_targets(y)
         self.classes_, self._labels = np.unique(y, return_inverse=True)
@@ -101,7 +104,7 @@ class NearestNeighborClassifier(Classifier):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or images
             Samples.
 
         Returns
@@ -116,7 +119,7 @@ class NearestNeighborClassifier(Classifier):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or images
             Samples.
 
         Returns
@@ -131,6 +134,7 @@ class NearestNeighborClassifier(Classifier):
     def _nearest(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
         """Squared distances in float64, and indices, of shape (n_samples,)."""
         check_is_fitted(self)
+        X, _ = rows_of_images(X, type(self).__name__, self._given_shape)
         X = validate_data(self, X, dtype=FLOATS, order="C", reset=False)
         squared, nearest = np.full(len(X), np.inf), np.zeros(len(X), np.intp)
         for start in range(0, len(self._samples), self.block_size):
@@ -142,6 +146,11 @@ class NearestNeighborClassifier(Classifier):
                 squared[part] = np.where(closer, found, squared[part])
                 nearest[part] = np.where(closer, where + start, nearest[part])
         return squared, nearest
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        return tags
 
 
 class Block:

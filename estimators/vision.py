@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from cukernels._array import current, resolve_device, to_device, to_host
 from cukernels.conv import conv2d
 from estimators._base import FLOATS
-from estimators._images import checked_image_shape, inferred_image_shape
+from estimators._images import Shape, inferred_image_shape, rows_of_images, told_image_shape
 from estimators.neighbors import Block
 
 N_FILTERS = 38
@@ -41,8 +41,8 @@ class FilterBankTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         Standard deviations across the edges and bars, in pixels. That of the two round filters is
         the largest.
     image_shape : tuple of int or None, default=None
-        Height and width, and channels, of the images, whose mean is taken. None: squares of one
-        channel or three, and else one row of pixels.
+        Height and width, and channels, of the images, whose mean is taken. None: images have
+        their own; rows are squares of one channel or three, and else one row of pixels.
     device : str, default="auto"
         Where to compute: "cpu", "cuda", "cuda:N" or "auto".
 
@@ -95,8 +95,9 @@ class FilterBankTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Images as rows of pixels.
+        X : array-like of shape (n_samples, n_features), or images
+            Images as rows of pixels, or as (n_samples, height, width) or (n_samples, height,
+            width, channels).
         y : None
             Not used.
 
@@ -110,15 +111,17 @@ class FilterBankTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
             If there are not three positive scales, or the image shape does not fit.
         """
         resolve_device(self.device)
+        X, given = rows_of_images(X, type(self).__name__)
         X = validate_data(self, X, dtype=FLOATS)
         scales = np.asarray(self.scales, float)
         if scales.shape != (3,) or not (scales > 0).all():
             raise ValueError(f"scales must be three positive numbers, got {self.scales!r}")
         n_features = X.shape[1]
-        if self.image_shape is not None:
-            self.image_shape_ = checked_image_shape(self.image_shape, n_features)
-        else:
-            self.image_shape_ = inferred_image_shape(n_features) or (1, n_features, 1)
+        self.image_shape_ = (
+            told_image_shape(given, self.image_shape, n_features)
+            or inferred_image_shape(n_features)
+            or (1, n_features, 1)
+        )
         # taps further out than the image is wide never see a pixel
         reach = min(int(np.ceil(2 * 3 * scales.max())), max(self.image_shape_[:2]) - 1)
         self.filters_ = filter_bank(scales, max(reach, 1)).astype(X.dtype)
@@ -130,8 +133,9 @@ class FilterBankTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Images as rows of pixels.
+        X : array-like of shape (n_samples, n_features), or images
+            Images as rows of pixels, or as (n_samples, height, width) or (n_samples, height,
+            width, channels).
 
         Returns
         -------
@@ -140,6 +144,7 @@ class FilterBankTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
             ``responses.reshape(n_samples, height, width, 38)``.
         """
         check_is_fitted(self)
+        X, _ = rows_of_images(X, type(self).__name__, self.image_shape_)
         X = validate_data(self, X, dtype=FLOATS, reset=False)
         device = resolve_device(self.device)
         images = X.reshape(len(X), *self.image_shape_).mean(axis=-1, keepdims=True, dtype=X.dtype)
@@ -156,6 +161,7 @@ class FilterBankTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        tags.input_tags.three_d_array = True
         return tags
 
 
@@ -175,7 +181,7 @@ class VisualWordsTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     grid : int or (int, int), default=1
         Rows and columns of cells that an image is cut into, with a histogram each; 1 is one
         histogram of the whole image, which does not know where a word stands. More need images
-        that are squares.
+        that are squares, where X has them as rows.
     max_places : int, default=100_000
         Most places that the clusters are learned from, drawn at random.
     random_state : int, RandomState instance or None, default=None
@@ -242,8 +248,8 @@ class VisualWordsTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_places * n_channels)
-            Images, place after place.
+        X : array-like of shape (n_samples, n_places * n_channels), or images
+            Images, place after place, or as (n_samples, rows, columns, n_channels).
         y : None
             Not used.
 
@@ -258,13 +264,19 @@ class VisualWordsTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             there are fewer places than words.
         """
         resolve_device(self.device)
+        X, self._given_shape = rows_of_images(X, type(self).__name__)
         X = validate_data(self, X, dtype=FLOATS, order="C")
+        if self._given_shape is not None and self._given_shape[2] != self.n_channels:
+            raise ValueError(
+                f"X holds {self._given_shape[2]} features at each place, but n_channels is "
+                f"{self.n_channels}"
+            )
         if X.shape[1] % self.n_channels:
             raise ValueError(
                 f"{X.shape[1]} features are no multiple of n_channels={self.n_channels}: give the "
                 "number of features at each place"
             )
-        self._cells = self._cells_of(X.shape[1] // self.n_channels)
+        self._cells = self._cells_of(X.shape[1] // self.n_channels, self._given_shape)
         rng = check_random_state(self.random_state)
         places = X.reshape(-1, self.n_channels)
         if len(places) > self.max_places:
@@ -274,27 +286,30 @@ class VisualWordsTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         self._n_features_out = (self._cells.max() + 1) * self.n_words
         return self
 
-    def _cells_of(self, n_places: int) -> np.ndarray:
-        """The cell of each place, (n_places,)."""
+    def _cells_of(self, n_places: int, given: Shape | None) -> np.ndarray:
+        """The cell of each place, (n_places,), of images of a given shape or of squares."""
         rows, columns = self.grid if isinstance(self.grid, tuple | list) else (self.grid, self.grid)
         if (rows, columns) == (1, 1):
             return np.zeros(n_places, np.intp)
-        shape = inferred_image_shape(n_places)
-        if shape is None or shape[2] != 1 or max(rows, columns) > shape[0]:
+        square = inferred_image_shape(n_places)
+        shape = given or (square if square is not None and square[2] == 1 else (0, 0, 1))
+        height, width, _ = shape
+        if rows > height or columns > width:
+            kind, places = ("images", shape[:2]) if given else ("squares", n_places)
             raise ValueError(
-                f"grid={self.grid!r} cuts squares into cells of at least a place, but an image has "
-                f"{n_places} places"
+                f"grid={self.grid!r} cuts {kind} into cells of at least a place, but an image has "
+                f"{places} places"
             )
-        side = np.arange(shape[0])
-        return (side[:, None] * rows // shape[0] * columns + side * columns // shape[1]).ravel()
+        row, column = np.arange(height)[:, None], np.arange(width)
+        return (row * rows // height * columns + column * columns // width).ravel()
 
     def transform(self, X: Any) -> np.ndarray:
         """Return the histograms.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_places * n_channels)
-            Images, place after place.
+        X : array-like of shape (n_samples, n_places * n_channels), or images
+            Images, place after place, or as (n_samples, rows, columns, n_channels).
 
         Returns
         -------
@@ -302,6 +317,7 @@ class VisualWordsTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             Parts of the places; each image's have the sum 1.
         """
         check_is_fitted(self)
+        X, _ = rows_of_images(X, type(self).__name__, self._given_shape)
         X = validate_data(self, X, dtype=FLOATS, order="C", reset=False)
         words = self.nearest_words(X)
         counts = np.zeros((len(X), self._n_features_out), X.dtype)
@@ -313,8 +329,8 @@ class VisualWordsTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_places * n_channels)
-            Images, place after place.
+        X : array-like of shape (n_samples, n_places * n_channels), or images
+            Images, place after place, or as (n_samples, rows, columns, n_channels).
 
         Returns
         -------
@@ -322,6 +338,7 @@ class VisualWordsTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             Rows of `words_`.
         """
         check_is_fitted(self)
+        X, _ = rows_of_images(X, type(self).__name__, self._given_shape)
         X = validate_data(self, X, dtype=FLOATS, order="C", reset=False)
         places = X.reshape(-1, self.n_channels)
         origin = self.words_.mean(axis=0)
@@ -335,6 +352,7 @@ class VisualWordsTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        tags.input_tags.three_d_array = True
         return tags
 
 
