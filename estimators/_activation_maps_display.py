@@ -7,7 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from estimators._images import as_images, before_the_last_step, fitted_network, shape_to_show
+from estimators._images import (
+    as_images,
+    before_the_last_step,
+    fitted_network,
+    rows_of_images,
+    shape_to_show,
+)
 from estimators._layers import Dropout
 from estimators._probe import Probe
 from estimators._tiles import INK, around_zero, axes, frame, picture, pyplot
@@ -104,12 +110,15 @@ class ActivationMapsDisplay:
         pyplot(f"{cls.__name__}.from_estimator")
         model = fitted_network(estimator)
         sample = np.asarray(image)[None]
-        x = np.asarray(before_the_last_step(estimator, sample)).reshape(1, -1)
+        x = np.asarray(before_the_last_step(estimator, sample))
         if x.size != model.n_features_in_:
             raise ValueError(
                 f"the image has {x.size} values, but {type(model).__name__} is expecting "
                 f"{model.n_features_in_} features as input: give one image"
             )
+        if x.ndim > 2 and len(x[0]) > 1:  # else it is a row of pixels
+            x, _ = rows_of_images(x, type(model).__name__, getattr(model, "image_shape_", None))
+        x = x.reshape(1, -1)
         shown = sample if sample.ndim > 2 else sample.reshape(1, -1)
         if shown.ndim == 2:
             shown = shown.reshape(1, *shape_to_show(shown.shape[1], image_shape, model))

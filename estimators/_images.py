@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import isqrt
+from math import isqrt, prod
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,10 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 Shape = tuple[int, int, int]
+_FORMS = (
+    "rows of pixels (n_samples, n_features) or images (n_samples, height, width) or "
+    "(n_samples, height, width, channels)"
+)
 
 
 def given_image_shape(image_shape: Any) -> Shape:
@@ -94,20 +98,56 @@ def rows_of_images(
     Raises
     ------
     ValueError
-        If the images have another shape than those of the fit.
+        If the images have another shape than those of the fit, or different ones, or too many
+        axes; or if this is one image and no array of them.
     """
     if sp.issparse(X):
         return X, None
-    images = X if hasattr(X, "shape") else np.asarray(X)
-    axes = tuple(images.shape)
-    if len(axes) not in (3, 4):
+    images = _as_array(X)
+    axes = tuple(getattr(images, "shape", ()))
+    if len(axes) > 4:
+        raise ValueError(
+            f"Found array with dim {len(axes)}, while {name} expects {_FORMS}: X has shape {axes}"
+        )
+    given: Shape | None = (*axes[1:], 1)[:3] if len(axes) > 2 else None
+    fits = given == shape if given else axes[1:] == (prod(shape or ()),)
+    if shape in (axes, (*axes, 1)) and not fits:
+        raise ValueError(
+            f"X is a single image of shape {axes}, while {name} expects {_FORMS}: give X[None]"
+        )
+    if given is None:
         return images, None
-    given: Shape = (*axes[1:], 1)[:3]
-    if shape is not None and given != shape:
+    if shape is not None and not fits:
         raise ValueError(
             f"X holds images of shape {given}, but {name} is fitted on images of shape {shape}"
         )
-    return np.asarray(images).reshape(len(images), -1), given
+    return np.asarray(images).reshape(len(images), prod(given)), given
+
+
+def _as_array(X: Any) -> Any:
+    """A list, or objects in an array, as one array; what is ragged but no images stays as it is."""
+    if getattr(X, "dtype", None) == np.dtype(object) and len(X.shape) == 1:
+        X = list(X)
+    if hasattr(X, "shape"):
+        return X
+    try:
+        return np.asarray(X)
+    except ValueError:
+        shapes = _shapes(X)
+    if shapes and all(len(shape) in (2, 3) for shape in shapes):
+        raise ValueError(
+            f"X holds images of different shapes, {shapes[0]} and {shapes[-1]} among them: bring "
+            "them to one size and number of channels first"
+        )
+    return X
+
+
+def _shapes(X: Any) -> list[tuple[int, ...]]:
+    """The shapes that the samples of a list have; none where one is ragged in itself."""
+    try:
+        return sorted({np.shape(x) for x in X})
+    except ValueError:
+        return []
 
 
 def told_image_shape(given: Shape | None, image_shape: Any, n_features: int) -> Shape | None:
@@ -131,15 +171,11 @@ def as_images(X: Any, image_shape: Any = None, model: Any = None) -> np.ndarray:
     Rows of pixels take the shape that `shape_to_show` finds; arrays of three or four axes keep
     theirs.
     """
+    X, given = rows_of_images(X, "a picture")
     X = np.asarray(X)
-    if X.ndim == 2:
-        return X.reshape(len(X), *shape_to_show(X.shape[1], image_shape, model))
-    if X.ndim not in (3, 4):
-        raise ValueError(
-            f"expected rows of pixels (n_samples, n_features) or images (n_samples, height, width) "
-            f"or (n_samples, height, width, channels), got an array of shape {X.shape}"
-        )
-    return X.reshape(*X.shape[:3], -1)
+    if X.ndim != 2:
+        raise ValueError(f"expected {_FORMS}, got an array of shape {X.shape}")
+    return X.reshape(len(X), *(given or shape_to_show(X.shape[1], image_shape, model)))
 
 
 def final_estimator(estimator: Any) -> Any:

@@ -15,6 +15,7 @@ from estimators._images import (
     checked_layer,
     checked_units,
     fitted_network,
+    rows_of_images,
 )
 from estimators._probe import Field, Probe
 from estimators._tiles import axes, draw_tiles, picture, pyplot
@@ -126,14 +127,20 @@ class MaximalPatchesDisplay:
         ImportError
             If matplotlib is missing.
         ValueError
-            If the estimator is no network, or has no layer or unit of that number.
+            If the estimator is no network, has no layer or unit of that number, or is fitted on
+            images of another size.
         """
         pyplot(f"{cls.__name__}.from_estimator")
         model = fitted_network(estimator)
         layer = checked_layer(model, layer)
         x = before_the_last_step(estimator, X)
+        x, _ = rows_of_images(x, type(model).__name__, getattr(model, "image_shape_", None))
         x = x.toarray() if sp.issparse(x) else np.asarray(x)
-        x = x.reshape(len(x), -1)
+        if x.ndim != 2 or x.shape[1] != model.n_features_in_:
+            raise ValueError(
+                f"X has shape {x.shape}, but {type(model).__name__} is expecting "
+                f"{model.n_features_in_} features as input"
+            )
         images = as_images(x, image_shape, model)
         probe = Probe(model, layer)
         responses = probe.last_outputs(x)

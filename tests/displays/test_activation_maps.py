@@ -35,6 +35,10 @@ def test_activation_maps_are_the_outputs_of_the_layers(digits, net):
     assert "Conv2D\n8 x 8 x 4" in [text.get_text() for text in display.ax_.texts]
 
 
+def shown_as_image(net, row):
+    return ActivationMapsDisplay.from_estimator(net, row.reshape(8, 8))
+
+
 def test_activation_maps_of_images_mlps_and_pipelines(digits, net, mlp):
     X, y = digits
     assert len(ActivationMapsDisplay.from_estimator(mlp, X[0]).images_) == 3
@@ -52,5 +56,9 @@ def test_activation_maps_of_images_mlps_and_pipelines(digits, net, mlp):
     np.testing.assert_allclose(shown.maps[-1], within.predict_proba(X[:1])[0], rtol=1e-5)
     with pytest.raises(ValueError, match="the image has 128 values, but ConvNetClassifier is"):
         ActivationMapsDisplay.from_estimator(net, X[:2])
+    row = ActivationMapsDisplay.from_estimator(net, X[:1])
+    np.testing.assert_array_equal(row.maps[-1], shown_as_image(net, X[0]).maps[-1])
+    with pytest.raises(ValueError, match=r"images of shape \(4, 16, 1\), but ConvNetClassifier is"):
+        ActivationMapsDisplay.from_estimator(net, X[0].reshape(4, 16))
     with pytest.raises(ValueError, match="a LogisticRegression has no layers to look into"):
         ActivationMapsDisplay.from_estimator(LogisticRegression().fit(X, y), X[0])

@@ -51,3 +51,18 @@ def test_errors_behind_steps_that_change_the_features(digits):
     model = make_pipeline(PCA(16), ConvNetClassifier((2,), max_iter=1, random_state=0)).fit(X, y)
     images = ErrorsDisplay.from_estimator(GridSearchCV(model, {}, cv=2).fit(X, y), X, y).images_
     assert images[0].get_array().shape == (8, 8)
+
+
+def test_errors_in_images_of_every_form():
+    images = np.arange(3 * 24.0).reshape(3, 4, 6)
+    y, guesses = np.zeros(3, int), np.ones(3, int)
+    for form in (images, images[..., None], list(images), images.tolist()):
+        display = ErrorsDisplay.from_predictions(form, y, guesses)
+        np.testing.assert_array_equal(display.images, images[..., None])
+    assert ErrorsDisplay.from_predictions(images[:0], y[:0], guesses[:0]).n_samples == 0
+    with pytest.raises(ValueError, match=r"images of different shapes, \(2, 6\) and \(4, 6\)"):
+        ErrorsDisplay.from_predictions([images[0], images[1][:2]], y[:2], guesses[:2])
+    with pytest.raises(ValueError, match="dim 5, while .* expects rows of pixels"):
+        ErrorsDisplay.from_predictions(images[..., None, None], y, guesses)
+    with pytest.raises(ValueError, match=r"expected rows of pixels .* of shape \(3,\)"):
+        ErrorsDisplay.from_predictions(y, y, guesses)

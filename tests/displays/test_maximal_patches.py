@@ -124,3 +124,16 @@ def test_dropout_and_batch_norm_are_passed(digits):
     assert len(ActivationMapsDisplay.from_estimator(model, X[0]).images_) == 4
     normal = ConvNetClassifier((3,), batch_norm=True, max_iter=2, random_state=0).fit(X, y)
     assert MaximalPatchesDisplay.from_estimator(normal, X, layer=1, n_patches=2).ideal is not None
+
+
+def test_patches_of_images_in_every_form_and_of_no_others(digits, net, mlp):
+    X, _ = digits
+    for model in (net, mlp):
+        expected = MaximalPatchesDisplay.from_estimator(model, X, ascent=False).patches
+        for images in (X.reshape(-1, 8, 8), list(X.reshape(-1, 8, 8, 1))):
+            patches = MaximalPatchesDisplay.from_estimator(model, images, ascent=False).patches
+            np.testing.assert_array_equal(patches, expected)
+        with pytest.raises(ValueError, match="is expecting 64 features"):
+            MaximalPatchesDisplay.from_estimator(model, X[:, :60])
+    with pytest.raises(ValueError, match=r"is fitted on images of shape \(8, 8, 1\)"):
+        MaximalPatchesDisplay.from_estimator(net, X.reshape(-1, 4, 16))
