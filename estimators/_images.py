@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from math import isqrt, prod
 from typing import Any
@@ -12,6 +13,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 Shape = tuple[int, int, int]
+_IN_COLOUR = 8  # pixels a side: rows of smaller pictures in colour are no sure sign of them
 _FORMS = (
     "rows of pixels (n_samples, n_features) or images (n_samples, height, width) or "
     "(n_samples, height, width, channels)"
@@ -45,6 +47,72 @@ def checked_image_shape(image_shape: Any, n_features: int) -> Shape:
             "features"
         )
     return shape
+
+
+def warn_of_layout(
+    shape: tuple[int, ...], X: np.ndarray | None = None, *, told: bool = True, stacklevel: int
+) -> None:
+    """Warn of images that are almost surely laid out in another way than they are taken.
+
+    Parameters
+    ----------
+    shape : (int, int, int)
+        Height, width and channels, as they are taken.
+    X : ndarray of shape (n_samples, n_features) or None, default=None
+        The images as rows, where it is not sure that they are images.
+    told : bool, default=True
+        Whether somebody said that this is their shape.
+    stacklevel : int
+        As in `warnings.warn`, counted from the caller.
+    """
+    height, width, channels = shape
+    if _are_channels_first(shape):
+        warnings.warn(
+            f"X is taken as images of {height} x {width} pixels with {channels} channels, but "
+            f"looks like {width} x {channels} pixels with the channels first: give "
+            f"X.reshape(-1, {height}, {width}, {channels}).transpose(0, 2, 3, 1), or for rows "
+            f"where the channels of a pixel stand side by side "
+            f"image_shape=({width}, {channels}, {height})",
+            stacklevel=stacklevel + 1,
+        )
+    side = isqrt(width // 3)
+    is_line = not told and height == 1 and 3 * side * side == width
+    if is_line and side >= _IN_COLOUR and X is not None and not _are_signals(X, side):
+        warnings.warn(
+            f"X is taken as rows of {width} pixels, but {width} is 3 x {side} x {side}: if these "
+            f"are images in colour, give image_shape=({side}, {side}, 3) where the colours of a "
+            "pixel stand side by side, or "
+            f"X.reshape(-1, 3, {side}, {side}).transpose(0, 2, 3, 1) where they are one plane "
+            "after the other",
+            stacklevel=stacklevel + 1,
+        )
+
+
+def _are_channels_first(shape: tuple[int, ...]) -> bool:
+    """Whether (height, width, channels) is rather (channels, height, width) of a picture.
+
+    That is few rows, and about as many channels as columns. The channels of feature maps, and of
+    signals (1, length, channels), are other numbers than the columns.
+    """
+    n, height, width = shape
+    if height == width:
+        return height >= {1: 8, 3: 8, 4: 16}.get(n, height + 1)
+    return n == 3 and min(height, width) >= 32 and max(height, width) <= 2 * min(height, width)
+
+
+def _are_signals(X: np.ndarray, side: int) -> bool:
+    """Whether rows of 3 * side**2 values are smooth along the row, but not across its lines.
+
+    A spectrum changes more from line to line than from value to value; a picture, with its colours
+    side by side or as planes, does not, and nor does noise.
+    """
+    x = X[:100].astype(np.float64)
+
+    def step(lag: int) -> float:
+        return float(np.abs(x[:, lag:] - x[:, :-lag]).mean())
+
+    with np.errstate(over="ignore", invalid="ignore"):
+        return step(3 * side) > 2 * step(3) and step(side) > 2 * step(1)
 
 
 def inferred_image_shape(n_features: int) -> Shape | None:

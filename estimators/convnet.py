@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from cukernels._windows import pair
 from estimators._augment import Augmentation
 from estimators._image_layers import AvgPool2D, Conv2D, MaxPool2D
-from estimators._images import given_image_shape, rows_of_images, told_image_shape
+from estimators._images import given_image_shape, rows_of_images, told_image_shape, warn_of_layout
 from estimators._layers import (
     Layer,
     Scores,
@@ -53,8 +53,10 @@ class ConvNetClassifier(NeuralClassifier):
     image_shape : (int, int), (int, int, int) or None, default=None
         Height, width and channels of the images in 2-D input. None: squares of at least 4 x 4
         pixels of one channel are inferred; other features are taken as one row of pixels, on
-        which filters and windows that would not fit shrink. 3-D input (n_samples, height, width)
-        and 4-D input (n_samples, height, width, channels) is taken as it is.
+        which filters and windows that would not fit shrink, with a warning where the row is as
+        long as a square in three colours. 3-D input (n_samples, height, width) and 4-D input
+        (n_samples, height, width, channels) is taken as it is, with a warning where the channels
+        look to be first.
     layers : list of layers or None, default=None
         Any chain of `Conv2D`, `LocallyConnected2D`, `MaxPool2D`, `AvgPool2D`, `Dense`, `Dropout`,
         `BatchNorm` and `Activation`, in place of all parameters above but `image_shape`, and of
@@ -248,6 +250,15 @@ class ConvNetClassifier(NeuralClassifier):
             self._given_shape = given
         return rows
 
+    def _check_X_y(
+        self, X: Any, y: Any, *, reset: bool, shape: Shape | None = None
+    ) -> tuple[Any, np.ndarray]:
+        X, y = super()._check_X_y(X, y, reset=reset, shape=shape)
+        if shape is None:
+            told = self.image_shape is not None or self._given_shape is not None
+            warn_of_layout(self._sample_shape(X.shape[1]), X, told=told, stacklevel=9)
+        return X, y
+
     def _sample_shape(self, n_features: int) -> Shape:
         return self._shape_of(n_features, self._given_shape)
 
@@ -255,6 +266,7 @@ class ConvNetClassifier(NeuralClassifier):
         if len(shape) == 1:
             shape = self._shape_of(shape[0])
         shape = given_image_shape(shape)
+        warn_of_layout(shape, stacklevel=3)
         return Network(self._build_layers(shape, n_outputs), shape)
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from numbers import Integral
 from typing import Any, ClassVar
 
@@ -20,10 +21,17 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from cukernels._array import current, resolve_device, to_device, to_host
 from cukernels.conv import conv2d
 from estimators._base import FLOATS
-from estimators._images import Shape, inferred_image_shape, rows_of_images, told_image_shape
+from estimators._images import (
+    Shape,
+    inferred_image_shape,
+    rows_of_images,
+    told_image_shape,
+    warn_of_layout,
+)
 from estimators.neighbors import Block
 
 N_FILTERS = 38
+_SIDE = 8  # pixels: smaller squares in colour may as well be some images of a few columns
 _AT_ONCE = 2**23  # responses of a batch: 32 MB of float32
 
 
@@ -42,7 +50,8 @@ class FilterBankTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         the largest.
     image_shape : tuple of int or None, default=None
         Height and width, and channels, of the images, whose mean is taken. None: images have
-        their own; rows are squares of one channel or three, and else one row of pixels.
+        their own; rows are squares of one channel or three (the channels of a pixel side by
+        side), and else one row of pixels.
     device : str, default="auto"
         Where to compute: "cpu", "cuda", "cuda:N" or "auto".
 
@@ -122,6 +131,14 @@ class FilterBankTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
             or inferred_image_shape(n_features)
             or (1, n_features, 1)
         )
+        warn_of_layout(self.image_shape_, stacklevel=3)
+        side = len(X)
+        if given in ((side, 3, 1), (side, 4, 1)) and side >= _SIDE:
+            warnings.warn(
+                f"X is taken as {side} images of {side} x {given[1]} pixels: give X[None] if it "
+                "is a single image in colour",
+                stacklevel=3,
+            )
         # taps further out than the image is wide never see a pixel
         reach = min(int(np.ceil(2 * 3 * scales.max())), max(self.image_shape_[:2]) - 1)
         self.filters_ = filter_bank(scales, max(reach, 1)).astype(X.dtype)

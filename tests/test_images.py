@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import clone, is_classifier
-from sklearn.datasets import load_digits
-from sklearn.model_selection import cross_val_predict
+from sklearn.datasets import load_digits, load_sample_images
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import GridSearchCV, cross_val_predict
 from sklearn.pipeline import make_pipeline
 
+from _requirements import require
 from estimators import (
     ConvNetClassifier,
     FilterBankTransformer,
@@ -17,6 +22,7 @@ from estimators import (
     NearestNeighborClassifier,
     VisualWordsTransformer,
 )
+from estimators.model_selection import GridSearchCV as StackedGridSearchCV
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -24,12 +30,12 @@ ESTIMATORS = [
     ConvNetClassifier((2,), hidden_layer_sizes=(4,), max_iter=2, random_state=0),
     FilterBankTransformer(),
     NearestNeighborClassifier(),
-    VisualWordsTransformer(4, n_channels=1, grid=2, random_state=0),
+    VisualWordsTransformer(4, n_channels=1, grid=2, max_places=200, random_state=0),
 ]
 each = pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: type(e).__name__)
 
 X, Y = load_digits(return_X_y=True)
-X, Y = X[:80] / 16, Y[:80]
+X, Y = X[:40] / 16, Y[:40]
 FORMS = {
     "3-D": lambda X: X.reshape(-1, 8, 8),
     "4-D": lambda X: X.reshape(-1, 8, 8, 1),
@@ -217,3 +223,165 @@ def test_an_image_of_one_row_is_a_row():
     for estimator in ESTIMATORS[:3]:
         model = clone(estimator).fit(images, Y)
         np.testing.assert_array_equal(asked(model, images[0]), asked(model, images[:1]))
+
+
+# How they are laid out ----------------------------------------------------------------------------
+
+FIRST = "the channels first: give X.reshape"
+LINE = "taken as rows of .* pixels, .* give image_shape="
+SHAPES = [  # of images, `image_shape`, and what is said of them
+    # channels first
+    ((3, 32, 32), None, FIRST),
+    ((1, 28, 28), None, FIRST),
+    ((1, 8, 8), None, FIRST),
+    ((3, 8, 8), None, FIRST),
+    ((3, 48, 64), None, FIRST),
+    ((3, 64, 32), None, FIRST),
+    ((4, 16, 16), None, FIRST),
+    ((3072,), (3, 32, 32), FIRST),
+    ((784,), (1, 28, 28), FIRST),
+    ((3, 32, 32), (3, 32, 32), FIRST),
+    # rows of pictures in colour, taken as one line
+    ((3072,), None, LINE),
+    ((192,), None, LINE),
+    ((2352,), None, LINE),
+    ((768,), None, LINE),
+    # as they are meant to be
+    ((32, 32, 3), None, None),
+    ((28, 28, 3), None, None),
+    ((28, 28, 1), None, None),
+    ((28, 28), None, None),
+    ((32, 32, 4), None, None),
+    ((32, 48, 3), None, None),
+    ((3072,), (32, 32, 3), None),
+    ((784,), (28, 28), None),
+    ((784,), (28, 28, 1), None),
+    ((784,), None, None),
+    ((64,), None, None),
+    # feature maps, and signals of several channels
+    ((8, 8, 8), None, None),
+    ((7, 7, 512), None, None),
+    ((16, 16, 16), None, None),
+    ((2, 16, 16), None, None),
+    ((4, 4, 64), None, None),
+    ((3, 5, 64), None, None),
+    ((3, 16, 64), None, None),
+    ((1, 100, 64), None, None),
+    ((1, 250, 8), None, None),
+    ((1, 64, 1), None, None),
+    ((100, 3), None, None),
+    ((1, 192), None, None),  # who gives one line as an image means it
+    ((1, 192, 1), None, None),
+    # too small to tell
+    ((3, 3, 3), None, None),
+    ((3, 4, 4), None, None),
+    ((1, 3, 3), None, None),
+    ((4, 8, 8), None, None),
+    ((75,), None, None),
+    ((48,), None, None),
+    ((12,), None, None),
+    ((3,), None, None),
+    # lines of other lengths
+    ((100,), None, None),
+    ((60,), None, None),
+    ((560,), None, None),
+    ((1000,), None, None),
+    ((2048,), None, None),
+]
+
+
+def said(estimator, X, y):
+    """What a fit warns of, but convergence; all of it in this file's line."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        estimator.fit(X, y)
+    assert {w.filename for w in told} <= {__file__}
+    return [str(w.message) for w in told]
+
+
+@pytest.mark.parametrize(("shape", "image_shape", "message"), SHAPES, ids=str)
+def test_a_layout_that_is_almost_surely_wrong_is_a_warning(shape, image_shape, message):
+    images = np.random.default_rng(0).random((6, *shape)).astype("float32")
+    y = np.arange(6) % 2
+    net = ConvNetClassifier(
+        (2,), pool_size=None, hidden_layer_sizes=(), max_iter=1, image_shape=image_shape
+    )
+    warned = said(net, images, y)
+    assert [re.search(message, text) is not None for text in warned] == [True] * bool(message), (
+        warned
+    )
+    assert said(net, images, y) == warned  # each fit says so, also of a model that is fitted
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        net.predict(images)
+        net.partial_fit(images, y)
+    # the filter bank takes rows of squares in three colours as such; of neighbours the order of
+    # the pixels is no matter
+    bank = FilterBankTransformer(image_shape=image_shape)
+    assert said(bank, images, None) == [text for text in warned if FIRST in text]
+    assert said(NearestNeighborClassifier(), images, y) == []
+
+
+def test_the_warning_says_what_to_do():
+    rng = np.random.default_rng(0)
+    wrong = rng.random((6, 3, 12, 12))
+    (text,) = said(ESTIMATORS[1], wrong, None)
+    given = eval(re.search(r"give (X\.reshape\(.*?\)\.transpose\(.*?\))", text)[1], {"X": wrong})
+    np.testing.assert_array_equal(given, wrong.transpose(0, 2, 3, 1))
+    assert "image_shape=(12, 12, 3)" in text
+    rows = rng.random((6, 432))
+    net = clone(ESTIMATORS[0])
+    (text,) = said(net, rows, np.arange(6) % 2)
+    assert "image_shape=(12, 12, 3)" in text
+    assert net.image_shape_ == (1, 432, 1)
+    given = eval(re.search(r"or (X\.reshape\(.*?\)\.transpose\(.*?\))", text)[1], {"X": rows})
+    np.testing.assert_array_equal(given, rows.reshape(6, 3, 12, 12).transpose(0, 2, 3, 1))
+    for images, told in ((given, {}), (rows, {"image_shape": (12, 12, 3)})):
+        assert said(clone(net).set_params(**told), images, np.arange(6) % 2) == []
+
+
+def patches(side):
+    """Parts of two photographs, (40, side, side, 3)."""
+    rng = np.random.default_rng(0)
+    found = []
+    for photo in load_sample_images().images:
+        for _ in range(20):
+            top, left = rng.integers(0, photo.shape[0] - side), rng.integers(0, 600 - side)
+            found.append(photo[top : top + side, left : left + side])
+    return np.array(found)
+
+
+@pytest.mark.parametrize("side", [8, 16, 32])
+def test_photographs_as_rows_are_told_from_signals(side):
+    require("PIL", "plot")
+    photos, y = patches(side), np.arange(40) % 2
+    net = ConvNetClassifier((2,), hidden_layer_sizes=(), max_iter=1)
+    for rows in (photos.reshape(40, -1), photos.transpose(0, 3, 1, 2).reshape(40, -1)):
+        for scaled in (rows, (rows - rows.mean(axis=0)) / (rows.std(axis=0) + 1)):
+            assert [LINE.split()[0] in text for text in said(net, scaled, y)] == [True]
+    rng = np.random.default_rng(0)
+    t = np.linspace(0, 1, 3 * side**2)
+    walks = rng.normal(size=(40, len(t))).cumsum(axis=1)
+    waves = np.sin(2 * np.pi * (rng.uniform(1, 5, (40, 1)) * t + rng.random((40, 1))))
+    peaks = np.exp(-(((t - rng.random((40, 1))) / 0.05) ** 2))
+    for signals in (walks, waves, peaks, waves + 0.02 * rng.normal(size=waves.shape)):
+        assert said(net, signals, y) == []
+
+
+def test_a_search_and_a_description_say_so_too(capsys):
+    X, y = np.random.default_rng(0).random((12, 1, 12, 12)), np.arange(12) % 2
+    for search in (GridSearchCV, StackedGridSearchCV):
+        with pytest.warns(UserWarning, match=FIRST):
+            search(clone(ESTIMATORS[0]).set_params(pool_size=None), {}, cv=2).fit(X, y)
+    with pytest.warns(UserWarning, match=FIRST) as told:
+        ConvNetClassifier(pool_size=None).summary((3, 32, 32), n_classes=10)
+    assert told[0].filename == __file__
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 3), (32, 32, 3), (32, 32, 4)])
+def test_the_filter_bank_asks_whether_it_is_one_image(shape):
+    (text,) = said(FilterBankTransformer(), np.zeros(shape), None)
+    assert "give X[None] if it is a single image in colour" in text
+    for images in (np.zeros((1, *shape)), np.zeros((7, *shape[1:])), np.zeros((32, 32, 5))):
+        assert said(FilterBankTransformer(), images, None) == []
