@@ -8,6 +8,7 @@ from typing import Any
 import joblib
 import numpy as np
 from sklearn import get_config
+from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import _safe_split
@@ -29,13 +30,11 @@ class Shared:
 
         The first of the estimators with equal `steps` before the last fits them for all.
         """
-        head = first_steps(estimator)
-        if head is None:
+        if first_steps(estimator) is None:
             return self._once("all", (X, y), lambda: Samples(X, y)), train
 
         def transformed() -> tuple[Any, Samples]:
-            X_train, y_train = self.part(estimator, X, y, train)
-            return head.steps, Samples(head.fit_transform(X_train, y_train), y_train)
+            return fit_first_steps(estimator, *self.part(estimator, X, y, train))
 
         fitted, samples = self._once(steps, (X, train), transformed)
         estimator.steps[:-1] = fitted
@@ -58,6 +57,26 @@ class Shared:
         if key not in self._made:
             self._made[key] = (of, make())  # what is held keeps its identity
         return self._made[key][1]
+
+
+class _Received(BaseEstimator):
+    """The end of a pipeline that keeps what reaches it."""
+
+    def fit(self, X: Any, y: Any = None) -> _Received:
+        self.samples_ = Samples(X, y)
+        return self
+
+
+def fit_first_steps(pipeline: Pipeline, X: Any, y: Any) -> tuple[list[Any], Samples]:
+    """Fit the steps of a pipeline before the last; returns them, and what the last is to learn.
+
+    The pipeline's own `fit` does it, with another step at the end: as one with a `memory` clones
+    steps and takes them from its cache, those that are fitted are known only afterwards.
+    """
+    received = _Received()
+    steps = [*pipeline.steps[:-1], (pipeline.steps[-1][0], received)]
+    fitted = Pipeline(steps, memory=pipeline.memory, verbose=pipeline.verbose).fit(X, y)
+    return fitted.steps[:-1], received.samples_
 
 
 def first_steps(estimator: Any) -> Pipeline | None:
@@ -105,5 +124,9 @@ def can_stack(estimator: Any, fit_params: Any) -> bool:
             return False
     # a subclass with a fit of its own is another estimator
     fits = next((c for c in type(last).__mro__ if "fit" in vars(c)), object)
-    told = hasattr(last, "_skl_callbacks") or hasattr(last, "_parent_callback_ctx")
+    told = any(
+        hasattr(one, name)
+        for one in (estimator, last)
+        for name in ("_skl_callbacks", "_parent_callback_ctx")
+    )
     return "_prepare" in vars(fits) and set(given) <= {"sample_weight"} and not told

@@ -65,7 +65,7 @@ class StackedFit:
         self.training: Training | None = None
         self.error: Exception | None = None
         self.seconds = 0.0
-        self.is_prepared = self.is_under_way = False
+        self.is_prepared = self.is_under_way = self.is_interrupted = False
         self.estimator = candidate(self.arguments)
         self.steps = steps_key(self.estimator)
 
@@ -114,7 +114,12 @@ class StackedFit:
             if self.error is not None:
                 raise self.error
             assert training is not None
-            training.finish()
+            try:
+                training.finish()
+            except Exception as error:
+                if self.is_interrupted:
+                    raise
+                self._fit_alone(learned, error, kwargs)
             return learned
 
         learned.set_params = lambda **parameters: learned
@@ -132,6 +137,22 @@ class StackedFit:
     def release(self) -> None:
         """Let go of what was learned, and of the samples, once there is a result."""
         self.estimator = self.training = None
+
+    def _fit_alone(self, learned: Any, error: Exception, fit_params: dict[str, Any]) -> None:
+        """Fit once more what failed in a stack: a defect of ours is no misconfigured model.
+
+        Where it fails alone too, scikit-learn reports it.
+        """
+        a = self.arguments
+        alone = candidate(a)
+        alone.fit(*self.shared.part(alone, a["X"], a["y"], a["train"]), **fit_params)
+        vars(learned).update(vars(alone))
+        warnings.warn(
+            f"A fit of {type(last_step(learned)).__name__} failed in a stack of models and not "
+            f"alone; its results are those of the fit alone. Please report this defect: "
+            f"{type(error).__name__}: {error}",
+            stacklevel=2,
+        )
 
     def _split(self, estimator: Any, X: Any, y: Any, rows: Any, train: Any = None) -> tuple:
         """A part of the samples, as scikit-learn's `_safe_split`; that to train on if needed."""
@@ -241,6 +262,7 @@ def run_fits(
             stacklevel=2,
         )
     for fit in left:
+        fit.is_interrupted = True
         if not fit.is_under_way:
             fit.error = NotTrainedError("the search was interrupted before this fit")
         results[id(fit)] = fit.result()
