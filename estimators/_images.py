@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import isqrt, prod
 from typing import Any
 
@@ -246,28 +246,50 @@ def as_images(X: Any, image_shape: Any = None, model: Any = None) -> np.ndarray:
     return X.reshape(len(X), *(given or shape_to_show(X.shape[1], image_shape, model)))
 
 
-def final_estimator(estimator: Any) -> Any:
-    """Return the fitted estimator itself, the last step of a pipeline, or the best of a search."""
+def steps_and_model(estimator: Any) -> tuple[list[tuple[str, Any]], Any]:
+    """Return what a search or a pipeline ends in, and the steps before it, by their names.
+
+    Of a search it is the best estimator. Steps that leave samples as they are are left out, and
+    those of a pipeline among the steps stand in its place.
+    """
+    steps: list[tuple[str, Any]] = []
     while True:
         if hasattr(estimator, "best_estimator_"):
             estimator = estimator.best_estimator_
         elif isinstance(estimator, Pipeline):
+            steps += _flat(estimator.steps[:-1])
             estimator = estimator[-1]
         else:
-            check_is_fitted(estimator)
-            return estimator
+            return steps, estimator
+
+
+def _flat(steps: list[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    for name, step in steps:
+        if isinstance(step, Pipeline):
+            yield from ((f"{name}__{inner}", s) for inner, s in _flat(step.steps))
+        elif step not in (None, "passthrough"):
+            yield name, step
+
+
+def n_features_given(steps: list[tuple[str, Any]], model: Any) -> int:
+    """How many features the first of some steps takes, or the model that they lead to."""
+    every = (*(step for _, step in steps), model)
+    return next(one.n_features_in_ for one in every if hasattr(one, "n_features_in_"))
+
+
+def final_estimator(estimator: Any) -> Any:
+    """Return the fitted estimator itself, the last step of a pipeline, or the best of a search."""
+    _, model = steps_and_model(estimator)
+    check_is_fitted(model)
+    return model
 
 
 def before_the_last_step(estimator: Any, X: Any) -> Any:
     """Return X as `final_estimator` is given it by the steps before it; elsewhere as it is."""
-    while True:
-        if hasattr(estimator, "best_estimator_"):
-            estimator = estimator.best_estimator_
-        elif isinstance(estimator, Pipeline):
-            X = estimator[:-1].transform(X) if len(estimator) > 1 else X
-            estimator = estimator[-1]
-        else:
-            return X
+    steps, _ = steps_and_model(estimator)
+    for _, step in steps:
+        X = step.transform(X)
+    return X
 
 
 def checked_layer(model: Any, layer: int) -> int:

@@ -40,6 +40,7 @@ class Graph:
         self.onnx, self.dtype = onnx, dtype
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
+        self.opsets = {"": OPSET}
 
     def add(self, operator: str, *inputs: str, output: str = "", **attributes: Any) -> str:
         """Add a node and return the name of its output."""
@@ -61,6 +62,21 @@ class Graph:
         self.constants.append(tensor)
         return name
 
+    def append(self, model: Any, x: str) -> str:
+        """Apply a model of one input and one output to x; returns the name of what it makes."""
+        model = self.onnx.compose.add_prefix(model, f"part_{len(self.nodes)}_")
+        (given,), (made,) = model.graph.input, model.graph.output
+        self.add("Identity", x, output=given.name)
+        self.nodes += model.graph.node
+        self.constants += model.graph.initializer
+        for opset in model.opset_import:
+            known = self.opsets.get(opset.domain, 0)
+            self.opsets[opset.domain] = max(known, opset.version)
+        kind = self.onnx.helper.np_dtype_to_tensor_dtype(self.dtype)
+        if made.type.tensor_type.elem_type == kind:
+            return made.name
+        return self.add("Cast", made.name, to=kind)
+
     def model(self, n_features: int, outputs: dict[str, tuple[Any, list[Any]]], about: str) -> Any:
         """Return the checked model, with input "X" and outputs of given types and shapes."""
         helper = self.onnx.helper
@@ -68,12 +84,12 @@ class Graph:
         given = helper.make_tensor_value_info("X", kind, [None, n_features])
         made = [helper.make_tensor_value_info(name, *what) for name, what in outputs.items()]
         graph = helper.make_graph(self.nodes, "cukernels", [given], made, self.constants)
-        opset = [helper.make_opsetid("", OPSET)]
+        opsets = [helper.make_opsetid(*opset) for opset in self.opsets.items()]
         model = helper.make_model(
-            graph, opset_imports=opset, ir_version=_IR_VERSION, producer_name="cukernels"
+            graph, opset_imports=opsets, ir_version=_IR_VERSION, producer_name="cukernels"
         )
         model.doc_string = about
-        self.onnx.checker.check_model(model)
+        self.onnx.checker.check_model(model, full_check=True)
         return model
 
 

@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+from sklearn.utils.validation import check_is_fitted
 
-from estimators._images import final_estimator
+from estimators._images import n_features_given, steps_and_model
 from estimators._network_model import NetworkModel
 from estimators._onnx_graph import Graph, add_layer
+from estimators._onnx_steps import add_steps
 from estimators.logistic import LogisticRegression
 from estimators.perceptron import Perceptron
 
@@ -20,12 +22,15 @@ def to_onnx(estimator: Any, *, dtype: str = "float32") -> Any:
     The model has the input "X" of shape (n_samples, n_features), images as rows of pixels, and two
     outputs: "label" of shape (n_samples,), and "probabilities" of shape (n_samples, n_classes). A
     Perceptron has "scores" instead, as its `decision_function`, of shape (n_samples,) for two
-    classes. Of several labels a sample "label" has shape (n_samples, n_labels).
+    classes. Of several labels a sample "label" has shape (n_samples, n_labels). Labels are strings,
+    booleans, int64 or floats of `dtype`.
 
     Parameters
     ----------
     estimator : Perceptron, LogisticRegression, MLPClassifier or ConvNetClassifier
-        Fitted. Of a search its best estimator is written.
+        Fitted. Of a search its best estimator is written, and of a pipeline that ends in one of
+        the four the whole: the steps before it by the package skl2onnx, which knows the
+        transformers of scikit-learn.
     dtype : {"float32", "float64"}, default="float32"
         Of the input and the arithmetic. In float64 convolutions and averages are written as sums
         over windows, and the error function of "gelu" stays in float32: onnxruntime has them in
@@ -40,9 +45,13 @@ def to_onnx(estimator: Any, *, dtype: str = "float32") -> Any:
     Raises
     ------
     ImportError
-        If the package onnx is missing.
+        If the package onnx is missing, or there are steps before the classifier and skl2onnx is.
     TypeError
-        If the estimator is none of the four.
+        If the estimator is none of the four, or its labels are neither numbers nor strings.
+    ValueError
+        If a label is a number that the model cannot hold, such as one above 2**63.
+    NotImplementedError
+        If a step before the classifier cannot be written; the message names it.
 
     Examples
     --------
@@ -60,36 +69,40 @@ def to_onnx(estimator: Any, *, dtype: str = "float32") -> Any:
             "to_onnx needs the package onnx, which is not installed. Install it with "
             "`pip install 'cukernels[onnx]'`."
         ) from error
-    model = final_estimator(estimator)
+    steps, model = steps_and_model(estimator)
+    check_is_fitted(model)
     if dtype not in ("float32", "float64"):
         raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
-    graph = Graph(onnx, np.dtype(dtype))
-    if isinstance(model, NetworkModel):
-        scores = _network_scores(graph, model)
-        output = model.out_activation_
-        multilabel = model._label_binarizer.y_type_ == "multilabel-indicator"
-    elif isinstance(model, Perceptron | LogisticRegression):
-        coef = model.coef_.toarray() if sp.issparse(model.coef_) else model.coef_
-        product = graph.add("MatMul", "X", graph.constant(coef.T.astype(dtype)))
-        bias = np.broadcast_to(model.intercept_, len(coef)).astype(dtype)
-        scores = graph.add("Add", product, graph.constant(bias))
-        output = "softmax" if len(coef) > 1 else "logistic"
-        multilabel = False
-    else:
+    if not isinstance(model, NetworkModel | Perceptron | LogisticRegression):
         raise TypeError(
             "to_onnx takes a Perceptron, LogisticRegression, MLPClassifier or ConvNetClassifier of "
             f"this package, got {type(model).__module__}.{type(model).__name__}"
         )
-    outputs = _add_labels(graph, model, scores, multilabel)
+    graph = Graph(onnx, np.dtype(dtype))
+    labels = _labels(model.classes_, graph.dtype)
+    x = add_steps(graph, steps, "X")
+    if isinstance(model, NetworkModel):
+        scores = _network_scores(graph, model, x)
+        output = model.out_activation_
+        multilabel = model._label_binarizer.y_type_ == "multilabel-indicator"
+    else:
+        coef = model.coef_.toarray() if sp.issparse(model.coef_) else model.coef_
+        product = graph.add("MatMul", x, graph.constant(coef.T.astype(dtype)))
+        bias = np.broadcast_to(model.intercept_, len(coef)).astype(dtype)
+        scores = graph.add("Add", product, graph.constant(bias))
+        output = "softmax" if len(coef) > 1 else "logistic"
+        multilabel = False
+    outputs = _add_labels(graph, labels, scores, multilabel)
     if isinstance(model, Perceptron):
         _add_scores(graph, scores, outputs, len(model.classes_))
     else:
         _add_probabilities(graph, scores, output, outputs, model, multilabel)
-    return graph.model(model.n_features_in_, outputs, " ".join(str(model).split()))
+    about = " ".join(str(estimator).split())
+    return graph.model(n_features_given(steps, model), outputs, about)
 
 
-def _network_scores(graph: Graph, model: Any) -> str:
-    network, x = model._network, "X"
+def _network_scores(graph: Graph, model: Any, x: str) -> str:
+    network = model._network
     if len(network.shapes[0]) > 1:
         x = graph.add("Reshape", x, graph.constant(np.array([-1, *network.shapes[0]])))
     for layer, p, shape in zip(
@@ -99,29 +112,44 @@ def _network_scores(graph: Graph, model: Any) -> str:
     return x
 
 
+def _labels(classes: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Classes in a type that ONNX has for labels: strings, booleans, int64 or a graph's floats."""
+    classes = np.asarray(classes)
+    if classes.dtype.kind == "U" or all(isinstance(label, str) for label in classes):
+        return classes.astype(object)
+    if classes.dtype.kind not in "biuf":
+        raise TypeError(
+            "to_onnx writes labels that are numbers or strings, and these are of dtype "
+            f"{classes.dtype}: {classes[:3]}... Fit on strings, such as y.astype(str)."
+        )
+    kind = {"b": np.dtype(bool), "f": dtype}.get(classes.dtype.kind, np.dtype(np.int64))
+    with np.errstate(over="ignore"):  # of a float64 that float32 does not hold
+        written = classes.astype(kind)
+    lost = [k for k, label in enumerate(classes) if label.item() != written[k].item()]
+    if lost:
+        raise ValueError(
+            f"the label {classes[lost[0]]!r} would be {written[lost[0]]!r} as {kind}, the type of "
+            "labels in the model. Fit on strings, such as y.astype(str), or on smaller numbers."
+        )
+    return written
+
+
 def _add_labels(
-    graph: Graph, model: Any, scores: str, multilabel: bool
+    graph: Graph, classes: np.ndarray, scores: str, multilabel: bool
 ) -> dict[str, tuple[Any, list[Any]]]:
     """The output "label": the class of highest score, or those whose score is above 0."""
     helper, kinds = graph.onnx.helper, graph.onnx.TensorProto
-    n_classes = len(model.classes_)
-    if multilabel or n_classes == 2:
+    if multilabel or len(classes) == 2:
         above = graph.add("Greater", scores, graph.constant(np.array(0.0)))
         label = "label" if multilabel else ""
         index = graph.add("Cast", above, to=kinds.INT64, output=label)
         if multilabel:
-            return {"label": (kinds.INT64, [None, n_classes])}
+            return {"label": (kinds.INT64, [None, len(classes)])}
         index = graph.add("Reshape", index, graph.constant(np.array([-1])))
     else:
         index = graph.add("ArgMax", scores, axis=1, keepdims=0)
-    classes = model.classes_
-    if classes.dtype.kind in "OU":
-        kind = kinds.STRING
-    else:
-        classes = classes.astype(np.int64) if classes.dtype.kind in "iu" else classes
-        kind = helper.np_dtype_to_tensor_dtype(
-            graph.dtype if classes.dtype.kind == "f" else classes.dtype
-        )
+    strings = classes.dtype.kind == "O"
+    kind = kinds.STRING if strings else helper.np_dtype_to_tensor_dtype(classes.dtype)
     graph.add("Gather", graph.constant(classes), index, output="label")
     return {"label": (kind, [None])}
 

@@ -8,7 +8,12 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from estimators._images import final_estimator, shape_to_show
+from estimators._images import (
+    final_estimator,
+    n_features_given,
+    shape_to_show,
+    steps_and_model,
+)
 from estimators._tiles import (
     DIVERGING,
     axes,
@@ -115,11 +120,14 @@ class WeightsDisplay:
         ImportError
             If matplotlib is missing.
         ValueError
-            If there are no weights, the first layer is no dense one, or the weights make no image.
+            If there are no weights, the first layer is no dense one, or the weights make no image;
+            or if a pipeline makes other features of the pixels and no `image_shape` is given.
         """
         pyplot(f"{cls.__name__}.from_estimator")
         model = final_estimator(estimator)
         rows, labels = _first_weights(model)
+        if image_shape is None:
+            _check_pixels(*steps_and_model(estimator))
         n_all = len(rows)
         if units is not None:
             rows, labels = rows[list(units)], [labels[k] for k in units]
@@ -200,6 +208,17 @@ def draw_hinton(
     drawn = PolyCollection(squares, facecolors=colors(signs), edgecolors="none")
     ax.add_collection(drawn)
     return drawn
+
+
+def _check_pixels(steps: list[tuple[str, Any]], model: Any) -> None:
+    """Raise an error where the last step of a pipeline sees another number of features."""
+    seen = getattr(model, "n_features_in_", None)
+    if steps and seen is not None and n_features_given(steps, model) != seen:
+        raise ValueError(
+            f"the steps before {type(model).__name__} make {seen} features of "
+            f"{n_features_given(steps, model)}, and its weights are of those, not of pixels: give "
+            "image_shape to show them as images all the same"
+        )
 
 
 def _first_weights(model: Any) -> tuple[np.ndarray, list[str]]:

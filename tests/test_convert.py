@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 from sklearn import linear_model, neural_network
 from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler
 
 from _requirements import require
 from estimators import (
@@ -21,6 +24,7 @@ from estimators import (
     NearestNeighborClassifier,
     Perceptron,
     VisualWordsTransformer,
+    model_selection,
 )
 from estimators.convert import SKOPS_TRUSTED, from_sklearn, to_sklearn
 
@@ -173,3 +177,31 @@ def test_skops_files(estimator, digits):
     np.testing.assert_array_equal(getattr(loaded, method)(X), getattr(estimator, method)(X))
     if hasattr(loaded, "partial_fit"):
         loaded.partial_fit(X, y)
+
+
+@pytest.mark.parametrize("name", ["GridSearchCV", "RandomizedSearchCV", "HalvingGridSearchCV"])
+def test_skops_files_of_searches_and_pipelines(name, digits):
+    """Ours are trusted; of scikit-learn's own parts skops asks what it asks elsewhere."""
+    io = require("skops.io", "test")
+    X, y = digits
+    pipeline = make_pipeline(MinMaxScaler(), PCA(8), LogisticRegression())
+    options = {"n_iter": 2} if name == "RandomizedSearchCV" else {}
+    grid = {"logisticregression__C": [0.1, 1.0]}
+    search = getattr(model_selection, name)(pipeline, grid, cv=2, **options).fit(X, y)
+    data = io.dumps(search)
+    asked = io.get_untrusted_types(data=data)
+    assert [known for known in asked if known.startswith("estimators.")] != []
+    assert all(known.startswith("sklearn.") for known in set(asked) - set(SKOPS_TRUSTED))
+    loaded = io.loads(data, trusted=[*SKOPS_TRUSTED, *asked])
+    np.testing.assert_array_equal(loaded.predict_proba(X), search.predict_proba(X))
+
+
+@pytest.mark.parametrize("convert", [to_sklearn, from_sklearn])
+def test_a_pipeline_loses_no_step_in_silence(convert, digits):
+    theirs = linear_model.LogisticRegression()
+    last = LogisticRegression() if convert is to_sklearn else theirs
+    model = make_pipeline(MinMaxScaler(), last).fit(*digits)
+    search = model_selection.GridSearchCV(model, {}, cv=2).fit(*digits)
+    for estimator, kind in ((model, "Pipeline"), (search, "GridSearchCV")):
+        with pytest.raises(TypeError, match=f"got .*{kind}"):
+            convert(estimator)

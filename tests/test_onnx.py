@@ -49,7 +49,7 @@ def outputs(model, X):
 
 
 def assert_same_predictions(estimator, X, dtype="float32", atol=1e-5):
-    got = outputs(to_onnx(estimator, dtype=dtype), X.astype(dtype))
+    got = outputs(to_onnx(estimator, dtype=dtype), np.asarray(X, dtype))
     expected = estimator.predict(X)
     assert got["label"].dtype.kind == expected.dtype.kind or expected.dtype.kind in "OU"
     np.testing.assert_array_equal(got["label"], expected)
@@ -124,6 +124,35 @@ def test_onnx_has_the_labels(labels, digits):
     assert_same_predictions(LogisticRegression().fit(X, names), X)
     assert_same_predictions(LogisticRegression().fit(X[y < 2], names[y < 2]), X)
     assert_same_predictions(MLPClassifier((5,), max_iter=3, random_state=0).fit(X, names), X)
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint8", "int64", "uint64", "float16", "float64", "bool"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_onnx_has_labels_of_every_type(kind, dtype, digits):
+    X, y = digits
+    labels = (y % 2 if kind == "bool" else y).astype(kind)
+    model = LogisticRegression().fit(X, labels)
+    got = outputs(to_onnx(model, dtype=dtype), X.astype(dtype))["label"]
+    np.testing.assert_array_equal(got, model.predict(X))
+    assert got.dtype == {"b": "bool", "f": dtype}.get(labels.dtype.kind, "int64")
+
+
+LOST = {
+    "dates": (np.array(["2020-01-01", "2021-01-01"], "datetime64[D]"), TypeError, "datetime64"),
+    "spans": (np.array([1, 2], "timedelta64[s]"), TypeError, "timedelta64"),
+    "large": (np.array([1, 2**63 + 1], np.uint64), ValueError, "9223372036854775809.* as int64"),
+    "large floats": (np.array([1.0, 2.0**24 + 1]), ValueError, "16777217.* as float32"),
+    "infinite": (np.array([1.0, 1e300]), ValueError, "1e.300.* as float32"),
+}
+
+
+@pytest.mark.parametrize(("classes", "error", "message"), LOST.values(), ids=LOST)
+def test_labels_that_onnx_does_not_have(classes, error, message, digits):
+    X, y = digits
+    model = LogisticRegression().fit(X, y % 2)
+    model.classes_ = classes
+    with pytest.raises(error, match=message + ".*y.astype"):
+        to_onnx(model)
 
 
 def test_onnx_of_several_labels_a_sample(digits):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from sklearn import linear_model, svm
+from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
@@ -110,6 +111,17 @@ def test_weights_of_a_first_layer_of_two_classes_and_of_others(digits, mlp):
     wide = MLPClassifier((50,), max_iter=1).fit(X, y)
     assert len(WeightsDisplay.from_estimator(wide).images_) == 40
     assert len(WeightsDisplay.from_estimator(wide, units=range(50)).images_) == 50
+
+
+def test_weights_of_what_steps_make_are_no_pixels(digits):
+    X, y = digits
+    model = make_pipeline(MinMaxScaler(), PCA(16), LogisticRegression()).fit(X, y)
+    with pytest.raises(ValueError, match="make 16 features of 64, and its weights are of those"):
+        WeightsDisplay.from_estimator(model)
+    shown = WeightsDisplay.from_estimator(model, image_shape=(2, 8))
+    assert images_of(shown)[0].shape == (2, 8)
+    whole = make_pipeline("passthrough", MinMaxScaler(), LogisticRegression()).fit(X, y)
+    assert images_of(WeightsDisplay.from_estimator(whole))[0].shape == (8, 8)
 
 
 def test_weights_of_colour_images_are_colours_around_grey():
