@@ -8,6 +8,7 @@ import math
 import os
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -25,6 +26,8 @@ _FILES = {
 }
 _ELEMENTS = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _DTYPES = ("uint8", "float32", "float64")
+_MOST_UNPACKED = 1032  # bytes that deflate can make of one: 258 bytes of two bits
+_PIECE = 2**20  # bytes read at once, so that a file that ends early costs no more than it has
 
 Split = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
@@ -72,7 +75,8 @@ def load_mnist(
     OSError
         If there is no folder and the download fails.
     ValueError
-        If a file is damaged, or images and labels do not match.
+        If a file is damaged, there are no images, those to train on and to test are of different
+        sizes, labels are other than one whole number an image, or pixels are beyond 0 and 255.
 
     Examples
     --------
@@ -83,7 +87,7 @@ def load_mnist(
     """
     dtype = _pixel_dtype(dtype, scale)
     data_dir = data_dir or os.environ.get(DATA_VARIABLE) or None
-    raw = _fetch_mnist() if data_dir is None else _read_folder(Path(data_dir))
+    raw = _fetch_mnist() if data_dir is None else _read_folder(Path(data_dir), dtype)
     return _bundle(raw, 255, dtype, scale, as_images, return_X_y)
 
 
@@ -147,17 +151,24 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
     Raises
     ------
     ValueError
-        If it is not an idx file, or has more or fewer bytes than its header says.
+        If it is not an idx file, or has more or fewer bytes than its header says. Of a file that
+        unpacks to more, no more than that is unpacked.
     """
-    content = Path(path).read_bytes()
-    if content.startswith(b"\x1f\x8b"):
+    with open(path, "rb") as file:
+        n_bytes = os.fstat(file.fileno()).st_size if file.seekable() else math.inf
+        if not file.peek(2).startswith(b"\x1f\x8b"):
+            return _read_idx(file, n_bytes, path)
         try:
-            content = gzip.decompress(content)
+            with gzip.GzipFile(fileobj=file) as unpacked:
+                return _read_idx(unpacked, _MOST_UNPACKED * n_bytes, path)
         except (EOFError, OSError, zlib.error) as error:
             raise ValueError(f"{path}: the gzip file is damaged: {error}") from error
 
+
+def _read_idx(file: Any, most: float, path: Any) -> np.ndarray:
+    """Read an idx file of at most so many bytes; never more of it than its header says, and one."""
     # Header: two zero bytes, the element type, the number of axes n, then n lengths.
-    magic = content[:4]
+    magic = file.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _ELEMENTS:
         raise ValueError(
             f"{path} is not an idx file: it begins with the bytes {magic.hex(' ') or '(none)'}, "
@@ -165,20 +176,38 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
         )
     element, axes = np.dtype(_ELEMENTS[magic[2]]), magic[3]
     start = 4 + 4 * axes
-    if len(content) < start:
+    lengths = file.read(4 * axes)
+    if len(lengths) < 4 * axes:
         raise ValueError(f"{path} is truncated: it ends within its header of {start} bytes")
-    shape = tuple(np.frombuffer(content, ">u4", axes, offset=4).tolist())
-    expected, found = math.prod(shape) * element.itemsize, len(content) - start
-    if found != expected:
-        what = "truncated" if found < expected else "too long"
-        raise ValueError(
-            f"{path} is {what}: its header says shape {shape}, {expected} bytes, and {found} follow"
-        )
-    values = np.frombuffer(content, element, offset=start).reshape(shape)
-    return values.astype(element.newbyteorder("="))
+    shape = tuple(np.frombuffer(lengths, ">u4").tolist())
+    expected = math.prod(shape) * element.itemsize
+    says = f"its header says shape {shape}, {expected} bytes"
+    if expected > most - start:
+        few = "at most " if isinstance(file, gzip.GzipFile) else ""
+        raise ValueError(f"{path} is truncated: {says}, and {few}{most - start} follow")
+    try:
+        values = np.empty(shape, element)
+    except ValueError as error:  # too many axes, or lengths that are too large beside one of 0
+        raise ValueError(f"{path}: {says}, and no array has that: {error}") from error
+    found = _fill(file, values.reshape(-1).view(np.uint8).data)
+    if found < expected:
+        raise ValueError(f"{path} is truncated: {says}, and {found} follow")
+    if file.read(1):  # in a gzip file this also compares its checksum
+        raise ValueError(f"{path} is too long: {says}, and more follow")
+    if not element.isnative:
+        values.byteswap(inplace=True)
+    return values.view(element.newbyteorder("="))
 
 
-def _read_folder(folder: Path) -> dict[str, np.ndarray]:
+def _fill(file: Any, buffer: memoryview) -> int:
+    """Read bytes into a buffer until it is full or the file ends; returns their number."""
+    found = 0
+    while found < len(buffer) and (n := file.readinto(buffer[found : found + _PIECE])):
+        found += n
+    return found
+
+
+def _read_folder(folder: Path, dtype: np.dtype) -> dict[str, np.ndarray]:
     raw = {key: read_idx(_find(folder, name)) for key, name in _FILES.items()}
     for part in ("train", "test"):
         images, labels = raw[f"X_{part}"], raw[f"y_{part}"]
@@ -187,7 +216,31 @@ def _read_folder(folder: Path) -> dict[str, np.ndarray]:
                 f"{folder}: the {part} images have shape {images.shape} and their labels "
                 f"{labels.shape}; expected (n, height, width) and (n,)"
             )
+        if images.size == 0:
+            raise ValueError(f"{folder}: the {part} images have shape {images.shape}: none to load")
+        _check_numbers(f"{folder}: the {part} labels", labels, np.iinfo(np.int64), whole=True)
+        _check_numbers(
+            f"{folder}: the {part} images", images, np.iinfo(np.uint8), whole=dtype.kind == "u"
+        )
+    if raw["X_train"].shape[1:] != raw["X_test"].shape[1:]:
+        raise ValueError(
+            f"{folder}: the train images have shape {raw['X_train'].shape} and the test images "
+            f"{raw['X_test'].shape}; expected the same height and width"
+        )
     return raw
+
+
+def _check_numbers(what: str, values: np.ndarray, limits: np.iinfo, *, whole: bool) -> None:
+    """Raise an error where values are beyond the limits of a type, or no whole numbers."""
+    right = (values >= limits.min) & (values <= limits.max)  # NaN is neither
+    if values.dtype.kind == "f":
+        right &= values < float(limits.max) + 1  # as 2**63 - 1 is rounded up to 2**63
+        right &= (values == np.rint(values)) | (not whole)
+    if not right.all():
+        raise ValueError(
+            f"{what} have {values[~right][0]} among them; expected {'whole ' if whole else ''}"
+            f"numbers from {limits.min} to {limits.max}"
+        )
 
 
 def _find(folder: Path, name: str) -> Path:

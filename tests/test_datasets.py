@@ -1,7 +1,13 @@
 """The loaders, on small idx files made here; nothing is downloaded."""
 
 import gzip
+import os
 import struct
+import subprocess
+import sys
+import threading
+import tracemalloc
+from functools import partial
 
 import numpy as np
 import pytest
@@ -90,6 +96,14 @@ PACKED = gzip.compress(GOOD, mtime=0)  # the same bytes in every test worker
         (GOOD[:-1], r"truncated: its header says shape \(2, 3\), 6 bytes, and 5 follow"),
         (GOOD + b"\0", "too long"),
         (b"\0\0\x08\x03" + b"\xff" * 12, "truncated"),  # a length that no memory could hold
+        (gzip.compress(b"\0\0\x08\x03" + b"\xff" * 12), "truncated: .* and at most "),
+        (gzip.compress(GOOD[:9]), "truncated: it ends within its header of 12 bytes"),
+        (gzip.compress(GOOD[:-1]), r"truncated: its header says shape \(2, 3\), 6 bytes, and 5"),
+        (gzip.compress(GOOD + b"\0"), "too long"),
+        (PACKED + gzip.compress(b"more"), "too long"),  # gzip files may follow each other
+        (PACKED[:-8] + b"\0" * 8, "gzip file is damaged: CRC check failed"),
+        (b"\0\0\x08\x50" + b"\0\0\0\x01" * 80 + b"\0", "no array has that"),
+        (b"\0\0\x08\x03" + bytes(4) + b"\xff" * 8, "no array has that"),
         (PACKED[:-4], "gzip file is damaged"),
         (PACKED[:10] + b"\xff" * 9, "gzip file is damaged"),
     ],
@@ -98,6 +112,76 @@ def test_read_idx_says_what_is_wrong(tmp_path, content, message):
     (tmp_path / "broken-ubyte").write_bytes(content)
     with pytest.raises(ValueError, match=f"broken-ubyte.*{message}"):
         read_idx(tmp_path / "broken-ubyte")
+
+
+def peak_of_reading(path):
+    """Bytes that a new process takes more at its peak after reading a file, and what it said."""
+    code = """
+import resource, sys
+from estimators.datasets import read_idx
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    said = read_idx(sys.argv[1]).shape
+except ValueError as error:
+    said = error
+unit = 1 if sys.platform == "darwin" else 1024
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * unit, said)
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
+    )
+    taken, _, said = run.stdout.partition(" ")
+    return int(taken), said
+
+
+ZEROS = [bytes(2**20)] * 2**6  # packed they are a thousandth
+NOISE = [np.random.default_rng(0).bytes(2**20)]
+
+
+@pytest.mark.parametrize(
+    ("header", "content", "message", "limit"),
+    [
+        (GOOD, ZEROS, "too long", 2**24),
+        (b"\0\0\x08\x02" + struct.pack(">2I", 2**6, 2**20), ZEROS, "(64, 1048576)", 1.2 * 2**26),
+        (b"\0\0\x08\x02" + struct.pack(">2I", 2**20, 2**20), ZEROS, "truncated", 2**24),
+        (b"\0\0\x08\x02" + struct.pack(">2I", 2**8, 2**20), NOISE, "truncated", 2**24),
+        (b"\x89PNG", ZEROS, "not an idx file", 2**24),
+    ],
+    ids=["more", "as it says", "2**40 said", "less", "something else"],
+)
+def test_a_packed_file_unpacks_to_no_more_than_its_header_says(
+    tmp_path, header, content, message, limit
+):
+    pytest.importorskip("resource", reason="there is none on Windows")
+    with gzip.open(tmp_path / "packed.gz", "wb") as file:
+        file.writelines([header, *content])
+    assert (tmp_path / "packed.gz").stat().st_size < 2**21
+    taken, said = peak_of_reading(tmp_path / "packed.gz")
+    assert message in said
+    assert taken < limit
+
+
+def test_reading_makes_no_second_copy(tmp_path):
+    array = np.arange(2**20, dtype=">i4").reshape(2, -1)
+    for name, pack in (("plain", bytes), ("packed", partial(gzip.compress, compresslevel=1))):
+        (tmp_path / name).write_bytes(pack(idx(array)))
+        tracemalloc.start()
+        read = read_idx(tmp_path / name)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert_array_equal(read, array)
+        assert most < 1.4 * array.nbytes  # a piece of 1 MB is unpacked at once
+
+
+def test_what_is_no_regular_file_is_read_too(tmp_path):
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("there are no named pipes")
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(PACKED,))
+    writer.start()
+    read = read_idx(tmp_path / "pipe")
+    writer.join()
+    assert_array_equal(read, np.arange(6).reshape(2, 3))
 
 
 def test_mnist_bunch(folder, digits):
@@ -160,6 +244,66 @@ def test_images_and_labels_must_match(folder):
     (folder / "train-labels-idx1-ubyte").write_bytes(idx(np.zeros(6, np.uint8)))
     with pytest.raises(ValueError, match=r"train images have shape \(7, 28, 28\).*\(6,\)"):
         load_mnist(folder)
+
+
+IMAGES, LABELS = "images-idx3-ubyte", "labels-idx1-ubyte"
+FLOATS = np.ones((7, 28, 28), ">f4")
+FLOATS[3, 2, 1] = np.nan
+WRONG = {
+    "a label is NaN": ({f"train-{LABELS}": np.array([0, np.nan] + [1.0] * 5)}, "labels have nan"),
+    "a label is half": ({f"t10k-{LABELS}": np.array([0, 2.5, 1])}, "test labels have 2.5"),
+    "a label is large": ({f"t10k-{LABELS}": np.array([0, 1e30, 1])}, r"labels have 1e\+30"),
+    "a label is 2**63": ({f"t10k-{LABELS}": np.array([0, 2.0**63, 1])}, "labels have 9.2233"),
+    "a label is endless": ({f"t10k-{LABELS}": np.array([0, -np.inf, 1])}, "labels have -inf"),
+    "labels have an axis more": (
+        {f"t10k-{LABELS}": np.zeros((3, 1), np.uint8)},
+        r"labels \(3, 1\)",
+    ),
+    "fewer labels": ({f"t10k-{LABELS}": np.zeros(2, np.uint8)}, r"labels \(2,\)"),
+    "no images": (
+        {f"train-{IMAGES}": np.zeros((0, 28, 28), np.uint8), f"train-{LABELS}": np.zeros(0, "u1")},
+        r"train images have shape \(0, 28, 28\): none to load",
+    ),
+    "no images to test": (
+        {f"t10k-{IMAGES}": np.zeros((0, 28, 28), np.uint8), f"t10k-{LABELS}": np.zeros(0, "u1")},
+        r"test images have shape \(0, 28, 28\): none to load",
+    ),
+    "images without pixels": ({f"train-{IMAGES}": np.zeros((7, 0, 28), "u1")}, "none to load"),
+    "rows of pixels": (
+        {f"train-{IMAGES}": np.zeros((7, 784), "u1")},
+        r"images have shape \(7, 784",
+    ),
+    "other sizes": (
+        {f"t10k-{IMAGES}": np.zeros((3, 20, 20), "u1")},
+        r"train images have shape \(7, 28, 28\) and the test images \(3, 20, 20\)",
+    ),
+    "a pixel is NaN": ({f"train-{IMAGES}": FLOATS}, "train images have nan"),
+    "a pixel is dark": ({f"t10k-{IMAGES}": np.full((3, 28, 28), 256, "i2")}, "images have 256"),
+    "a pixel is negative": ({f"t10k-{IMAGES}": np.full((3, 28, 28), -1, "i1")}, "images have -1"),
+}
+
+
+@pytest.mark.parametrize(("files", "message"), WRONG.values(), ids=WRONG)
+@pytest.mark.parametrize("options", [{}, {"dtype": "uint8"}, {"as_images": True, "scale": True}])
+def test_a_folder_that_makes_no_sense(tmp_path, digits, files, message, options):
+    for name, array in (digits | files).items():
+        (tmp_path / name).write_bytes(idx(array))
+    with pytest.raises(ValueError, match=f"{tmp_path.name}.*{message}"):
+        load_mnist(tmp_path, **options)
+
+
+def test_labels_and_pixels_of_other_types(tmp_path, digits):
+    files = digits | {
+        f"train-{LABELS}": np.arange(-3.0, 4.0),
+        f"t10k-{IMAGES}": np.full((3, 28, 28), 0.5, "f4"),
+    }
+    for name, array in files.items():
+        (tmp_path / name).write_bytes(idx(array))
+    mnist = load_mnist(tmp_path)
+    assert_array_equal(mnist.y_train, np.arange(-3, 4))
+    assert_array_equal(mnist.X_test, 0.5)
+    with pytest.raises(ValueError, match="images have 0.5 among them; expected whole numbers"):
+        load_mnist(tmp_path, dtype="uint8")
 
 
 @pytest.mark.parametrize("load", [load_mnist, load_digits_split])
