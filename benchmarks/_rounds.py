@@ -23,6 +23,8 @@ from typing import Any
 
 from threadpoolctl import threadpool_info
 
+import cukernels
+
 # What makes a BLAS take other kernels or fewer threads than it would choose.
 BLAS_VARIABLES = ("OPENBLAS_CORETYPE", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 RESULTS = Path(__file__).parent / "results"
@@ -165,7 +167,7 @@ def short(seconds: list[float]) -> str:
 
 def machine() -> dict[str, Any]:
     """What the figures were measured on."""
-    packages = ("numpy", "scipy", "scikit-learn", "torch", "skorch", "cukernels")
+    packages = ("numpy", "scipy", "scikit-learn", "torch", "skorch")
     return {
         "processor": processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
@@ -173,7 +175,8 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "blas": sorted({blas_kernels(blas) for blas in threadpool_info()} - {""}),
         "variables": {name: os.environ[name] for name in BLAS_VARIABLES if name in os.environ},
-        "packages": {name: installed for name in packages if (installed := release(name))},
+        "packages": {name: installed for name in packages if (installed := release(name))}
+        | {"cukernels": cukernels.__version__},
         "commit": commit(),
         "date": time.strftime("%Y-%m-%d"),
     }

@@ -12,10 +12,21 @@ from typing import Any
 
 from threadpoolctl import threadpool_info
 
+from cukernels import __version__
 from cukernels._op import OPS
 
-_PACKAGES = ("cukernels", "numpy", "scipy", "scikit-learn", "threadpoolctl", "joblib")
-_EXTRAS = ("matplotlib", "tqdm", "onnx", "onnxruntime", "skops", "dask", "pandas", "polars")
+_PACKAGES = ("numpy", "scipy", "scikit-learn", "threadpoolctl", "joblib")
+_EXTRAS = (
+    "matplotlib",
+    "tqdm",
+    "onnx",
+    "onnxruntime",
+    "skl2onnx",
+    "skops",
+    "dask",
+    "pandas",
+    "polars",
+)
 _CUPY = ("cupy-cuda12x", "cupy-cuda13x", "cupy", "nvidia-cuda-nvrtc", "nvidia-cuda-nvrtc-cu12")
 
 
@@ -45,7 +56,9 @@ def report() -> list[str]:
             else str(os.cpu_count()),
         }
     )
-    installed = {name: found for name in (*_PACKAGES, *_EXTRAS) if (found := _version(name))}
+    installed = {"cukernels": __version__} | {
+        name: found for name in (*_PACKAGES, *_EXTRAS) if (found := _version(name))
+    }
     lines += ["", "Packages", *_table(installed)]
     pools = {
         pool["internal_api"]: f"{pool['version'] or '?'}, {pool['num_threads']} thread(s)"

@@ -1,7 +1,6 @@
 """How Sphinx builds the manual; the reference and the gallery are written anew by each build."""
 
 import importlib
-import importlib.metadata
 import inspect
 import re
 import runpy
@@ -9,12 +8,14 @@ import sys
 from pathlib import Path
 from shutil import copytree, rmtree
 
+import cukernels
+
 DOCS = Path(__file__).parent
 EXAMPLES = DOCS.parent / "examples"
 
 project = "cukernels"
 author = copyright = "The cukernels developers"
-release = importlib.metadata.version("cukernels")
+release = cukernels.__version__
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.mathjax", "numpydoc"]
 exclude_patterns = ["_build"]
 html_theme = "alabaster"
@@ -93,8 +94,6 @@ def write_reference():
             lines += _entry(module, public)
         (folder / f"{page}.rst").write_text("\n".join(lines))
         pages.append(page)
-
-    import cukernels
 
     lines = [*_heading("Ops", "="), ".. module:: cukernels", "", inspect.getdoc(cukernels), ""]
     families = {}

@@ -1,9 +1,11 @@
 """The distribution: its version, its extras, what importing it imports, and its wheel."""
 
 import importlib.metadata
+import os
 import re
 import subprocess
 import sys
+import sysconfig
 import tomllib
 import zipfile
 from pathlib import Path
@@ -26,11 +28,48 @@ def distribution(requirement):
 
 
 def test_version_has_a_single_source():
-    version = PROJECT["version"]
+    version = cukernels.__version__
     assert importlib.metadata.version("cukernels") == version
-    assert cukernels.__version__ == version
+    assert PROJECT["dynamic"] == ["version"]
     sources = [path for name in PACKAGES for path in (ROOT / name).rglob("*.py")]
-    assert [path.name for path in sources if version in path.read_text()] == []
+    sources += [ROOT / "pyproject.toml", ROOT / "docs" / "conf.py"]
+    have_it = [path for path in sources if version in path.read_text()]
+    assert have_it == [ROOT / "cukernels" / "__init__.py"]
+
+
+def test_a_checkout_on_the_path_needs_no_installation(tmp_path):
+    """Both packages, every public module and the report, where no distribution is known."""
+    checkout, others = tmp_path / "checkout", tmp_path / "others"
+    others.mkdir()
+    for name in PACKAGES:
+        copytree(ROOT / name, checkout / name, ignore=ignore_patterns("__pycache__"))
+    for place in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
+        for path in Path(place).iterdir():
+            if not re.match("cukernels|__editable__", path.name):
+                (others / path.name).symlink_to(path)
+    code = """
+import importlib, importlib.metadata, cukernels, estimators
+for name in ("model_selection", "convert", "datasets", "inspection"):
+    importlib.import_module(f"estimators.{name}")
+for name in estimators.__all__:
+    getattr(estimators, name)
+try:
+    print(importlib.metadata.version("cukernels"))
+except importlib.metadata.PackageNotFoundError:
+    print("not installed:", cukernels.__file__)
+cukernels.show_versions()
+"""
+    run = subprocess.run(
+        [sys.executable, "-S", "-c", code],  # without the paths that installations add
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (checkout, others)))},
+    )
+    assert run.returncode == 0, run.stderr
+    first, *report = run.stdout.splitlines()
+    assert first == f"not installed: {checkout / 'cukernels' / '__init__.py'}"
+    assert f"cukernels: {cukernels.__version__}" in [line.strip() for line in report]
 
 
 @pytest.mark.parametrize(
@@ -86,6 +125,7 @@ def test_wheel_has_every_source_of_both_packages(tmp_path):
     run = subprocess.run([*pip, "-w", tmp_path, source], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     (wheel,) = tmp_path.glob("*.whl")
+    assert wheel.name.startswith(f"cukernels-{cukernels.__version__}-")
     packed = set(zipfile.ZipFile(wheel).namelist())
     meta = {name for name in packed if ".dist-info/" in name}
     assert packed - meta == expected
