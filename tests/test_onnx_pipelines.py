@@ -180,7 +180,7 @@ def test_a_step_that_cannot_be_written_is_named(step, dtype):
         make_column_selector("[bd]"),
         [],
     ],
-    ids=str,
+    ids=lambda columns: "selector" if callable(columns) else str(columns),
 )
 @pytest.mark.parametrize("remainder", ["drop", "passthrough", MinMaxScaler()], ids=str)
 def test_columns_however_they_are_told(columns, remainder):
