@@ -50,7 +50,7 @@ from estimators._network import Network
 from estimators._network_model import NetworkModel
 from estimators._neural_training import NeuralTraining, placed_samples
 from estimators._objective import Objective
-from estimators._progress import Reporter
+from estimators._progress import VERBOSE, Reporter
 from estimators._samples import Samples
 from estimators._schedules import PER_STEP
 from estimators._trainee import Progress, Settings, Trainee, dropout_streams
@@ -82,7 +82,7 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
         "shuffle": ["boolean"],
         "random_state": ["random_state"],
         "tol": [Interval(Real, 0, None, closed="left")],
-        "verbose": ["verbose"],
+        "verbose": VERBOSE,
         "warm_start": ["boolean"],
         "momentum": [Interval(Real, 0, 1, closed="both")],
         "nesterovs_momentum": ["boolean"],

@@ -1,43 +1,37 @@
-"""What a verbose fit shows: a line an epoch, or a progress bar."""
+"""What a verbose fit or search shows: lines, or a progress bar."""
 
 from __future__ import annotations
 
 import sys
+import warnings
 from typing import Any
+
+from sklearn.utils._param_validation import StrOptions
+
+VERBOSE = ["verbose", StrOptions({"bar"})]  # what the parameter may be
 
 
 class Reporter:
-    """Tells how a training goes.
+    """Tells how a training goes, from its beginning (``with reporter:``) on.
 
     Parameters
     ----------
-    verbose : int
-        0: nothing. 1: a line an epoch, in scikit-learn's words. 2: a bar, by tqdm.
+    verbose : int or "bar"
+        0: nothing. A greater number: a line an epoch, in scikit-learn's words. "bar": a bar, by
+        tqdm; where that is missing, a warning and the lines.
     total : int
         Epochs or iterations planned.
     unit : str, default="epoch"
         What they are called.
-
-    Raises
-    ------
-    ImportError
-        If a bar is asked for and tqdm is missing.
     """
 
-    def __init__(self, verbose: int, total: int, unit: str = "epoch") -> None:
-        self._lines = int(verbose) == 1
+    def __init__(self, verbose: int | str, total: int, unit: str = "epoch") -> None:
+        self._wants_bar = verbose == "bar"
+        self._lines = not self._wants_bar and bool(verbose)
+        self._total, self._unit = total, unit
         self._bar: Any = None
         self._n_iter = 0
         self._shown = {"loss": ""}  # beside the bar
-        if int(verbose) >= 2:
-            try:
-                from tqdm.auto import tqdm
-            except ImportError as error:
-                raise ImportError(
-                    "verbose=2 shows a progress bar by tqdm, which is not installed. "
-                    "Install it with `pip install 'cukernels[progress]'`, or use verbose=1."
-                ) from error
-            self._bar = tqdm(total=total, unit=unit)
 
     def learning_rate(self, rate: float) -> None:
         """The last step had this learning rate."""
@@ -73,9 +67,40 @@ class Reporter:
         self.epoch(self._n_iter, value)
 
     def __enter__(self) -> Reporter:
+        """Show the bar: not before, for fits are prepared that then run together, in silence."""
+        if self._wants_bar:
+            self._bar = progress_bar(total=self._total, unit=self._unit)
+            self._lines = self._bar is None
         return self
 
     def __exit__(self, *error: object) -> None:
         """Leave the bar as it stands."""
         if self._bar is not None:
             self._bar.close()
+
+
+def progress_bar(*, total: int, unit: str) -> Any:
+    """Return a bar by tqdm; None, with a warning, where that is not installed.
+
+    Parameters
+    ----------
+    total : int
+        How many there will be.
+    unit : str
+        Of what.
+
+    Warns
+    -----
+    UserWarning
+        If tqdm is missing.
+    """
+    try:
+        from tqdm.auto import tqdm
+    except ImportError:
+        warnings.warn(
+            "A progress bar needs tqdm, which is not installed: lines are printed instead. Install "
+            "it with `pip install 'cukernels[progress]'`.",
+            stacklevel=2,
+        )
+        return None
+    return tqdm(total=total, unit=unit)

@@ -1,4 +1,4 @@
-"""A progress bar of a search: models done, the epoch, the best score so far."""
+"""How a search goes: models done, the epoch, the best score so far."""
 
 from __future__ import annotations
 
@@ -6,35 +6,26 @@ from typing import Any
 
 import numpy as np
 
+from estimators._progress import progress_bar
+
 
 class SearchProgress:
-    """Shows how the fits of a search go.
+    """Shows how the fits of a search go: a bar, or a line a fit where tqdm is missing.
 
     Parameters
     ----------
     n_fits : int, default=0
         Fits planned; 0 shows nothing.
-
-    Raises
-    ------
-    ImportError
-        If a bar is asked for and tqdm is missing.
     """
 
     def __init__(self, n_fits: int = 0) -> None:
+        self._n_fits, self._n_done = n_fits, 0
         self._bar: Any = None
         self._shown: dict[str, Any] = {}
         self._best = -np.inf
         self._epoch = 0
         if n_fits:
-            try:
-                from tqdm.auto import tqdm
-            except ImportError as error:
-                raise ImportError(
-                    "progress=True shows a bar by tqdm, which is not installed. Install it with "
-                    "`pip install 'cukernels[progress]'`."
-                ) from error
-            self._bar = tqdm(total=n_fits, unit="fit")
+            self._bar = progress_bar(total=n_fits, unit="fit")
 
     def begin(self, n_models: int) -> None:
         """A stack of models begins to train."""
@@ -51,13 +42,18 @@ class SearchProgress:
 
     def scored(self, result: Any) -> None:
         """A fit is done; `result` is what scikit-learn's function returned for it."""
-        if self._bar is None:
+        if not self._n_fits:
             return
+        self._n_done += 1
         scores = result.get("test_scores") if isinstance(result, dict) else None
         first = next(iter(scores.values()), None) if isinstance(scores, dict) else scores
         if first is not None and first > self._best:
             self._best = first
             self._shown["best score"] = f"{first:.4f}"
+        if self._bar is None:
+            best = f", best score = {self._best:.4f}" if np.isfinite(self._best) else ""
+            print(f"Fit {self._n_done} of {self._n_fits} done{best}")  # noqa: T201
+            return
         self._bar.set_postfix(self._shown, refresh=False)
         self._bar.update()
 

@@ -60,6 +60,8 @@ def to_sklearn(estimator: Any) -> Any:
     check_is_fitted(estimator)
     target = _THEIRS[type(estimator)]
     params = estimator.get_params(deep=False)
+    if params["verbose"] == "bar":
+        params["verbose"] = 1
     if isinstance(estimator, MLPClassifier):
         params |= _their_network_params(estimator, params)
     if isinstance(estimator, LogisticRegression):

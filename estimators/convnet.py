@@ -146,7 +146,7 @@ class ConvNetClassifier(NeuralClassifier):
         shuffle: bool = True,
         random_state: Any = None,
         tol: float = 1e-4,
-        verbose: int = False,
+        verbose: int | str = False,
         warm_start: bool = False,
         momentum: float = 0.9,
         nesterovs_momentum: bool = True,

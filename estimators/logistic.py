@@ -21,6 +21,7 @@ from estimators._callbacks import CallbackSupportMixin
 from estimators._linear_loss import LinearObjective
 from estimators._logistic_parameters import check_classes, resolve_penalty, total_weights
 from estimators._logistic_training import LogisticTraining
+from estimators._progress import VERBOSE
 from estimators._samples import Samples
 
 INDEX_32 = ("liblinear", "sag", "saga")  # scikit-learn's solvers that take no 64-bit indices
@@ -65,8 +66,10 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
         too many.
     max_iter : int, default=100
         Most iterations of the solver.
-    verbose : int, default=0
-        1 prints a line an iteration, 2 shows a progress bar (needs tqdm).
+    verbose : int or "bar", default=0
+        From 1 on a line an iteration is printed, the same of each solver: these are not
+        scikit-learn's, whose lines tell of their inner steps. "bar" shows a progress bar (needs
+        tqdm).
     warm_start : bool, default=False
         Whether to start from the last fit. Not for "liblinear".
     n_jobs : int, default=None
@@ -125,7 +128,7 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
             StrOptions({"lbfgs", "liblinear", "newton-cg", "newton-cholesky", "sag", "saga"})
         ],
         "max_iter": [Interval(Integral, 0, None, closed="left")],
-        "verbose": ["verbose"],
+        "verbose": VERBOSE,
         "warm_start": ["boolean"],
         "n_jobs": [None, Integral],
         "loss": [StrOptions({"log_loss", "squared_error"})],
@@ -146,7 +149,7 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
         random_state: Any = None,
         solver: str = "lbfgs",
         max_iter: int = 100,
-        verbose: int = 0,
+        verbose: int | str = 0,
         warm_start: bool = False,
         n_jobs: int | None = None,
         loss: str = "log_loss",

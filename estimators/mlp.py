@@ -54,8 +54,9 @@ class MLPClassifier(NeuralClassifier):
     tol : float, default=1e-4
         An epoch counts as no improvement unless the loss falls, or the validation score rises, by
         this much. For "lbfgs" the largest component of the gradient at which to stop.
-    verbose : int, default=False
-        1 prints a line an epoch, 2 shows a progress bar (needs tqdm).
+    verbose : int or "bar", default=False
+        From 1 on scikit-learn's lines are printed, one an epoch (and one an iteration of "lbfgs",
+        which is silent there). "bar" shows a progress bar (needs tqdm).
     warm_start : bool, default=False
         Whether `fit` goes on from the weights of the last one.
     momentum : float, default=0.9
@@ -161,7 +162,7 @@ class MLPClassifier(NeuralClassifier):
         shuffle: bool = True,
         random_state: Any = None,
         tol: float = 1e-4,
-        verbose: int = False,
+        verbose: int | str = False,
         warm_start: bool = False,
         momentum: float = 0.9,
         nesterovs_momentum: bool = True,

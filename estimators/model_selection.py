@@ -51,7 +51,8 @@ _DOC = """{summary}
         quarter of the memory that is free.
     progress : bool, default=False
         Whether to show a bar with the fits done, the epoch and the best score (extra `progress`).
-        With ``n_jobs`` above 1 joblib's `verbose` tells instead.
+        Without tqdm a line is printed for each fit. With ``n_jobs`` above 1 joblib's `verbose`
+        tells instead.
 {rest}"""
 
 

@@ -121,6 +121,7 @@ NAMES = {
         "solver": ["lbfgs", "liblinear", "newton-cg", "newton-cholesky", "sag", "saga"],
         "loss": ["log_loss", "squared_error"],
         "class_weight": ["balanced"],
+        "verbose": ["bar"],
     },
     MLPClassifier: {
         "activation": list(ACTIVATIONS),
@@ -128,6 +129,7 @@ NAMES = {
         "learning_rate": ["adaptive", "constant", "cosine", "invscaling", "one_cycle"],
         "loss": ["log_loss", "squared_error"],
         "class_weight": ["balanced"],
+        "verbose": ["bar"],
         "dtype": ["auto", "float32", "float64"],
         "batch_size": ["auto"],
     },

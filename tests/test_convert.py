@@ -46,9 +46,11 @@ OURS = [
     Perceptron(max_iter=20, penalty="l2", alpha=1e-3),
     LogisticRegression(C=0.5),
     LogisticRegression(C=0.5, l1_ratio=0.3, solver="saga", max_iter=20),
-    LogisticRegression(C=np.inf, max_iter=20),
+    LogisticRegression(C=np.inf, max_iter=20, verbose="bar"),
     MLPClassifier((8, 6), "tanh", max_iter=8, random_state=0, dropout=0.1),
-    MLPClassifier((8,), ["relu"], dtype="float64", max_iter=8, learning_rate="cosine"),
+    MLPClassifier(
+        (8,), ["relu"], dtype="float64", max_iter=8, learning_rate="cosine", verbose="bar"
+    ),
 ]
 THEIRS = [
     linear_model.Perceptron(max_iter=20, penalty="l1", alpha=1e-3),

@@ -396,18 +396,19 @@ def test_ctrl_c_keeps_what_there_is(solver, monkeypatch):
     assert model.score(X, y) > 0.5
 
 
+@pytest.mark.parametrize("verbose", [1, True, 2, 10])
 @pytest.mark.parametrize("solver", ["lbfgs", "newton-cg", "liblinear"])
-def test_verbose_prints_a_line_an_iteration(solver, capsys):
+def test_verbose_prints_a_line_an_iteration(solver, verbose, capsys):
     X, y, _ = samples(2)
-    n_iter = LogisticRegression(solver=solver, verbose=1).fit(X, y).n_iter_[0]
+    n_iter = LogisticRegression(solver=solver, verbose=verbose).fit(X, y).n_iter_[0]
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == n_iter > 0
     assert lines[0].startswith("Iteration 1, loss = 0.")
 
 
-def test_verbose_2_shows_a_bar(capsys):
+def test_verbose_bar_shows_a_bar(capsys):
     X, y, _ = samples(2)
-    LogisticRegression(verbose=2, max_iter=50).fit(X, y)
+    LogisticRegression(verbose="bar", max_iter=50).fit(X, y)
     captured = capsys.readouterr()
     assert "/50" in captured.err and "iteration" in captured.err
     assert captured.out == ""

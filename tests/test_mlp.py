@@ -114,21 +114,31 @@ def test_equals_scikit_learn_call_after_call(solver):
     assert_same(ours, theirs)
 
 
-def test_verbose_prints_what_scikit_learn_prints(capsys):
+@pytest.mark.parametrize("verbose", [0, False, 1, True, np.True_, 2, 10])
+def test_verbose_prints_what_scikit_learn_prints(verbose, capsys):
     for settings in (
         {"n_iter_no_change": 1, "tol": 0.5},
         {"early_stopping": True},
         {"solver": "sgd", "learning_rate": "adaptive", "tol": 1.0, "n_iter_no_change": 1},
     ):
-        ours, theirs = both(verbose=True, **settings)
+        ours, theirs = both(verbose=verbose, **settings)
         theirs.fit(X, Y)
         expected = capsys.readouterr().out
+        assert bool(expected) == bool(verbose)
         ours.fit(X, Y)
-        assert capsys.readouterr().out == expected
+        assert capsys.readouterr() == (expected, "")
+        if settings.get("early_stopping"):
+            continue  # scikit-learn's partial_fit has none
+        for clf in (theirs, ours):
+            for _ in range(2):
+                clf.partial_fit(X, Y)
+            printed = capsys.readouterr().out
+            expected = printed if clf is theirs else expected
+            assert printed == expected
 
 
-def test_verbose_2_shows_a_bar(capsys):
-    MLPClassifier(**SHORT, verbose=2, early_stopping=True).fit(X, Y)
+def test_verbose_bar_shows_a_bar(capsys):
+    MLPClassifier(**SHORT, verbose="bar", early_stopping=True).fit(X, Y)
     captured = capsys.readouterr()
     assert "12/12" in captured.err
     assert "loss=" in captured.err
