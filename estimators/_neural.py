@@ -141,7 +141,8 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
         ------
         ValueError
             If the input is not what it should be, no label of y_val is one of y, or the weights
-            diverge.
+            diverge; with early stopping and a good epoch before, there is a ConvergenceWarning
+            instead.
         """
         return self._fit(X, y, sample_weight, X_val, y_val, incremental=False)
 
@@ -161,8 +162,8 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
 
         With ``early_stopping=True`` each call scores the network on X_val and y_val, or else on
         a part of its own data that it holds out. Once `n_iter_no_change` calls have brought
-        nothing, the best weights come back, `early_stopped_` is True and later calls change
-        nothing.
+        nothing, or one has diverged, the best weights come back, `early_stopped_` is True and
+        later calls change nothing.
 
         Parameters
         ----------
@@ -404,16 +405,24 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
         """Check what the training left, warn, and set the fitted attributes."""
         network, incremental = training.network, training.incremental
         progress, settings = training.trainee.progress, training.trainee.settings
-        out_of_patience = training.is_out_of_patience
-        progress.params = training.learned
-        diverged = progress.n_iter > 0 and not np.isfinite(progress.loss)
-        if diverged or not np.isfinite(progress.params).all():
-            raise ValueError(
+        out_of_patience, diverged = training.is_out_of_patience, training.has_diverged
+        last, progress.params = progress.params, training.learned
+        if diverged:
+            complaint = (
                 "Solver produced non-finite parameter weights. The input data may contain large "
                 "values and need to be preprocessed, or learning_rate_init is too high."
             )
+            if progress.params is last:
+                raise ValueError(complaint)
+            progress.moments = {}  # they are not finite either
+            warnings.warn(
+                f"{complaint} The weights are those of the best epoch before.",
+                ConvergenceWarning,
+                stacklevel=6,
+            )
         planned = settings.learning_rate in PER_STEP
-        ran_out = progress.n_iter == self.max_iter and not (incremental or out_of_patience)
+        ended = incremental or out_of_patience or diverged
+        ran_out = progress.n_iter == self.max_iter and not ended
         if ran_out and self.solver != "lbfgs" and not planned:
             warnings.warn(
                 f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the "
@@ -421,7 +430,9 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
                 ConvergenceWarning,
                 stacklevel=6,
             )
-        self.early_stopped_ = bool(self.early_stopping and incremental and out_of_patience)
+        self.early_stopped_ = bool(
+            self.early_stopping and incremental and (out_of_patience or diverged)
+        )
         self._progress = progress
         self._network = network
         self._unpack(network, progress.params)
@@ -436,7 +447,8 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
             self.best_loss_ = None if self.early_stopping else progress.best_loss
             scores = progress.validation_scores
             self.validation_scores_ = scores or None
-            self.best_validation_score_ = max(scores) if scores else None
+            known = [score for score in scores if not np.isnan(score)]  # NaN: it had diverged
+            self.best_validation_score_ = max(known, default=np.nan) if scores else None
 
 
 def _learned(y: np.ndarray, name: str) -> tuple[LabelBinarizer, np.ndarray]:

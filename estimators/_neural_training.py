@@ -102,12 +102,20 @@ class NeuralTraining:
         return trainee.progress.no_improvement > trainee.settings.n_iter_no_change
 
     @property
+    def has_diverged(self) -> bool:
+        """Whether it ended with a loss, parameters or predictions that are not finite."""
+        progress = self.trainee.progress
+        lost = progress.n_iter > 0 and not np.isfinite(progress.loss)
+        return lost or self.trainee.is_lost or not bool(np.isfinite(progress.params).all())
+
+    @property
     def learned(self) -> np.ndarray:
         """The parameters it ends with: the best that early stopping saw, else the last."""
-        best = self.trainee.progress.best_params if self.estimator.early_stopping else None
-        if best is not None and (not self.incremental or self.is_out_of_patience):
-            return best.copy()
-        return self.trainee.progress.params
+        trainee = self.trainee
+        stops_early = self.estimator.early_stopping and trainee.settings.solver != "lbfgs"
+        best = trainee.progress.best_params if stops_early else None
+        ended = not self.incremental or self.is_out_of_patience or self.has_diverged
+        return best.copy() if best is not None and ended else trainee.progress.params
 
     @classmethod
     def run(cls, trainings: Sequence[NeuralTraining], watch: Watch | None = None) -> None:

@@ -112,6 +112,7 @@ class Trainee:
     on_epoch_end: Callable[[Progress, Array, float], bool] | None = None
     reporter: Reporter = field(default_factory=lambda: Reporter(verbose=0, total=0))
     rate: float = np.nan  # of the last step; there is none where all rows make one step
+    is_lost: bool = False  # whether the loss or the predictions of the last epoch are not finite
 
     @property
     def n_batches(self) -> int:
@@ -153,7 +154,8 @@ class Trainee:
             self._compare_losses()
         if s.solver == "sgd" and s.learning_rate == "invscaling":
             p.learning_rate = s.learning_rate_init / (p.t + 1) ** s.power_t
-        done = not np.isfinite(loss) or (p.no_improvement > s.n_iter_no_change and self._gives_up())
+        self.is_lost = not np.isfinite(loss) or (score is not None and np.isnan(score))
+        done = self.is_lost or (p.no_improvement > s.n_iter_no_change and self._gives_up())
         return self.told_to_stop(params) or done or p.n_iter >= self.epochs
 
     def told_to_stop(self, params: Array) -> bool:
@@ -168,7 +170,7 @@ class Trainee:
 
     def _compare_scores(self, params: Array) -> None:
         p, score = self.progress, self.progress.validation_scores[-1]
-        worse = score < p.best_validation_score + self.settings.tol
+        worse = not score >= p.best_validation_score + self.settings.tol  # also where it is NaN
         p.no_improvement = p.no_improvement + 1 if worse else 0
         if score > p.best_validation_score:
             p.best_validation_score = score

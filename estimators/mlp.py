@@ -65,7 +65,7 @@ class MLPClassifier(NeuralClassifier):
         Whether the momentum of "sgd" looks ahead.
     early_stopping : bool, default=False
         Whether to stop by the score on a validation set rather than by the loss, and to return to
-        the weights of the best epoch.
+        the weights of the best epoch, also where a later one diverges.
     validation_fraction : float, default=0.1
         Part of the samples that early stopping holds out, unless `fit` is given a validation set.
     beta_1, beta_2 : float, default=0.9 and 0.999
