@@ -131,6 +131,14 @@ def is_plainly_valid(estimator: Any, X: Any, dtypes: Any) -> bool:
         return bool(np.isfinite(sum(parts)))
 
 
+def float_dtype(X: Any) -> np.dtype:
+    """The precision in which the values of X are given: float32, or float64 for all others."""
+    columns = [X.dtype] if hasattr(X, "dtype") else list(getattr(X, "dtypes", []))
+    # frames have a dtype a column, and types of their own, which NumPy does not know
+    single = bool(columns) and all(str(dtype).lower() == "float32" for dtype in columns)
+    return np.dtype(np.float32 if single else np.float64)
+
+
 def check_weights(sample_weight: Any, X: Any, dtype: Any = None) -> np.ndarray:
     """Validate sample weights; ones where there are none.
 

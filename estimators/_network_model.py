@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from cukernels._array import Array, current, namespace, resolve_device, to_device, to_host
 from cukernels._workers import in_parallel, shares
-from estimators._base import FLOATS, Classifier, is_plainly_valid
+from estimators._base import FLOATS, Classifier, float_dtype, is_plainly_valid
 from estimators._layers import Layer, Mode, Parameters, Shape, SparseRows
 from estimators._network import Network
 from estimators._objective import Objective
@@ -147,8 +147,10 @@ class NetworkModel(Classifier):
 
         Returns
         -------
-        p : ndarray of shape (n_samples, n_classes), in the dtype of the network
-            In the order of `classes_`. Of several labels a sample each has its own probability.
+        p : ndarray of shape (n_samples, n_classes)
+            In the order of `classes_`, and in the dtype of X, or of the network where that is
+            wider, as scikit-learn's are: rows sum to 1 in it. Of several labels a sample each has
+            its own probability.
         """
         p = self._predicted(X)
         return np.hstack([1 - p, p]) if p.shape[1] == 1 else p
@@ -164,6 +166,7 @@ class NetworkModel(Classifier):
         foreseen = getattr(self, "_foreseen", None)
         if foreseen is not None and foreseen[0] is X:
             return foreseen[1].copy()
+        dtype = float_dtype(X)
         network = self._network
         X = self._checked_rows(self._as_rows(X, shape=network.shapes[0]))
         objective = Objective(self.loss, self.out_activation_)
@@ -173,7 +176,7 @@ class NetworkModel(Classifier):
                 {name: to_device(np.asarray(a)[None], device) for name, a in p.items()}
                 for p in self._parameters(network)
             ]
-            return self._outputs(network, objective, parameters, X, device)[0]
+            return self._outputs(network, objective, parameters, X, device, dtype)[0]
 
     def _checked_rows(self, X: Any) -> Any:
         """Validate X at prediction time."""
@@ -196,11 +199,13 @@ class NetworkModel(Classifier):
         parameters: list[Parameters],
         X: Any,
         device: str,
+        dtype: np.dtype,
     ) -> np.ndarray:
         """Output probabilities (M, n_samples, n_outputs), a bounded number of samples at a time.
 
         The parameters are those of a stack of M models. X is on the host or, if it is an array, on
-        the device.
+        the device. The scores are in the precision of the network; what is made of them is in
+        `dtype`, if that is wider.
         """
         widest = max(prod(shape) for shape in network.shapes)
 
@@ -212,7 +217,7 @@ class NetworkModel(Classifier):
             else:
                 x = to_device(self._shaped(part, network)[None], device)
             z, _backward = network.forward(parameters, x, Mode())
-            return objective.probabilities(z)
+            return objective.probabilities(z.astype(np.result_type(z.dtype, dtype), copy=False))
 
         chunks = shares(X.shape[0], max(1, _PREDICTED_AT_ONCE // widest)) or [slice(0, 0)]
         if device == "cpu":

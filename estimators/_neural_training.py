@@ -14,6 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from cukernels._array import current, to_device
 from cukernels._workers import one_blas_thread
+from estimators._base import float_dtype
 from estimators._batches import Data
 from estimators._epoch_callbacks import EpochCallbacks
 from estimators._full_batch import train_lbfgs
@@ -156,7 +157,9 @@ class NeuralTraining:
                 flat = to_device(np.stack([t.learned for t in some]), first.device)
                 parameters = network.views(flat)
                 with np.errstate(over="ignore", invalid="ignore"):  # of models that diverged
-                    p = model._outputs(network, first.objective, parameters, rows, first.device)
+                    p = model._outputs(
+                        network, first.objective, parameters, rows, first.device, float_dtype(X)
+                    )
                 for training, own in zip(some, p, strict=True):
                     training.estimator._foreseen = (X, own)
 

@@ -72,7 +72,8 @@ def test_images_and_rows_of_pixels_are_the_same(digits):
         clf = small().fit(images, y)
         assert clf.n_features_in_ == 64
         assert clf.image_shape_ == (8, 8, 1)
-        np.testing.assert_array_equal(clf.predict_proba(images), rows.predict_proba(X))
+        same = X.astype(np.asarray(images).dtype)  # lists are of float64
+        np.testing.assert_array_equal(clf.predict_proba(images), rows.predict_proba(same))
         np.testing.assert_array_equal(clf.predict_proba(X), rows.predict_proba(X))
 
 
