@@ -33,12 +33,15 @@ class HeldOut:
     weight : ndarray of shape (n_held_out,), default=None
     data : Data, default=None
         What the rows point into; the data that the stack learns from if None.
+    one_class : bool, default=False
+        Whether there is one class only, which every sample is taken for.
     """
 
     rows: np.ndarray
     labels: np.ndarray
     weight: np.ndarray | None = None
     data: Data | None = None
+    one_class: bool = False
 
     def accuracy(self, p: np.ndarray) -> float:
         """The weighted part that probabilities of shape (n_held_out, n_outputs) get right.
@@ -47,7 +50,9 @@ class HeldOut:
         """
         if not np.isfinite(p).all():
             return np.nan
-        if self.labels.ndim == 2:
+        if self.one_class:
+            right = self.labels == 0
+        elif self.labels.ndim == 2:
             right = ((p > 0.5) == self.labels).all(axis=1)
         elif p.shape[1] == 1:
             right = (p[:, 0] > 0.5) == self.labels

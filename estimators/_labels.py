@@ -13,21 +13,13 @@ from sklearn.utils.multiclass import unique_labels
 from estimators._base import check_weights
 
 
-def learn_labels(y: np.ndarray, name: str) -> LabelBinarizer:
-    """Return the binarizer of the labels of a first fit.
+def learn_labels(y: np.ndarray) -> tuple[LabelBinarizer, np.ndarray]:
+    """Return the binarizer of the labels of a first fit, and what it makes of them.
 
-    Raises
-    ------
-    ValueError
-        If there is only one, which the estimator called `name` cannot learn from.
+    A single class is one column of zeros, as two are one column.
     """
     binarizer = LabelBinarizer().fit(y)
-    if len(binarizer.classes_) < 2 and binarizer.y_type_ != "multilabel-indicator":
-        raise ValueError(
-            f"{name} needs samples of at least 2 classes in the data, but the data contains only "
-            f"one class: {binarizer.classes_[0]!r}"
-        )
-    return binarizer
+    return binarizer, binarizer.transform(y)
 
 
 def check_known(y: np.ndarray, classes: np.ndarray, *, all_of_them: bool) -> None:

@@ -26,6 +26,7 @@ class NetworkModel(Classifier):
 
     loss: str
     dtype: str
+    classes_: np.ndarray
     coefs_: list[np.ndarray]
     intercepts_: list[np.ndarray]
     batch_norms_: list[Parameters]
@@ -153,7 +154,9 @@ class NetworkModel(Classifier):
             its own probability.
         """
         p = self._predicted(X)
-        return np.hstack([1 - p, p]) if p.shape[1] == 1 else p
+        if p.shape[1] > 1:
+            return p
+        return np.ones_like(p) if len(self.classes_) == 1 else np.hstack([1 - p, p])
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Return the logarithm of `predict_proba`."""

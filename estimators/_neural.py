@@ -228,7 +228,7 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
         own_y = y[own]
         if first and not incremental:
             self._label_binarizer, indicators = samples.once(
-                ("labels", id(rows)), lambda: _learned(own_y, type(self).__name__)
+                ("labels", id(rows)), lambda: learn_labels(own_y)
             )
             self.classes_ = self._label_binarizer.classes_
         else:
@@ -390,7 +390,8 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
         if weight is not None:
             weight = weight[held_out]
             check_scoring_weights(weight)
-        return rows, HeldOut(held_out, places_of(y[held_out], self.classes_), weight)
+        labels = places_of(y[held_out], self.classes_)
+        return rows, HeldOut(held_out, labels, weight, one_class=len(self.classes_) == 1)
 
     def _own_validation(self, X_val: Any, y_val: Any, network: Network, device: str) -> HeldOut:
         """A validation set that the user gives."""
@@ -399,7 +400,8 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
         labels = places_of(y, self.classes_)
         with current(device):
             data = Data(placed_samples(X, network, device), to_device(labels, device))
-        return HeldOut(np.arange(X.shape[0]), labels, data=data)
+        one_class = len(self.classes_) == 1
+        return HeldOut(np.arange(X.shape[0]), labels, data=data, one_class=one_class)
 
     def _finish(self, training: NeuralTraining) -> None:
         """Check what the training left, warn, and set the fitted attributes."""
@@ -449,12 +451,6 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
             self.validation_scores_ = scores or None
             known = [score for score in scores if not np.isnan(score)]  # NaN: it had diverged
             self.best_validation_score_ = max(known, default=np.nan) if scores else None
-
-
-def _learned(y: np.ndarray, name: str) -> tuple[LabelBinarizer, np.ndarray]:
-    """The binarizer of labels, and what it makes of them."""
-    binarizer = learn_labels(y, name)
-    return binarizer, binarizer.transform(y)
 
 
 def _placed(values: np.ndarray, rows: np.ndarray, n_samples: int) -> np.ndarray:

@@ -168,7 +168,7 @@ def _add_probabilities(
 ) -> None:
     kind = graph.onnx.helper.np_dtype_to_tensor_dtype(graph.dtype)
     n_classes = len(model.classes_)
-    if output == "softmax":
+    if output == "softmax" or n_classes == 1:  # of a single class it is 1
         graph.add("Softmax", scores, axis=-1, output="probabilities")
     elif multilabel and model.n_outputs_ > 1:
         graph.add("Sigmoid", scores, output="probabilities")

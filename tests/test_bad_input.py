@@ -21,6 +21,7 @@ ESTIMATORS = [
     ConvNetClassifier((2,), hidden_layer_sizes=(8,), **SHORT),
 ]
 each = pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: type(e).__name__)
+each_linear = pytest.mark.parametrize("estimator", ESTIMATORS[:2], ids=lambda e: type(e).__name__)
 each_network = pytest.mark.parametrize("estimator", ESTIMATORS[2:], ids=lambda e: type(e).__name__)
 
 X, Y = (a[:120] for a in load_digits(return_X_y=True))
@@ -76,7 +77,6 @@ def test_another_number_of_features(estimator, columns):
 @pytest.mark.parametrize(
     ("samples", "labels", "message"),
     [
-        (X, np.zeros(len(Y)), "class"),
         (X[:0], Y[:0], r"Found array with 0 sample\(s\)"),
         (X[:, :0], Y, r"Found array with 0 feature\(s\)"),
         (X, Y[:-1], "inconsistent numbers of samples"),
@@ -86,12 +86,17 @@ def test_another_number_of_features(estimator, columns):
         (np.full(X.shape, "pixel"), Y, "could not convert string to float|dtype='numeric'"),
         (np.full(X.shape, {}, dtype=object), Y, r"float\(\) argument must be"),
     ],
-    ids=["one class", "no sample", "no feature", "lengths", "1-D", "numbers as labels", "no y",
+    ids=["no sample", "no feature", "lengths", "1-D", "numbers as labels", "no y",
          "strings", "objects"],
 )  # fmt: skip
 def test_samples_and_labels(estimator, samples, labels, message):
     error = (ValueError, TypeError)
     assert_refuses(estimator, message, samples, labels, error)
+
+
+@each_linear
+def test_one_class(estimator):
+    assert_refuses(estimator, "class", y=np.zeros(len(Y)))
 
 
 @each
