@@ -60,8 +60,8 @@ class Layer:
         """Names and shapes of the parameters of one model; the L2 penalty concerns "w"."""
         return {}
 
-    def init(self, shape: Shape, rng: np.random.RandomState) -> dict[str, np.ndarray]:
-        """Draw the parameters of one model."""
+    def init(self, shape: Shape) -> dict[str, np.ndarray]:
+        """The first parameters of one model; those that are drawn are in `_initial_weights`."""
         return {}
 
     def forward(self, p: Parameters, x: Array, mode: Mode) -> tuple[Array, Backward]:
@@ -74,15 +74,8 @@ class Weighted(Layer):
 
     activation: str
 
-    def init(self, shape: Shape, rng: np.random.RandomState) -> dict[str, np.ndarray]:
-        """Glorot and Bengio, AISTATS 2010, eq. 16, in scikit-learn's order of draws."""
-        shapes = self.parameter_shapes(shape)
-        factor = 2.0 if self.drawn_for() == "logistic" else 6.0
-        bound = np.sqrt(factor / sum(self.fans(shape)))
-        return {name: rng.uniform(-bound, bound, s) for name, s in shapes.items()}
-
     def drawn_for(self) -> str:
-        """The activation that decides how wide the weights are drawn."""
+        """The activation that decides in scikit-learn how wide the weights are drawn."""
         return self.activation
 
     def fans(self, shape: Shape) -> tuple[int, int]:
@@ -169,7 +162,7 @@ class Dense(Weighted):
 
 @dataclass(frozen=True)
 class Scores(Dense):
-    """The last layer: one score an output, drawn as the hidden layers are, as scikit-learn does."""
+    """The last layer: one score an output; scikit-learn draws it as the hidden layers."""
 
     activation: str = "identity"
     hidden_activation: str = "relu"
@@ -222,7 +215,7 @@ class BatchNorm(Layer):
     def parameter_shapes(self, shape: Shape) -> dict[str, Shape]:
         return dict.fromkeys(("gamma", "beta", "mean", "variance"), shape[-1:])
 
-    def init(self, shape: Shape, rng: np.random.RandomState) -> dict[str, np.ndarray]:
+    def init(self, shape: Shape) -> dict[str, np.ndarray]:
         ones, zeros = np.ones(shape[-1:]), np.zeros(shape[-1:])
         return {"gamma": ones, "beta": zeros, "mean": zeros, "variance": ones}
 

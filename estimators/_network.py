@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cukernels._array import Array
-from estimators._layers import Dropout, Layer, Mode, Parameters, Shape
+from estimators._initial_weights import Draw, draw_as_scikit_learn
+from estimators._layers import Activation, Dropout, Layer, Mode, Parameters, Shape, Weighted
 
 _ALIGN = 8  # parameters start at multiples of 8 elements: 16-byte loads stay aligned
 
@@ -98,13 +99,32 @@ class Network:
             parameters[i][name] = part.reshape(len(flat), *shape)
         return parameters
 
-    def init(self, rng: np.random.RandomState, dtype: Any) -> np.ndarray:
+    def init(
+        self, rng: np.random.RandomState, dtype: Any, draw: Draw = draw_as_scikit_learn
+    ) -> np.ndarray:
         """Draw the parameters of one model, layer after layer: an array of shape (size,)."""
         flat = np.zeros((1, self.size), dtype)
-        for layer, shape, slots in zip(self.layers, self.shapes, self.views(flat), strict=False):
-            for name, drawn in layer.init(shape, rng).items():
-                slots[name][0] = drawn
+        for i, (layer, slots) in enumerate(zip(self.layers, self.views(flat), strict=True)):
+            shape = self.shapes[i]
+            if isinstance(layer, Weighted):
+                first = draw(layer, shape, self._activation_of(i), rng)
+            else:
+                first = layer.init(shape)
+            for name, values in first.items():
+                slots[name][0] = values
         return flat[0]
+
+    def _activation_of(self, i: int) -> str:
+        """The activation that a layer of weights has, or that follows before the next ones."""
+        own = self.layers[i].activation  # type: ignore[attr-defined]
+        if own != "identity":
+            return own
+        for layer in self.layers[i + 1 :]:
+            if isinstance(layer, Activation):
+                return layer.name
+            if isinstance(layer, Weighted):
+                break
+        return own
 
     def pack(self, parameters: Sequence[Parameters], dtype: Any) -> np.ndarray:
         """Copy the parameters of one model, each without a leading axis, into a flat vector.

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from cukernels._array import Array, current, namespace, resolve_device, to_device, to_host
 from cukernels._workers import in_parallel, shares
 from estimators._base import FLOATS, Classifier, float_dtype, is_plainly_valid
+from estimators._initial_weights import draw_as_scikit_learn
 from estimators._layers import Layer, Mode, Parameters, Shape, SparseRows
 from estimators._network import Network
 from estimators._objective import Objective
@@ -36,6 +37,8 @@ class NetworkModel(Classifier):
     _network: Network  # as fitted: parameters set since then do not change predictions
 
     # What a subclass defines -----------------------------------------------------------------
+
+    _draw = staticmethod(draw_as_scikit_learn)  # the first weights
 
     def _build_layers(self, shape: Shape, n_outputs: int) -> list[Layer]:
         """The layers for samples of a shape, up to the scores of `n_outputs` outputs."""

@@ -243,7 +243,7 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
         network = self._build_network(X.shape[1], indicators.shape[1], shape)
         self._check_solver(network)
         if first:
-            progress = Progress(network.init(rng, X.dtype))
+            progress = Progress(network.init(rng, X.dtype, self._draw))
             self.early_stopped_ = False
         else:
             progress = deepcopy(self._progress)  # a training that fails leaves it as it is

@@ -15,6 +15,7 @@ from cukernels._windows import pair
 from estimators._augment import Augmentation
 from estimators._image_layers import AvgPool2D, Conv2D, MaxPool2D
 from estimators._images import given_image_shape, rows_of_images, told_image_shape, warn_of_layout
+from estimators._initial_weights import draw_for_activation
 from estimators._layers import (
     Layer,
     Scores,
@@ -91,7 +92,10 @@ class ConvNetClassifier(NeuralClassifier):
 
     References
     ----------
-    LeCun, Bottou, Bengio and Haffner, Proceedings of the IEEE 86, 1998.
+    LeCun, Bottou, Bengio and Haffner, Proceedings of the IEEE 86, 1998. He, Zhang, Ren and Sun,
+    ICCV 2015: the first weights are drawn for the activation of their layer, so that it keeps the
+    size of what goes through it, and biases begin at 0. (Those of `MLPClassifier` are
+    scikit-learn's.)
 
     Examples
     --------
@@ -204,6 +208,8 @@ class ConvNetClassifier(NeuralClassifier):
         self.dtype = dtype
         self.device = device
         self.callbacks = callbacks
+
+    _draw = staticmethod(draw_for_activation)
 
     def _build_layers(self, shape: Shape, n_outputs: int) -> list[Layer]:
         if self.layers is not None:

@@ -22,6 +22,7 @@ from estimators import (
     MLPClassifier,
 )
 from estimators._augment import Augmentation
+from estimators._initial_weights import draw_as_scikit_learn
 from estimators.model_selection import GridSearchCV as StackedGridSearchCV
 
 QUICK = {"max_iter": 2, "tol": 0.0, "random_state": 0}
@@ -209,8 +210,9 @@ def test_a_layer_names_its_bad_number():
         Conv2D(-3)
 
 
-def test_dense_layers_alone_are_an_mlp(digits):
+def test_dense_layers_alone_are_an_mlp(digits, monkeypatch):
     X, y = digits
+    monkeypatch.setattr(ConvNetClassifier, "_draw", staticmethod(draw_as_scikit_learn))
     chain = ConvNetClassifier(layers=[Dense(20), Dense(10, "tanh")], **QUICK).fit(X, y)
     mlp = MLPClassifier((20, 10), ["relu", "tanh"], **QUICK).fit(X, y)
     np.testing.assert_array_equal(chain.predict_proba(X), mlp.predict_proba(X))

@@ -74,7 +74,7 @@ WITHIN_1E_7 = {
         Perceptron(),
         LogisticRegression(),
         MLPClassifier(max_iter=100, dtype="auto"),
-        ConvNetClassifier((4,), hidden_layer_sizes=(16,), max_iter=60, dtype="auto"),
+        ConvNetClassifier((4,), hidden_layer_sizes=(16,), max_iter=150, dtype="auto"),
     ],
     expected_failed_checks=online_rule_has_no_weights,
 )
@@ -85,7 +85,7 @@ def test_scikit_learns_checks(estimator, check):
 @parametrize_with_checks(
     [
         MLPClassifier(max_iter=100),
-        ConvNetClassifier((4,), hidden_layer_sizes=(16,), max_iter=60),
+        ConvNetClassifier((4,), hidden_layer_sizes=(16,), max_iter=150),
         ConvNetClassifier(max_iter=15),
     ]
 )
