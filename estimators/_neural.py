@@ -357,11 +357,12 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
         if self.batch_size == "auto":
             values["batch_size"] = min(200, n_rows)
         elif self.batch_size > n_rows:
-            warnings.warn(
-                "Got `batch_size` less than 1 or larger than sample size. "
-                "It is going to be clipped",
-                stacklevel=6,
-            )
+            if self.solver != "lbfgs":  # which has no batches
+                warnings.warn(
+                    "Got `batch_size` less than 1 or larger than sample size. "
+                    "It is going to be clipped",
+                    stacklevel=6,
+                )
             values["batch_size"] = n_rows
         return Settings(**values)
 

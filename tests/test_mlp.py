@@ -157,6 +157,28 @@ def test_an_epoch_limit_warns_unless_it_was_planned():
         MLPClassifier(**SHORT, learning_rate="cosine").fit(X, Y)
 
 
+IGNORED_BY_SOME = {
+    "batch_size": 500, "learning_rate": "adaptive", "learning_rate_init": 0.1, "power_t": 0.9,
+    "shuffle": False, "momentum": 0.1, "nesterovs_momentum": False, "early_stopping": True,
+    "validation_fraction": 0.3, "beta_1": 0.5, "beta_2": 0.5, "epsilon": 0.1, "max_fun": 3,
+    "n_iter_no_change": 50,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+@pytest.mark.parametrize("name", IGNORED_BY_SOME)
+def test_it_warns_where_scikit_learn_does(solver, name):
+    told = []
+    for clf in both(solver=solver, **{name: IGNORED_BY_SOME[name]}):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            clf.fit(X, Y)
+        told.append([(w.category, str(w.message).split(".")[0][:40]) for w in caught])
+    assert told[0] == told[1]
+    clipped = any("batch_size" in message for _, message in told[0])
+    assert clipped == (name == "batch_size" and solver != "lbfgs")
+
+
 # What is new -----------------------------------------------------------------------------------
 
 
