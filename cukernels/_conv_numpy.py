@@ -14,7 +14,7 @@ import numpy as np
 from cukernels._op import numpy_body
 from cukernels._patches import Patches
 from cukernels._stack import broadcast_stack, sum_to, users
-from cukernels._windows import Axis, Grid, Padding, Pair, padded_shape, taps, unpad
+from cukernels._windows import Axis, Grid, Padding, Pair, check_places, padded_shape, taps, unpad
 from cukernels._workers import in_parallel, scratch
 from cukernels._workspace import empty
 from cukernels.activations import fused_activation
@@ -79,6 +79,7 @@ def _conv2d_backward_numpy(
     needs: tuple[str, ...] = ("x", "w", "bias"),
 ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
     axes = _grid(x, w, bias, stride, padding, dilation)
+    check_places(dy, axes)
     stack = broadcast_stack((x, 4), (w, 4))
     filters = _filters(w, bias, stack)
     wants_filters = "w" in needs or "bias" in needs

@@ -10,7 +10,7 @@ from cukernels import _elementwise
 from cukernels._array import Array, namespace
 from cukernels._kernel import Kernel, contiguous, ctype
 from cukernels._op import cuda_body
-from cukernels.dropout import dropout, dropout_backward
+from cukernels.dropout import check_stack, dropout, dropout_backward
 
 _TYPES = [("float",), ("double",)]
 _DROPOUT = Kernel("dropout.cu", "dropout", _TYPES)
@@ -43,6 +43,7 @@ def _dropout_backward(dy: Array, rate: Array, keep: Array) -> Array:
 
 def _sizes(x: Array, rate: Array) -> tuple[int, int]:
     """How many models there are, and elements of each."""
+    check_stack(x, rate)
     return math.prod(rate.shape), math.prod(x.shape[rate.ndim :])
 
 

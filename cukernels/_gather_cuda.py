@@ -39,7 +39,7 @@ def _gather_rows(x: Array, rows: Array) -> Array:
         grid = (min(-(-n // _elementwise.THREADS), 8 * multiprocessors(x)), 1, 1)
         _GATHER[_WORDS[size], ctype(rows)](
             grid, _elementwise.THREADS, source, part, target[start * row_bytes :], n, words,
-            divisor(words),
+            divisor(words), len(x),
         )  # fmt: skip
     return y
 
@@ -51,7 +51,7 @@ def _gather_rows_backward(dy: Array, x: Array, rows: Array) -> Array:
     columns = math.prod(x.shape[1:])
     grid = (-(-columns // _elementwise.THREADS), 1, 1)
     instance = _BACKWARD[ctype(x), ctype(rows)]
-    instance(grid, _elementwise.THREADS, dy, rows, dx, rows.size, columns)
+    instance(grid, _elementwise.THREADS, dy, rows, dx, rows.size, columns, len(x))
     return dx
 
 

@@ -19,6 +19,7 @@ from cukernels._windows import Padding, Pair
 from cukernels._windows_cuda import (
     Geometry,
     Launch,
+    check_gradient,
     convolution_of,
     forward,
     input_gradient,
@@ -94,6 +95,7 @@ def _local2d_backward_cuda(
     out: Mapping[str, Array] | None = None,
 ) -> tuple[Array | None, Array | None, Array | None]:
     found = convolution_of(_grid, 6, x, w, bias, stride, padding, dilation)
+    check_gradient(found, dy, y)
     stack, models, sizes = found
     kind, device = ctype(x), device_of(x)
     needs_bias = bias is not None and "bias" in needs

@@ -11,16 +11,20 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
 
 from cukernels._array import Array, namespace
+from cukernels._contract import Rule, explain, is_in_words, rules_of
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Samples = Callable[[np.random.Generator], Iterator[dict[str, Any]]]
+
+
+_REMEMBERED = 4096  # calls of an op
 
 
 @dataclass
@@ -59,6 +63,7 @@ class Op:
     no_backward: str = ""
     numpy: Callable[..., Any] | None = None
     _cuda: Callable[..., Any] | None = None
+    _fitting: set[Hashable] = field(default_factory=set, repr=False)  # calls that were looked at
 
     @property
     def cuda(self) -> Callable[..., Any] | None:
@@ -70,6 +75,11 @@ class Op:
     def cuda(self, body: Callable[..., Any]) -> None:
         self._cuda = body
 
+    @functools.cached_property
+    def rules(self) -> dict[str, Rule]:
+        """What the docstring says of the arguments."""
+        return rules_of(self)
+
     @property
     def parameters(self) -> list[str]:
         """Names of the arguments, in order."""
@@ -80,11 +90,33 @@ class Op:
         """Whether this is the backward of another op."""
         return self.name.endswith("_backward")
 
+    @property
+    def forward(self) -> Op | None:
+        """The op whose backward this is."""
+        return OPS.get(self.name.removesuffix("_backward")) if self.is_backward else None
+
     def body(self, first: Array) -> Callable[..., Any]:
         """The body that computes it for a first argument like this."""
         if type(first) is np.ndarray or namespace(first) is np:
             return self.numpy or self.reference
         return self.cuda or self.reference
+
+    def body_for(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[..., Any]:
+        """The body for a call.
+
+        NumPy refuses what does not fit, and is then explained. A kernel would read and write past
+        the ends of its arrays: what it is given is looked at before, once for all calls alike.
+        """
+        first = args[0] if args else kwargs.get(self.parameters[0])
+        body = self.body(first)
+        if type(first) is not np.ndarray and namespace(first) is not np:
+            call = _likeness(args, kwargs)
+            if call not in self._fitting:
+                explain(self, args, kwargs)
+                if len(self._fitting) >= _REMEMBERED:
+                    self._fitting.clear()
+                self._fitting.add(call)
+        return body
 
     @property
     def backward(self) -> Op | None:
@@ -124,22 +156,27 @@ def op(
             _check_backward(entry)
         OPS[entry.name] = entry
 
-        leading = entry.parameters[0]
-
         @functools.wraps(function)
         def dispatch(*args: Any, **kwargs: Any) -> Any:
-            return entry.body(args[0] if args else kwargs[leading])(*args, **kwargs)
+            try:
+                return entry.body_for(args, kwargs)(*args, **kwargs)
+            except Exception as error:
+                _explain_unless_in_words(entry, args, kwargs, error)
+                raise
 
         @functools.wraps(function)
         def dispatch_backward(
             *args: Any, out: Mapping[str, Array] | None = None, **kwargs: Any
         ) -> Any:
-            body = entry.body(args[0] if args else kwargs[leading])
-            if not out:
-                return body(*args, **kwargs)
-            if _fills_out(body):
-                kwargs["out"] = out
-            return _into(out, entry.gradients, body(*args, **kwargs))
+            try:
+                body = entry.body_for(args, kwargs)
+                if not out:
+                    return body(*args, **kwargs)
+                more = {"out": out} if _fills_out(body) else {}
+                return _into(out, entry.gradients, body(*args, **kwargs, **more))
+            except Exception as error:
+                _explain_unless_in_words(entry, args, kwargs, error)
+                raise
 
         return dispatch_backward if entry.is_backward else dispatch  # type: ignore[return-value]
 
@@ -169,6 +206,28 @@ def cuda_body(function: Callable[..., Any]) -> Callable[[Function], Function]:
 @functools.cache
 def _import_cuda_bodies() -> None:
     importlib.import_module("cukernels._cuda_bodies")
+
+
+def _explain_unless_in_words(
+    entry: Op, args: tuple[Any, ...], kwargs: Mapping[str, Any], error: Exception
+) -> None:
+    """Say what is wrong with a call, where its arguments explain an error that does not say it."""
+    if not (is_in_words(error) or isinstance(error, MemoryError)):
+        try:
+            explain(entry, args, kwargs)
+        except (TypeError, ValueError) as explained:
+            raise explained from error
+
+
+def _likeness(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Hashable:
+    """What calls have in common whose arrays have the same shapes and dtypes."""
+    return (
+        *((type(a), getattr(a, "shape", None), getattr(a, "dtype", None)) for a in args),
+        *(
+            (name, type(a), getattr(a, "shape", None), getattr(a, "dtype", None))
+            for name, a in kwargs.items()
+        ),
+    )
 
 
 @functools.cache

@@ -8,7 +8,7 @@ from cukernels import _elementwise
 from cukernels._array import Array
 from cukernels._kernel import Kernel, contiguous, ctype
 from cukernels._op import cuda_body
-from cukernels.optimizers import adam, sgd
+from cukernels.optimizers import adam, check_decayed, sgd
 
 _TYPES = [("float",), ("double",)]
 _SGD = Kernel("optimizers.cu", "sgd", _TYPES)
@@ -27,6 +27,7 @@ def _sgd(
     n_decayed: int,
     nesterov: bool = True,
 ) -> None:
+    check_decayed("sgd", params, n_decayed)
     models, p = params.shape
     updated = contiguous(params), contiguous(velocity)
     _SGD[ctype(params)](
@@ -51,6 +52,7 @@ def _adam(
     l2: Array,
     n_decayed: int,
 ) -> None:
+    check_decayed("adam", params, n_decayed)
     models, p = params.shape
     updated = contiguous(params), contiguous(first), contiguous(second)
     _ADAM[ctype(params)](

@@ -13,6 +13,7 @@ from cukernels._array import Array, namespace
 from cukernels._gemm_plan import shared_limit
 from cukernels._kernel import Kernel, architecture, contiguous, ctype
 from cukernels._op import cuda_body
+from cukernels._perceptron_rule import check_rates
 from cukernels.perceptron import csr_perceptron_sweep, perceptron_sweep
 
 THREADS, GROUP = 256, 32  # sweep_threads and group_size of perceptron.cu
@@ -59,7 +60,7 @@ def _csr_perceptron_sweep(
         _check_shared(shared, shared_limit(architecture(data)), sweep.k)
         _CSR_SWEEP[ctype(sweep.w), ctype(where), sweep.multinomial](
             (sweep.problems, 1, 1), THREADS, contiguous(data), contiguous(where), contiguous(ends),
-            *sweep.arguments, sweep.w.shape[-1], sweep.k, shared=shared,
+            *sweep.arguments, sweep.w.shape[-1], sweep.k, data.size, shared=shared,
         )  # fmt: skip
 
     return _run(launch, *args, **kwargs)
@@ -91,6 +92,9 @@ class _Sweep:
         self.k = rows[-1] if classes is None else 1
         self.problems = math.prod(rows) // self.k
         self.n = len(y if order is None else order)
+        check_rates(np.shape(eta) if isinstance(eta, float | int) else eta.shape, self.n)
+        if self.n and not len(y):
+            raise ValueError(f"a perceptron's sweep visits {self.n} samples, and there are none")
         self.w = contiguous(w)
         if due is None and _may_have_l1(alpha, l1_ratio):
             due, paid = xp.zeros(rows, w.dtype), xp.zeros(w.shape, w.dtype)
@@ -105,6 +109,8 @@ class _Sweep:
         rate, rate_row, rate_step = _by_row_and_step(eta, rows, w)
         weight, weight_row = None, 0
         if sample_weight is not None:
+            shape = (*sample_weight.shape[:-1], len(y))
+            sample_weight = xp.broadcast_to(sample_weight, shape)
             weight, weight_row, _ = _by_row_and_step(sample_weight, rows, w)
         self.arguments = (
             self.order, contiguous(y.astype(np.int64, copy=False)),
@@ -112,7 +118,7 @@ class _Sweep:
             self.w, self.used["b"], rate, rate_row, rate_step, weight, weight_row,
             *_by_row(alpha, rows, w), *_by_row(l1_ratio, rows, w),
             self.used["due"], self.used["paid"], self.used["norms"], self.objective,
-            bias_rate, self.n,
+            bias_rate, self.n, len(y),
         )  # fmt: skip
 
     def write_back(self) -> None:
@@ -133,7 +139,7 @@ def _gram(x: Array, sweep: _Sweep) -> Array:
     """The dot products of the samples of each group, in the order of their visit."""
     groups = -(-sweep.n // GROUP)
     gram = namespace(x).empty((groups, GROUP, GROUP), x.dtype)
-    _GRAM[ctype(x)]((groups, 1, 1), THREADS, x, sweep.order, gram, sweep.n, x.shape[-1])
+    _GRAM[ctype(x)]((groups, 1, 1), THREADS, x, sweep.order, gram, sweep.n, len(x), x.shape[-1])
     return gram
 
 

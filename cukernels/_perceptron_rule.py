@@ -11,7 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from cukernels._array import Array, namespace
+from cukernels._contract import check_integers
 from cukernels._online_penalty import Penalty
 
 # From the row of a sample to its values, of shape (1, C), and the columns where they are.
@@ -43,9 +46,21 @@ class Sweep:
         self.order, self.sample_weight, self.classes = order, sample_weight, classes
         self.bias_rate = bias_rate
         self.n_steps = len(y if order is None else order)
+        if xp is np:
+            self._check()
         eta = xp.asarray(eta, w.dtype)
+        check_rates(eta.shape, self.n_steps)
         self.eta = xp.broadcast_to(eta, (*eta.shape[:-1], self.n_steps))
+        if sample_weight is not None:
+            self.sample_weight = xp.broadcast_to(sample_weight, (*sample_weight.shape[:-1], len(y)))
         self.penalty = Penalty(w, alpha, l1_ratio, due, paid, norms)
+
+    def _check(self) -> None:
+        """Raise unless labels are classes and the rows to visit are there."""
+        if self.classes is None:
+            check_integers("a perceptron's sweep", "y", self.y, self.b.shape[-1], "classes")
+        if self.order is not None:
+            check_integers("a perceptron's sweep", "order", self.order, len(self.y), "samples")
 
     def rows(self, start: int, stop: int) -> Array | slice:
         """Return the index of the samples visited from step `start` to step `stop`."""
@@ -83,6 +98,15 @@ class Sweep:
         if self.classes is None:
             objective = objective.sum(axis=-1, keepdims=True)
         return objective.astype(self.w.dtype)
+
+
+def check_rates(shape: tuple[int, ...], n_steps: int) -> None:
+    """Raise ValueError unless there is one rate for all steps, or one each."""
+    if shape[-1:] not in ((), (1,), (n_steps,)):
+        raise ValueError(
+            f"a perceptron's sweep of {n_steps} steps needs one rate, or one a step: eta has shape "
+            f"{shape}"
+        )
 
 
 def sweep_samples(sweep: Sweep, take: TakeRow) -> Array:

@@ -118,6 +118,13 @@ def _launch(
         kernel((-(-total // 256), 1, 1), 256, *parts, total, *numbers)
 
 
+def _check_gradient(dy: Array, plan: Plan) -> None:
+    if dy.shape != plan.y_shape:
+        raise ValueError(
+            f"a gradient of shape {dy.shape} does not fit a pooling that returns {plan.y_shape}"
+        )
+
+
 def _pool(
     operation: str, x: Array, pool_size: Pair, stride: Pair | None, padding: Padding
 ) -> Array:
@@ -153,6 +160,7 @@ def _max_pool2d_backward_cuda(
     padding: Padding = 0,
 ) -> Array:
     plan = _plan_of(x, pool_size, stride, padding)
+    _check_gradient(dy, plan)
     dx = namespace(x).empty(x.shape, x.dtype)
     dy, x = contiguous(dy), contiguous(x)
     if plan.apart:
@@ -175,6 +183,7 @@ def _avg_pool2d_backward_cuda(
     padding: Padding = 0,
 ) -> Array:
     plan = _plan_of(x, pool_size, stride, padding)
+    _check_gradient(dy, plan)
     dx = namespace(x).empty(x.shape, x.dtype)
     kernel = _MEAN_GRADIENT[ctype(x), str(plan.run)]
     _launch(kernel, plan.images, plan.pixels, contiguous(dy), dx)

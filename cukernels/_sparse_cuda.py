@@ -10,7 +10,7 @@ import numpy as np
 from cukernels._array import Array, namespace
 from cukernels._kernel import Kernel, contiguous, ctype, stacked
 from cukernels._op import cuda_body
-from cukernels.sparse import csr_matmul, csr_matmul_backward
+from cukernels.sparse import check_csr, csr_matmul, csr_matmul_backward
 
 _TYPES, _INTEGERS = ("float", "double"), ("int", "int64")
 _BOTH = [(t, i) for t in _TYPES for i in _INTEGERS]
@@ -53,13 +53,14 @@ class Csr(NamedTuple):
         """How many rows it has."""
         return self.indptr.shape[0] - 1
 
-    def times(self, b: Array, b_model: int, models: int, y: Array) -> None:
-        """Write the product with the `b` of each model, which are `b_model` elements apart."""
+    def times(self, b: Array, b_model: int, depth: int, models: int, y: Array) -> None:
+        """Write the product with the `b` of each model, `depth` rows, `b_model` elements apart."""
         columns = y.shape[-1]
         lanes, tiles = _lanes(columns, y.itemsize)
         _PRODUCT[ctype(y), ctype(self.indices)](
             (-(-self.rows // WARPS), tiles, 1), THREADS, *self, b, y, self.rows,
             max(self.rows // max(models, 1), 1), columns, lanes, b_model,
+            self.data.shape[0], depth,
         )  # fmt: skip
 
     def transposed(self, models: int, width: int) -> Csr:
@@ -70,12 +71,10 @@ class Csr(NamedTuple):
         """
         xp, type_ = namespace(self.data), ctype(self.indices)
         data, entries, integer = self.data, self.data.shape[0], self.indices.dtype
-        keys = xp.empty(entries, integer) if models > 1 else self.indices
-        rows = xp.empty(entries, integer)
+        keys, rows = xp.empty(entries, integer), xp.empty(entries, integer)
         _NUMBER[type_](
-            (-(-self.rows // WARPS), 1, 1), THREADS, self.indices, self.indptr,
-            keys if models > 1 else None, rows, self.rows,
-            max(self.rows // max(models, 1), 1), width,
+            (-(-self.rows // WARPS), 1, 1), THREADS, self.indices, self.indptr, keys, rows,
+            self.rows, max(self.rows // max(models, 1), 1), width, entries,
         )  # fmt: skip
         of_block = _entries_of_block(entries)
         blocks = -(-entries // of_block)
@@ -122,6 +121,7 @@ def _entries_of_block(entries: int) -> int:
 
 @cuda_body(csr_matmul)
 def _csr_matmul_cuda(data: Array, indices: Array, indptr: Array, b: Array) -> Array:
+    check_csr("csr_matmul", data, indices, indptr, b)
     dtype = np.result_type(data.dtype, b.dtype)
     a = Csr.of(data, indices, indptr, dtype)
     models = b.shape[0] if b.ndim == 3 else 1
@@ -131,7 +131,7 @@ def _csr_matmul_cuda(data: Array, indices: Array, indptr: Array, b: Array) -> Ar
     y = namespace(data).empty(shape, dtype)
     if y.size:
         first, b_model = stacked(b.astype(dtype, copy=False), 2)
-        a.times(first, b_model, models, y)
+        a.times(first, b_model, b.shape[-2], models, y)
     return y
 
 
@@ -139,11 +139,12 @@ def _csr_matmul_cuda(data: Array, indices: Array, indptr: Array, b: Array) -> Ar
 def _csr_matmul_backward_cuda(
     dy: Array, data: Array, indices: Array, indptr: Array, b: Array
 ) -> Array:
+    check_csr("csr_matmul_backward", data, indices, indptr, b)
     dtype = np.result_type(data.dtype, dy.dtype)
     a = Csr.of(data, indices, indptr, dtype)
     models = b.shape[0] if b.ndim == 3 else 1
     db = namespace(data).empty(b.shape, dtype)
     if db.size:
         transpose = a.transposed(models, b.shape[-2])
-        transpose.times(contiguous(dy.astype(dtype, copy=False)), 0, 1, db)
+        transpose.times(contiguous(dy.astype(dtype, copy=False)), 0, a.rows, 1, db)
     return db

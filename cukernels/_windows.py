@@ -45,6 +45,8 @@ class Axis(NamedTuple):
 
 Grid: TypeAlias = tuple[Axis, Axis]
 
+_LARGEST = 2**31 - 1  # pixels of an image with its padding, and numbers of a window
+
 
 def pair(value: Pair, name: str, least: int = 1) -> tuple[int, int]:
     """Return (rows, columns) of an int or a pair.
@@ -52,12 +54,14 @@ def pair(value: Pair, name: str, least: int = 1) -> tuple[int, int]:
     Raises
     ------
     ValueError
-        If it is neither, or below `least`.
+        If it is neither, or below `least`, or too large for any image.
     """
     both = tuple(value) if isinstance(value, tuple | list) else (value, value)
     if len(both) != 2 or not all(isinstance(v, int | np.integer) and v >= least for v in both):
         raise ValueError(f"{name} must be an int or a pair of ints >= {least}, got {value!r}")
-    return both
+    if max(both) > _LARGEST:
+        raise ValueError(f"{name} must be at most {_LARGEST}, got {value!r}")
+    return int(both[0]), int(both[1])
 
 
 def grid(
@@ -111,6 +115,11 @@ def grid(
             f"{name} {window}{spread} does not fit an image of height {shape[0]} and width "
             f"{shape[1]} with padding {padding!r}: lower it, or pad with 'same'"
         )
+    height, width = (axis.before + axis.size + axis.after for axis in axes)
+    if height * width > _LARGEST:
+        raise ValueError(
+            f"padding {padding!r} makes images of {height} x {width} pixels, which are too many"
+        )
     return axes[0], axes[1]
 
 
@@ -124,6 +133,16 @@ def _axis(size: int, taps: int, stride: int, padding: int | str, dilation: int) 
         before = after = int(padding)
     places = (size + before + after - extent) // stride + 1
     return Axis(size, taps, stride, dilation, before, after, places)
+
+
+def check_places(dy: Array, axes: Grid) -> None:
+    """Raise ValueError unless a gradient (..., P, Q, K) has as many places as there are windows."""
+    places = axes[0].places, axes[1].places
+    if dy.shape[-3:-1] != places:
+        raise ValueError(
+            f"a gradient of shape {dy.shape} does not fit windows at {places} places: expected "
+            "(..., P, Q, K)"
+        )
 
 
 def pad(x: Array, axes: Grid, value: float = 0.0) -> Array:

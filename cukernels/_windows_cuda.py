@@ -160,6 +160,16 @@ def _convolution(
     return Convolution(stack, math.prod(stack), Geometry.of(x[-4], x[-1], w[-4], axes))
 
 
+def check_gradient(found: Convolution, dy: Array, y: Array) -> None:
+    """Raise ValueError unless a gradient and the output have the shape of what was returned."""
+    expected = (*found.stack, *found.sizes.output)
+    if not dy.shape == y.shape == expected:
+        raise ValueError(
+            f"a gradient of shape {dy.shape} and an output of shape {y.shape} do not fit a "
+            f"convolution that returns {expected}"
+        )
+
+
 def products(file: str, name: str, largest: bool = False) -> dict[tuple[str, ...], Instance]:
     """All instances of a kernel around the main loop of gemm.cuh.
 

@@ -189,6 +189,8 @@ def softmax(x: Array) -> Array:
         Scores of K classes.
     """
     xp = namespace(x)
+    if x.shape[-1:] == (0,):
+        return x.copy()
     e = xp.exp(x - x.max(axis=-1, keepdims=True))
     return e / e.sum(axis=-1, keepdims=True)
 
@@ -203,6 +205,8 @@ def softmax_backward(dy: Array, y: Array) -> Array:
 def log_softmax(x: Array) -> Array:
     """Logarithm of the softmax over the last axis, ``x - log(sum(exp(x)))``."""
     xp = namespace(x)
+    if x.shape[-1:] == (0,):
+        return x.copy()
     shifted = x - x.max(axis=-1, keepdims=True)
     return shifted - xp.log(xp.exp(shifted).sum(axis=-1, keepdims=True))
 

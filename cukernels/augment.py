@@ -46,6 +46,7 @@ def shift_and_flip(x: Array, moves: Array) -> Array:
     y : array of the shape of `x`
     """
     xp = namespace(x)
+    _check_moves(x, moves)
     h, w, c = x.shape[-3:]
     images, moves = x.reshape(math.prod(x.shape[:-3]), h, w, c), moves.reshape(-1, 4, 1)
     rows = _sources(xp, h, moves[:, 0], moves[:, 2])
@@ -55,14 +56,30 @@ def shift_and_flip(x: Array, moves: Array) -> Array:
     return xp.where(inside[..., None], images[index], x.dtype.type(0)).reshape(x.shape)
 
 
+def _check_moves(x: Array, moves: Array) -> None:
+    if moves.shape != (*x.shape[:-3], 4):
+        raise ValueError(
+            f"shift_and_flip: moves of shape {moves.shape} do not fit images of shape {x.shape}: "
+            "expected (..., 4) and (..., H, W, C)"
+        )
+
+
 def _sources(xp: Any, size: int, shift: Array, flip: Array) -> Array:
     """Where each pixel of each image comes from along one axis, (N, size)."""
     places = xp.arange(size)
     return xp.where(flip != 0, size - 1 - places, places) - shift
 
 
+def _as_int32(moves: Array) -> Array:
+    """Moves as the kernel reads them; what is far out of the picture stays out of it."""
+    if moves.dtype != np.int32:
+        moves = moves.clip(-(2**30), 2**30).astype(np.int32)
+    return contiguous(moves)
+
+
 @cuda_body(shift_and_flip)
 def _shift_and_flip_cuda(x: Array, moves: Array) -> Array:
+    _check_moves(x, moves)
     x = contiguous(x)
     h, w, c = x.shape[-3:]
     n = math.prod(x.shape[:-3])
@@ -73,7 +90,7 @@ def _shift_and_flip_cuda(x: Array, moves: Array) -> Array:
     if values >= 2**31:
         raise ValueError(f"images of shape {(h, w, c)} are too large")
     _KERNEL[ctype(x)](
-        (n, 1, 1), _THREADS, x, contiguous(moves.astype(np.int32, copy=False)), y, h, w, c,
+        (n, 1, 1), _THREADS, x, _as_int32(moves), y, h, w, c,
         divisor(w), divisor(c),
     )  # fmt: skip
     return y

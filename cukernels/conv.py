@@ -14,7 +14,7 @@ import numpy as np
 from cukernels._array import Array, namespace
 from cukernels._op import op
 from cukernels._stack import broadcast_stack, sum_to
-from cukernels._windows import Grid, Padding, Pair, grid, pad, taps, unpad
+from cukernels._windows import Grid, Padding, Pair, check_places, grid, pad, taps, unpad
 from cukernels.activations import fused_activation
 
 
@@ -116,6 +116,7 @@ def conv2d_backward(
     """
     xp = namespace(x)
     axes = _grid(x, w, bias, stride, padding, dilation)
+    check_places(dy, axes)
     dz = fused_activation(activation).backward(dy, y)
     stack = broadcast_stack((x, 4), (w, 4))
     padded = pad(x, axes)

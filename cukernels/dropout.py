@@ -56,6 +56,7 @@ def dropout(x: Array, rate: Array, seed: Array, step: Array) -> tuple[Array, Arr
         ``x / (1 - rate)`` where kept, else 0.
     keep : bool array of the shape of `x`
     """
+    check_stack(x, rate)
     size = int(np.prod(x.shape[rate.ndim :]))
     bits = _philox(namespace(x), seed[..., None], step[..., None], size)
     keep = (bits >= _threshold(rate)[..., None]).reshape(x.shape)
@@ -65,8 +66,18 @@ def dropout(x: Array, rate: Array, seed: Array, step: Array) -> tuple[Array, Arr
 @op(gradients=("x",))
 def dropout_backward(dy: Array, rate: Array, keep: Array) -> Array:
     """Gradient of `dropout` in its input: `dy` goes the way of `x`."""
+    check_stack(dy, rate)
     scale = (1 / (1 - rate)).astype(dy.dtype)
     return dy * keep * scale.reshape(rate.shape + (1,) * (dy.ndim - rate.ndim))
+
+
+def check_stack(x: Array, rate: Array) -> None:
+    """Raise ValueError unless `x` has an entry for each model that `rate` has one for."""
+    if x.shape[: rate.ndim] != rate.shape:
+        raise ValueError(
+            f"dropout: activations of shape {x.shape} do not fit rates of shape {rate.shape}: "
+            "expected (*stack, ...) and stack"
+        )
 
 
 def _threshold(rate: Array) -> Array:
@@ -102,6 +113,7 @@ def _multiply(xp: Any, a: Array, b: int) -> tuple[Array, Array]:
 @numpy_body(dropout)
 def _dropout_numpy(x: Array, rate: Array, seed: Array, step: Array) -> tuple[Array, Array]:
     """NumPy's own Philox is this generator, in C."""
+    check_stack(x, rate)
     keep = empty(x.shape, bool)
     size = int(np.prod(x.shape[rate.ndim :]))
     for m in np.ndindex(rate.shape):

@@ -13,6 +13,7 @@ import numpy as np
 from cukernels._array import Array, namespace
 from cukernels._kernel import Kernel, contiguous, ctype
 from cukernels._op import cuda_body, numpy_body, op
+from cukernels.optimizers import check_decayed
 
 _PART = 8192  # weights that a block squares: 8 loads of 16 bytes a thread
 _THREADS = 256
@@ -60,6 +61,7 @@ def add_loss(
     n_decayed : int
         How many parameters of each model, from the first, are weights that the penalty concerns.
     """
+    _check_pieces(total, params, n_decayed)
     models, parts = total.shape
     length = -(-n_decayed // parts)
     squares = namespace(params).zeros((models, parts * length), params.dtype)
@@ -76,10 +78,17 @@ def loss_total(params: Array, n_decayed: int) -> Array:
     return xp.zeros((len(params), parts))
 
 
+def _check_pieces(total: Array, params: Array, n_decayed: int) -> None:
+    check_decayed("add_loss", params, n_decayed)
+    if total.shape[1] < 1:
+        raise ValueError(f"add_loss: total of shape {total.shape} has no part to add to")
+
+
 @numpy_body(add_loss)
 def _add_loss_numpy(
     total: Array, loss: Array, params: Array, *, l2: Array, size: Array, n_decayed: int
 ) -> None:
+    _check_pieces(total, params, n_decayed)
     parts = total.shape[1]
     length = -(-n_decayed // parts)
     for part in range(parts):
@@ -92,6 +101,7 @@ def _add_loss_numpy(
 def _add_loss_cuda(
     total: Array, loss: Array, params: Array, *, l2: Array, size: Array, n_decayed: int
 ) -> None:
+    _check_pieces(total, params, n_decayed)
     models, parts = total.shape
     sums = contiguous(total.astype(np.float64, copy=False))
     _KERNEL[ctype(params)](

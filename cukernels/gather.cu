@@ -9,19 +9,34 @@ using Word8 = Vector<unsigned, 2>;
 using Word4 = unsigned;
 using Word2 = unsigned short;
 
-// y[i] = x[rows[i]], for rows of `words` words each; `first` and `n` are the words of y to copy.
-// Row numbers and words are told apart by `divisor`, which division.cuh makes of `words`.
+template <int N>
+__device__ inline void set_bits(Vector<unsigned, N>& word) {
+#pragma unroll
+    for (int i = 0; i < N; i++) word[i] = ~0u;
+}
+template <typename Word>
+__device__ inline void set_bits(Word& word) {
+    word = Word(~Word(0));
+}
+
+// y[i] = x[rows[i]], or all bits set where x has no such row, for rows of `words` words each;
+// `first` and `n` are the words of y to copy. Row numbers and words are told apart by `divisor`,
+// which division.cuh makes of `words`.
 template <typename Word, typename Row>
 __global__ void __launch_bounds__(elementwise_threads)
     gather_rows(const byte* __restrict__ x, const Row* __restrict__ rows, byte* __restrict__ y,
-                int n, int words, uint64 divisor) {
+                int n, int words, uint64 divisor, int64 rows_of_x) {
     const Word* from = reinterpret_cast<const Word*>(x);
     Word* to = reinterpret_cast<Word*>(y);
     const int stride = int(gridDim.x) * elementwise_threads;
 #pragma unroll 4
     for (int i = int(blockIdx.x) * elementwise_threads + int(threadIdx.x); i < n; i += stride) {
         const int row = quotient(i, divisor);
-        to[i] = from[int64(rows[row]) * words + (i - row * words)];
+        const int64 source = rows[row];
+        if (is_within(source, rows_of_x))
+            to[i] = from[source * words + (i - row * words)];
+        else
+            set_bits(to[i]);
     }
 }
 
@@ -30,9 +45,10 @@ __global__ void __launch_bounds__(elementwise_threads)
 template <typename T, typename Row>
 __global__ void __launch_bounds__(elementwise_threads)
     gather_rows_backward(const T* __restrict__ dy, const Row* __restrict__ rows, T* __restrict__ dx,
-                         int64 picks, int64 columns) {
+                         int64 picks, int64 columns, int64 rows_of_x) {
     const int64 column = int64(blockIdx.x) * elementwise_threads + threadIdx.x;
     if (column >= columns) return;
     for (int64 i = 0; i < picks; i++)
-        dx[int64(rows[i]) * columns + column] += dy[i * columns + column];
+        if (is_within(rows[i], rows_of_x))
+            dx[int64(rows[i]) * columns + column] += dy[i * columns + column];
 }

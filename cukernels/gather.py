@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from cukernels._array import Array, namespace
+from cukernels._contract import check_integers
 from cukernels._op import numpy_body, op
 from cukernels._workspace import empty, is_active
 
@@ -35,23 +36,41 @@ def gather_rows(x: Array, rows: Array) -> Array:
     Returns
     -------
     y : array of shape (B, ...) or (M, B, ...)
+        On a GPU, where nobody waits for a look at `rows`, all bits are set in place of a row that
+        `x` does not have: NaN, or -1.
+
+    Raises
+    ------
+    ValueError
+        If a row on the CPU is none of the N.
     """
+    _check_rows("gather_rows", x, rows)
     return x[rows]
 
 
 @op(gradients=("x",))
 def gather_rows_backward(dy: Array, x: Array, rows: Array) -> Array:
-    """Gradient of `gather_rows` in `x`: the gradients of each row's copies, summed in order."""
+    """Gradient of `gather_rows` in `x`: the gradients of each row's copies, summed in order.
+
+    On a GPU the gradient of a row that `x` does not have goes nowhere; on the CPU it is an error.
+    """
+    _check_rows("gather_rows_backward", x, rows)
     xp = namespace(x)
     dx = xp.zeros_like(x)
     xp.add.at(dx, rows, dy)
     return dx
 
 
+def _check_rows(op: str, x: Array, rows: Array) -> None:
+    if namespace(x) is np:
+        check_integers(op, "rows", rows, len(x), "rows of x")
+
+
 @numpy_body(gather_rows)
 def _gather_rows_numpy(x: Array, rows: Array) -> Array:
     # a third of the time of fancy indexing; but into a given array only if it checks no number
-    if not is_active() or rows.size == 0 or rows.min() < 0 or rows.max() >= len(x):
+    check_integers("gather_rows", "rows", rows, len(x), "rows of x")
+    if not is_active() or rows.size == 0:
         return x.take(rows, axis=0)
     y = empty(rows.shape + x.shape[1:], x.dtype)
     return x.take(rows, axis=0, out=y, mode="clip")

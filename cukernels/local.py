@@ -14,6 +14,7 @@ from cukernels._windows import (
     Grid,
     Padding,
     Pair,
+    check_places,
     grid,
     pad,
     padded_shape,
@@ -107,6 +108,7 @@ def local2d_backward(
     """
     xp = namespace(x)
     axes = _grid(x, w, stride, padding, dilation)
+    check_places(dy, axes)
     dz = fused_activation(activation).backward(dy, y)
     stack = broadcast_stack((x, 4), (w, 6))
     padded = pad(x, axes)
@@ -189,6 +191,7 @@ def _local2d_backward_numpy(
     needs: tuple[str, ...] = ("x", "w", "bias"),
 ) -> tuple[Array | None, Array | None, Array | None]:
     axes = _grid(x, w, stride, padding, dilation)
+    check_places(dy, axes)
     stack = broadcast_stack((x, 4), (w, 6))
     dz = fused_activation(activation).backward(dy, y)
     dx = np.zeros(stack + padded_shape(x.shape[-4:], axes), x.dtype) if "x" in needs else None

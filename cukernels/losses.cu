@@ -5,7 +5,8 @@
 #include "elementwise.cuh"
 #include "rows.cuh"
 
-// log(sum(exp(z))) - z[label], and softmax(z) - (k == label). `y` points to the label.
+// log(sum(exp(z))) - z[label], and softmax(z) - (k == label). `y` points to the label; one that is
+// no class makes both NaN.
 struct SoftmaxCrossEntropy {
     static constexpr bool has_labels = true;
 
@@ -13,13 +14,16 @@ struct SoftmaxCrossEntropy {
     static __device__ T row(const T* z, const Y* y, T* dz, int k, int lane, T share, bool inside) {
         const T top = row_reduce<Maximum, Lanes>(z, k, lane, [](T v) { return v; });
         const T total = row_reduce<Sum, Lanes>(z, k, lane, [&](T v) { return exp(v - top); });
-        const int label = int(*y);
+        const bool is_class = is_within(*y, k);
+        const int label = is_class ? int(*y) : 0;
+        if (!is_class) share = not_a_number<T>();
         if (inside) {
 #pragma unroll unrolled < T>
             for (int i = lane; i < k; i += Lanes)
                 dz[i] = share * (exp(z[i] - top) / total - T(i == label));
         }
-        return lane == 0 ? log(total) - (z[label] - top) : T(0);
+        if (lane != 0) return T(0);
+        return is_class ? log(total) - (z[label] - top) : share;
     }
 };
 
@@ -45,11 +49,14 @@ struct PerceptronLoss {
         for (int i = lane; i < k; i += Lanes)
             if (z[i] == top) winner = least(winner, i);
         winner = group_reduce<First, Lanes>(winner);
-        const int label = int(*y);
+        const bool is_class = is_within(*y, k);
+        const int label = is_class ? int(*y) : 0;
+        if (!is_class) share = not_a_number<T>();
         if (inside)
             for (int i = lane; i < k; i += Lanes)
                 dz[i] = share * T(int(i == winner) - int(i == label));
-        return lane == 0 ? top - z[label] : T(0);
+        if (lane != 0) return T(0);
+        return is_class ? top - z[label] : share;
     }
 };
 

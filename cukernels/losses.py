@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from cukernels._array import Array, namespace
+from cukernels._contract import check_integers
 from cukernels._op import numpy_body, op
 from cukernels._workspace import empty
 from cukernels.activations import logistic, softplus
@@ -56,7 +57,8 @@ def softmax_cross_entropy(
     z : array of shape (..., N, K), float32 or float64
         Scores of K classes.
     y : integer array of shape (..., N)
-        Labels from 0 to K - 1.
+        Labels from 0 to K - 1. On a GPU, where nobody waits for a look at them, another label
+        makes the loss of its model and the gradient of its sample NaN.
     sample_weight : array of shape (..., N), default=None
         Weights.
 
@@ -64,8 +66,14 @@ def softmax_cross_entropy(
     -------
     loss : array of shape (...)
     dz : array of shape (..., N, K)
+
+    Raises
+    ------
+    ValueError
+        If a label on the CPU is none of the K.
     """
     xp = namespace(z)
+    _check_labels("softmax_cross_entropy", y, z)
     share = _share(z, sample_weight)
     shifted = z - z.max(axis=-1, keepdims=True)
     e = xp.exp(shifted)
@@ -80,11 +88,12 @@ def _softmax_cross_entropy_numpy(
     z: Array, y: Array, sample_weight: Array | None = None
 ) -> tuple[Array, Array]:
     """No one-hot; and in memory class after class, as NumPy sums fastest over long rows."""
+    _check_labels("softmax_cross_entropy", y, z)
     n, k = z.shape[-2:]
     share = 1 / max(n, 1) if sample_weight is None else _share(z, sample_weight)
     p = empty((*z.shape[:-2], k, n), z.dtype)
     p[...] = z.swapaxes(-1, -2)
-    flat, right = p.reshape(-1), _first_class(z.shape) + n * y
+    flat, right = p.reshape(-1), _first_class(z.shape) + n * y.astype(np.intp, copy=False)
     top = p.max(axis=-2)
     losses = top - flat.take(right)
     p -= top[..., None, :]
@@ -185,7 +194,8 @@ def perceptron_loss(z: Array, y: Array, sample_weight: Array | None = None) -> t
     z : array of shape (..., N, K), float32 or float64
         Scores of K classes.
     y : integer array of shape (..., N)
-        Labels from 0 to K - 1.
+        Labels from 0 to K - 1. On a GPU, where nobody waits for a look at them, another label
+        makes the loss of its model and the gradient of its sample NaN.
     sample_weight : array of shape (..., N), default=None
         Weights.
 
@@ -193,10 +203,21 @@ def perceptron_loss(z: Array, y: Array, sample_weight: Array | None = None) -> t
     -------
     loss : array of shape (...)
     dz : array of shape (..., N, K)
+
+    Raises
+    ------
+    ValueError
+        If a label on the CPU is none of the K.
     """
+    _check_labels("perceptron_loss", y, z)
     share = _share(z, sample_weight)
     change = _one_hot(z.argmax(axis=-1), z) - _one_hot(y, z)
     return (share * (change * z).sum(axis=-1)).sum(axis=-1), share[..., None] * change
+
+
+def _check_labels(op: str, y: Array, z: Array) -> None:
+    if namespace(z) is np:
+        check_integers(op, "y", y, z.shape[-1], "classes")
 
 
 def _one_hot(labels: Array, like: Array) -> Array:

@@ -85,6 +85,7 @@ def sgd(
     nesterov : bool, default=True
         Whether to look ahead.
     """
+    check_decayed("sgd", params, n_decayed)
     g = _penalised(grads, params, l2, n_decayed)
     rate, keep = _columns(params, learning_rate, momentum)
     velocity[...] = keep * velocity - rate * g
@@ -127,12 +128,30 @@ def adam(
         How many parameters of each model, from the first, the L2 penalty concerns.
     """
     xp = namespace(params)
+    check_decayed("adam", params, n_decayed)
+    _check_adam(step, beta_2)
     g = _penalised(grads, params, l2, n_decayed)
     corrected = learning_rate * xp.sqrt(1 - beta_2**step) / (1 - beta_1**step)
     rate, b1, b2, tiny = _columns(params, corrected, beta_1, beta_2, epsilon)
     first[...] = b1 * first + (1 - b1) * g
     second[...] = b2 * second + (1 - b2) * (g * g)
     params -= rate * first / (xp.sqrt(second) + tiny)
+
+
+def check_decayed(op: str, params: Array, n_decayed: int) -> None:
+    """Raise ValueError unless a model has as many parameters as are to be penalised."""
+    if not 0 <= n_decayed <= params.shape[-1]:
+        raise ValueError(
+            f"{op}: n_decayed must be from 0 to the {params.shape[-1]} parameters of a model, got "
+            f"{n_decayed!r}"
+        )
+
+
+def _check_adam(step: Array, beta_2: Array) -> None:
+    if any(number < 1 for number in step.tolist()):
+        raise ValueError(f"adam: steps are counted from 1, got {step}")
+    if not all(0 <= decay < 1 for decay in beta_2.tolist()):
+        raise ValueError(f"adam: beta_2 must be in [0, 1), got {beta_2}")
 
 
 def _penalised(grads: Array, params: Array, l2: Array, n_decayed: int) -> Array:
@@ -159,6 +178,7 @@ def _sgd_numpy(
     n_decayed: int,
     nesterov: bool = True,
 ) -> None:
+    check_decayed("sgd", params, n_decayed)
     rates, keeps = _columns(params, learning_rate, momentum)
 
     def move(_: None, piece: Piece) -> None:
@@ -191,6 +211,8 @@ def _adam_numpy(
     l2: Array,
     n_decayed: int,
 ) -> None:
+    check_decayed("adam", params, n_decayed)
+    _check_adam(step, beta_2)
     settings = (vector.tolist() for vector in (learning_rate, beta_1, beta_2, step))
     corrected = [  # numbers one by one: faster than vectors as short as these
         rate * math.sqrt(1 - b2**t) / (1 - b1**t) for rate, b1, b2, t in zip(*settings, strict=True)

@@ -19,11 +19,16 @@ constexpr int sweep_threads = 256;
 constexpr int group_size = 32;  // samples
 constexpr int gram_size = group_size * group_size;
 
+// The sample of a step; the nearest one stands for one out of range.
+__device__ inline int64 visited(const int64* order, int64 step, int64 samples) {
+    return order ? least(largest(order[step], int64(0)), samples - 1) : step;
+}
+
 // gram[g][i][j] = x_i . x_j for the samples of group g, in the order of their visit.
 template <typename T>
 __global__ void __launch_bounds__(sweep_threads)
     gram(const T* __restrict__ x, const int64* __restrict__ order, T* __restrict__ gram, int64 n,
-         int d) {
+         int64 samples, int d) {
     __shared__ T tile[group_size][group_size + 1];  // the odd length keeps columns apart in banks
     const int lane = lane_id(), warp = warp_id();
     constexpr int warps = sweep_threads / warp_size, passes = group_size / warps;
@@ -32,7 +37,7 @@ __global__ void __launch_bounds__(sweep_threads)
 #pragma unroll
     for (int p = 0; p < passes; p++) {
         const int64 step = first + warp + p * warps;
-        row[p] = step < n ? x + (order ? order[step] : step) * d : nullptr;
+        row[p] = step < n ? x + visited(order, step, samples) * d : nullptr;
     }
     T sum[passes] = {};
     for (int begin = 0; begin < d; begin += group_size) {
@@ -66,10 +71,10 @@ struct Sweep {
     int64 alpha_row, l1_ratio_row;
     T *due, *paid, *norms, *objective;  // (rows), (rows, d), (rows, 2): or null; (problems)
     T bias_rate;
-    int64 n;
+    int64 n, samples;
     int d, k;  // features; rows of a problem
 
-    __device__ int64 sample(int64 step) const { return order ? order[step] : step; }
+    __device__ int64 sample(int64 step) const { return visited(order, step, samples); }
     __device__ T rate(int64 row, int64 step) const { return eta[row * eta_row + step * eta_step]; }
     __device__ T size(int64 row, int64 step, int64 sample) const {
         const T own = rate(row, step);
@@ -178,12 +183,15 @@ template <typename T, typename Index>
 struct SparseSamples {
     const T* data;
     const Index *indices, *indptr;
+    int64 entries;
+    int d;
 
     template <typename F>
     __device__ void each(int64 sample, int first, int stride, const F& f) const {
-        const int64 end = int64(indptr[sample + 1]);
-        for (int64 i = int64(indptr[sample]) + first; i < end; i += stride)
-            f(int64(indices[i]), data[i]);
+        const int64 begin = largest(int64(indptr[sample]), int64(0));
+        const int64 end = least(int64(indptr[sample + 1]), entries);
+        for (int64 i = begin + first; i < end; i += stride)
+            if (is_within(indices[i], d)) f(int64(indices[i]), data[i]);
     }
 };
 
@@ -453,11 +461,11 @@ __global__ void __launch_bounds__(sweep_threads, 1)
                      const int64* classes, T* w, T* b, const T* eta, int64 eta_row, int64 eta_step,
                      const T* weight, int64 weight_row, const T* alpha, int64 alpha_row,
                      const T* l1_ratio, int64 l1_ratio_row, T* due, T* paid, T* norms, T* objective,
-                     T bias_rate, int64 n, int d, int k, bool w_is_shared) {
+                     T bias_rate, int64 n, int64 samples, int d, int k, bool w_is_shared) {
     const Sweep<T> s{order,   y,        classes,    w,         b,         eta,       weight,
                      eta_row, eta_step, weight_row, alpha,     l1_ratio,  alpha_row, l1_ratio_row,
-                     due,     paid,     norms,      objective, bias_rate, n,         d,
-                     k};
+                     due,     paid,     norms,      objective, bias_rate, n,         samples,
+                     d,       k};
     const int64 first = int64(blockIdx.x) * k;
     Class<T>* const state = dynamic_shared<Class<T>>();
     T* const room = reinterpret_cast<T*>(state + k);
@@ -475,15 +483,15 @@ __global__ void __launch_bounds__(sweep_threads, 1)
                          const T* eta, int64 eta_row, int64 eta_step, const T* weight,
                          int64 weight_row, const T* alpha, int64 alpha_row, const T* l1_ratio,
                          int64 l1_ratio_row, T* due, T* paid, T* norms, T* objective, T bias_rate,
-                         int64 n, int d, int k) {
+                         int64 n, int64 samples, int d, int k, int64 entries) {
     const Sweep<T> s{order,   y,        classes,    w,         b,         eta,       weight,
                      eta_row, eta_step, weight_row, alpha,     l1_ratio,  alpha_row, l1_ratio_row,
-                     due,     paid,     norms,      objective, bias_rate, n,         d,
-                     k};
+                     due,     paid,     norms,      objective, bias_rate, n,         samples,
+                     d,       k};
     const int64 first = int64(blockIdx.x) * k;
     Class<T>* const state = dynamic_shared<Class<T>>();
     begin_classes(s, first, state);
-    sweep_samples<multinomial>(s, SparseSamples<T, Index>{data, indices, indptr}, first, state,
-                               reinterpret_cast<T*>(state + k));
+    sweep_samples<multinomial>(s, SparseSamples<T, Index>{data, indices, indptr, entries, s.d},
+                               first, state, reinterpret_cast<T*>(state + k));
     end_classes(s, first, state);
 }

@@ -14,6 +14,7 @@ from cukernels._op import numpy_body, op
 from cukernels._perceptron_blocks import dense_rows, sparse_rows, sweep_blocks
 from cukernels._perceptron_cut import sweep_cut
 from cukernels._perceptron_rule import Sweep, TakeRow, sweep_samples
+from cukernels.sparse import check_rows
 
 _IN_PLACE = "it updates its weights in place"
 _STATE = ("w", "b", "due", "paid", "norms")
@@ -107,7 +108,8 @@ def perceptron_sweep(
     eta : array that broadcasts to (..., K, n), or float
         The rate of each of the n steps.
     order : integer array of shape (n,), default=None
-        The rows to visit; None visits all of them as they come.
+        The rows to visit, from 0 to N - 1; None visits all of them as they come. On a GPU the
+        nearest row stands for one out of range.
     sample_weight : array that broadcasts to (..., K, N), default=None
         Weights of the updates; None is 1.
     classes : integer array that broadcasts to (..., K), default=None
@@ -133,6 +135,11 @@ def perceptron_sweep(
         The loss of each problem, summed over the samples as they were visited, plus its penalty
         before each of them. The loss is how far the score is below 0 where it should be above
         (and the other way round), or below the winner's; it takes no part of `sample_weight`.
+
+    Raises
+    ------
+    ValueError
+        If a row of `order`, or without `classes` a label, on the CPU is out of range.
     """
     sweep = Sweep(
         y, w, b, eta, order=order, sample_weight=sample_weight, classes=classes,
@@ -178,7 +185,8 @@ def csr_perceptron_sweep(
     data : array of shape (nnz,), float32 or float64
         The stored values, row after row.
     indices : integer array of shape (nnz,)
-        The column of each value; a row has no column twice.
+        The column of each value, from 0 to D - 1; a row has no column twice. On a GPU a value
+        whose column is out of range counts as absent.
     indptr : integer array of shape (N + 1,)
         Row i holds the values from ``indptr[i]`` to ``indptr[i + 1]``.
     y, w, b, eta, order, sample_weight, classes, bias_rate, alpha, l1_ratio, due, paid, norms
@@ -193,6 +201,8 @@ def csr_perceptron_sweep(
         y, w, b, eta, order=order, sample_weight=sample_weight, classes=classes,
         bias_rate=bias_rate, alpha=alpha, l1_ratio=l1_ratio, due=due, paid=paid, norms=norms,
     )  # fmt: skip
+    if isinstance(data, np.ndarray):
+        check_rows("csr_perceptron_sweep", data, indices, indptr, w.shape[-1])
     return sweep_samples(sweep, _csr_row(data, indices, indptr))
 
 
@@ -201,6 +211,7 @@ def _csr_perceptron_sweep_numpy(
     data: np.ndarray, indices: np.ndarray, indptr: np.ndarray, *args: Any, **kwargs: Any
 ) -> np.ndarray:
     sweep = Sweep(*args, **kwargs)
+    check_rows("csr_perceptron_sweep", data, indices, indptr, sweep.w.shape[-1])
     if sweep.penalty.has_l1:
         return sweep_samples(sweep, _csr_row(data, indices, indptr))
     shape = (len(indptr) - 1, sweep.w.shape[-1])

@@ -16,6 +16,7 @@ from cukernels._windows import (
     Padding,
     Pair,
     as_items,
+    check_places,
     grid,
     pad,
     padded_shape,
@@ -87,6 +88,7 @@ def max_pool2d_backward(
 ) -> Array:
     """Gradient of `max_pool2d` in `x`: to the first of the largest pixels, in row-major order."""
     axes = _grid(x.shape, pool_size, stride, padding)
+    check_places(dy, axes)
     xp = namespace(x)
     padded = pad(x, axes, -np.inf)
     dx = xp.zeros(padded.shape, x.dtype)
@@ -125,6 +127,7 @@ def _max_pool2d_backward_numpy(
     padding: Padding = 0,
 ) -> Array:
     axes = _grid(x.shape, pool_size, stride, padding)
+    check_places(dy, axes)
 
     def pool_backward(x: np.ndarray, dy: np.ndarray, y: np.ndarray, dx: np.ndarray) -> None:
         padded = pad(x, axes, -np.inf)
@@ -167,6 +170,7 @@ def avg_pool2d_backward(
 ) -> Array:
     """Gradient of `avg_pool2d` in `x`: an equal part to each pixel of a window."""
     axes = _grid(x.shape, pool_size, stride, padding)
+    check_places(dy, axes)
     part = dy / (axes[0].taps * axes[1].taps)
     dx = namespace(x).zeros(padded_shape(x.shape, axes), x.dtype)
     for _, _, pixels in taps(axes):
@@ -201,6 +205,7 @@ def _avg_pool2d_backward_numpy(
     padding: Padding = 0,
 ) -> Array:
     axes = _grid(x.shape, pool_size, stride, padding)
+    check_places(dy, axes)
 
     def pool_backward(x: np.ndarray, dy: np.ndarray, dx: np.ndarray) -> None:
         part = np.divide(dy, axes[0].taps * axes[1].taps, out=scratch("part", dy.shape, dy.dtype))
@@ -220,6 +225,8 @@ def _chunk_by_chunk(
     one axis before those of an image.
     """
     out = empty(shape, x.dtype)
+    if not out.size:
+        return out
     arrays = [np.ascontiguousarray(a) for a in (x, *others, out)]
     n = math.prod(x.shape[:-3])
     images = [a.reshape(n, *a.shape[-3:]) for a in arrays]

@@ -16,6 +16,16 @@ __device__ inline T infinity() {
 }
 
 template <typename T>
+__device__ inline T not_a_number() {
+    return T(__longlong_as_double(0x7ff8000000000000ll));
+}
+
+// Whether i is one of 0 .. count - 1. What a caller hands in is not looked at before the launch.
+__device__ constexpr bool is_within(int64 i, int64 count) {
+    return uint64(i) < uint64(count);
+}
+
+template <typename T>
 __device__ constexpr T least(T a, T b) {
     return b < a ? b : a;
 }

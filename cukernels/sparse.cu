@@ -21,6 +21,21 @@ constexpr int most_bits = 10;  // of a digit
 constexpr int most_digits = 1 << most_bits;
 constexpr int long_row = 1024;  // entries that are too many for one warp
 
+// The entries of a row: none where the ends are not where entries are, which makes it NaN.
+struct Row {
+    int64 begin, end;
+    bool is_whole;
+
+    template <typename I>
+    __device__ Row(const I* indptr, int row, int64 entries)
+        : begin(indptr[row]), end(indptr[row + 1]) {
+        is_whole = 0 <= begin && begin <= end && end <= entries;
+        if (!is_whole) begin = end = 0;
+    }
+    __device__ Row() : begin(0), end(0), is_whole(true) {}
+    __device__ bool is_long() const { return end - begin > long_row; }
+};
+
 // What a lane has of b and y: V columns, side by side where they can be loaded at once, else
 // 2^lanes apart. Either way a column's sum is the same to the bit.
 template <typename T>
@@ -59,11 +74,12 @@ struct LaneColumns {
     }
 };
 
-// Sum over the entries from j on, `step` apart. The loads of 8 entries are in flight together.
+// Sum over the entries from j on, `step` apart. The loads of 8 entries are in flight together. One
+// whose row of b, of which there are `depth`, does not exist makes the sum NaN.
 template <bool Wide, typename T, typename I>
 __device__ inline Vector<T, vector_length<T>> sum_entries(const T* data, const I* indices, int64 j,
                                                           int64 end, int step, const T* b,
-                                                          const LaneColumns<T>& mine) {
+                                                          int64 depth, const LaneColumns<T>& mine) {
     constexpr int V = vector_length<T>, batch = 8;
     Vector<T, V> sum = {};
     for (; j < end; j += batch * step) {
@@ -75,6 +91,7 @@ __device__ inline Vector<T, vector_length<T>> sum_entries(const T* data, const I
             const bool inside = j + i * step < end;
             value[i] = inside ? data[j + i * step] : T(0);
             row[i] = inside ? int64(indices[j + i * step]) : -1;
+            if (inside && !is_within(row[i], depth)) value[i] = not_a_number<T>(), row[i] = -1;
         }
 #pragma unroll
         for (int i = 0; i < batch; i++) {
@@ -91,14 +108,15 @@ __device__ inline Vector<T, vector_length<T>> sum_entries(const T* data, const I
 
 // The part of a row's sum that one of several warps has, joined over the groups of the warp.
 template <typename T, typename I>
-__device__ inline Vector<T, vector_length<T>> sum_row(const T* data, const I* indices, int64 begin,
-                                                      int64 end, int warp, int of_warps, const T* b,
+__device__ inline Vector<T, vector_length<T>> sum_row(const T* data, const I* indices,
+                                                      const Row& row, int warp, int of_warps,
+                                                      const T* b, int64 depth,
                                                       const LaneColumns<T>& mine) {
     const int groups = warp_size >> mine.lanes;
-    const int64 first = begin + warp * groups + (lane_id() >> mine.lanes);
+    const int64 first = row.begin + warp * groups + (lane_id() >> mine.lanes);
     const int step = of_warps * groups;
-    auto sum = mine.wide ? sum_entries<true>(data, indices, first, end, step, b, mine)
-                         : sum_entries<false>(data, indices, first, end, step, b, mine);
+    auto sum = mine.wide ? sum_entries<true>(data, indices, first, row.end, step, b, depth, mine)
+                         : sum_entries<false>(data, indices, first, row.end, step, b, depth, mine);
     for (int distance = warp_size / 2; distance >> mine.lanes; distance /= 2)
 #pragma unroll
         for (int v = 0; v < vector_length<T>; v++)
@@ -111,21 +129,26 @@ __global__ void __launch_bounds__(threads)
     csr_product(const T* data,     // [entries]
                 const I* indices,  // [entries]
                 const I* indptr,   // [rows + 1]
-                const T* b,        // [models, D, columns]
+                const T* b,        // [models, depth, columns]
                 T* y,              // [rows, columns]
-                int rows, int rows_of_model, int columns, int lanes, int64 b_model) {
+                int rows, int rows_of_model, int columns, int lanes, int64 b_model, int64 entries,
+                int64 depth) {
     constexpr int V = vector_length<T>;
     __shared__ bool is_long[warps];
     __shared__ Vector<T, V> parts[warps][warp_size];
 
     const int own = blockIdx.x * warps + warp_id();
     const bool is_row = own < rows;
-    const int64 begin = is_row ? indptr[own] : 0, end = is_row ? indptr[own + 1] : 0;
-    if (lane_id() == 0) is_long[warp_id()] = end - begin > long_row;
-    if (is_row && end - begin <= long_row) {
+    const Row range = is_row ? Row(indptr, own, entries) : Row();
+    if (lane_id() == 0) is_long[warp_id()] = range.is_long();
+    if (is_row && !range.is_long()) {
         const T* factor = b + own / rows_of_model * b_model;
         const LaneColumns<T> mine(factor, columns, lanes);
-        const auto sum = sum_row(data, indices, begin, end, 0, 1, factor, mine);
+        auto sum = sum_row(data, indices, range, 0, 1, factor, depth, mine);
+        if (!range.is_whole) {
+#pragma unroll
+            for (int v = 0; v < V; v++) sum[v] = not_a_number<T>();
+        }
         if (!(lane_id() >> lanes)) mine.write(y + int64(own) * columns, sum);
     }
     __syncthreads();
@@ -134,8 +157,8 @@ __global__ void __launch_bounds__(threads)
         const int row = blockIdx.x * warps + w;
         const T* factor = b + row / rows_of_model * b_model;
         const LaneColumns<T> mine(factor, columns, lanes);
-        parts[warp_id()][lane_id()] = sum_row<T, I>(data, indices, indptr[row], indptr[row + 1],
-                                                    warp_id(), warps, factor, mine);
+        parts[warp_id()][lane_id()] = sum_row<T, I>(data, indices, Row(indptr, row, entries),
+                                                    warp_id(), warps, factor, depth, mine);
         __syncthreads();
         if (warp_id() == 0 && !(lane_id() >> lanes)) {
             Vector<T, V> sum = parts[0][lane_id()];
@@ -152,16 +175,23 @@ template <typename I>
 __global__ void __launch_bounds__(threads)
     number_entries(const I* indices,  // [entries]
                    const I* indptr,   // [rows + 1]
-                   I* keys,           // [entries], null: the indices are the keys
-                   I* entry_rows,     // [entries]
-                   int rows, int rows_of_model, int width) {
+                   I* keys,           // [entries]
+                   I* entry_rows,     // [entries], -1: not an entry of the matrix
+                   int rows, int rows_of_model, int width, int64 entries) {
     const int row = blockIdx.x * warps + warp_id();
     if (row >= rows) return;
     const I offset = I(row / rows_of_model) * width;
-    for (int64 j = indptr[row] + lane_id(); j < indptr[row + 1]; j += warp_size) {
-        entry_rows[j] = row;
-        if (keys) keys[j] = offset + indices[j];
-    }
+    const Row range(indptr, row, entries);
+    const auto number = [&](int64 begin, int64 end, bool is_known) {
+        for (int64 j = begin + lane_id(); j < end; j += warp_size) {
+            const I column = indices[j];
+            entry_rows[j] = is_known && is_within(column, width) ? row : -1;
+            keys[j] = offset + least(largest(column, I(0)), I(width - 1));
+        }
+    };
+    number(range.begin, range.end, true);
+    if (row == 0 && range.is_whole) number(0, range.begin, false);
+    if (row == rows - 1 && range.is_whole) number(range.end, entries, false);
 }
 
 template <typename I>
