@@ -17,6 +17,7 @@ from cukernels.sparse import csr_matmul
 from estimators._layers import Shape, SparseRows
 
 _SCORES_AT_ONCE = 2**25
+_LARGEST = int(np.finfo(float).max)
 _SUMMED = 2**20  # values of X that are worth a thread
 FLOATS = (np.float64, np.float32)  # what validate_data keeps; anything else becomes the first
 
@@ -25,6 +26,16 @@ class Classifier(ClassifierMixin, BaseEstimator):
     """A classifier with a `device` parameter whose fitted attributes are NumPy arrays."""
 
     device: str
+
+    def _validate_params(self) -> None:
+        super()._validate_params()
+        for name, value in self.get_params(deep=False).items():
+            if isinstance(value, int) and abs(value) > _LARGEST:
+                raise ValueError(
+                    f"The {name!r} parameter of {type(self).__name__} must be a number that a "
+                    f"float can hold, up to 1.8e308. Got an integer of "
+                    f"{value.bit_length()} bits instead."
+                )
 
     def _as_rows(self, X: Any, *, shape: Shape | None = None) -> Any:
         """Give X as 2-D input for validation.
@@ -163,7 +174,7 @@ def linear_scores(X: Any, coef: np.ndarray, intercept: Any, device: str) -> np.n
     dtype = np.result_type(X.dtype, coef.dtype)
     coef = np.ascontiguousarray(coef, dtype)
     bias = np.broadcast_to(np.asarray(intercept, dtype), coef.shape[:1]).copy()
-    with current(device):
+    with current(device), np.errstate(over="ignore", invalid="ignore"):  # of very large X
         x = placed_rows(X, dtype, device)
         return to_host(scores_of(x, to_device(coef, device), to_device(bias, device)))
 

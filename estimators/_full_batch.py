@@ -9,7 +9,7 @@ import numpy as np
 from cukernels._array import Array, like, namespace, to_host
 from estimators._batches import Cut, Data
 from estimators._layers import Mode
-from estimators._lbfgs import HALTED, INTERRUPTED, LIMIT, minimize_lbfgs
+from estimators._lbfgs import HALTED, INTERRUPTED, LIMIT, NOT_FINITE, minimize_lbfgs
 from estimators._network import Network
 from estimators._objective import Objective
 from estimators._samples import Watch
@@ -85,28 +85,31 @@ def train_lbfgs(
             watch(len(models), float(values.min()))
         return stop
 
-    result = minimize_lbfgs(
-        value_and_gradient,
-        start,
-        max_iter=np.array([t.settings.max_iter for t in trainees]),
-        gtol=np.array([t.settings.tol for t in trainees]),
-        max_fun=np.array(max_fun),
-        callback=report,
-    )
+    with np.errstate(over="ignore", invalid="ignore"):  # a diverging loss says it itself
+        result = minimize_lbfgs(
+            value_and_gradient,
+            start,
+            max_iter=np.array([t.settings.max_iter for t in trainees]),
+            gtol=np.array([t.settings.tol for t in trainees]),
+            max_fun=np.array(max_fun),
+            callback=report,
+        )
     complaints = []
     for m, trainee in enumerate(trainees):
         progress = trainee.progress
         progress.params = to_host(result.x[m])
         progress.n_iter = int(result.n_iter[m])
         progress.loss = float(result.fun[m])
-        stopped_short = result.status[m] == LIMIT and result.message[m] != HALTED[1]
-        complaints.append(
-            f"lbfgs failed to converge after {progress.n_iter} iteration(s) "
-            f"({result.message[m]}). Increase the number of iterations to improve the "
-            f"convergence (max_iter={trainee.settings.max_iter})."
-            if stopped_short
-            else ""
-        )
+        message, advice = result.message[m], ""
+        if message == NOT_FINITE[1]:
+            advice = "The input data may contain large values and need to be preprocessed."
+        elif result.status[m] == LIMIT and message != HALTED[1]:
+            advice = (
+                "Increase the number of iterations to improve the convergence "
+                f"(max_iter={trainee.settings.max_iter})."
+            )
+        failed = f"lbfgs failed to converge after {progress.n_iter} iteration(s) ({message}). "
+        complaints.append(failed + advice if advice else "")
     if (result.status == INTERRUPTED).any():
         raise KeyboardInterrupt
     return complaints

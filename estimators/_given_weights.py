@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils import check_array
 
 from estimators._objective import Objective
 from estimators._trainee import Progress
@@ -37,10 +38,9 @@ def set_weights(
     Raises
     ------
     ValueError
-        If the arrays do not fit each other, the layers or the classes.
+        If the arrays do not fit each other, the layers or the classes, or hold no finite numbers.
     """
-    coefs = [np.atleast_2d(np.asarray(w, float)) for w in coefs]
-    intercepts = [np.atleast_1d(np.asarray(b, float)) for b in intercepts]
+    coefs, intercepts = weights_of(coefs, "coefs", 2), weights_of(intercepts, "intercepts", 1)
     _check_shapes(coefs, intercepts)
     n_outputs = coefs[-1].shape[1]
     binarizer = LabelBinarizer().fit(np.eye(2, len(classes), dtype=int) if multilabel else classes)
@@ -74,6 +74,33 @@ def set_weights(
     model._network, model._progress = network, Progress(flat)
     model._unpack(network, flat)
     return model
+
+
+def weights_of(values: Any, name: str, axes: int) -> list[np.ndarray]:
+    """Return the arrays of numbers of the layers, each with at least so many axes.
+
+    Raises
+    ------
+    ValueError
+        If they are no sequence, or one of them holds NaN, infinity or no real numbers.
+    """
+    if not isinstance(values, Sequence | np.ndarray) or isinstance(values, str | bytes):
+        raise ValueError(f"{name} must be a sequence of arrays, one a layer, got {values!r}")
+    arrays = []
+    for k, value in enumerate(values):
+        given = check_array(
+            value,
+            dtype="numeric", ensure_2d=False, allow_nd=True, input_name=f"{name}[{k}]",
+            ensure_min_samples=0, ensure_min_features=0,
+        )  # fmt: skip
+        if given.ndim > axes:
+            raise ValueError(
+                f"{name}[{k}] must have {axes} axes at the most, got an array of shape "
+                f"{given.shape}"
+            )
+        shape = (1,) * (axes - given.ndim) + given.shape
+        arrays.append(given.reshape(shape).astype(float, copy=False))
+    return arrays
 
 
 def _check_shapes(coefs: list[np.ndarray], intercepts: list[np.ndarray]) -> None:

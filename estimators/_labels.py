@@ -90,7 +90,7 @@ def check_scoring_weights(weight: np.ndarray) -> None:
 
 
 def total_weights(
-    class_weight: Any, classes: np.ndarray, y: np.ndarray, X: Any, sample_weight: Any
+    class_weight: Any, classes: np.ndarray, y: np.ndarray, dtype: Any, sample_weight: Any
 ) -> np.ndarray | None:
     """Weights of the samples times those of their classes, or None where all are 1.
 
@@ -101,11 +101,41 @@ def total_weights(
     classes : ndarray of shape (n_classes,)
         All labels, also those that are not among these samples.
     y : ndarray of shape (n_samples,) or (n_samples, n_labels)
-    X, sample_weight
-        As in `check_weights`.
+    dtype : dtype
+        What they are computed with.
+    sample_weight : array-like of shape (n_samples,)
+
+    Raises
+    ------
+    ValueError
+        If they are not one a sample, are not finite in the dtype, or sum to 0 there.
     """
+    weights = _product(class_weight, classes, y, sample_weight)
+    if weights is None:
+        return None
+    with np.errstate(over="ignore"):
+        weights = weights.astype(dtype)
+    if not np.isfinite(weights).all():
+        raise ValueError(
+            "The weights of samples, times those of classes, hold NaN, infinity or a value too "
+            f"large for {np.dtype(dtype)!r}."
+        )
+    total, size = weights.sum(dtype=float), np.abs(weights).sum(dtype=float)
+    if not size:
+        raise ValueError("Sample weights must contain at least one non-zero number.")
+    if abs(total) <= size * np.finfo(dtype).eps:
+        raise ValueError(
+            "The weights of samples, times those of classes, sum to 0, and the loss is their "
+            "weighted mean: negative weights must be outweighed by positive ones."
+        )
+    return weights
+
+
+def _product(
+    class_weight: Any, classes: np.ndarray, y: np.ndarray, sample_weight: Any
+) -> np.ndarray | None:
     if sample_weight is not None:
-        sample_weight = check_weights(sample_weight, X)
+        sample_weight = check_weights(sample_weight, y)
     if class_weight is None:
         return sample_weight
     if y.ndim == 2:

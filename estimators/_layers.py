@@ -8,10 +8,11 @@ what that needs to remember lives in the closure and dies with it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from typing import NamedTuple
+from numbers import Real
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -288,7 +289,46 @@ def check_positive(layer: Layer, *names: str) -> None:
             raise ValueError(f"{layer}: {name} must be made of positive integers, got {value!r}")
 
 
+def layer_sizes(sizes: Any, name: str) -> list[int]:
+    """Return the sizes of layers, given as a number or a sequence of numbers, as a list.
+
+    Raises
+    ------
+    ValueError
+        If they are anything else; `name` is what the message calls them.
+    """
+    several = isinstance(sizes, Sequence) and not isinstance(sizes, str | bytes)
+    if isinstance(sizes, np.ndarray) or hasattr(sizes, "__array__"):
+        sizes = np.atleast_1d(np.asarray(sizes)).tolist()
+        several = True
+    numbers = list(sizes) if several else [sizes]
+    if not all(isinstance(n, Real) and not isinstance(n, bool | np.bool_) for n in numbers):
+        raise ValueError(f"{name} must be an integer or a sequence of integers, got {sizes!r}.")
+    if not all(n > 0 and n % 1 == 0 for n in numbers):
+        raise ValueError(f"{name} must be > 0, got {numbers}.")
+    return [int(n) for n in numbers]
+
+
+def layer_activations(activation: Any, n_layers: int, layers: str) -> list[str]:
+    """Return the activation of each layer: one for all, or one each.
+
+    Raises
+    ------
+    ValueError
+        If there are more or fewer; `layers` is what the message calls the layers.
+    """
+    if isinstance(activation, str):
+        return [activation] * n_layers
+    names = np.atleast_1d(np.asarray(activation, dtype=object)).tolist()
+    if len(names) != n_layers:
+        raise ValueError(
+            f"activation names {len(names)} functions for {n_layers} {layers}: give one for all, "
+            "or one each"
+        )
+    return names
+
+
 def check_activation(name: str) -> None:
     """Raise ValueError, which lists the known names, unless this is one."""
-    if name not in ACTIVATIONS:
+    if not isinstance(name, str) or name not in ACTIVATIONS:
         raise ValueError(f"Unknown activation {name!r}: expected one of {sorted(ACTIVATIONS)}.")

@@ -16,6 +16,7 @@ from cukernels._array import Array
 from estimators._initial_weights import Draw, draw_as_scikit_learn
 from estimators._layers import Activation, Dropout, Layer, Mode, Parameters, Shape, Weighted
 
+_MOST = 2**40  # parameters
 _ALIGN = 8  # parameters start at multiples of 8 elements: 16-byte loads stay aligned
 
 
@@ -50,7 +51,7 @@ class Network:
     Raises
     ------
     ValueError
-        If a layer cannot take the shape that the one before it makes.
+        If a layer cannot take the shape that the one before it makes, or they are far too large.
     """
 
     def __init__(self, layers: Sequence[Layer], input_shape: Shape) -> None:
@@ -68,6 +69,11 @@ class Network:
         self._lay_out([entry for entry in named if entry[1] == "w"])
         self.n_decayed = self.size
         self._lay_out([entry for entry in named if entry[1] != "w"])
+        if self.size >= _MOST:
+            raise ValueError(
+                f"the layers {self.layers} have {self.size} parameters for samples of shape "
+                f"{self.shapes[0]}, which no memory holds"
+            )
         self._first_trained = min((slot.layer for slot in self.slots), default=0)
 
     def _lay_out(self, entries: list[tuple[int, str, Shape]]) -> None:

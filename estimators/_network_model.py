@@ -189,14 +189,15 @@ class NetworkModel(Classifier):
         if is_plainly_valid(self, X, self._dtypes):
             return X
         sparse = sp.issparse(X) and self.__sklearn_tags__().input_tags.sparse
-        return validate_data(
-            self,
-            X,
-            accept_sparse="csr" if sparse else False,
-            dtype=self._dtypes,
-            order="C",
-            reset=False,
-        )
+        with np.errstate(over="ignore"):  # what float32 does not hold is refused in words
+            return validate_data(
+                self,
+                X,
+                accept_sparse="csr" if sparse else False,
+                dtype=self._dtypes,
+                order="C",
+                reset=False,
+            )
 
     def _outputs(
         self,

@@ -55,6 +55,8 @@ from estimators._samples import Samples
 from estimators._schedules import PER_STEP
 from estimators._trainee import Progress, Settings, Trainee, dropout_streams
 
+_CASTS: dict[str, Any] = {"float": float, "int": int}  # of numbers of NumPy, True and 10**30
+
 
 def _is_stochastic(estimator: NeuralClassifier) -> bool:
     if estimator.solver not in ("adam", "sgd"):
@@ -176,9 +178,15 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
         -------
         self : object
         """
+        if isinstance(classes, list | tuple | np.ndarray):
+            _check_one_axis(classes)
         if _check_partial_fit_first_call(self, classes):
-            multilabel = type_of_target(y).startswith("multilabel")
-            self._label_binarizer = LabelBinarizer().fit(y if multilabel else classes)
+            try:
+                multilabel = type_of_target(y).startswith("multilabel")
+                self._label_binarizer = LabelBinarizer().fit(y if multilabel else classes)
+            except (TypeError, ValueError):
+                del self.classes_  # the next call is the first one again
+                raise
         if self.class_weight == "balanced":
             raise ValueError(
                 "class_weight 'balanced' is not supported for partial_fit. In order to use "
@@ -235,7 +243,7 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
             check_known(own_y, self.classes_, all_of_them=self.warm_start and not incremental)
             indicators = self._label_binarizer.transform(own_y)
             check_kind(own_y, self._label_binarizer)
-        weight = total_weights(self.class_weight, self.classes_, own_y, own_y, sample_weight)
+        weight = total_weights(self.class_weight, self.classes_, own_y, X.dtype, sample_weight)
         rng = check_random_state(self.random_state)
 
         multiclass = self._label_binarizer.y_type_ == "multiclass"
@@ -318,16 +326,17 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
     ) -> tuple[Any, np.ndarray]:
         X = self._as_rows(X, shape=shape)
         sparse = self.__sklearn_tags__().input_tags.sparse
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            accept_sparse="csr" if sparse else False,
-            multi_output=True,
-            dtype=self._dtypes,
-            order="C",
-            reset=reset,
-        )
+        with np.errstate(over="ignore"):  # what float32 does not hold is refused in words
+            X, y = validate_data(
+                self,
+                X,
+                y,
+                accept_sparse="csr" if sparse else False,
+                multi_output=True,
+                dtype=self._dtypes,
+                order="C",
+                reset=reset,
+            )
         check_classification_targets(y)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
@@ -350,9 +359,11 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
             )
 
     def _settings(self, n_rows: int, incremental: bool) -> Settings:
-        names = {f.name for f in fields(Settings)}
+        types = {f.name: _CASTS.get(str(f.type)) for f in fields(Settings)}
         values = {
-            name: value for name, value in self.get_params(deep=False).items() if name in names
+            name: cast(value) if (cast := types[name]) and value != "auto" else value
+            for name, value in self.get_params(deep=False).items()
+            if name in types
         }
         if self.batch_size == "auto":
             values["batch_size"] = min(200, n_rows)
@@ -452,6 +463,15 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
             self.validation_scores_ = scores or None
             known = [score for score in scores if not np.isnan(score)]  # NaN: it had diverged
             self.best_validation_score_ = max(known, default=np.nan) if scores else None
+
+
+def _check_one_axis(classes: Any) -> None:
+    if isinstance(classes, np.ndarray):
+        classes = classes.tolist()
+    if not isinstance(classes, list | tuple):
+        raise ValueError(f"Expected array-like (array or non-string sequence), got {classes!r}")
+    if any(isinstance(label, list | tuple | set | dict | np.ndarray) for label in classes):
+        raise ValueError(f"classes must be a 1-D sequence of labels, got {classes!r}")
 
 
 def _placed(values: np.ndarray, rows: np.ndarray, n_samples: int) -> np.ndarray:

@@ -21,6 +21,8 @@ from estimators._layers import (
     Scores,
     Shape,
     hidden_layer,
+    layer_activations,
+    layer_sizes,
 )
 from estimators._network import Network
 from estimators._neural import NeuralClassifier
@@ -214,9 +216,10 @@ class ConvNetClassifier(NeuralClassifier):
     def _build_layers(self, shape: Shape, n_outputs: int) -> list[Layer]:
         if self.layers is not None:
             return [*_checked_layers(self.layers), Scores(n_outputs)]
-        filters = _sizes(self.conv_layer_sizes, "conv_layer_sizes")
-        units = _sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
-        names = self._activations(len(filters) + len(units))
+        filters = layer_sizes(self.conv_layer_sizes, "conv_layer_sizes")
+        units = layer_sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
+        n_layers = len(filters) + len(units)
+        names = layer_activations(self.activation, n_layers, "convolutions and hidden layers")
         layers: list[Layer] = []
         shrinks = shape[0] == 1 and self.image_shape is None
         for k, name in zip(filters, names, strict=False):
@@ -225,16 +228,6 @@ class ConvNetClassifier(NeuralClassifier):
                 shape = layer.output_shape(shape)
         dense = dense_layers(units, names[len(filters) :], self.batch_norm, self.dropout, n_outputs)
         return layers + dense
-
-    def _activations(self, n_layers: int) -> list[str]:
-        if isinstance(self.activation, str):
-            return [self.activation] * n_layers
-        if len(self.activation) != n_layers:
-            raise ValueError(
-                f"activation names {len(self.activation)} functions for {n_layers} convolutions "
-                "and hidden layers: give one for all, or one each"
-            )
-        return list(self.activation)
 
     def _block(self, filters: int, activation: str, shape: Shape, shrinks: bool) -> list[Layer]:
         """A convolution and what follows it; on an inferred row of pixels, cut to what fits."""
@@ -298,13 +291,6 @@ class ConvNetClassifier(NeuralClassifier):
         tags.classifier_tags.multi_label = True
         tags.input_tags.three_d_array = True
         return tags
-
-
-def _sizes(sizes: Any, name: str) -> list[int]:
-    numbers = np.atleast_1d(sizes).tolist()
-    if any(int(n) != n or n <= 0 for n in numbers):
-        raise ValueError(f"{name} must be > 0, got {numbers}.")
-    return [int(n) for n in numbers]
 
 
 def _cut(window: Any, name: str, shape: Shape) -> tuple[int, int]:

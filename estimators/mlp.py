@@ -9,8 +9,16 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.utils._param_validation import Interval
 
-from estimators._given_weights import set_weights
-from estimators._layers import Dense, Layer, Scores, Shape, hidden_layer
+from estimators._given_weights import set_weights, weights_of
+from estimators._layers import (
+    Dense,
+    Layer,
+    Scores,
+    Shape,
+    hidden_layer,
+    layer_activations,
+    layer_sizes,
+)
 from estimators._neural import NeuralClassifier
 
 
@@ -242,8 +250,8 @@ class MLPClassifier(NeuralClassifier):
         Raises
         ------
         ValueError
-            If the arrays do not fit each other or the classes, or with ``batch_norm=True``, which
-            has more parameters than these.
+            If the arrays do not fit each other or the classes or hold no finite numbers, or with
+            ``batch_norm=True``, which has more parameters than these.
 
         Examples
         --------
@@ -254,7 +262,8 @@ class MLPClassifier(NeuralClassifier):
         >>> gate.predict([[0, 0], [0, 1], [1, 0], [1, 1]])
         array([0, 0, 0, 1])
         """
-        sizes = [np.shape(np.atleast_2d(w))[1] for w in coefs]
+        coefs, intercepts = weights_of(coefs, "coefs", 2), weights_of(intercepts, "intercepts", 1)
+        sizes = [w.shape[1] for w in coefs]
         model = cls(hidden_layer_sizes=tuple(sizes[:-1]), **params)
         model._validate_params()
         if model.batch_norm:
@@ -267,9 +276,7 @@ class MLPClassifier(NeuralClassifier):
         return set_weights(model, coefs, intercepts, np.asarray(classes))
 
     def _build_layers(self, shape: Shape, n_outputs: int) -> list[Layer]:
-        sizes = np.atleast_1d(self.hidden_layer_sizes).tolist()
-        if any(size <= 0 for size in sizes):
-            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+        sizes = layer_sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
         return dense_layers(sizes, self.activation, self.batch_norm, self.dropout, n_outputs)
 
     def __sklearn_tags__(self) -> Any:
@@ -289,12 +296,7 @@ def dense_layers(
     ValueError
         If there is not one activation for all, or one for each of the hidden layers.
     """
-    names = [activation] * len(sizes) if isinstance(activation, str) else list(activation)
-    if len(names) != len(sizes):
-        raise ValueError(
-            f"activation names {len(names)} functions for {len(sizes)} hidden layers: give one "
-            "for all, or one each"
-        )
+    names = layer_activations(activation, len(sizes), "hidden layers")
     layers: list[Layer] = []
     for units, name in zip(sizes, names, strict=True):
         layers += hidden_layer(Dense(units, name), batch_norm, dropout)

@@ -20,12 +20,13 @@ def complaint(call: Callable[[], Any]) -> str:
     """Why a call neither works nor says in words what was wrong; empty where it does.
 
     In words: a ValueError or TypeError from a `raise` of these packages, or one that validation by
-    scikit-learn let out. Warnings of floating-point arithmetic count as a fault.
+    scikit-learn let out. Warnings of floating-point arithmetic on lines of these packages count
+    as a fault.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            warnings.simplefilter("error", RuntimeWarning)
+            warnings.filterwarnings("error", category=RuntimeWarning, module="cukernels|estimators")
             call()
     except (ValueError, TypeError) as error:
         if said_in_words(error):
@@ -37,18 +38,17 @@ def complaint(call: Callable[[], Any]) -> str:
 
 
 def said_in_words(error: BaseException) -> bool:
+    """Whether the innermost line of these packages raised it, or called scikit-learn's check."""
     frames = list(traceback.walk_tb(error.__traceback__))
     files = [frame.f_code.co_filename for frame, _ in frames]
-    ours = [i for i, file in enumerate(files) if file.startswith(HOUSE)]
-    if not ours:
-        return False
-    if any(file.startswith(SKLEARN) for file in files[ours[-1] + 1 :]):
+    last = max((i for i, file in enumerate(files) if file.startswith((*HOUSE, SKLEARN))), default=0)
+    if files[last].startswith(SKLEARN):
         return True
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     raises = trace is not None and trace.tb_frame.f_code.co_code[trace.tb_lasti] == RAISE
-    return ours[-1] == len(files) - 1 and raises
+    return last == len(files) - 1 and raises
 
 
 def _told(error: BaseException) -> str:
