@@ -211,8 +211,13 @@ def _import_cuda_bodies() -> None:
 def _explain_unless_in_words(
     entry: Op, args: tuple[Any, ...], kwargs: Mapping[str, Any], error: Exception
 ) -> None:
-    """Say what is wrong with a call, where its arguments explain an error that does not say it."""
-    if not (is_in_words(error) or isinstance(error, MemoryError)):
+    """Say what is wrong with a call, where its arguments explain an error that does not say it.
+
+    Those of a kernel were looked at before: what it stumbles over is not to be explained away.
+    """
+    first = args[0] if args else kwargs.get(entry.parameters[0])
+    on_host = isinstance(first, np.ndarray | np.generic)
+    if on_host and not (is_in_words(error) or isinstance(error, MemoryError)):
         try:
             explain(entry, args, kwargs)
         except (TypeError, ValueError) as explained:

@@ -360,6 +360,7 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
 
     def _settings(self, n_rows: int, incremental: bool) -> Settings:
         types = {f.name: _CASTS.get(str(f.type)) for f in fields(Settings)}
+        types["n_iter_no_change"] = None  # an integer, or infinity
         values = {
             name: cast(value) if (cast := types[name]) and value != "auto" else value
             for name, value in self.get_params(deep=False).items()
