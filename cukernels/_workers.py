@@ -9,59 +9,34 @@ do not change with the number of cores.
 
 from __future__ import annotations
 
+import collections
 import contextvars
-import functools
 import math
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
+
+from cukernels._blas_threads import allowed_threads, keep_to_one_thread, on_one_blas_thread
+from cukernels._interrupts import and_surely
 
 State = TypeVar("State")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_lock = threading.Lock()
-_running = 0  # calls of `in_parallel` under way; BLAS is on one thread while there are any
-_limits: list[int] = []  # the threads of each BLAS before the first of them
 _inside = threading.local()
-
-
-@functools.cache
-def _blas() -> list[Any]:
-    return ThreadpoolController().select(user_api="blas").lib_controllers
-
-
-_jobs: queue.SimpleQueue[_Job[Any, Any]] = queue.SimpleQueue()
-_helpers: list[threading.Thread] = []
-
-
-def _help() -> None:
-    while True:
-        _jobs.get().help()
-
-
-def _forget_helpers() -> None:
-    """Threads do not survive a fork."""
-    global _jobs
-    _jobs = queue.SimpleQueue()
-    _helpers.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_helpers)
 
 
 class _Job(Generic[State, Item]):
     """Items that the threads which happen to be free work through.
 
     A thread that sleeps takes longer to wake than a small job to be done: who comes late finds the
-    job closed, and nobody waits for him.
+    job closed, and nobody waits for him. There is no lock, as Ctrl-C may strike while one is held:
+    a helper first enters itself and then looks whether the job is open, who closes it does so
+    first and then looks who is entered.
     """
 
     def __init__(
@@ -69,62 +44,98 @@ class _Job(Generic[State, Item]):
         function: Callable[[State, Item], Any],
         items: Sequence[Item],
         state: Callable[[], State],
+        n_helpers: int,
     ) -> None:
         self.results: list[Any] = [None] * len(items)
         self.errors: list[BaseException] = []
         self._function, self._items, self._state = function, items, state
         self._left = iter(range(len(items)))  # taking the next of a range is atomic
-        self._lock = threading.Lock()
-        self._open = True
-        self._helping = 0
+        self._places = iter(range(n_helpers))
+        self._is_open = True
+        self._helping: set[int] = set()
+        self._gone: queue.SimpleQueue[None] = queue.SimpleQueue()  # rings once a helper that leaves
         self._context = contextvars.copy_context()  # what numpy.errstate says holds for helpers too
-        self._all_left = threading.Lock()
-        self._all_left.acquire()
 
     def work(self) -> None:
         """Take one item after the other."""
-        _inside.one = True
-        try:
-            own = self._state()
-            for place in self._left:
-                self.results[place] = self._function(own, self._items[place])
-        except BaseException:
-            self._drop_the_rest()
-            raise
-        finally:
-            _inside.one = False
+        own = self._state()
+        for place in self._left:
+            self.results[place] = self._function(own, self._items[place])
 
-    def help(self) -> None:
-        """Work, unless the job is closed."""
-        with self._lock:
-            if not self._open:
-                return
-            self._helping += 1
+    def help(self) -> bool:
+        """Work, unless the job is closed or has helpers enough; return whether it was done."""
+        if not self._is_open or next(self._places, None) is None:
+            return False
+        me = threading.get_ident()
+        self._helping.add(me)
         try:
-            self._context.copy().run(self.work)
+            if self._is_open:
+                self._context.copy().run(self.work)
         except BaseException as error:
             self.errors.append(error)
-        with self._lock:
-            self._helping -= 1
-            if not (self._open or self._helping):
-                self._all_left.release()
+            self._drop_the_rest()
+        finally:
+            self._helping.discard(me)
+            self._gone.put(None)
+        return True
 
     def close(self) -> None:
-        """Wait until nobody works any more."""
-        with self._lock:
-            self._open = False
-            if not self._helping:
-                return
+        """Wait until nobody works any more, and leave what nobody has begun; may be repeated."""
+        self._is_open = False
+        self._drop_the_rest()
+        _open_jobs.pop(self, None)
+        self._wait()
+
+    def _wait(self) -> None:
         try:
-            self._all_left.acquire()
+            while self._helping:
+                self._gone.get()
         except BaseException:  # an interrupt: nobody may write on behind the caller's back
-            self._drop_the_rest()
-            self._all_left.acquire()
+            self._wait()
             raise
 
     def _drop_the_rest(self) -> None:
-        for _ in self._left:
+        collections.deque(self._left, maxlen=0)
+
+
+_open_jobs: dict[_Job[Any, Any], None] = {}
+_helpers: set[int] = set()
+_wake: queue.SimpleQueue[None] = queue.SimpleQueue()  # no more entries than there are helpers
+
+
+def _hire(count: int) -> int:
+    """Start helpers until there are `count`, or no more can be had; return how many there are."""
+    while len(_helpers) < count:
+        begun: queue.SimpleQueue[None] = queue.SimpleQueue()
+        try:
+            threading.Thread(target=_serve, args=(begun,), name="cukernels", daemon=True).start()
+        except RuntimeError:  # can't start new thread
+            break
+        begun.get()
+    return min(len(_helpers), count)
+
+
+def _serve(begun: queue.SimpleQueue[None]) -> None:
+    _inside.one = True
+    _helpers.add(threading.get_ident())
+    begun.put(None)
+    while True:
+        _wake.get()
+        keep_to_one_thread()
+        while any(job.help() for job in list(_open_jobs)):
             pass
+
+
+def _forget_helpers() -> None:
+    """Threads do not survive a fork."""
+    global _wake
+    _wake = queue.SimpleQueue()
+    _helpers.clear()
+    _open_jobs.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_helpers)
 
 
 def threads() -> int:
@@ -133,11 +144,7 @@ def threads() -> int:
     So OMP_NUM_THREADS, threadpoolctl's limits and joblib's workers mean here what they mean for
     NumPy's products. One, within a call of `in_parallel`.
     """
-    if getattr(_inside, "one", False):
-        return 1
-    if _running:
-        return max(_limits, default=1)
-    return max((blas.num_threads for blas in _blas()), default=1)
+    return 1 if getattr(_inside, "one", False) else allowed_threads()
 
 
 def in_parallel(
@@ -165,25 +172,45 @@ def in_parallel(
     ------
     Exception
         What the function raises first; the items that nobody has begun are left out then.
+    KeyboardInterrupt
+        After Ctrl-C, once no thread works at these items any more.
     """
     count = min(threads(), len(items)) if worth else 1
     if count <= 1:
         own = state()
         return [function(own, item) for item in items]
-    job = _Job(function, items, state)
-    with one_blas_thread():
-        with _lock:
-            while len(_helpers) < count - 1:
-                _helpers.append(threading.Thread(target=_help, name="cukernels", daemon=True))
-                _helpers[-1].start()
-        for _ in range(count - 1):
-            _jobs.put(job)
-        try:
-            job.work()
-        finally:
-            job.close()
+    return _share_out(function, items, state, count)
+
+
+@on_one_blas_thread
+def _share_out(
+    function: Callable[[State, Item], Result],
+    items: Sequence[Item],
+    state: Callable[[], State],
+    count: int,
+) -> list[Result]:
+    n_helpers = _hire(count - 1)
+    job = _Job(function, items, state, n_helpers)
+
+    def work() -> None:
+        _inside.one = True
+        _open_jobs[job] = None
+        for _ in range(_wake.qsize(), n_helpers):
+            _wake.put(None)
+        job.work()
+
+    def close() -> None:
+        _inside.one = False
+        job.close()
+
+    and_surely(work, close)
     if job.errors:
-        raise job.errors[0]
+        error = job.errors[0]
+        job.errors.clear()
+        try:
+            raise error
+        finally:  # no cycle of it, its traceback and this frame
+            del error
     return job.results
 
 
@@ -218,27 +245,3 @@ def scratch(role: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     if memory is None or memory.size < size:
         memory = held[role, dtype] = np.empty(size, dtype)
     return memory[:size].reshape(shape)
-
-
-@contextmanager
-def one_blas_thread() -> Iterator[None]:
-    """Keep BLAS on the calling thread, while `threads` still counts what it was allowed.
-
-    Best entered once, around a whole training: after a product on several threads, OpenBLAS's
-    sleepers stay awake for milliseconds, on the cores that our threads need.
-    """
-    global _running
-    with _lock:
-        if not _running:
-            _limits[:] = [blas.num_threads for blas in _blas()]
-            for blas in _blas():
-                blas.set_num_threads(1)
-        _running += 1
-    try:
-        yield
-    finally:
-        with _lock:
-            _running -= 1
-            if not _running:
-                for blas, limit in zip(_blas(), _limits, strict=True):
-                    blas.set_num_threads(limit)

@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from cukernels._array import Array, current, resolve_device, to_device, to_host
+from cukernels._blas_threads import on_one_blas_thread
 from cukernels._workers import in_parallel, shares
 from cukernels.matmul import matmul
 from cukernels.sparse import csr_matmul
@@ -164,6 +165,7 @@ def check_weights(sample_weight: Any, X: Any, dtype: Any = None) -> np.ndarray:
     return weights
 
 
+@on_one_blas_thread  # bits are then the same on any number of cores
 def linear_scores(X: Any, coef: np.ndarray, intercept: Any, device: str) -> np.ndarray:
     """Return ``X @ coef.T + intercept`` of shape (n_samples, 1 or K), computed on a device.
 
@@ -194,6 +196,7 @@ def scores_of(x: Array | SparseRows, coef: Array, bias: Array) -> Array:
     return matmul(x, coef, bias, transpose_b=True)
 
 
+@on_one_blas_thread
 def foresee_scores(trainings: Sequence[Any], X: Any) -> None:
     """Let linear models that were trained together know their scores for X; see `_samples`.
 

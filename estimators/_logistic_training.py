@@ -11,7 +11,8 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from cukernels._array import current
-from cukernels._workers import in_parallel, one_blas_thread, shares, threads
+from cukernels._blas_threads import on_one_blas_thread
+from cukernels._workers import in_parallel, shares, threads
 from estimators._base import foresee_scores
 from estimators._callbacks import FitCallbacks
 from estimators._linear_loss import LinearObjective
@@ -89,6 +90,7 @@ class LogisticTraining:
         return float(1 / (self.C * mass))
 
     @classmethod
+    @on_one_blas_thread  # sums are then the same on any number of cores
     def run(cls, trainings: Sequence[LogisticTraining], watch: Watch | None = None) -> None:
         """Run trainings of equal keys.
 
@@ -115,8 +117,7 @@ class LogisticTraining:
         with current(first.device):
             if together and first.device == "cpu":
                 parts = [part for fold in folds.values() for part in _parts(fold, len(folds))]
-                with one_blas_thread():  # sums are then the same on any number of cores
-                    in_parallel(run_fold, parts)
+                in_parallel(run_fold, parts)
             else:
                 for fold in folds.values():
                     run_fold(None, fold)

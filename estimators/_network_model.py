@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from cukernels._array import Array, current, namespace, resolve_device, to_device, to_host
+from cukernels._blas_threads import on_one_blas_thread
 from cukernels._workers import in_parallel, shares
 from estimators._base import FLOATS, Classifier, float_dtype, is_plainly_valid
 from estimators._initial_weights import draw_as_scikit_learn
@@ -199,6 +200,7 @@ class NetworkModel(Classifier):
                 reset=False,
             )
 
+    @on_one_blas_thread  # bits are then the same on any number of cores
     def _outputs(
         self,
         network: Network,

@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from sklearn.exceptions import ConvergenceWarning
 
 from cukernels._array import current, to_device
-from cukernels._workers import one_blas_thread
+from cukernels._blas_threads import on_one_blas_thread
 from estimators._base import float_dtype
 from estimators._batches import Data
 from estimators._epoch_callbacks import EpochCallbacks
@@ -119,12 +119,12 @@ class NeuralTraining:
         return best.copy() if best is not None and ended else trainee.progress.params
 
     @classmethod
+    @on_one_blas_thread  # our own threads share the work out, and BLAS's would stand in their way
     def run(cls, trainings: Sequence[NeuralTraining], watch: Watch | None = None) -> None:
         """Run trainings of equal keys as one stack."""
         first = trainings[0]
         trainees = [t._ready(alone=len(trainings) == 1) for t in trainings]
-        # our own threads share the work out, and BLAS's would stand in their way
-        with one_blas_thread(), current(first.device), first.trainee.reporter:
+        with current(first.device), first.trainee.reporter:
             parts = {id(d): d for d in (t._data() for t in trainings)}
             data, begins = Data.joined(list(parts.values()))
             for t in trainings:

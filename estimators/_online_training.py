@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import warnings
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -11,9 +10,9 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import compute_class_weight
-from threadpoolctl import ThreadpoolController
 
 from cukernels._array import current, resolve_device
+from cukernels._blas_threads import on_one_blas_thread
 from estimators._base import check_weights, foresee_scores
 from estimators._labels import check_scoring_weights
 from estimators._online import OnlineStack
@@ -21,7 +20,6 @@ from estimators._online_order import epoch_permutation, held_out_places
 from estimators._progress import Reporter
 from estimators._samples import Samples, Watch
 
-_blas = functools.cache(ThreadpoolController)  # looking for the libraries takes milliseconds
 _COPIES = 3  # of the weights: before and after an epoch, and what a step makes
 
 
@@ -162,6 +160,7 @@ class PerceptronTraining:
         return (w[1:] - w[:1], b[1:] - b[:1]) if self.is_multinomial and len(w) == 2 else (w, b)
 
     @classmethod
+    @on_one_blas_thread  # threads that wait for each other cost small products more than they save
     def run(cls, trainings: Sequence[PerceptronTraining], watch: Watch | None = None) -> None:
         """Run trainings of equal keys as one stack; one that overflows fails alone.
 
@@ -173,9 +172,7 @@ class PerceptronTraining:
         first = trainings[0]
         alone = len(trainings) == 1
         reporter = Reporter(first.estimator.verbose if alone else 0, first.epochs)
-        # The products are small: threads that wait for each other cost more than they save.
-        one_thread = _blas().limit(limits=1, user_api="blas")
-        with one_thread, current(first.device), reporter:
+        with current(first.device), reporter:
             stack = OnlineStack(trainings)
             try:
                 while stack.trainings:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import gc
+import os
+import queue
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
 from cukernels import _workers
-from cukernels._workers import in_parallel, one_blas_thread, scratch, threads
+from cukernels._blas_threads import _libraries, on_one_blas_thread
+from cukernels._workers import in_parallel, scratch, threads
 from cukernels.conv import conv2d, conv2d_backward
 
 
@@ -44,15 +49,19 @@ def test_each_thread_has_a_state_of_its_own(two_threads):
 
 
 def test_blas_has_one_thread_inside_and_its_own_number_after(two_threads):
-    blas = _workers._blas()[0]
+    blas = _libraries()[0]
     before = blas.num_threads
     assert set(in_parallel(lambda state, item: blas.num_threads, range(4))) == {1}
     assert blas.num_threads == before
-    with one_blas_thread():
+
+    @on_one_blas_thread
+    def alone():
         assert blas.num_threads == 1
         assert threads() == before
         in_parallel(lambda state, item: None, range(4))
         assert blas.num_threads == 1
+
+    alone()
     assert blas.num_threads == before
 
 
@@ -68,7 +77,7 @@ def test_a_call_inside_a_call_stays_on_its_thread(two_threads):
 
 @pytest.mark.parametrize("bad", [0, 7])
 def test_failures_are_raised_and_leave_things_as_they_were(bad, two_threads):
-    before = _workers._blas()[0].num_threads
+    before = _libraries()[0].num_threads
 
     def fail(state, item):
         if item == bad:
@@ -77,7 +86,7 @@ def test_failures_are_raised_and_leave_things_as_they_were(bad, two_threads):
 
     with pytest.raises(ZeroDivisionError, match="on purpose"):
         in_parallel(fail, range(8))
-    assert _workers._blas()[0].num_threads == before
+    assert _libraries()[0].num_threads == before
     assert in_parallel(lambda state, item: item, range(3)) == [0, 1, 2]
 
 
@@ -163,3 +172,143 @@ def test_what_is_not_worth_threads_stays_with_the_caller(two_threads):
 
     assert set(in_parallel(slowly, range(6), worth=False)) == {threading.get_ident()}
     assert len(set(in_parallel(slowly, range(6)))) == 2
+
+
+@pytest.fixture
+def no_helpers(two_threads, monkeypatch):
+    """As in a process that has not computed anything yet."""
+    monkeypatch.setattr(_workers, "_helpers", set())
+    monkeypatch.setattr(_workers, "_wake", queue.SimpleQueue())
+
+
+def test_threads_that_cannot_start_are_done_without_and_started_later(no_helpers, monkeypatch):
+    """The work is done by those there are; nothing is left for helpers that are not there."""
+    started = threading.Thread.start
+    allowed = 0
+
+    def start(thread):
+        nonlocal allowed
+        if allowed == 0:
+            raise RuntimeError("can't start new thread")
+        allowed -= 1
+        started(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    monkeypatch.setattr(_workers, "threads", lambda: 4)
+    gone = weakref.WeakSet()
+
+    class Data:
+        pass
+
+    for n_helpers in (0, 1):
+        allowed = n_helpers
+        for _ in range(50):
+            data = Data()
+            gone.add(data)
+            done = in_parallel(lambda data, item: (threading.get_ident(), item)[1], range(9), Data)
+            assert done == list(range(9))
+            in_parallel(lambda _, item, data=data: data, range(9))
+        del data
+        assert len(_workers._helpers) == n_helpers
+        assert _workers._wake.qsize() <= n_helpers
+    allowed = 2
+    all_are_here = threading.Barrier(4, timeout=30)
+    names = in_parallel(lambda _, item: (all_are_here.wait(), threading.get_ident())[1], range(4))
+    assert len(set(names)) == 4
+    assert not gone
+
+
+def test_helpers_that_are_busy_are_not_called_again_and_again(two_threads):
+    """A job that is closed leaves nothing behind, neither a call nor what it computed with."""
+    started, go_on = threading.Event(), threading.Event()
+    both_are_here = threading.Barrier(2, timeout=30)
+
+    def wait(state, item):
+        both_are_here.wait()
+        started.set()
+        go_on.wait(30)
+
+    busy = threading.Thread(target=in_parallel, args=(wait, [0, 1]))
+    busy.start()
+    started.wait(30)
+    arrays = weakref.WeakSet()
+    for _ in range(200):
+        array = np.zeros(10).view(Watched)
+        arrays.add(array)
+        in_parallel(lambda state, item, array=array: array.sum(), [0, 1, 2])
+    del array
+    assert len(arrays) == 0
+    assert _workers._wake.qsize() <= len(_workers._helpers)
+    go_on.set()
+    busy.join(30)
+    assert not busy.is_alive()
+
+
+class Watched(np.ndarray):
+    """An array that may be referred to weakly, and hashed."""
+
+    __hash__ = object.__hash__
+
+
+def test_helpers_that_sleep_hold_nothing(two_threads):
+    array = np.zeros(10).view(Watched)
+    held = weakref.ref(array)
+    both_are_here = threading.Barrier(2, timeout=30)
+    in_parallel(lambda state, item, array=array: (both_are_here.wait(), array.sum()), [0, 1])
+    del array
+    deadline = time.monotonic() + 30
+    while held() is not None and time.monotonic() < deadline:
+        time.sleep(0.001)  # the helper still has to let go
+    assert held() is None
+
+
+@pytest.mark.parametrize("bad", [0, 1])
+def test_an_error_is_in_no_cycle(bad, two_threads):
+    gc.disable()
+    try:
+        array = np.zeros(10).view(Watched)
+        held = weakref.ref(array)
+        both_are_here = threading.Barrier(2, timeout=30)
+
+        def fail(state, item, array=array):
+            both_are_here.wait()
+            if item == bad:
+                raise ZeroDivisionError
+            return array.sum()
+
+        with pytest.raises(ZeroDivisionError) as raised:
+            in_parallel(fail, [0, 1])
+        del array, fail, raised
+        deadline = time.monotonic() + 30
+        while held() is not None and time.monotonic() < deadline:
+            time.sleep(0.001)
+        assert held() is None
+    finally:
+        gc.enable()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_a_fork_while_others_compute_finds_blas_and_threads(two_threads):
+    """In the child there are no helpers and nobody who would put BLAS's threads back."""
+    blas, begun, go_on = _libraries()[0], threading.Event(), threading.Event()
+    before = blas.num_threads
+
+    @on_one_blas_thread
+    def compute():
+        begun.set()
+        go_on.wait(30)
+
+    other = threading.Thread(target=compute)
+    other.start()
+    begun.wait(30)
+    child = os.fork()
+    if child == 0:
+        both_are_here = threading.Barrier(2, timeout=20)
+        right = blas.num_threads == before
+        in_parallel(lambda state, item: both_are_here.wait(), [0, 1])
+        os._exit(0 if right and blas.num_threads == before else 3)
+    go_on.set()
+    other.join(30)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert blas.num_threads == before

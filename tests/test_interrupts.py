@@ -1,0 +1,164 @@
+"""Ctrl-C at any point: nothing hangs, BLAS has its threads again, and the helpers still help.
+
+KeyboardInterrupt is raised after each line, and before each instruction, of the files that share
+work out; in the main thread, as Python does it.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import itertools
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import pytest
+from threadpoolctl import ThreadpoolController, threadpool_limits
+
+from cukernels import _blas_threads, _interrupts, _workers
+from cukernels._workers import in_parallel, threads
+
+FILES = {module.__file__ for module in (_workers, _blas_threads, _interrupts)}
+SECONDS = 100  # until a test counts as hung, and the process ends with the stacks of all threads
+
+
+@pytest.fixture(autouse=True)
+def watchdog():
+    faulthandler.dump_traceback_later(SECONDS, exit=True, file=sys.__stderr__)
+    yield
+    faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.fixture
+def two_threads():
+    with threadpool_limits(2, user_api="blas"):
+        if threads() < 2:
+            pytest.skip("this BLAS was built for, or is held to, one thread")
+        yield
+
+
+class Struck:
+    """Strikes at one event of a kind in the files that share work out, counted from 0."""
+
+    def __init__(self, kind: str, place: int, then: int | None = None) -> None:
+        self.kind, self.left, self.then = kind, place, then
+        self.at = ""
+
+    def _global(self, frame: FrameType, event: str, arg: Any) -> Callable | None:
+        if frame.f_code.co_filename not in FILES:
+            return None
+        frame.f_trace_opcodes = self.kind == "opcode"
+        return self._local
+
+    def _local(self, frame: FrameType, event: str, arg: Any) -> Callable:
+        if event == self.kind:
+            self.left -= 1
+            if self.left < 0:
+                if self.then is not None:  # Python ends the tracing once a tracer raises
+                    sys.setprofile(self._profile)
+                self._strike(frame)
+        return self._local
+
+    def _profile(self, frame: FrameType, event: str, arg: Any) -> None:
+        """Count where Python looks for signals: entries of functions, and after a call of C."""
+        if frame.f_code.co_filename in FILES and event in ("call", "c_return"):
+            assert self.then is not None
+            self.then -= 1
+            if self.then < 0:
+                self._strike(frame)
+
+    def _strike(self, frame: FrameType) -> None:
+        self.at += f" {os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"
+        raise KeyboardInterrupt
+
+    def during(self, work: Callable[[], object]) -> bool:
+        """Return whether the work was struck, as often as it was to be."""
+        sys.settrace(self._global)
+        try:
+            work()
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(None)
+            sys.setprofile(None)
+        return self.left < 0 and (self.then is None or self.then < 0)
+
+
+@contextmanager
+def all_well(at: Struck) -> Iterator[None]:
+    """Everything is afterwards as it was before."""
+    blas = ThreadpoolController().select(user_api="blas").lib_controllers
+    before = [one.num_threads for one in blas]
+    yield
+    assert [one.num_threads for one in blas] == before, at.at
+    assert not _blas_threads._holders and not _blas_threads._turn, at.at
+    assert _blas_threads._before is None and not _workers._open_jobs, at.at
+    assert threads() == max(before), at.at
+    both_are_here = threading.Barrier(2, timeout=30)
+    who = in_parallel(lambda _, item: (both_are_here.wait(), threading.get_ident())[1], [0, 1])
+    assert len(set(who)) == 2, at.at
+    alive = [t for t in threading.enumerate() if t.name == "cukernels"]
+    assert {t.ident for t in alive} == _workers._helpers, at.at
+
+
+class Shared:
+    """Items that two threads share, with a look at whether anybody still works at one."""
+
+    def __init__(self) -> None:
+        self.busy: set[int] = set()
+
+    def item(self, state: None, item: int) -> int:
+        self.busy.add(item)
+        time.sleep(2e-4)
+        self.busy.discard(item)
+        return item * item
+
+    def work(self) -> None:
+        assert in_parallel(self.item, range(6)) == [i * i for i in range(6)]
+
+
+@pytest.mark.parametrize("kind", ["line", "opcode"])
+def test_an_interrupt_anywhere_leaves_nothing_undone(kind, two_threads):
+    in_parallel(lambda state, item: item, [0, 1])
+    for place in itertools.count():
+        strike, shared = Struck(kind, place), Shared()
+        with all_well(strike):
+            struck = strike.during(shared.work)
+            assert not shared.busy, strike.at
+        if not struck:
+            break
+    assert place > {"line": 60, "opcode": 300}[kind]
+
+
+def test_a_second_interrupt_soon_after_the_first_neither(two_threads):
+    in_parallel(lambda state, item: item, [0, 1])
+    n_pairs = 0
+    for place in itertools.count():
+        for then in itertools.count():
+            strike, shared = Struck("line", place, then), Shared()
+            with all_well(strike):
+                struck = strike.during(shared.work)
+                assert not shared.busy, strike.at
+            if not struck:
+                break
+            n_pairs += 1
+        if strike.left >= 0:
+            break
+    assert n_pairs > 500
+
+
+def test_an_interrupt_while_a_thread_starts_loses_none(two_threads):
+    for place in itertools.count():
+        strike, n = Struck("line", place), len(_workers._helpers)
+        with all_well(strike):
+            struck = strike.during(lambda n=n: _workers._hire(n + 1))
+            assert _workers._hire(n + 1) == n + 1
+            assert len(_workers._helpers) == n + 1, strike.at
+        if not struck:
+            break
+    assert place > 3
