@@ -19,7 +19,7 @@ from estimators._linear_loss import LinearObjective
 from estimators._logistic_solvers import Solution, solve, solve_lbfgs
 from estimators._progress import Reporter
 from estimators._row_blocks import BLOCK_BYTES
-from estimators._samples import Samples, Watch
+from estimators._samples import NotTrainedError, Samples, Watch
 
 _CACHE = 5 << 19  # bytes that the scores of a block of rows may take, and their gradients
 _LEAST_MODELS = 4  # of a stack, or it is little faster than one by one
@@ -123,6 +123,11 @@ class LogisticTraining:
                     run_fold(None, fold)
 
     @property
+    def has_begun(self) -> bool:
+        """Whether there is a solution, however far it got."""
+        return self.solution is not None
+
+    @property
     def learned(self) -> tuple[np.ndarray, np.ndarray]:
         """What becomes `coef_` and `intercept_`."""
         assert self.solution is not None
@@ -138,7 +143,7 @@ class LogisticTraining:
         if self.error is not None:
             raise self.error
         if self.solution is None:
-            raise RuntimeError("the training was interrupted before it began")
+            raise NotTrainedError("the training was interrupted before it began")
         estimator = self.estimator
         estimator.coef_, estimator.intercept_ = self.learned
         estimator.n_iter_ = np.array([self.solution.n_iter], dtype=np.int32)

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -64,6 +64,7 @@ class NeuralTraining:
     incremental: bool = False
     complaint: str = ""
     error: BaseException | None = None
+    has_begun: ClassVar[bool] = True  # with the weights that it starts from
 
     @property
     def key(self) -> Hashable:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -76,6 +76,7 @@ class PerceptronTraining:
     incremental: bool = False
     n_iter: int = 0
     error: Exception | None = None
+    has_begun: ClassVar[bool] = True  # with the weights that it starts from
 
     @classmethod
     def of(

@@ -42,6 +42,10 @@ class Samples:
         return self.once(key, lambda: estimator._check_X_y(self.X, self.y, reset=True))
 
 
+class NotTrainedError(RuntimeError):
+    """Of a fit that Ctrl-C came before."""
+
+
 class Training(Protocol):
     """A fit that is prepared and not yet run.
 
@@ -51,10 +55,13 @@ class Training(Protocol):
         Trainings of one class with equal keys may run together.
     n_bytes : int
         What one more of them adds to the memory that they take while they run.
+    has_begun : bool
+        Whether there is something to `finish` with; asked after an interrupt.
     """
 
     key: Hashable
     n_bytes: int
+    has_begun: bool
 
     @classmethod
     def run(cls, trainings: Sequence[Any], watch: Watch | None = None) -> None:

@@ -25,7 +25,7 @@ from sklearn.utils.metaestimators import _safe_split
 from sklearn.utils.validation import _check_method_params
 
 from estimators._memory import free_memory
-from estimators._samples import Training
+from estimators._samples import NotTrainedError, Training
 from estimators._search_progress import SearchProgress
 from estimators._shared_steps import (
     Shared,
@@ -38,10 +38,6 @@ from estimators._shared_steps import (
 )
 
 Call = tuple[Callable, tuple, dict[str, Any]]
-
-
-class NotTrainedError(RuntimeError):
-    """Of a fit of a search that Ctrl-C came before."""
 
 
 class StackedFit:
@@ -78,6 +74,11 @@ class StackedFit:
     def n_bytes(self) -> int:
         """What it takes while it trains."""
         return 0 if self.training is None else self.training.n_bytes
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is something that an interrupt leaves."""
+        return self.is_under_way and self.training is not None and self.training.has_begun
 
     def prepare(self) -> None:
         """Bring the estimator to its first step; where that fails, it is to be fitted alone."""
@@ -239,6 +240,11 @@ def run_fits(
     -----
     UserWarning
         After Ctrl-C. Fits under way are then taken as they are, those that did not begin as failed.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        After Ctrl-C before any fit began, or where results must be complete (`cross_val_predict`).
     """
     shared = Shared()
     progress = progress or SearchProgress()
@@ -252,10 +258,13 @@ def run_fits(
             fit.release()
             progress.scored(results[id(fit)])
     except KeyboardInterrupt:
-        pass
+        missing = [fit for fit in fits if not (id(fit) in results or fit.has_begun)]
+        complete = any("error_score" not in fit.arguments for fit in missing)
+        if len(missing) == len(fits) or complete:
+            raise
     left = [fit for fit in fits if id(fit) not in results]
     if left:
-        under_way = sum(fit.is_under_way for fit in left)
+        under_way = sum(fit.has_begun for fit in left)
         warnings.warn(
             f"Search interrupted by user: of {len(fits)} fits {len(fits) - len(left)} are done, "
             f"{under_way} are taken as far as they got, and {len(left) - under_way} did not begin.",
@@ -263,7 +272,7 @@ def run_fits(
         )
     for fit in left:
         fit.is_interrupted = True
-        if not fit.is_under_way:
+        if not fit.has_begun:
             fit.error = NotTrainedError("the search was interrupted before this fit")
         results[id(fit)] = fit.result()
     return [results[id(fit)] for fit in fits]

@@ -194,11 +194,15 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
         ------
         ValueError
             If the parameters contradict each other, or X and y cannot be learned from.
+        KeyboardInterrupt
+            After Ctrl-C before the first evaluation.
         """
         training = self._prepare(Samples(X, y), sample_weight)
         try:
             training.run([training])
         except KeyboardInterrupt:
+            if not training.has_begun:
+                raise
             warnings.warn("Training interrupted by user.", stacklevel=3)
         training.finish()
         return self

@@ -96,6 +96,11 @@ class _StackedSearch(BaseSearchCV):
             `best_params_`, `best_index_`, `scorer_`, `n_splits_`, `refit_time_`, `multimetric_`.
             After Ctrl-C too, with a warning that says what is missing: fits that did not begin
             have the score of fits that failed, NaN.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            After Ctrl-C before the first fit.
         """
         fit = BaseSearchCV.fit
         if self.fused:

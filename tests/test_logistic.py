@@ -452,3 +452,12 @@ def test_callbacks_are_told_what_scikit_learn_tells(solver):
         assert ours.heard == theirs.heard
     assert ours.heard[0] == "setup" and ours.heard[-1] == "teardown"
     assert ("end", f"{solver}-iter", 2, 0) in ours.heard
+
+
+def test_an_interrupt_before_anything_is_learned_is_an_interrupt(monkeypatch):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("estimators._logistic_training._objective", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        LogisticRegression().fit([[0.0], [1.0]], [0, 1])

@@ -718,6 +718,65 @@ def test_an_interrupt_keeps_what_is_done_and_says_what_is_missing(digits):
     assert np.isnan([scores[1, 1], *scores[2]]).all()
 
 
+def _started(name, one, X, y, **options):
+    """Whatever fits in stacks, by its name."""
+    function = getattr(ours, name)
+    known = one.get_params()
+    place = next(p for p in ("mlpclassifier__alpha", "C", "alpha") if p in known)
+    grid = (place, [0.1, 1.0])
+    if name in SEARCHES:
+        return function(one, dict([grid]), cv=2, **options).fit(X, y)
+    if name == "validation_curve":
+        options.update(param_name=grid[0], param_range=grid[1])
+    return function(one, X, y, cv=2, **options)
+
+
+class _ThatIsInterrupted:
+    """Ctrl-C on the way to the first step, and once more at each try after it."""
+
+    def __init__(self, monkeypatch, where):
+        self.n_times = 0
+        monkeypatch.setattr(where, self._strike)
+
+    def _strike(self, *args, **kwargs):
+        self.n_times += 1
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("options", [{}, {"error_score": "raise"}], ids=["nan", "raise"])
+@pytest.mark.parametrize(
+    "one, where",
+    [
+        (mlp(), "estimators._neural.NeuralClassifier._prepare"),
+        (LogisticRegression(), "estimators.logistic.LogisticRegression._prepare"),
+        (LogisticRegression(), "estimators._logistic_training._objective"),
+        (LogisticRegression(solver="newton-cg"), "estimators._logistic_training._objective"),
+        (Perceptron(), "estimators.perceptron.Perceptron._prepare"),
+        (make_pipeline(StandardScaler(), mlp()), "sklearn.preprocessing.StandardScaler.fit"),
+    ],
+    ids=["mlp", "logistic", "objective", "newton", "perceptron", "pipeline"],
+)
+@pytest.mark.parametrize("name", SEARCHES + FUNCTIONS)
+def test_an_interrupt_before_the_first_fit_is_an_interrupt(
+    name, one, where, options, digits, monkeypatch
+):
+    """Not fits that failed, nor a model that is misconfigured: scikit-learn stops as well."""
+    if name == "cross_val_predict":
+        options = {}
+    struck = _ThatIsInterrupted(monkeypatch, where)
+    with warnings.catch_warnings(), pytest.raises(KeyboardInterrupt):
+        warnings.filterwarnings("error", "Search interrupted|.*fits failed")
+        _started(name, one, *digits, **options)
+    assert struck.n_times == 1
+
+
+def test_predictions_that_are_not_complete_are_an_interrupt(digits):
+    one = mlp(callbacks=_Interrupt(after=8))
+    with warnings.catch_warnings(), pytest.raises(KeyboardInterrupt):
+        warnings.filterwarnings("error", "Search interrupted")
+        ours.cross_val_predict(one, *digits, cv=3, max_stack_bytes=1)
+
+
 def test_an_interrupted_stack_is_scored_as_it_stands(digits):
     one = mlp(callbacks=_Interrupt(after=4 * 3), max_iter=50)
     with pytest.warns(UserWarning, match="of 4 fits 0 are done, 4 are taken as far"):
