@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import random
 import select
 import signal
@@ -106,8 +107,9 @@ class Child:
             stdout=subprocess.PIPE,
             text=True,
             bufsize=1,
+            env={**os.environ, **dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "2")},
         )
-        self.n_threads = self.answer(HANGS)["ready"]
+        self.n_threads = self.answer(10 * HANGS)["ready"]  # it fits each once
 
     def answer(self, seconds: float) -> dict:
         """What it says within so many seconds; nothing if it hangs."""
