@@ -5,7 +5,7 @@ is computed with one. NumPy's and SciPy's wheels have a pool of threads that all
 shares: whoever sets its size sets it for everyone. So the first of our threads that needs one
 thread sets it, and the last one puts back what was there.
 
-From threadpoolctl 3.7 on the thread that first sets the size of such a pool keeps the right to it,
+From threadpoolctl 3.8 on the thread that first sets the size of such a pool keeps the right to it,
 and what others set is dropped without a word. Fits may begin in one thread and end in another, so
 here nobody keeps it: whoever sets a size takes the right and gives it up at once
 (`clear_controlling_thread`). A pool that has another size than ours when we are done was set by the

@@ -1,7 +1,8 @@
 """Fits that another process interrupts: ``python tests/_interrupted_fits.py 100``.
 
 SIGINT comes at a random moment of each fit, from outside, as from a keyboard. What is counted are
-fits that were struck, hangs, and fits that left BLAS limited or the helpers useless.
+fits that were struck, hangs, errors other than KeyboardInterrupt, and fits that left BLAS limited
+or the helpers useless.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ import warnings
 HANGS = 60.0  # seconds after which a fit of about a second counts as hung
 FITS = ("perceptron", "lbfgs", "newton-cholesky", "saga", "mlp adam", "mlp lbfgs", "convnet")
 SEARCHES = ("fused search",)
+WRONG = ("hung", "error", "blas", "helpers")
+WHAT = ("fits", "struck", *WRONG)
 
 
 def fits():
@@ -74,7 +77,7 @@ def child():
     signal.signal(signal.SIGINT, strike)
     print(json.dumps({"ready": n_threads}), flush=True)
     for line in sys.stdin:
-        begun, struck = time.perf_counter(), False
+        begun, struck, error = time.perf_counter(), False, ""
         try:
             listening = True
             with warnings.catch_warnings(record=True) as caught:
@@ -83,6 +86,8 @@ def child():
             struck = any("interrupted by user" in str(w.message) for w in caught)
         except KeyboardInterrupt:
             struck = True
+        except Exception as raised:
+            struck, error = True, type(raised).__name__
         finally:
             listening = False
         after = [one.num_threads for one in blas]
@@ -94,7 +99,9 @@ def child():
             helping = False
         well = {"blas": after == before, "helpers": helping and threads() == n_threads}
         seconds = time.perf_counter() - begun
-        print(json.dumps({"struck": struck, "seconds": seconds, **well}), flush=True)
+        print(
+            json.dumps({"struck": struck, "seconds": seconds, "error": error, **well}), flush=True
+        )
 
 
 class Child:
@@ -136,7 +143,7 @@ def interrupt(names, n_times: int, seed: int = 0) -> dict[str, dict[str, int]]:
     rng, child, counts = random.Random(seed), Child(), {}
     for name in names:
         usual = child.fit(name)["seconds"]
-        count = counts[name] = dict.fromkeys(("fits", "struck", "hung", "blas", "helpers"), 0)
+        count = counts[name] = dict.fromkeys(WHAT, 0)
         for _ in range(n_times):
             said = child.fit(name, after=rng.uniform(0, usual))
             count["fits"] += 1
@@ -146,6 +153,7 @@ def interrupt(names, n_times: int, seed: int = 0) -> dict[str, dict[str, int]]:
                 child = Child()
                 continue
             count["struck"] += said["struck"]
+            count["error"] += said["error"] != ""
             count["blas"] += not said["blas"]
             count["helpers"] += not said["helpers"]
         print(name, f"{usual:.2f} s", count, flush=True)

@@ -94,7 +94,7 @@ class Struck:
 def all_well(at: Struck) -> Iterator[None]:
     """Everything is afterwards as it was before."""
     blas = ThreadpoolController().select(user_api="blas").lib_controllers
-    before = [one.num_threads for one in blas]
+    before, strangers = [one.num_threads for one in blas], _threads() - _workers._helpers
     yield
     assert [one.num_threads for one in blas] == before, at.at
     assert not _blas_threads._holders and not _blas_threads._turn, at.at
@@ -103,8 +103,11 @@ def all_well(at: Struck) -> Iterator[None]:
     both_are_here = threading.Barrier(2, timeout=30)
     who = in_parallel(lambda _, item: (both_are_here.wait(), threading.get_ident())[1], [0, 1])
     assert len(set(who)) == 2, at.at
-    alive = [t for t in threading.enumerate() if t.name == "cukernels"]
-    assert {t.ident for t in alive} == _workers._helpers, at.at
+    assert _threads() - strangers == _workers._helpers, at.at
+
+
+def _threads() -> set[int | None]:
+    return {thread.ident for thread in threading.enumerate() if thread.name == "cukernels"}
 
 
 class Shared:
@@ -172,4 +175,4 @@ def test_an_interrupt_from_outside_at_any_moment():
     counts = _interrupted_fits.interrupt(names, 2)
     for name in names:
         assert counts[name]["fits"] == 2
-        assert not any(counts[name][wrong] for wrong in ("hung", "blas", "helpers")), name
+        assert not any(counts[name][wrong] for wrong in _interrupted_fits.WRONG), name
