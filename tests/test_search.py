@@ -20,6 +20,7 @@ from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
+from threadpoolctl import threadpool_limits
 
 from estimators import ConvNetClassifier, LogisticRegression, MLPClassifier, Perceptron
 from estimators import model_selection as ours
@@ -764,7 +765,8 @@ def test_an_interrupt_before_the_first_fit_is_an_interrupt(
     if name == "cross_val_predict":
         options = {}
     struck = _ThatIsInterrupted(monkeypatch, where)
-    with warnings.catch_warnings(), pytest.raises(KeyboardInterrupt):
+    one_thread = threadpool_limits(1, user_api="blas")  # no other one that does get to its fit
+    with one_thread, warnings.catch_warnings(), pytest.raises(KeyboardInterrupt):
         warnings.filterwarnings("error", "Search interrupted|.*fits failed")
         _started(name, one, *digits, **options)
     assert struck.n_times == 1
