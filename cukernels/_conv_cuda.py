@@ -17,6 +17,8 @@ from cukernels._stack_cuda import models_of, place_for, sum_models
 from cukernels._sums import activation_gradient, column_sums
 from cukernels._windows import Grid, Padding, Pair
 from cukernels._windows_cuda import (
+    PIXEL,
+    PLACE,
     Geometry,
     Launch,
     check_gradient,
@@ -42,7 +44,7 @@ def _grid_of(x: Array, w: Array, stride: Pair, padding: Padding, dilation: Pair)
 def _forward(sizes: Geometry, models: int, dtype: str, device: Device) -> Launch:
     """Rows are places, columns filters."""
     rows, columns, depth = sizes.places, sizes.filters, sizes.taps
-    p = plan(rows, columns, depth, models, dtype, device, largest=True, whole=True)
+    p = plan(rows, columns, depth, models, dtype, device, largest=True, whole=True, row_bytes=PLACE)
     return Launch(CONV2D[dtype, p.tile, p.math], (tiles(p, rows, columns), 1, models), p)
 
 
@@ -53,7 +55,9 @@ def _input_gradient(sizes: Geometry, models: int, dtype: str, device: Device) ->
     rows = sizes.images * -(-sizes.height // sizes.row_stride)
     rows *= -(-sizes.width // sizes.column_stride)
     columns, depth = sizes.channels, sizes.taps_of_pixel * sizes.filters
-    p = plan(rows, columns, depth, models * phases, dtype, device, whole=True)
+    p = plan(
+        rows, columns, depth, models * phases, dtype, device, whole=True, row_bytes=PLACE + PIXEL
+    )
     grid = (tiles(p, rows, columns), phases, models)
     return Launch(INPUT_GRADIENT[dtype, p.tile, p.math], grid, p)
 

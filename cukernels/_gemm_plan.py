@@ -13,8 +13,10 @@ from typing import NamedTuple
 from cukernels._array import Array
 from cukernels._kernel import architecture, multiprocessors
 from cukernels._precision import current_precision
+from cukernels._shared_memory import shared_limit
 
 ITEMSIZES = {"float": 4, "double": 8}
+EPILOGUE = 128  # bytes of static shared memory in which a block keeps its epilogue
 SHORT_SUM = 16  # up to this K three TF32 terms are less exact than one rounded product
 SHORT_LENGTH, MOST_SUMS = 256, 32
 
@@ -41,9 +43,13 @@ class Tile(NamedTuple):
         return self.m // self.warp_m * (self.n // self.warp_n) * 32
 
     def shared(self, dtype: str) -> int:
-        """Bytes of shared memory: the stages, over which the results are written at the end."""
+        """Bytes of dynamic shared memory: the stages, over which results are written at the end."""
         stages = self.stages * (self.m + self.n) * self.k
         return max(stages, self.m * self.n) * ITEMSIZES[dtype]
+
+    def static_shared(self, row_bytes: int) -> int:
+        """Bytes of static shared memory of a kernel that keeps some for each row of its tile."""
+        return EPILOGUE + row_bytes * self.m
 
 
 # Warps of 64 x 32 are the fastest and leave hardly a register: none for loaders that hold more than
@@ -114,15 +120,6 @@ def sum_length(k: int) -> int:
     return length
 
 
-def shared_limit(architecture: int) -> int:
-    """Return how many bytes of shared memory a block can have."""
-    if architecture < 80:
-        return 64 * 1024
-    if architecture >= 120 or architecture // 10 == 8 and architecture not in (80, 87):
-        return 99 * 1024
-    return (163 if architecture < 90 else 227) * 1024
-
-
 def uses_tensor_cores(k: int, dtype: str, device: Device) -> bool:
     """Return whether a product over k is computed on tensor cores."""
     return dtype == "float" and device.architecture >= 80 and k > SHORT_SUM
@@ -138,6 +135,7 @@ def plan(
     device: Device,
     largest: bool = False,
     whole: bool = False,
+    row_bytes: int = 0,
 ) -> Plan:
     """Choose how to compute the products of `models` pairs of an (m, k) and a (k, n) matrix.
 
@@ -155,6 +153,8 @@ def plan(
         Whether the tile with the most registers can be used, see `LARGEST`.
     whole : bool, default=False
         Whether blocks must take all of k, as there is nobody to add up splits.
+    row_bytes : int, default=0
+        What the kernel keeps in static shared memory for each row of a block's tile.
 
     Returns
     -------
@@ -172,7 +172,7 @@ def plan(
     sums = max(-(-k // k_of_sum), 1)
     _, tile, splits = min(
         (
-            (_cycles(tile, splits, m, n, k, models, dtype, math, device), tile, splits)
+            (_cycles(tile, splits, m, n, k, models, dtype, math, device, row_bytes), tile, splits)
             for tile in tiles
             for splits in ({1} if whole else {1, sums})
         ),
@@ -202,7 +202,7 @@ def _rate(dtype: str, math: str, device: Device) -> float:
 
 def _cycles(
     tile: Tile, splits: int, m: int, n: int, k: int, models: int,
-    dtype: str, math: str, device: Device,
+    dtype: str, math: str, device: Device, row_bytes: int,
 ) -> float:  # fmt: skip
     """Estimate how long a product takes."""
     item = ITEMSIZES[dtype]
@@ -217,7 +217,8 @@ def _cycles(
         return steps * max(_LATENCY[tile.k], together * step) + _BLOCK
 
     own = -(-blocks // device.multiprocessors)  # blocks of the busiest multiprocessor
-    capacity = (shared_limit(device.architecture) + 1024) // (tile.shared(dtype) + 1024)
+    shared = tile.shared(dtype) + tile.static_shared(row_bytes)
+    capacity = (shared_limit(device.architecture) + 1024) // (shared + 1024)
     at_once = max(min(tile.blocks, capacity), 1)
     cycles = own // at_once * rounds(at_once)
     if own % at_once:

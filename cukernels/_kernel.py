@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 
 from cukernels._array import Array, namespace
+from cukernels._shared_memory import allow
 from cukernels._signature import Signature
 
 OPTIONS = ("-std=c++17",)
-STATIC_SHARED_LIMIT = 48 * 1024  # bytes that a block gets without asking
 
 _FOLDER = Path(__file__).parent
 _INCLUDE = re.compile(r'#include "([\w.]+)"')
@@ -93,6 +93,7 @@ class Instance:
         self.arguments = arguments
         self.expression = f"{kernel.name}<{', '.join(arguments)}>"
         self._functions: dict[Any, Any] = {}
+        self._static_shared: dict[Any, int] = {}
 
     @functools.cached_property
     def parameters(self) -> list[tuple[np.dtype, bool]]:
@@ -168,20 +169,32 @@ class Instance:
                 )
 
     def function(self, shared: int = 0) -> Any:
-        """CuPy's function for the current device; compiled when it is first asked for."""
+        """CuPy's function for the current device, allowed so much dynamic shared memory."""
         cupy = sys.modules["cupy"]
         key = (cupy, cupy.cuda.runtime.getDevice(), shared)
         if key not in self._functions:
-            module = cupy.RawModule(
-                code=source(self.kernel.file),
-                options=OPTIONS,
-                name_expressions=(self.expression,),
-            )
-            raw = module.get_function(self.expression)
-            if shared > STATIC_SHARED_LIMIT:
-                raw.max_dynamic_shared_size_bytes = shared
+            raw = self._raw()
+            allow(raw, shared)
             self._functions[key] = raw.kernel  # of this device; `raw` looks it up at every call
         return self._functions[key]
+
+    @property
+    def static_shared(self) -> int:
+        """Bytes of shared memory that a block has on the current device before any dynamic."""
+        cupy = sys.modules["cupy"]
+        key = (cupy, cupy.cuda.runtime.getDevice())
+        if key not in self._static_shared:
+            self._static_shared[key] = self._raw().shared_size_bytes
+        return self._static_shared[key]
+
+    def _raw(self) -> Any:
+        """CuPy's kernel; compiled when it is first asked for."""
+        module = sys.modules["cupy"].RawModule(
+            code=source(self.kernel.file),
+            options=OPTIONS,
+            name_expressions=(self.expression,),
+        )
+        return module.get_function(self.expression)
 
 
 def _parameter(given: dict[str, str], type_: str) -> tuple[np.dtype, bool]:

@@ -17,6 +17,7 @@ from cukernels._stack_cuda import models_of, place_for, sum_models
 from cukernels._sums import activation_gradient
 from cukernels._windows import Padding, Pair
 from cukernels._windows_cuda import (
+    PLACE,
     Geometry,
     Launch,
     check_gradient,
@@ -39,7 +40,10 @@ def _forward(sizes: Geometry, models: int, dtype: str, device: Device) -> Launch
     """For each place: rows are images, columns filters."""
     places = sizes.row_places * sizes.column_places
     rows, columns, depth = sizes.images, sizes.filters, sizes.taps
-    p = plan(rows, columns, depth, models * places, dtype, device, largest=True, whole=True)
+    p = plan(
+        rows, columns, depth, models * places, dtype, device,
+        largest=True, whole=True, row_bytes=PLACE,
+    )  # fmt: skip
     grid = (places * tiles(p, rows, columns), 1, models)
     return Launch(LOCAL2D[dtype, p.tile, p.math], grid, p)
 
@@ -49,7 +53,7 @@ def _input_gradient(sizes: Geometry, models: int, dtype: str, device: Device) ->
     """For each pixel: rows are images, columns channels."""
     pixels = sizes.height * sizes.width
     rows, columns, depth = sizes.images, sizes.channels, sizes.taps_of_pixel * sizes.filters
-    p = plan(rows, columns, depth, models * pixels, dtype, device, whole=True)
+    p = plan(rows, columns, depth, models * pixels, dtype, device, whole=True, row_bytes=PLACE)
     grid = (pixels * tiles(p, rows, columns), 1, models)
     return Launch(INPUT_GRADIENT[dtype, p.tile, p.math], grid, p)
 

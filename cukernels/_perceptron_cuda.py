@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from cukernels._array import Array, namespace
-from cukernels._gemm_plan import shared_limit
 from cukernels._kernel import Kernel, architecture, contiguous, ctype
 from cukernels._op import cuda_body
 from cukernels._perceptron_rule import check_rates
+from cukernels._shared_memory import shared_limit
 from cukernels.perceptron import csr_perceptron_sweep, perceptron_sweep
 
 THREADS, GROUP = 256, 32  # sweep_threads and group_size of perceptron.cu
@@ -32,7 +32,9 @@ def _perceptron_sweep(x: Array, *args: Any, **kwargs: Any) -> Array:
     def launch(sweep: _Sweep) -> None:
         rows, features = contiguous(x), sweep.w.shape[-1]
         item, k = sweep.w.itemsize, sweep.k
-        least = k * CLASS_BYTES[item]
+        instance = _SWEEP[ctype(sweep.w), sweep.multinomial]
+        static = instance.static_shared
+        least = static + k * CLASS_BYTES[item]
         grouped = least + (2 * k + GROUP) * GROUP * item
         limit = shared_limit(architecture(x))
         gram, shared = None, least + k * item
@@ -41,9 +43,9 @@ def _perceptron_sweep(x: Array, *args: Any, **kwargs: Any) -> Array:
         in_shared = gram is not None and shared + k * features * item <= limit
         shared += k * features * item * in_shared
         _check_shared(shared, limit, k)
-        _SWEEP[ctype(sweep.w), sweep.multinomial](
+        instance(
             (sweep.problems, 1, 1), THREADS, rows, gram, *sweep.arguments, features, k, in_shared,
-            shared=shared,
+            shared=shared - static,
         )  # fmt: skip
 
     return _run(launch, *args, **kwargs)
@@ -56,9 +58,10 @@ def _csr_perceptron_sweep(
     def launch(sweep: _Sweep) -> None:
         where = indices if indices.dtype == np.int32 else indices.astype(np.int64, copy=False)
         ends = indptr.astype(where.dtype, copy=False)
+        instance = _CSR_SWEEP[ctype(sweep.w), ctype(where), sweep.multinomial]
         shared = sweep.k * (CLASS_BYTES[sweep.w.itemsize] + sweep.w.itemsize)
-        _check_shared(shared, shared_limit(architecture(data)), sweep.k)
-        _CSR_SWEEP[ctype(sweep.w), ctype(where), sweep.multinomial](
+        _check_shared(instance.static_shared + shared, shared_limit(architecture(data)), sweep.k)
+        instance(
             (sweep.problems, 1, 1), THREADS, contiguous(data), contiguous(where), contiguous(ends),
             *sweep.arguments, sweep.w.shape[-1], sweep.k, data.size, shared=shared,
         )  # fmt: skip

@@ -27,6 +27,7 @@ from cukernels._stack_cuda import models_of, sum_models
 from cukernels._windows import Grid, Padding, Pair
 
 Shape = tuple[int, ...]
+PLACE, PIXEL = 16, 4  # bytes of a `Place` of windows.cuh, and of the number of a pixel
 
 
 class Geometry(NamedTuple):

@@ -7,6 +7,7 @@ import pytest
 
 from cukernels import _kernel
 from emulator.compiler import KernelError
+from emulator.cupy_on_host import DriverError, installed
 
 # Reverses 64 numbers through shared memory.
 REVERSE = """
@@ -137,6 +138,52 @@ def test_finds(defect, emulated_cupy, prelude):
     assert right in code
     with pytest.raises(KernelError, match=message):
         run(emulated_cupy, prelude, code.replace(right, wrong, 1))
+
+
+# What the driver refuses to launch: (a kernel, arguments of `run`, the reason).
+REFUSALS = {
+    "more dynamic shared memory than static bytes leave": (COPY.replace(
+        "cp_async_wait<0>();", "cp_async_wait<0>(); __shared__ T more[64]; more[threadIdx.x] = 1;"
+    ), {"shared": 48 * 1024}, r"limit is 48896 \(256 static\)"),
+    "more than 48 KB": (COPY, {"shared": 48 * 1024 + 1}, r"limit is 49152 \(0 static\)"),
+    "a grid that is too deep": (REVERSE, {"grid": (1, 1, 2**16)}, "a grid of"),
+    "a grid without a block": (REVERSE, {"grid": (1, 0, 1)}, "a grid of"),
+    "more threads than a block can have": (REVERSE, {"threads": 1025}, "1025 threads, of 1024"),
+    "more threads than the kernel is bounded to": (
+        REVERSE.replace("void reverse", "void __launch_bounds__(2 * 16, 1) reverse"), {},
+        "64 threads, of 32",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_refuses_what_the_driver_refuses(refusal, emulated_cupy, prelude):
+    code, arguments, message = REFUSALS[refusal]
+    with pytest.raises(DriverError, match=f"INVALID_VALUE.*{message}"):
+        run(emulated_cupy, prelude, code, **arguments)
+
+
+def test_a_limit_of_shared_memory_is_the_functions(prelude):
+    """Of one device; of all modules with the same text; and never more than the device has."""
+    with installed("86", devices=2) as cupy:
+
+        def kernel():
+            module = cupy.RawModule(
+                code=f"{prelude}{REVERSE}", options=(), name_expressions=("reverse<float>",)
+            )
+            return module.get_function("reverse<float>")
+
+        static = kernel().shared_size_bytes
+        assert (static, kernel().max_dynamic_shared_size_bytes) == (256, 48 * 1024 - 256)
+        kernel().max_dynamic_shared_size_bytes = 99 * 1024 - static
+        assert kernel().max_dynamic_shared_size_bytes == 99 * 1024 - static
+        with pytest.raises(DriverError, match="101376 dynamic and 256 static bytes .* of 101376"):
+            kernel().max_dynamic_shared_size_bytes = 99 * 1024
+        with cupy.cuda.Device(1):
+            assert kernel().max_dynamic_shared_size_bytes == 48 * 1024 - 256
+            other = kernel().kernel
+        with pytest.raises(DriverError, match="of cuda:1, where cuda:0 is current"):
+            other((1, 1, 1), (64, 1, 1), ())
 
 
 def test_names_the_line(emulated_cupy, prelude):

@@ -10,9 +10,10 @@ import cukernels
 from cukernels import _gemm_plan, _matmul_cuda
 from cukernels._gemm_plan import FMA_TILES, LARGEST, TENSOR_TILES, Device, Tile, plan, sum_length
 from cukernels._precision import PRECISIONS, current_precision
+from cukernels._windows_cuda import PIXEL, PLACE
+from emulator.cupy_on_host import OPT_IN
 
 KB = 1024
-SHARED = {75: 64, 80: 163, 86: 99, 87: 163, 89: 99, 90: 227, 100: 227, 103: 227, 120: 99, 121: 99}
 REGISTERS = 64 * KB  # of a multiprocessor
 MODERN, TURING = Device(90, 132), Device(75, 40)
 SHAPES = [
@@ -20,7 +21,7 @@ SHAPES = [
     (1, 1, 1), (1, 10, 784), (33, 65, 129), (256, 784, 16), (0, 10, 5), (10, 5, 0),
     (200000, 64, 576), (64, 576, 200000), (3, 7, 100000),
 ]  # fmt: skip
-STATIC = 256  # bytes that a kernel has beside its dynamic shared memory
+MOST_ROW_BYTES = PLACE + PIXEL  # that a kernel keeps for each row of its tile
 
 
 def plans(models: int = 1):
@@ -38,20 +39,27 @@ def blocks(shape, p, models: int = 1) -> int:
     return -(-m // p.tile_m) * -(-n // p.tile_n) * p.splits * models
 
 
-@pytest.mark.parametrize(("architecture", "kb"), SHARED.items())
-def test_shared_memory_of_a_block(architecture, kb):
-    assert _gemm_plan.shared_limit(architecture) == kb * KB
-
-
-@pytest.mark.parametrize("architecture", SHARED)
+@pytest.mark.parametrize("architecture", [int(name) for name in OPT_IN])
 def test_every_tile_fits_every_device_that_runs_it(architecture):
     """Shared memory, and the registers of the blocks that a multiprocessor is to hold."""
     tiles = [(tile, "float") for tile in (LARGEST, *TENSOR_TILES) if architecture >= 80]
     tiles += [(tile, dtype) for dtype, some in FMA_TILES.items() for tile in some]
     for tile, dtype in tiles:
-        assert tile.shared(dtype) + STATIC <= SHARED[architecture] * KB
+        whole = tile.shared(dtype) + tile.static_shared(MOST_ROW_BYTES)
+        assert whole <= OPT_IN[str(architecture)] * KB
         registers = REGISTERS // (tile.blocks * tile.threads)
         assert registers >= 120, f"{tile} leaves {registers} registers to a thread"
+
+
+def test_static_bytes_count():
+    """On 100 KB two blocks of 48 KB are at once only where little is static, else in turn."""
+    device = Device(86, 84)
+
+    def cycles(row_bytes: int) -> float:
+        tile = next(tile for tile in TENSOR_TILES if tile.m == 64 and tile.n == 32)
+        return _gemm_plan._cycles(tile, 1, 64, 32, 64, 168, "float", "Tf32<3>", device, row_bytes)
+
+    assert cycles(0) < cycles(PLACE)
 
 
 def test_every_plan_has_an_instance():

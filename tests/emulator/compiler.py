@@ -88,16 +88,50 @@ def _header() -> Path:
     return header
 
 
+BOUNDED = re.compile(
+    r"template\s*<([^<>]*)>\s*__global__\s+void\s+"
+    r"__launch_bounds__\s*\(((?:[^()]|\([^()]*\))*)\)\s*(\w+)\s*\("
+)
+DYNAMIC_ALIGNMENT = 128  # of `dynamic_shared` in prelude.cuh; what is static is filled up to it
+
+
 class HostKernel:
-    """One instance of a kernel, compiled for the host."""
+    """One instance of a kernel, compiled for the host.
+
+    Attributes
+    ----------
+    most_threads : int
+        Of a block, from the kernel's __launch_bounds__.
+    static_shared : int
+        Bytes of its own variables in shared memory, as the assembler for GPUs counts them.
+    """
 
     def __init__(self, code: str, expression: str) -> None:
         self.expression = expression
-        entry = '\nextern "C" __attribute__((visibility("default"))) void entry(void** arguments)'
-        entry += f" {{ Entry<&{expression}>::run(arguments); }}\n"
+        entry = '\n#define EXPORTED extern "C" __attribute__((visibility("default")))\n'
+        entry += (
+            f"EXPORTED void entry(void** arguments) {{ Entry<&{expression}>::run(arguments); }}"
+        )
+        for templates, bounds, name in BOUNDED.findall(code):
+            if name == expression.partition("<")[0]:
+                entry += f"\ntemplate <{templates}> constexpr int bounds_of[] = {{{bounds}}};"
+                bound = expression.replace(name, "bounds_of", 1)
+                entry += f"\nEXPORTED int most_threads() {{ return {bound}[0]; }}\n"
+                break
+        else:
+            entry += "\nEXPORTED int most_threads() { return 1024; }\n"
         self.path = self._compile(code + entry, _header())
         _runtime()
         self._library = ctypes.CDLL(str(self.path))
+        self.most_threads = self._library.most_threads()
+
+    @functools.cached_property
+    def static_shared(self) -> int:
+        symbols = subprocess.run(["nm", "-S", self.path], capture_output=True, text=True).stdout
+        own = re.findall(r"^\w+ (\w+) [bBdDVu] (_ZZ\w+)$", symbols, flags=re.MULTILINE)
+        size = sum(int(size, 16) for size, name in own if "15__syncthreads_or" not in name)
+        alignment = DYNAMIC_ALIGNMENT if "emulator14dynamic_shared" in symbols else 1
+        return -(-size // alignment) * alignment
 
     @staticmethod
     def _compile(text: str, header: Path) -> Path:

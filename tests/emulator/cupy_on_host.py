@@ -199,17 +199,48 @@ def _call(function: Any, *args: Any, **kwargs: Any) -> Any:
     return wrap(result)
 
 
-class RawKernel:
-    """A kernel compiled by g++; its arguments are checked against what it may touch."""
+# What the CUDA Programming Guide gives a block of shared memory ("Technical Specifications per
+# Compute Capability"), in KB, without being asked and at most.
+UNASKED = 48
+OPT_IN = {
+    "75": 64, "80": 163, "86": 99, "87": 163, "89": 99, "90": 227, "100": 227, "103": 227,
+    "120": 99, "121": 99,
+}  # fmt: skip
+ARGUMENT_BYTES = 4096  # of a launch
 
-    max_dynamic_shared_size_bytes = 48 * 1024
+_host_kernel = functools.cache(HostKernel)
 
-    def __init__(self, code: str, expression: str) -> None:
-        self._kernel = HostKernel(code, expression)
+
+class DriverError(RuntimeError):
+    """As CuPy's CUDADriverError: the driver refuses a call."""
+
+
+class Function:
+    """A kernel on one device, as the driver has it, with the driver's rules.
+
+    The limit on dynamic shared memory is the function's. It leaves room for the static bytes, and
+    is 48 KB less these as long as nobody sets it.
+    """
+
+    def __init__(self, code: str, expression: str, device: int) -> None:
+        self._kernel, self._device = _host_kernel(code, expression), device
+        self.static_shared = self._kernel.static_shared
+        self._dynamic_limit = UNASKED * 1024 - self.static_shared
 
     @property
-    def kernel(self) -> RawKernel:
-        return self
+    def dynamic_limit(self) -> int:
+        return self._dynamic_limit
+
+    @dynamic_limit.setter
+    def dynamic_limit(self, size: int) -> None:
+        device = sys.modules["cupy"].cuda.Device(self._device)
+        most = device.attributes["MaxSharedMemoryPerBlockOptin"]
+        if not 0 <= size + self.static_shared <= most:
+            raise DriverError(
+                f"CUDA_ERROR_INVALID_VALUE: {self._kernel.expression}: {size} dynamic and "
+                f"{self.static_shared} static bytes of shared memory, of {most}"
+            )
+        self._dynamic_limit = size
 
     def __call__(
         self,
@@ -218,9 +249,7 @@ class RawKernel:
         args: tuple[Any, ...],
         shared_mem: int = 0,
     ) -> None:
-        assert shared_mem <= self.max_dynamic_shared_size_bytes, "more shared memory than asked for"
-        assert 0 < grid[0] < 2**31 and 0 < grid[1] < 2**16 and 0 < grid[2] < 2**16, f"grid {grid}"
-        assert 0 < block[0] <= 1024 and block[1:] == (1, 1), f"block {block}"
+        self._check(grid, block, shared_mem)
         values: list[bytes] = []
         buffers: dict[int, tuple[str, int, int, int]] = {}
         for i, x in enumerate(args):
@@ -240,24 +269,77 @@ class RawKernel:
             if end > begin:
                 granule = min(4, whole.itemsize)
                 buffers[begin] = (f"argument {i}", begin, end - begin, granule)
+        if sum(map(len, values)) > ARGUMENT_BYTES:
+            self._refuse(f"more than {ARGUMENT_BYTES} bytes of arguments")
         counter.launches.append(self._kernel.expression)
         self._kernel.launch(grid, block[0], values, list(buffers.values()), shared_mem)
+
+    def _check(self, grid: Any, block: Any, shared: int) -> None:
+        """Refuse what the driver refuses to launch."""
+        if self._device != _current[-1]:
+            self._refuse(f"of cuda:{self._device}, where cuda:{_current[-1]} is current")
+        if not (0 < grid[0] < 2**31 and 0 < grid[1] < 2**16 and 0 < grid[2] < 2**16):
+            self._refuse(f"a grid of {grid}")
+        assert block[1:] == (1, 1), f"block {block}"
+        if not 0 < block[0] <= self._kernel.most_threads:
+            self._refuse(f"{block[0]} threads, of {self._kernel.most_threads}")
+        if shared > self._dynamic_limit:
+            self._refuse(
+                f"{shared} bytes of dynamic shared memory, where the limit is "
+                f"{self._dynamic_limit} ({self.static_shared} static)"
+            )
+
+    def _refuse(self, why: str) -> None:
+        raise DriverError(f"CUDA_ERROR_INVALID_VALUE: {self._kernel.expression}: {why}")
+
+
+# CuPy remembers modules by their text, options and names, for each device; so functions are shared.
+_functions: dict[tuple[Any, ...], Function] = {}
+
+
+class RawKernel:
+    """A kernel compiled by g++; its arguments are checked against what it may touch."""
+
+    def __init__(self, code: str, options: tuple, expression: str) -> None:
+        self._key = code, options, expression
+
+    @property
+    def kernel(self) -> Function:
+        key = (*self._key, _current[-1])
+        if key not in _functions:
+            _functions[key] = Function(self._key[0], self._key[2], _current[-1])
+        return _functions[key]
+
+    @property
+    def shared_size_bytes(self) -> int:
+        return self.kernel.static_shared
+
+    @property
+    def max_dynamic_shared_size_bytes(self) -> int:
+        return self.kernel.dynamic_limit
+
+    @max_dynamic_shared_size_bytes.setter
+    def max_dynamic_shared_size_bytes(self, size: int) -> None:
+        self.kernel.dynamic_limit = size
+
+    def __call__(self, *args: Any, **kwargs: Any) -> None:
+        self.kernel(*args, **kwargs)
 
 
 class RawModule:
     def __init__(self, *, code: str, options: tuple, name_expressions: tuple) -> None:
-        self._code, self._names = code, name_expressions
+        self._code, self._options, self._names = code, options, name_expressions
 
     def get_function(self, name: str) -> RawKernel:
         assert name in self._names
-        return RawKernel(self._code, name)
+        return RawKernel(self._code, self._options, name)
 
 
 class Device:
     """A device; `installed` says how many there are, and what they can do."""
 
     compute_capability = "90"
-    attributes = {"MultiProcessorCount": 4}
+    attributes = {"MultiProcessorCount": 4, "MaxSharedMemoryPerBlockOptin": OPT_IN["90"] * 1024}
     count: float = np.inf
 
     def __init__(self, number: int | None = None) -> None:
@@ -322,7 +404,10 @@ def installed(
     )
     capabilities = {
         "compute_capability": architecture,
-        "attributes": {"MultiProcessorCount": multiprocessors},
+        "attributes": {
+            "MultiProcessorCount": multiprocessors,
+            "MaxSharedMemoryPerBlockOptin": OPT_IN[architecture] * 1024,
+        },
         "count": devices,
     }
     cuda = _module(
@@ -345,10 +430,14 @@ def installed(
     before = {name: sys.modules.get(name) for name in modules}
     sys.modules.update(modules)
     _memory.append(memory)
+    functions = _functions.copy()
+    _functions.clear()
     try:
         yield cupy
     finally:
         _memory.pop()
+        _functions.clear()
+        _functions.update(functions)
         for name, module in before.items():
             if module is None:
                 sys.modules.pop(name, None)
