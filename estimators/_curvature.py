@@ -85,7 +85,9 @@ class CurvatureMemory:
         self.r_inverse[rows, :, slot] = -column[..., 0]
         self.r_inverse[rows, slot, slot] = 1
         self.yy[rows, slot] = self.yy[rows, :, slot] = yy_column
-        self.scale[rows] = 1 / self.yy[rows, slot, slot]
+        # y'y may underflow, or its inverse be too much for the dtype
+        smallest = np.sqrt(np.finfo(s.dtype).tiny)
+        self.scale[rows] = 1 / np.maximum(self.yy[rows, slot, slot], smallest)
         self.n_pairs[rows] += 1
 
     def newton_step(self, gradient: Array) -> Array:

@@ -91,7 +91,8 @@ def minimize_lbfgs(
     max_iter : int or array of shape (M,), default=15000
         Most iterations of a model.
     gtol : float or array of shape (M,), default=1e-5
-        A model has converged where no component of its gradient is larger.
+        A model has converged where no component of its gradient is larger, nor than 2e-19 in
+        float32: the square of a smaller one underflows.
     ftol : float or array of shape (M,), default=2.2e-9
         A model has converged where an iteration lowers its value f by no more than
         ``ftol * max(|f before|, |f after|, 1)``.
@@ -114,6 +115,7 @@ def minimize_lbfgs(
     result : LBFGSResult
         After Ctrl-C too: the last completed iteration of each model, with status 3.
     """
+    gtol = np.maximum(gtol, 2 * math.sqrt(np.finfo(x0.dtype).tiny))
     limits = [np.broadcast_to(limit, len(x0)) for limit in (max_iter, gtol, ftol, max_fun)]
     run = _Run(value_and_gradient, x0, memory, noise, limits)
     try:
@@ -154,6 +156,7 @@ class _Run:
     ) -> None:
         n_models, n_parameters = x0.shape
         self.evaluate, self.noise = evaluate, noise
+        self.tiny = np.finfo(x0.dtype).tiny
         self.max_iter, self.gtol, self.ftol, self.max_fun = limits
         self.models = np.arange(n_models)  # places in the whole stack
         self.x = x0.copy()
@@ -238,12 +241,13 @@ class _Run:
                 stuck.append(i)
         # s'y from the slopes along the direction; a step without curvature is not remembered
         rise = slope - self.slope
-        curved = [i for i in moved if rise[i] > EPSILON * -self.slope[i]]
+        sy = steps * rise
+        curved = [i for i in moved if rise[i] > EPSILON * -self.slope[i] and sy[i] > self.tiny]
         if len(curved) == len(steps):  # the usual case, without copies
-            self.memory.add(curved, change, gradient - self.gradient, steps * rise)
+            self.memory.add(curved, change, gradient - self.gradient, sy)
         elif curved:
             y = gradient[curved] - self.gradient[curved]
-            self.memory.add(curved, change[curved], y, (steps * rise)[curved])
+            self.memory.add(curved, change[curved], y, sy[curved])
         if len(moved) == len(steps):
             self.fresh = np.ones(len(steps), dtype=bool)
             self.value, self.gradient, self.x = value, gradient, x

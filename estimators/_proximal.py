@@ -127,7 +127,8 @@ class _L1Problem:
             step[norm & (step * slope >= 0)] = 0
             length = 1.0
             if self.memory.n_pairs[0] == 0:
-                length = 1 / float(np.linalg.norm(slope))
+                # squares may underflow
+                length = 1 / max(float(np.linalg.norm(slope)), np.finfo(slope.dtype).tiny)
             for _ in range(30):
                 x_new = x + length * step
                 x_new[norm & (x_new * orthant < 0)] = 0

@@ -251,3 +251,33 @@ def test_the_search_ends_at_a_wolfe_point(name, first):
     step = search.step
     assert value(step) <= value(0) + 1e-3 * step * slope(0)
     assert abs(slope(step)) <= 0.9 * abs(slope(0))
+
+
+@pytest.mark.parametrize("exponent", range(-46, -12))
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_gradient_whose_square_underflows_is_flat(dtype, exponent):
+    """Its length would be 0, and GPUs have no subnormal numbers to show that it is not."""
+    size = 10.0 ** (exponent if dtype == np.float32 else 7 * exponent)
+
+    def bowl(x, models):
+        gradient = (x * dtype(size)).astype(dtype)
+        return 0.5 * (gradient * x).sum(axis=1), gradient
+
+    start = np.array([[1, 0.5, -2, 0]], dtype)
+    result = minimize_lbfgs(bowl, start, gtol=0, ftol=0, max_iter=50)
+    assert np.isfinite(result.x).all() and np.isfinite(result.fun).all()
+    assert result.status[0] in (_lbfgs.CONVERGED, _lbfgs.LIMIT)
+    assert (abs(result.x) <= abs(start)).all()
+
+
+@pytest.mark.parametrize("s", [1e-6, 1.0, 1e6])
+@pytest.mark.parametrize("y", [1e-37, 1e-33, 1e-20, 1.0])
+def test_the_memory_stays_finite(s, y):
+    """The first guess of the inverse Hessian is s / y, which may be no number of the dtype."""
+    like = np.zeros((1, 2), np.float32)
+    memory = CurvatureMemory(1, 3, 2, like)
+    with np.errstate(under="ignore"):
+        step, change = np.array([[s, 0]], np.float32), np.array([[y, 0]], np.float32)
+        memory.add([0], step, change, np.array([s * y]))
+        assert np.isfinite(np.float32(memory.scale)).all()
+        np.testing.assert_allclose(memory.newton_step(change), -step, rtol=1e-5)  # secant
