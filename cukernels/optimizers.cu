@@ -44,7 +44,8 @@ __global__ void __launch_bounds__(elementwise_threads)
                     (1 - pow(beta_1[model], steps));
     }
     __syncthreads();
-    const T rate = T(corrected), tiny = T(epsilon[model]), decay = T(l2[model]);
+    constexpr double smallest = sizeof(T) == 4 ? 0x1p-126 : 0x1p-1022;  // that is not flushed to 0
+    const T rate = T(corrected), tiny = T(largest(epsilon[model], smallest)), decay = T(l2[model]);
     const T b1 = T(beta_1[model]), b2 = T(beta_2[model]);
     params += first, grads += first, first_moment += first, second_moment += first;
     const bool wide = is_aligned(params) && is_aligned(grads) && is_aligned(first_moment) &&

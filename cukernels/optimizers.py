@@ -50,6 +50,21 @@ def _adam_steps(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
                 "beta_2": rng.random(shape[0]),
                 "epsilon": np.full(shape[0], 1e-8),
             }
+    idle = np.zeros((2, 5))  # no gradient yet, and an epsilon that is 0 in float32
+    one = np.ones(2)
+    yield {
+        "params": np.ones((2, 5)),
+        "grads": idle,
+        "first": idle.copy(),
+        "second": idle.copy(),
+        "step": np.ones(2, int),
+        "learning_rate": one,
+        "beta_1": one / 2,
+        "beta_2": one / 2,
+        "epsilon": np.full(2, 1e-60),
+        "l2": one * 0,
+        "n_decayed": 5,
+    }
 
 
 @op(
@@ -122,8 +137,8 @@ def adam(
     step : integer array of shape (M,)
         The number of this step, from 1, which corrects the bias of the running means.
     learning_rate, beta_1, beta_2, epsilon, l2 : arrays of shape (M,)
-        Step size, decay rates of the two means, term that keeps the division finite, and strength
-        of the L2 penalty.
+        Step size, decay rates of the two means, term that keeps the division finite (at least the
+        smallest normal number of the dtype), and strength of the L2 penalty.
     n_decayed : int
         How many parameters of each model, from the first, the L2 penalty concerns.
     """
@@ -132,6 +147,7 @@ def adam(
     _check_adam(step, beta_2)
     g = _penalised(grads, params, l2, n_decayed)
     corrected = learning_rate * xp.sqrt(1 - beta_2**step) / (1 - beta_1**step)
+    epsilon = xp.maximum(epsilon, np.finfo(params.dtype).tiny)  # 0 in this dtype, it keeps nothing
     rate, b1, b2, tiny = _columns(params, corrected, beta_1, beta_2, epsilon)
     first[...] = b1 * first + (1 - b1) * g
     second[...] = b2 * second + (1 - b2) * (g * g)
@@ -217,7 +233,8 @@ def _adam_numpy(
     corrected = [  # numbers one by one: faster than vectors as short as these
         rate * math.sqrt(1 - b2**t) / (1 - b1**t) for rate, b1, b2, t in zip(*settings, strict=True)
     ]
-    rates, b1s, b2s, tinies = _columns(params, np.array(corrected), beta_1, beta_2, epsilon)
+    tiny = np.maximum(epsilon, np.finfo(params.dtype).tiny)
+    rates, b1s, b2s, tinies = _columns(params, np.array(corrected), beta_1, beta_2, tiny)
 
     def move(_: None, piece: Piece) -> None:
         g, change = _penalised_piece(params, grads, l2, n_decayed, piece)
