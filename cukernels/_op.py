@@ -19,6 +19,7 @@ import numpy as np
 
 from cukernels._array import Array, namespace
 from cukernels._contract import Rule, explain, is_in_words, rules_of
+from cukernels._dtypes import Kind, checker, kinds_of
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Samples = Callable[[np.random.Generator], Iterator[dict[str, Any]]]
@@ -50,6 +51,8 @@ class Op:
         Arguments that are updated in place.
     no_backward : str
         Why the op has no backward, where it has none.
+    kinds : dict
+        The dtypes of the arguments that may be arrays.
     numpy, cuda : callable or None
         Faster bodies with the signature of the reference.
     """
@@ -61,6 +64,7 @@ class Op:
     gradients: tuple[str, ...] = ()
     mutates: tuple[str, ...] = ()
     no_backward: str = ""
+    kinds: Mapping[str, Kind] = field(default_factory=dict)
     numpy: Callable[..., Any] | None = None
     _cuda: Callable[..., Any] | None = None
     _fitting: set[Hashable] = field(default_factory=set, repr=False)  # calls that were looked at
@@ -134,6 +138,7 @@ def op(
     gradients: tuple[str, ...] = (),
     mutates: tuple[str, ...] = (),
     no_backward: str = "",
+    kinds: Mapping[str, Kind] | None = None,
 ) -> Callable[[Function], Function]:
     """Register the decorated function as the reference body of an op.
 
@@ -144,6 +149,9 @@ def op(
     their gradients are to be stored, and which it then returns. A body with an argument `out` may
     write there at once.
 
+    Arrays are float32 or float64; `kinds` names the arguments whose arrays are not, in a backward
+    beside those that its forward has named. A call with another dtype is a TypeError.
+
     Raises
     ------
     TypeError
@@ -152,12 +160,19 @@ def op(
 
     def register(function: Function) -> Function:
         entry = Op(function.__name__, function, samples, outputs, gradients, mutates, no_backward)
+        named = dict(kinds or {})
         if entry.is_backward:
-            _check_backward(entry)
+            forward = _check_backward(entry)
+            shared = set(entry.parameters) & set(forward.parameters)
+            named = {name: forward.kinds[name] for name in shared if name in forward.kinds} | named
+        entry.kinds = kinds_of(function, named)
         OPS[entry.name] = entry
+
+        check = checker(entry.name, entry.parameters, entry.kinds)
 
         @functools.wraps(function)
         def dispatch(*args: Any, **kwargs: Any) -> Any:
+            check(args, kwargs)
             try:
                 return entry.body_for(args, kwargs)(*args, **kwargs)
             except Exception as error:
@@ -168,6 +183,7 @@ def op(
         def dispatch_backward(
             *args: Any, out: Mapping[str, Array] | None = None, **kwargs: Any
         ) -> Any:
+            check(args, kwargs)
             try:
                 body = entry.body_for(args, kwargs)
                 if not out:
@@ -252,7 +268,8 @@ def _into(out: Mapping[str, Array], names: tuple[str, ...], returned: Any) -> An
     return tuple(gradients) if isinstance(returned, tuple) else gradients[0]
 
 
-def _check_backward(entry: Op) -> None:
+def _check_backward(entry: Op) -> Op:
+    """Return the forward of a backward that keeps the rule."""
     forward = OPS.get(entry.name.removesuffix("_backward"))
     if forward is None:
         raise TypeError(f"{entry.name} is defined before its forward")
@@ -265,3 +282,4 @@ def _check_backward(entry: Op) -> None:
             f"{entry.name}({', '.join(entry.parameters)}): the first argument is `dy`, the others "
             f"are arguments or outputs of {forward.name}, not {sorted(unknown)}"
         )
+    return forward

@@ -10,6 +10,7 @@ import numpy as np
 
 from cukernels._array import Array, namespace
 from cukernels._division import divisor
+from cukernels._dtypes import INTEGER
 from cukernels._kernel import Kernel, contiguous, ctype
 from cukernels._op import cuda_body, op
 
@@ -29,7 +30,11 @@ def _images(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
     yield {"x": rng.standard_normal((2, 4, 5, 2)), "moves": beyond}
 
 
-@op(samples=_images, no_backward="it makes training data, which nothing is learned about")
+@op(
+    samples=_images,
+    kinds={"moves": INTEGER},
+    no_backward="it makes training data, which nothing is learned about",
+)
 def shift_and_flip(x: Array, moves: Array) -> Array:
     """Shift and mirror each image; zeros move in.
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from cukernels._array import Array, namespace
+from cukernels._dtypes import BOOLEAN, INTEGER
 from cukernels._op import numpy_body, op
 from cukernels._workspace import empty
 
@@ -31,7 +32,7 @@ def _masked(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
         }
 
 
-@op(samples=_masked, outputs=("y", "keep"))
+@op(samples=_masked, outputs=("y", "keep"), kinds={"seed": INTEGER, "step": INTEGER})
 def dropout(x: Array, rate: Array, seed: Array, step: Array) -> tuple[Array, Array]:
     """Zero a random part of the elements and scale up the rest (Srivastava et al., JMLR 2014).
 
@@ -63,7 +64,7 @@ def dropout(x: Array, rate: Array, seed: Array, step: Array) -> tuple[Array, Arr
     return dropout_backward(x, rate, keep), keep
 
 
-@op(gradients=("x",))
+@op(gradients=("x",), kinds={"keep": BOOLEAN})
 def dropout_backward(dy: Array, rate: Array, keep: Array) -> Array:
     """Gradient of `dropout` in its input: `dy` goes the way of `x`."""
     check_stack(dy, rate)

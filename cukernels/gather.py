@@ -9,6 +9,7 @@ import numpy as np
 
 from cukernels._array import Array, namespace
 from cukernels._contract import check_integers
+from cukernels._dtypes import ANY, INTEGER, REAL
 from cukernels._op import numpy_body, op
 from cukernels._workspace import empty, is_active
 
@@ -22,7 +23,7 @@ def _picks(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
     yield {"x": x, "rows": np.zeros(0, int)}
 
 
-@op(samples=_picks)
+@op(samples=_picks, kinds={"x": ANY, "rows": INTEGER})
 def gather_rows(x: Array, rows: Array) -> Array:
     """Return ``x[rows]``, a copy.
 
@@ -48,7 +49,7 @@ def gather_rows(x: Array, rows: Array) -> Array:
     return x[rows]
 
 
-@op(gradients=("x",))
+@op(gradients=("x",), kinds={"x": REAL})
 def gather_rows_backward(dy: Array, x: Array, rows: Array) -> Array:
     """Gradient of `gather_rows` in `x`: the gradients of each row's copies, summed in order.
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from cukernels._array import Array, namespace
 from cukernels._contract import check_integers
+from cukernels._dtypes import INTEGER
 from cukernels._op import numpy_body, op
 from cukernels._workspace import empty
 from cukernels.activations import logistic, softplus
@@ -44,7 +45,7 @@ def _regressed(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
         yield {"p" if name == "z" else name: value for name, value in case.items()}
 
 
-@op(samples=_labelled, outputs=("loss", "dz"), gradients=("z",))
+@op(samples=_labelled, outputs=("loss", "dz"), gradients=("z",), kinds={"y": INTEGER})
 def softmax_cross_entropy(
     z: Array, y: Array, sample_weight: Array | None = None
 ) -> tuple[Array, Array]:
@@ -182,7 +183,7 @@ def squared_loss(p: Array, y: Array, sample_weight: Array | None = None) -> tupl
     return (share * losses).sum(axis=-1), share[..., None] * error
 
 
-@op(samples=_labelled, outputs=("loss", "dz"), gradients=("z",))
+@op(samples=_labelled, outputs=("loss", "dz"), gradients=("z",), kinds={"y": INTEGER})
 def perceptron_loss(z: Array, y: Array, sample_weight: Array | None = None) -> tuple[Array, Array]:
     """How far the right score is below the best: the mean of ``max_k z_k - z_y``.
 

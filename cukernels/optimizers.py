@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from cukernels._array import Array, namespace
+from cukernels._dtypes import INTEGER
 from cukernels._op import numpy_body, op
 from cukernels._workers import in_parallel, scratch, shares, slices
 
@@ -111,6 +112,7 @@ def sgd(
     samples=_adam_steps,
     outputs=(),
     mutates=("params", "first", "second"),
+    kinds={"step": INTEGER},
     no_backward="it updates its parameters in place",
 )
 def adam(

@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from cukernels._array import Array
+from cukernels._dtypes import INTEGER
 from cukernels._online_penalty import measure
 from cukernels._op import numpy_body, op
 from cukernels._perceptron_blocks import dense_rows, sparse_rows, sweep_blocks
@@ -67,7 +68,13 @@ def _sparse_problems(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
         yield {"data": x.data, "indices": x.indices, "indptr": x.indptr} | case
 
 
-@op(samples=_problems, outputs=("objective",), mutates=_STATE, no_backward=_IN_PLACE)
+@op(
+    samples=_problems,
+    outputs=("objective",),
+    mutates=_STATE,
+    no_backward=_IN_PLACE,
+    kinds=dict.fromkeys(("y", "order", "classes"), INTEGER),
+)
 def perceptron_sweep(
     x: Array,
     y: Array,
@@ -154,7 +161,13 @@ def _perceptron_sweep_numpy(x: np.ndarray, *args: Any, **kwargs: Any) -> np.ndar
     return sweep_cut(sweep, x) if sweep.penalty.has_l1 else sweep_blocks(sweep, dense_rows(x))
 
 
-@op(samples=_sparse_problems, outputs=("objective",), mutates=_STATE, no_backward=_IN_PLACE)
+@op(
+    samples=_sparse_problems,
+    outputs=("objective",),
+    mutates=_STATE,
+    no_backward=_IN_PLACE,
+    kinds=dict.fromkeys(("indices", "indptr", "y", "order", "classes"), INTEGER),
+)
 def csr_perceptron_sweep(
     data: Array,
     indices: Array,

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 
 from cukernels._array import Array, namespace
 from cukernels._contract import check_integers
+from cukernels._dtypes import INTEGER
 from cukernels._op import numpy_body, op
 
 
@@ -35,7 +36,7 @@ def _sparse_products(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
     }
 
 
-@op(samples=_sparse_products)
+@op(samples=_sparse_products, kinds={"indices": INTEGER, "indptr": INTEGER})
 def csr_matmul(data: Array, indices: Array, indptr: Array, b: Array) -> Array:
     """Return ``a @ b`` for a sparse matrix `a` in CSR form.
 

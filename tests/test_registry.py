@@ -8,6 +8,7 @@ import pytest
 import cukernels
 from cukernels._array import resolve_device, to_device, to_host
 from cukernels._op import OPS, cuda_body, numpy_body, op
+from test_ops import all_calls, cast
 
 
 @pytest.fixture
@@ -23,6 +24,58 @@ def test_every_op_is_public():
         function = getattr(cukernels, name)
         assert name in cukernels.__all__
         assert function.__wrapped__ is entry.reference
+
+
+def first_call(entry) -> dict:
+    """Arguments that an op takes, in float32, as many arrays among them as there can be."""
+    calls = [call.values[1] for call in all_calls() if call.values[0] is entry]
+
+    def arrays(arguments: dict) -> int:
+        return sum(isinstance(value, np.ndarray) for value in arguments.values())
+
+    return cast(max(calls, key=arrays), np.float32)
+
+
+@pytest.mark.parametrize("where", ["cpu", "cuda"])
+@pytest.mark.parametrize("entry", OPS.values(), ids=OPS)
+def test_a_dtype_that_no_kernel_has_is_refused(entry, where, emulated_cupy):
+    """Of every argument, by words that name op, argument and dtype; nothing is written before."""
+    place = emulated_cupy.asarray if where == "cuda" else np.copy
+    given = first_call(entry)
+    checked = 0
+    for name, kind in entry.kinds.items():
+        value = given.get(name)
+        shape = value.shape if isinstance(value, np.ndarray) else (1,)
+        for dtype in ("float16", "int32", "complex64", "float64", "bool"):
+            if np.dtype(dtype).char in kind.chars:
+                continue
+            wrong = given | {name: np.ones(shape, dtype)}
+            placed = {n: place(v) if isinstance(v, np.ndarray) else v for n, v in wrong.items()}
+            with pytest.raises(TypeError, match=rf"^{entry.name}: {name} must be .*, got {dtype}$"):
+                getattr(cukernels, entry.name)(**placed)
+            checked += 1
+    assert checked >= 4 or entry.name == "gather_rows"
+
+
+def test_every_argument_that_is_an_array_has_a_kind():
+    for entry in OPS.values():
+        for call in all_calls():
+            if call.values[0] is entry:
+                for name, value in call.values[1].items():
+                    if isinstance(value, np.ndarray):
+                        assert value.dtype.char in entry.kinds[name].chars
+
+
+def test_numbers_are_of_any_type():
+    """NumPy's scalars are numbers, not arrays."""
+    assert cukernels.leaky_relu(np.ones(2), negative_slope=np.int64(1)).tolist() == [1, 1]
+
+
+def test_a_dtype_is_refused_by_place_and_by_name():
+    half, single = np.ones((2, 2), np.float16), np.ones((2, 2), np.float32)
+    for arguments, named in (((single, half), {}), ((single,), {"b": half})):
+        with pytest.raises(TypeError, match="^matmul: b must be a float32 or float64 array, got"):
+            cukernels.matmul(*arguments, **named)
 
 
 def test_an_array_of_neither_kind_is_refused():
