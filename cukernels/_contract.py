@@ -48,10 +48,8 @@ class Rule(NamedTuple):
     ----------
     shapes : tuple of Shape
         One of these; none where it is no array or may have any shape.
-    kinds : str
-        The kinds of dtype that it may have.
-    floats : bool
-        Whether only float32 and float64 are meant.
+    is_array : bool
+        Whether it may be an array; of which dtype, `_dtypes` says.
     broadcasts : bool
         Whether it may be smaller than the shape.
     optional : bool
@@ -69,8 +67,7 @@ class Rule(NamedTuple):
     """
 
     shapes: tuple[Shape, ...]
-    kinds: str = "fiub"
-    floats: bool = False
+    is_array: bool = True
     broadcasts: bool = False
     optional: bool = False
     extent: int = 1
@@ -96,7 +93,7 @@ def explain(entry: Op, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None
     Raises
     ------
     TypeError
-        If an argument is no array, or one of numbers that the op does not compute with.
+        If an argument is no array.
     ValueError
         If shapes do not fit the op, or each other.
     """
@@ -111,11 +108,10 @@ def explain(entry: Op, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None
             continue
         if rule.number and isinstance(value, rule.number):
             continue
-        if rule.kinds and isinstance(value, np.ndarray | np.generic if xp is np else xp.ndarray):
-            _check_dtype(entry, name, value.dtype, rule)
+        if rule.is_array and isinstance(value, np.ndarray | np.generic if xp is np else xp.ndarray):
             arrays[name] = value.shape
             continue
-        wanted = f"a {_word(xp)} array" if rule.kinds else ""
+        wanted = f"a {_word(xp)} array" if rule.is_array else ""
         wanted += (" or " if wanted and rule.number else "") + _number_word(rule.number)
         raise TypeError(f"{entry.name}: {name} must be {wanted}, got {_described(value)}")
     choices = {name: _choices(rules, name, given) for name in arrays}
@@ -147,27 +143,13 @@ def check_integers(op: str, name: str, values: np.ndarray, stop: int, what: str)
 
     Raises
     ------
-    TypeError
-        If it does not hold integers.
     ValueError
         If one of them is outside; the message names the least or the largest.
     """
-    if values.dtype.kind not in "iu":
-        raise TypeError(f"{op}: {name} must hold integers, got an array of {values.dtype}")
     if not is_within(values, stop):
         low = int(values.min())
         found = low if low < 0 else int(values.max())
         raise ValueError(f"{op}: {name} holds {found}, which is none of the {stop} {what}")
-
-
-def _check_dtype(entry: Op, name: str, dtype: np.dtype, rule: Rule) -> None:
-    if rule.floats and dtype not in (np.float32, np.float64):
-        raise TypeError(f"{entry.name}: {name} must be float32 or float64, got an array of {dtype}")
-    if dtype.kind not in rule.kinds:
-        what = {"iu": "integers", "u": "unsigned integers", "b": "booleans"}.get(
-            rule.kinds, "real numbers"
-        )
-        raise TypeError(f"{entry.name}: {name} must hold {what}, got an array of {dtype}")
 
 
 # How a docstring is read ---------------------------------------------------------------------
@@ -189,7 +171,7 @@ def rules_of(entry: Op) -> dict[str, Rule]:
         if entry.is_backward and name in ("x", "y") and name not in known:  # it is elementwise
             known[name] = Rule((), like="dy")
         if name not in known and (number := _NUMBERS.get(_annotation(entry, name))):
-            known[name] = Rule((), kinds="", number=number)
+            known[name] = Rule((), is_array=False, number=number)
         if name in known:
             optional = name in defaults and defaults[name] is None
             leads = entry.gradients if not entry.is_backward else ()  # of a loss
@@ -239,25 +221,22 @@ def _documented(function: Callable[..., Any]) -> Iterator[tuple[str, Rule]]:
 def _read(names: list[str], text: str) -> Iterator[tuple[str, Rule]]:
     """The rules of arguments described together."""
     head = text.partition("\n")[0]
-    kind = re.match(r"(?:(integer|uint64|bool) )?arrays? (of|that) ", head)
+    kind = re.match(r"(?:(?:integer|uint64|bool) )?arrays? (of|that) ", head)
     if kind is None:
         number = next((n for word, n in _NUMBERS.items() if re.match(rf"{word}\b", head)), None)
         if number is not None and not re.match(r"int(?:,| or) \(", head):  # windows say it better
-            yield from ((name, Rule((), kinds="", number=number)) for name in names)
+            yield from ((name, Rule((), is_array=False, number=number)) for name in names)
         return
     if "of the shape of" in head:
         like = re.findall(r"`(\w+)`", head)[0]
-        kinds = "b" if kind[1] == "bool" else "fiub"
-        yield from ((name, Rule(((),), kinds=kinds, like=like)) for name in names)
+        yield from ((name, Rule(((),), like=like)) for name in names)
         return
     shapes = [_axes(shape) for shape in _SHAPES.findall(head)]
     is_stack = "of shape stack" in head
     turned = _TRANSPOSED.search(text)
     common = Rule(
         tuple(shapes),
-        kinds={None: "fiub", "bool": "b", "uint64": "u"}.get(kind[1], "iu"),
-        floats="float32 or float64" in head,
-        broadcasts=kind[2] == "that",
+        broadcasts=kind[1] == "that",
         extent=0 if is_stack else 1,
         number=Real if "or float" in head.replace("float32 or float64", "") else None,
         flag=(turned[2], _axes(turned[1])) if turned else None,

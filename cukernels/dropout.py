@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from cukernels._array import Array, namespace
-from cukernels._dtypes import BOOLEAN, INTEGER
+from cukernels._dtypes import BOOLEAN, INTEGER, UNSIGNED
 from cukernels._op import numpy_body, op
 from cukernels._workspace import empty
 
@@ -32,7 +32,7 @@ def _masked(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
         }
 
 
-@op(samples=_masked, outputs=("y", "keep"), kinds={"seed": INTEGER, "step": INTEGER})
+@op(samples=_masked, outputs=("y", "keep"), kinds={"seed": UNSIGNED, "step": INTEGER})
 def dropout(x: Array, rate: Array, seed: Array, step: Array) -> tuple[Array, Array]:
     """Zero a random part of the elements and scale up the rest (Srivastava et al., JMLR 2014).
 
