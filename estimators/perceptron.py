@@ -15,7 +15,8 @@ from sklearn.utils.validation import validate_data
 
 from cukernels._array import resolve_device
 from estimators._base import FLOATS, LinearClassifier
-from estimators._online_training import PerceptronTraining
+from estimators._online_compiled import CompiledTraining
+from estimators._online_training import SweptTraining
 from estimators._samples import Samples
 
 
@@ -235,16 +236,16 @@ class Perceptron(LinearClassifier):
         unknown = np.setdiff1d(y, self.classes_)
         if len(unknown):
             raise ValueError(f"y has classes {unknown} that are not in classes {self.classes_}")
-        if first:
-            self.t_ = 1.0
-            start = self._start(X, None, None)
-        else:
-            self.densify()
-            start = self.coef_.copy(), self.intercept_.copy()
+        self.t_ = 1.0 if first else getattr(self, "t_", 1.0)
+        start = self._start(X, None, None) if first else self._learned_for(X)
         labels = np.searchsorted(self.classes_, y)
-        return self._run(
-            PerceptronTraining.of(self, Samples(X, y), X, labels, sample_weight, start)
-        )
+        return self._run(self._training.of(self, Samples(X, y), X, labels, sample_weight, start))
+
+    @property
+    def _training(self) -> type[CompiledTraining] | type[SweptTraining]:
+        """What runs a fit: scikit-learn's loop, where it has this rule and runs on the device."""
+        is_there = self.multi_class == "ovr" and resolve_device(self.device) == "cpu"
+        return CompiledTraining if is_there else SweptTraining
 
     def _prepare(
         self,
@@ -253,16 +254,16 @@ class Perceptron(LinearClassifier):
         intercept_init: Any = None,
         sample_weight: Any = None,
         rows: np.ndarray | None = None,
-    ) -> PerceptronTraining:
+    ) -> CompiledTraining | SweptTraining:
         """All of a fit that comes before its first step.
 
         `rows` are those of the samples that it learns from, by default all; `sample_weight` is
         that of these rows.
         """
-        resolve_device(self.device)
+        training = self._training
         X, y = samples.checked(self)
-        if rows is not None and sample_weight is not None and len(np.unique(rows)) < len(rows):
-            X, y, rows = X[rows], y[rows], None  # a row that comes twice may weigh differently
+        if not training.takes(rows, sample_weight):
+            X, y, rows = X[rows], y[rows], None
             samples = Samples(X, y)
 
         def places() -> tuple[Any, ...]:
@@ -280,7 +281,7 @@ class Perceptron(LinearClassifier):
         self.classes_ = classes
         self.t_ = 1.0
         start = self._start(X, coef_init, intercept_init)
-        return PerceptronTraining.of(
+        return training.of(
             self, samples, X, labels, sample_weight, start, rows=rows, epochs=self.max_iter
         )
 
@@ -297,9 +298,6 @@ class Perceptron(LinearClassifier):
             reset=reset,
         )
         check_classification_targets(y)
-        if sp.issparse(X) and not X.has_canonical_format:  # a column may be stored twice in a row
-            X = X.copy()
-            X.sum_duplicates()
         return X, y
 
     def _start(self, X: Any, coef_init: Any, intercept_init: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -321,10 +319,23 @@ class Perceptron(LinearClassifier):
             own[...] = given.reshape(own.shape)
         return coef, intercept
 
-    def _run(self, training: PerceptronTraining) -> Perceptron:
+    def _learned_for(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Copies of what was learned, to go on with; the only intercept is in double precision."""
+        self.densify()
+        coef, intercept = np.atleast_2d(self.coef_), np.atleast_1d(self.intercept_)
+        if coef.shape[1] != X.shape[1]:
+            raise ValueError(
+                f"Number of features {X.shape[1]} does not match previous data {coef.shape[1]}."
+            )
+        dtype = np.float64 if len(coef) == 1 else X.dtype
+        return np.array(coef, X.dtype, order="C"), np.array(intercept, dtype)
+
+    def _run(self, training: CompiledTraining | SweptTraining) -> Perceptron:
         try:
-            training.run([training])
+            type(training).run([training])  # type: ignore[list-item]
         except KeyboardInterrupt:
+            if not training.is_under_way:
+                raise
             warnings.warn("Training interrupted by user.", stacklevel=4)
         training.finish()
         return self
