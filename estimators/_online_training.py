@@ -74,13 +74,14 @@ class OnlineTraining:
 
     @property
     def is_under_way(self) -> bool:
-        """Whether an interrupt now would leave something that it has learned."""
+        """Whether an interrupt has left something that it has learned."""
         return True
 
     @staticmethod
     def foresee(trainings: Sequence[OnlineTraining], X: Any) -> None:
         """Compute what the models of a stack will be asked for: their scores for X."""
-        foresee_scores([t for t in trainings if t.error is None], X)
+        if some := [t for t in trainings if t.error is None]:
+            foresee_scores(some, X)
 
     def finish(self) -> None:
         """Set the fitted attributes of the estimator, with the warnings and errors of its fit."""

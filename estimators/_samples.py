@@ -51,6 +51,9 @@ class Training(Protocol):
         Trainings of one class with equal keys may run together.
     n_bytes : int
         What one more of them adds to the memory that they take while they run.
+    is_under_way : bool
+        Whether an interrupt of `run` has left something that can be taken as far as it got. True
+        where a training does not say.
     """
 
     key: Hashable

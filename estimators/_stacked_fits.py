@@ -286,6 +286,7 @@ def _train(stack: list[StackedFit], progress: SearchProgress) -> None:
         type(trainings[0]).run(trainings, progress.epoch)
     finally:
         for fit in stack:
+            fit.is_under_way = getattr(fit.training, "is_under_way", True)
             fit.seconds += (time.perf_counter() - begun) / len(stack)
 
 
