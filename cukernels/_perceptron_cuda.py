@@ -36,12 +36,13 @@ def _perceptron_sweep(x: Array, *args: Any, **kwargs: Any) -> Array:
         least = k * CLASS_BYTES[item]
         grouped = least + (2 * k + GROUP) * GROUP * item
         limit = shared_limit(architecture(x))
-        in_groups = grouped <= limit
+        in_groups = grouped <= limit and not sweep.may_have_l1
         shared = grouped if in_groups else least + k * item
         in_shared = in_groups and shared + k * features * item <= limit
         shared += k * features * item * in_shared
         _check_shared(shared, limit, k)
-        for begin, end in _parts(sweep.n, sweep.orders * GROUP * item if in_groups else 0):
+        parts = _parts(sweep.n, sweep.orders * GROUP * item) if in_groups else [(0, sweep.n)]
+        for begin, end in parts:
             gram, gram_row = _gram(rows, sweep, begin, end) if in_groups else (None, 0)
             _SWEEP[ctype(sweep.w), sweep.multinomial](
                 (sweep.problems, 1, 1), THREADS, rows, gram, gram_row, *sweep.arguments,
@@ -98,7 +99,8 @@ class _Sweep:
         self.n = len(y) if order is None else order.shape[-1]
         self.orders = 1 if order is None or order.ndim == 1 else len(order)
         self.w = contiguous(w)
-        if due is None and _may_have_l1(alpha, l1_ratio):
+        self.may_have_l1 = _may_have_l1(alpha, l1_ratio)
+        if due is None and self.may_have_l1:
             due, paid = xp.zeros(rows, w.dtype), xp.zeros(w.shape, w.dtype)
         self.state = {"w": w, "b": b, "due": due, "paid": paid, "norms": norms}
         self.used = {name: None if a is None else contiguous(a) for name, a in self.state.items()}
@@ -142,7 +144,7 @@ def _parts(n: int, step_bytes: int) -> list[tuple[int, int]]:
 
     What a sweep leaves is what the next one starts from, so several are as good as one.
     """
-    most = max(_GRAM_BYTES // max(step_bytes, 1) // GROUP, 1) * GROUP
+    most = max(_GRAM_BYTES // step_bytes // GROUP, 1) * GROUP
     return [(begin, min(begin + most, n)) for begin in range(0, max(n, 1), most)]
 
 
