@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 
+from estimators._base import dense_rows_of
 from estimators._images import final_estimator
 from estimators._network_model import NetworkModel
 from estimators._onnx_graph import Graph, add_layer
@@ -64,12 +64,13 @@ def to_onnx(estimator: Any, *, dtype: str = "float32") -> Any:
     if dtype not in ("float32", "float64"):
         raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
     graph = Graph(onnx, np.dtype(dtype))
+    coef = None
     if isinstance(model, NetworkModel):
         scores = _network_scores(graph, model)
         output = model.out_activation_
         multilabel = model._label_binarizer.y_type_ == "multilabel-indicator"
     elif isinstance(model, Perceptron | LogisticRegression):
-        coef = model.coef_.toarray() if sp.issparse(model.coef_) else model.coef_
+        coef = dense_rows_of(model.coef_)
         product = graph.add("MatMul", "X", graph.constant(coef.T.astype(dtype)))
         bias = np.broadcast_to(model.intercept_, len(coef)).astype(dtype)
         scores = graph.add("Add", product, graph.constant(bias))
@@ -85,7 +86,8 @@ def to_onnx(estimator: Any, *, dtype: str = "float32") -> Any:
         _add_scores(graph, scores, outputs, len(model.classes_))
     else:
         _add_probabilities(graph, scores, output, outputs, model, multilabel)
-    return graph.model(model.n_features_in_, outputs, " ".join(str(model).split()))
+    n_features = coef.shape[1] if coef is not None else model.n_features_in_
+    return graph.model(n_features, outputs, " ".join(str(model).split()))
 
 
 def _network_scores(graph: Graph, model: Any) -> str:
@@ -114,7 +116,7 @@ def _add_labels(
         index = graph.add("Reshape", index, graph.constant(np.array([-1])))
     else:
         index = graph.add("ArgMax", scores, axis=1, keepdims=0)
-    classes = model.classes_
+    classes = np.asarray(model.classes_)
     if classes.dtype.kind in "OU":
         kind = kinds.STRING
     else:

@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import Interval
 
 from estimators._given_weights import set_weights
 from estimators._layers import Dense, Layer, Scores, Shape, hidden_layer
+from estimators._network import Network
 from estimators._neural import NeuralClassifier
 
 
@@ -270,6 +271,11 @@ class MLPClassifier(NeuralClassifier):
         if any(size <= 0 for size in sizes):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
         return dense_layers(sizes, self.activation, self.batch_norm, self.dropout, n_outputs)
+
+    def _network_of_weights(self) -> Network:
+        n_inputs, *sizes = [np.shape(w)[0] for w in self.coefs_] + [np.shape(self.coefs_[-1])[1]]
+        layers = dense_layers(sizes[:-1], self.activation, False, self.dropout, sizes[-1])
+        return Network(layers, (n_inputs,))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -14,7 +14,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classi
 from sklearn.utils.validation import validate_data
 
 from cukernels._array import resolve_device
-from estimators._base import FLOATS, LinearClassifier
+from estimators._base import FLOATS, LinearClassifier, dense_rows_of
 from estimators._online_compiled import CompiledTraining
 from estimators._online_training import SweptTraining
 from estimators._samples import Samples
@@ -236,6 +236,7 @@ class Perceptron(LinearClassifier):
         unknown = np.setdiff1d(y, self.classes_)
         if len(unknown):
             raise ValueError(f"y has classes {unknown} that are not in classes {self.classes_}")
+        self.classes_ = np.asarray(self.classes_)
         self.t_ = 1.0 if first else getattr(self, "t_", 1.0)
         start = self._start(X, None, None) if first else self._learned_for(X)
         labels = np.searchsorted(self.classes_, y)
@@ -321,8 +322,7 @@ class Perceptron(LinearClassifier):
 
     def _learned_for(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
         """Copies of what was learned, to go on with; the only intercept is in double precision."""
-        self.densify()
-        coef, intercept = np.atleast_2d(self.coef_), np.atleast_1d(self.intercept_)
+        coef, intercept = dense_rows_of(self.coef_), np.atleast_1d(self.intercept_)
         if coef.shape[1] != X.shape[1]:
             raise ValueError(
                 f"Number of features {X.shape[1]} does not match previous data {coef.shape[1]}."
