@@ -24,7 +24,7 @@ from cukernels._online_penalty import measure
 from cukernels._perceptron_rule import Sweep
 from cukernels._perceptron_walk import At, Mistakes, walk
 
-BLOCK = 64  # samples: fewer make more calls, more make a larger Gram matrix
+BLOCK = 128  # samples: fewer make more calls, more make a larger Gram matrix
 
 # From rows to a dense or CSR matrix of them, and the columns of the weights that it spans.
 TakeRows = Callable[[Any], tuple[Any, Any]]
