@@ -13,7 +13,7 @@ from cukernels._array import Array, namespace
 class Penalty:
     """The penalty of a stack of weight vectors, and what it keeps from sample to sample.
 
-    False where there is nothing to penalise.
+    False where there is nothing to penalise, and nothing to keep.
 
     Parameters
     ----------
@@ -40,10 +40,11 @@ class Penalty:
     ) -> None:
         xp = namespace(w)
         alpha, l1_ratio = xp.asarray(alpha, w.dtype), xp.asarray(l1_ratio, w.dtype)
+        self.alpha, self.l1_ratio = alpha, l1_ratio
         self.l1 = (alpha * l1_ratio)[..., None]
         self.l2 = (alpha * (1 - l1_ratio))[..., None]
-        self.has_l1 = bool((self.l1 != 0).any())
-        self._is_on = self.has_l1 or bool((self.l2 != 0).any())
+        self.has_l1 = due is not None or bool((self.l1 != 0).any())
+        self._is_on = self.has_l1 or norms is not None or bool((self.l2 != 0).any())
         if self.has_l1:
             self.due = xp.zeros(w.shape[:-1], w.dtype) if due is None else due
             self.paid = xp.zeros_like(w) if paid is None else paid

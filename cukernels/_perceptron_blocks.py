@@ -1,13 +1,13 @@
-"""The perceptron's online rule, a block of samples at a time, on NumPy.
+"""The multinomial rule, a block of samples at a time, on NumPy.
 
 Within a block, the score of a sample differs from what the weights of the block's start give only
-by the updates in between: one of step c at sample j adds ``c * (x_j . x_i + bias_rate)`` to the
-score of a later sample i. So BLAS computes all scores and all dot products of a block (its Gram
-matrix) at once, only the mistakes are walked, and one more product updates the weights. The rule
-stays exact; only the order of summation differs. An L2 penalty multiplies each term by what its
-shrinking leaves until then.
+by the updates in between: one of step c at sample j adds ``c * x_j . x_i`` to the product of the
+weights with a later sample i. So BLAS computes all products and all dot products of a block (its
+Gram matrix) at once, only the mistakes are walked, and one more product updates the weights. The
+rule stays exact; only the order of summation differs. An L2 penalty multiplies each term by what
+its shrinking leaves until then.
 
-The problems of a stack share the samples and the Gram matrix, and none depends on what others there
+The models of a stack share the samples and the Gram matrix, and none depends on what others there
 are, to the bit.
 """
 
@@ -22,9 +22,9 @@ import scipy.sparse as sp
 from cukernels._even_products import even_product, padded
 from cukernels._online_penalty import measure
 from cukernels._perceptron_rule import Sweep
-from cukernels._perceptron_walk import At, Mistakes, joined, walk_apart, walk_competing
+from cukernels._perceptron_walk import At, Mistakes, walk
 
-BLOCK = 64  # samples: fewer make more calls, more make a larger Gram matrix
+BLOCK = 128  # samples: fewer make more calls, more make a larger Gram matrix
 
 # From rows to a dense or CSR matrix of them, and the columns of the weights that it spans.
 TakeRows = Callable[[Any], tuple[Any, Any]]
@@ -48,12 +48,12 @@ def sparse_rows(x: sp.csr_array) -> TakeRows:
 
 
 def sweep_blocks(sweep: Sweep, take: TakeRows) -> np.ndarray:
-    """Sweep a block of samples at a time; the penalty must have no L1 part."""
+    """Sweep a block of samples at a time; classes compete, and the penalty has no L1 part."""
     blocks = _Blocks(sweep, take)
     for start in range(0, sweep.n_steps, BLOCK):
         blocks.sweep_block(start, min(start + BLOCK, sweep.n_steps))
     sweep.w[...] = blocks.w[: sweep.b.size].reshape(sweep.w.shape)
-    sweep.b[...] = blocks.b.reshape(sweep.b.shape)
+    sweep.b[...] = blocks.b
     if sweep.penalty:
         sweep.penalty.norms[...] = measure(sweep.w)
     return sweep.result(blocks.objective.reshape(sweep.b.shape))
@@ -66,69 +66,47 @@ class _Blocks:
         self.sweep, self.take = sweep, take
         n_problems, n_features = sweep.b.size, sweep.w.shape[-1]
         self.w = padded(sweep.w.reshape(n_problems, n_features))
-        self.b = sweep.b.ravel().copy()
+        self.b = sweep.b.astype(float)
         self.objective = np.zeros(n_problems)
         self.steps = np.zeros((len(self.w), BLOCK), self.w.dtype)
-        later = np.triu(np.ones((BLOCK, BLOCK), sweep.w.dtype), 1)  # samples (columns) after (rows)
-        self.later, self.bias_later = later, sweep.bias_rate * later
-        self.shrinking = _Shrinking(sweep, later) if sweep.penalty else None
+        self.later = np.triu(np.ones((BLOCK, BLOCK), sweep.w.dtype), 1)  # columns after rows
+        self.shrinking = _Shrinking(sweep, self.later) if sweep.penalty else None
         is_constant = sweep.sample_weight is None and _varying(sweep.eta).shape[-1] == 1
         self.size = _at(sweep.eta[..., :1], sweep.b.shape) if is_constant else None
-        if sweep.classes is not None:
-            self._set_targets(sweep.classes)
-
-    def _set_targets(self, classes: np.ndarray) -> None:
-        """Signs of the scores for each class, and for each problem its place among them."""
-        sweep = self.sweep
-        labels = sweep.y[sweep.rows(0, sweep.n_steps)]
-        every = np.broadcast_to(classes, sweep.b.shape).ravel()
-        some, self.own_class = np.unique(every, return_inverse=True)
-        self.signs = np.where(labels == some[:, None], 1, -1).astype(sweep.w.dtype)
 
     def sweep_block(self, start: int, stop: int) -> None:
         """Update the weights and the objective by the samples from one step to another."""
         sweep, shrinking, n = self.sweep, self.shrinking, stop - start
-        w, b = self.w, self.b
-        x, columns = self.take(sweep.rows(start, stop))
+        w, rows = self.w, sweep.rows(start, stop)
+        x, columns = self.take(rows)
         gram = x @ x.T
         gram = gram.toarray() if sp.issparse(gram) else gram
-        scores = _product(w[:, columns], x.T)[: len(b)]
+        products = _product(w[:, columns], x.T)[: self.b.size]
+        row: At = _places
         if shrinking:
             shrinking.begin(start, stop)
-            scores *= shrinking.of_start
-            reach = gram * shrinking.before
+            products *= shrinking.of_start
+            reach, row = gram * shrinking.before, shrinking.row
         else:
             reach = gram * self.later[:n, :n]
-        reach += self.bias_later[:n, :n]
-        scores += b[:, None]
-
-        rounds = self._walk(scores, reach.reshape(-1, n), start, stop)
-        mistakes = joined(rounds) if rounds else None
+        size = self.size or _at(sweep.sizes(rows, sweep.eta[..., start:stop]), sweep.b.shape)
+        n_classes = sweep.b.shape[-1]
+        mistakes = walk(
+            products.reshape(-1, n_classes, n), self.b.reshape(-1, n_classes), sweep.y[rows],
+            size, row, reach.reshape(-1, n), sweep.bias_rate,
+        )  # fmt: skip
         if shrinking:
-            self.objective += shrinking.penalty(self, rounds, mistakes, gram)
-            w[: len(b)] *= shrinking.at_end[:, :1]
+            self.objective += shrinking.penalty(w, mistakes, gram)
+            w[: self.b.size] *= shrinking.at_end[:, :1]
         if mistakes is None:
             return
-        problem, place, direction, change, score = mistakes
-        self.objective -= np.bincount(problem, direction * score, len(b))
-        b += sweep.bias_rate * np.bincount(problem, change, len(b))
+        problem, place, direction, change, _, score = mistakes
+        self.objective -= np.bincount(problem, direction * score, self.b.size)
         if shrinking:
             change = change * shrinking.at_end[problem, place + 1]
         self.steps[problem, place] = change
         w[:, columns] += _product(self.steps[:, :n], x)
         self.steps[problem, place] = 0
-
-    def _walk(self, scores: np.ndarray, reach: np.ndarray, start: int, stop: int) -> list[Mistakes]:
-        """Find the mistakes of a block."""
-        sweep = self.sweep
-        rows = sweep.rows(start, stop)
-        size = self.size or _at(sweep.sizes(rows, sweep.eta[..., start:stop]), sweep.b.shape)
-        row = _places if self.shrinking is None else self.shrinking.row
-        if sweep.classes is None:
-            by_model = scores.reshape(-1, sweep.b.shape[-1], stop - start)
-            return walk_competing(by_model, sweep.y[rows], size, row, reach)
-        signs = self.signs[:, start:stop].take(self.own_class, axis=0)
-        return walk_apart(scores, signs, size, row, reach)
 
 
 def _places(problem: np.ndarray, place: np.ndarray) -> np.ndarray:
@@ -162,7 +140,7 @@ class _Shrinking:
     def __init__(self, sweep: Sweep, later: np.ndarray) -> None:
         self._later = later
         rates = _varying(sweep.eta)
-        kept = sweep.penalty.kept(rates)
+        kept = sweep.penalty.kept(rates).astype(sweep.w.dtype)
         shape = (*sweep.b.shape, rates.shape[-1])
         kept = np.broadcast_to(kept, shape).reshape(sweep.b.size, -1)
         self.kept, group = np.unique(kept, axis=0, return_inverse=True)
@@ -188,24 +166,17 @@ class _Shrinking:
         """The row of a step in `before`, its matrices one below the other."""
         return self.group.take(problem) * self._size + place
 
-    def penalty(
-        self, blocks: _Blocks, rounds: list[Mistakes], mistakes: Mistakes | None, gram: np.ndarray
-    ) -> np.ndarray:
+    def penalty(self, w: np.ndarray, mistakes: Mistakes | None, gram: np.ndarray) -> np.ndarray:
         """Return the penalty of each problem before each sample of a block, summed.
 
-        A step of c at x adds ``2 c w.x + c^2 x.x`` to the squared norm of the weights.
+        A step of c at x adds ``2 c w.x + c^2 x.x`` to the squared norm of the weights `w`.
         """
-        bias = blocks.b.copy()
-        w = blocks.w[: len(bias)]
+        w = w[: len(self.group)]
         squares = self._in_all[self.group, 0] * (w * w).sum(axis=-1)
         if mistakes is not None:
-            biases = []
-            for one in rounds:  # a problem makes one mistake in a round
-                biases.append(bias[one.problem])
-                bias[one.problem] = biases[-1] + blocks.sweep.bias_rate * one.change
-            problem, place, _, change, score = mistakes
+            problem, place, _, change, product, _ = mistakes
             group = self.group[problem]
-            product = self._kept[group, place] * (score - np.concatenate(biases))
+            product = self._kept[group, place] * product
             jump = change * (2 * product + change * np.diagonal(gram)[place])
             squares += np.bincount(problem, jump * self._in_all[group, place + 1], len(squares))
         return self.l2 / 2 * squares

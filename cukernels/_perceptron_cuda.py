@@ -12,12 +12,13 @@ import numpy as np
 from cukernels._array import Array, namespace
 from cukernels._kernel import Kernel, architecture, contiguous, ctype
 from cukernels._op import cuda_body
-from cukernels._perceptron_rule import check_rates
+from cukernels._perceptron_rule import check_rates, checked_order
 from cukernels._shared_memory import shared_limit
 from cukernels.perceptron import csr_perceptron_sweep, perceptron_sweep
 
 THREADS, GROUP = 256, 32  # sweep_threads and group_size of perceptron.cu
 CLASS_BYTES = {4: 80, 8: 104}  # of its struct Class, by the size of an element
+_GRAM_BYTES = 2**28  # of the Gram matrices that are made at once
 
 _TYPES, _MULTINOMIAL = ("float", "double"), ("false", "true")
 _GRAM = Kernel("perceptron.cu", "gram", [("float",), ("double",)])
@@ -37,16 +38,18 @@ def _perceptron_sweep(x: Array, *args: Any, **kwargs: Any) -> Array:
         least = static + k * CLASS_BYTES[item]
         grouped = least + (2 * k + GROUP) * GROUP * item
         limit = shared_limit(architecture(x))
-        gram, shared = None, least + k * item
-        if grouped <= limit:
-            gram, shared = _gram(rows, sweep), grouped
-        in_shared = gram is not None and shared + k * features * item <= limit
+        in_groups = grouped <= limit and not sweep.may_have_l1
+        shared = grouped if in_groups else least + k * item
+        in_shared = in_groups and shared + k * features * item <= limit
         shared += k * features * item * in_shared
         _check_shared(shared, limit, k)
-        instance(
-            (sweep.problems, 1, 1), THREADS, rows, gram, *sweep.arguments, features, k, in_shared,
-            shared=shared - static,
-        )  # fmt: skip
+        parts = _parts(sweep.n, sweep.orders * GROUP * item) if in_groups else [(0, sweep.n)]
+        for begin, end in parts:
+            gram, gram_row = _gram(rows, sweep, begin, end) if in_groups else (None, 0)
+            instance(
+                (sweep.problems, 1, 1), THREADS, rows, gram, gram_row, *sweep.arguments,
+                begin, end, features, k, in_shared, shared=shared - static,
+            )  # fmt: skip
 
     return _run(launch, *args, **kwargs)
 
@@ -63,7 +66,7 @@ def _csr_perceptron_sweep(
         _check_shared(instance.static_shared + shared, shared_limit(architecture(data)), sweep.k)
         instance(
             (sweep.problems, 1, 1), THREADS, contiguous(data), contiguous(where), contiguous(ends),
-            *sweep.arguments, sweep.w.shape[-1], sweep.k, data.size, shared=shared,
+            *sweep.arguments, 0, sweep.n, sweep.w.shape[-1], sweep.k, data.size, shared=shared,
         )  # fmt: skip
 
     return _run(launch, *args, **kwargs)
@@ -80,6 +83,7 @@ class _Sweep:
         eta: Array | float,
         *,
         order: Array | None = None,
+        follows: Array | None = None,
         sample_weight: Array | None = None,
         classes: Array | None = None,
         bias_rate: float = 1.0,
@@ -94,34 +98,40 @@ class _Sweep:
         self.multinomial = str(classes is None).lower()
         self.k = rows[-1] if classes is None else 1
         self.problems = math.prod(rows) // self.k
-        self.n = len(y if order is None else order)
+        order, follows = checked_order(order, follows, classes)
+        self.n = len(y) if order is None else order.shape[-1]
+        self.orders = 1 if order is None or order.ndim == 1 else len(order)
         check_rates(np.shape(eta) if isinstance(eta, float | int) else eta.shape, self.n)
         if self.n and not len(y):
             raise ValueError(f"a perceptron's sweep visits {self.n} samples, and there are none")
         self.w = contiguous(w)
-        if due is None and _may_have_l1(alpha, l1_ratio):
+        self.may_have_l1 = _may_have_l1(alpha, l1_ratio)
+        if due is None and self.may_have_l1:
             due, paid = xp.zeros(rows, w.dtype), xp.zeros(w.shape, w.dtype)
         self.state = {"w": w, "b": b, "due": due, "paid": paid, "norms": norms}
         self.used = {name: None if a is None else contiguous(a) for name, a in self.state.items()}
         self.used["w"] = self.w
+        self.used["b"] = contiguous(b.astype(np.float64, copy=False))
         shape = (*rows[:-1], 1) if classes is None else rows
         self.objective = xp.empty(shape, w.dtype)
         self.order = None if order is None else contiguous(order.astype(np.int64, copy=False))
-        if classes is not None:
-            classes = xp.broadcast_to(classes.astype(np.int64, copy=False), rows)
-        rate, rate_row, rate_step = _by_row_and_step(eta, rows, w)
+        classes, follows = (
+            None if a is None else contiguous(xp.broadcast_to(a.astype(np.int64, copy=False), rows))
+            for a in (classes, follows)
+        )
+        rate, rate_row, rate_step = _by_row_and_step(eta, rows, self.used["b"])
         weight, weight_row = None, 0
         if sample_weight is not None:
             shape = (*sample_weight.shape[:-1], len(y))
             sample_weight = xp.broadcast_to(sample_weight, shape)
             weight, weight_row, _ = _by_row_and_step(sample_weight, rows, w)
         self.arguments = (
-            self.order, contiguous(y.astype(np.int64, copy=False)),
-            None if classes is None else contiguous(classes),
+            self.order, self.n, self.orders, follows,
+            contiguous(y.astype(np.int64, copy=False)), classes,
             self.w, self.used["b"], rate, rate_row, rate_step, weight, weight_row,
             *_by_row(alpha, rows, w), *_by_row(l1_ratio, rows, w),
             self.used["due"], self.used["paid"], self.used["norms"], self.objective,
-            bias_rate, self.n, len(y),
+            bias_rate, len(y),
         )  # fmt: skip
 
     def write_back(self) -> None:
@@ -138,12 +148,35 @@ def _run(launch: Callable[[_Sweep], None], *args: Any, **kwargs: Any) -> Array:
     return sweep.objective
 
 
-def _gram(x: Array, sweep: _Sweep) -> Array:
-    """The dot products of the samples of each group, in the order of their visit."""
-    groups = -(-sweep.n // GROUP)
-    gram = namespace(x).empty((groups, GROUP, GROUP), x.dtype)
-    _GRAM[ctype(x)]((groups, 1, 1), THREADS, x, sweep.order, gram, sweep.n, len(x), x.shape[-1])
-    return gram
+def _parts(n: int, step_bytes: int) -> list[tuple[int, int]]:
+    """The steps of a sweep, in parts of whole groups whose Gram matrices take few bytes.
+
+    What a sweep leaves is what the next one starts from, so several are as good as one.
+    """
+    most = max(_GRAM_BYTES // step_bytes // GROUP, 1) * GROUP
+    return [(begin, min(begin + most, n)) for begin in range(0, max(n, 1), most)]
+
+
+def _gram(x: Array, sweep: _Sweep, begin: int, end: int) -> tuple[Array, int]:
+    """The dot products of the samples of each group, in each order of their visit.
+
+    And how many there are of an order.
+    """
+    groups = -(-(end - begin) // GROUP)
+    gram = namespace(x).empty((sweep.orders, groups, GROUP, GROUP), x.dtype)
+    _GRAM[ctype(x)](
+        (groups, sweep.orders, 1),
+        THREADS,
+        x,
+        sweep.order,
+        sweep.n,
+        gram,
+        begin,
+        end,
+        len(x),
+        x.shape[-1],
+    )
+    return gram, groups * GROUP * GROUP
 
 
 def _may_have_l1(alpha: Array | float, l1_ratio: Array | float) -> bool:

@@ -1,4 +1,4 @@
-"""The perceptron's online rule under an L1 penalty, on NumPy: dense samples, one by one.
+"""The multinomial rule under an L1 penalty, on NumPy: dense samples, one by one.
 
 L1 takes something off every weight at every sample, so there are no blocks. But what is left of
 a weight without what it paid, ``u = w - paid``, changes only at a mistake and by an L2 part. The
@@ -8,30 +8,24 @@ weight is ``sign * max(sign * u - due, 0)`` at any time: four passes over the we
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from cukernels._even_products import even_product, padded
 from cukernels._online_penalty import measure
 from cukernels._perceptron_rule import Sweep
 
-# From the scores of all problems and the step to those that err there, and their directions.
-Mistakes = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
-
 
 def sweep_cut(sweep: Sweep, x: np.ndarray) -> np.ndarray:
-    """Sweep samples of shape (N, D), with a penalty that has an L1 part."""
-    n_problems, b = sweep.b.size, sweep.b.ravel().copy()
+    """Sweep samples of shape (N, D); classes compete, and the penalty has an L1 part."""
+    n_problems, b = sweep.b.size, sweep.b.ravel().astype(float)
+    labels = sweep.y[sweep.rows(0, sweep.n_steps)]
     weights = _Weights(sweep)
     objective = np.zeros(n_problems)
     sizes = sweep.sizes(sweep.rows(0, sweep.n_steps), sweep.eta)
-    mistakes = _competing(sweep) if sweep.classes is None else _apart(sweep)
     for step in range(sweep.n_steps):
         sample = x[step if sweep.order is None else sweep.order[step]]
-        score = even_product(weights.padded, sample[:, None])[:n_problems, 0]
-        score += b
-        wrong, direction = mistakes(score, step)
+        score = even_product(weights.padded, sample[:, None])[:n_problems, 0] + b
+        wrong, direction = _mistakes(score.reshape(-1, sweep.b.shape[-1]), labels[step])
         objective += weights.penalty
         weights.shrink(step)
         if len(wrong):
@@ -39,7 +33,7 @@ def sweep_cut(sweep: Sweep, x: np.ndarray) -> np.ndarray:
             change = direction * _flat(sizes[..., step], sweep)[wrong]
             b[wrong] += sweep.bias_rate * change
             moves = change != 0
-            weights.add(wrong[moves], change[moves, None] * sample)
+            weights.add(wrong[moves], change[moves, None].astype(x.dtype) * sample)
         weights.cut(step)
     weights.write_back()
     sweep.b[...] = b.reshape(sweep.b.shape)
@@ -115,30 +109,9 @@ def _flat(values: np.ndarray, sweep: Sweep) -> np.ndarray:
     return np.broadcast_to(values, sweep.b.shape).reshape(-1)
 
 
-def _apart(sweep: Sweep) -> Mistakes:
-    """Mistakes of problems that each tell a class from the rest."""
-    assert sweep.classes is not None
-    labels = sweep.y[sweep.rows(0, sweep.n_steps)]
-    classes, place = np.unique(_flat(sweep.classes, sweep), return_inverse=True)
-    signs = np.where(labels[:, None] == classes, 1, -1).astype(sweep.w.dtype)
-
-    def mistakes(score: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
-        sign = signs[step].take(place)
-        wrong = (sign * score <= 0).nonzero()[0]
-        return wrong, sign[wrong]
-
-    return mistakes
-
-
-def _competing(sweep: Sweep) -> Mistakes:
-    """Mistakes of models whose classes compete: of the right class, and of the winner."""
-    labels = sweep.y[sweep.rows(0, sweep.n_steps)]
-    k = sweep.b.shape[-1]
-
-    def mistakes(score: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
-        winner = score.reshape(-1, k).argmax(axis=1)
-        wrong = (winner != labels[step]).nonzero()[0]
-        problems = np.concatenate((wrong * k + labels[step], wrong * k + winner[wrong]))
-        return problems, np.repeat(np.array([1, -1], score.dtype), len(wrong))
-
-    return mistakes
+def _mistakes(scores: np.ndarray, label: int) -> tuple[np.ndarray, np.ndarray]:
+    """The problems that move at a sample, the right class and the winner, and their directions."""
+    winner, k = scores.argmax(axis=1), scores.shape[1]
+    wrong = (winner != label).nonzero()[0]
+    problems = np.concatenate((wrong * k + label, wrong * k + winner[wrong]))
+    return problems, np.repeat(np.array([1.0, -1.0]), len(wrong))

@@ -1,19 +1,19 @@
-"""The mistakes of a block of samples, found in their order by all problems of a stack at once.
+"""The mistakes of a block of samples, found in their order by all models of a stack at once.
 
-Each problem walks from a mistake of its own to its next. So there are as many rounds as the worst
-of them makes mistakes in the block, and a round computes only for those that still make some.
-Nothing here depends on what other problems are in the stack, to the bit.
+Each model walks from a mistake of its own to its next. So there are as many rounds as the worst of
+them makes mistakes in the block. Nothing here depends on what other models are in the stack, to the
+bit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-# From problems and places in the block, both of shape (n,), to one value for each pair.
-At = Callable[[np.ndarray, np.ndarray], np.ndarray]
+# From problems and places in the block, both of shape (n,) or numbers, to a value for each pair.
+At = Callable[[Any, Any], Any]
 
 
 class Mistakes(NamedTuple):
@@ -23,101 +23,103 @@ class Mistakes(NamedTuple):
     place: np.ndarray  # of the sample, in the block
     direction: np.ndarray  # 1 where the score should have been higher, -1 where lower
     change: np.ndarray  # the multiple of the sample that is added to the weights
-    score: np.ndarray  # that was the mistake
+    product: np.ndarray  # of weights and sample, when it was a mistake
+    score: np.ndarray  # that, and the bias
 
 
-def joined(rounds: list[Mistakes]) -> Mistakes:
-    """All mistakes of a block."""
-    return Mistakes(*map(np.concatenate, zip(*rounds, strict=True)))
-
-
-def walk_apart(
-    scores: np.ndarray, signs: np.ndarray, size: At, row: At, reach: np.ndarray
-) -> list[Mistakes]:
-    """Walk problems that each tell a class from the rest.
-
-    Parameters
-    ----------
-    scores : array of shape (P, B)
-        Scores under the weights of the block's start.
-    signs : array of shape (P, B)
-        1 or -1, what the scores should have.
-    size : callable
-        The size of a step.
-    row : callable
-        Which row of `reach` a step is about.
-    reach : array of shape (R, B)
-        What a unit step adds to the scores of the block; 0 up to its own sample.
-
-    Returns
-    -------
-    mistakes : list of Mistakes
-        By rounds.
-    """
-    found: list[Mistakes] = []
-    begins = np.arange(0, scores.size, scores.shape[1])
-    wrong = signs * scores <= 0
-    first = wrong.argmax(axis=1)
-    left = wrong.take(begins + first).nonzero()[0]
-    problem = left
-    while len(left):
-        scores, signs, place = scores.take(left, axis=0), signs.take(left, axis=0), first[left]
-        begins = begins[: len(left)]
-        at = begins + place
-        direction = signs.take(at)
-        change = direction * size(problem, place)
-        found.append(Mistakes(problem, place, direction, change, scores.take(at)))
-        steps = reach.take(row(problem, place), axis=0)
-        steps *= change[:, None]
-        scores += steps
-        signs.put(at, np.nan)  # seen; what comes before it has been right and stays so
-        np.less_equal(np.multiply(signs, scores, out=steps), 0, out=(wrong := wrong[: len(left)]))
-        first = wrong.argmax(axis=1)
-        left = wrong.take(begins + first).nonzero()[0]
-        problem = problem[left]
-    return found
-
-
-def walk_competing(
-    scores: np.ndarray, labels: np.ndarray, size: At, row: At, reach: np.ndarray
-) -> list[Mistakes]:
+def walk(
+    products: np.ndarray,
+    biases: np.ndarray,
+    labels: np.ndarray,
+    size: At,
+    row: At,
+    reach: np.ndarray,
+    bias_rate: float,
+) -> Mistakes | None:
     """Walk models whose K classes compete: a mistake moves the right class and the winner.
 
     Parameters
     ----------
-    scores : array of shape (M, K, B)
-        Scores under the weights of the block's start; become those that the rule sees.
+    products : array of shape (M, K, B)
+        Of the samples and the weights of the block's start; become those that the rule sees.
+    biases : array of shape (M, K)
+        Updated, in double precision. They are kept apart from the products: where samples are
+        small, their sum would forget these.
     labels : integer array of shape (B,)
         The right classes.
-    size, row, reach
-        As for `walk_apart`, with problem ``m * K + k`` for class k of model m.
+    size : callable
+        The size of a step, for problem ``m * K + k`` that is class k of model m.
+    row : callable
+        Which row of `reach` a step is about.
+    reach : array of shape (R, B)
+        What a unit step adds to the products of the block; 0 up to its own sample.
+    bias_rate : float
+        What it adds to the bias.
 
     Returns
     -------
-    mistakes : list of Mistakes
-        By rounds.
+    mistakes : Mistakes or None
     """
     found: list[Mistakes] = []
-    n_models, n_classes, n_samples = scores.shape
-    by_problem, begins = scores.reshape(-1, n_samples), np.arange(n_models) * n_samples
-    up_down = np.repeat(np.array([1, -1], scores.dtype), n_models).reshape(2, -1)
+    n_models, n_classes, n_samples = products.shape
+    if n_models == 1:
+        return _walk_one(products[0], biases[0], labels, size, row, reach, bias_rate)
+    by_problem, flat_biases = products.reshape(-1, n_samples), biases.reshape(-1)
+    begins = np.arange(n_models) * n_samples
+    up_down = np.repeat(np.array([1.0, -1.0]), n_models).reshape(2, -1)
     is_left = np.ones((n_models, n_samples), bool)  # yet to come
     places = np.arange(n_samples)
+    scores = np.empty(products.shape)
     while True:
-        winner = scores.argmax(axis=1)
-        wrong = (winner != labels) & is_left
+        winner = np.add(products, biases[:, :, None], out=scores).argmax(axis=1)
+        wrong = winner != labels
+        wrong &= is_left
         first = wrong.argmax(axis=1)
         models = wrong.take(begins + first).nonzero()[0]
         if not len(models):
-            return found
+            break
         place = first[models]
         is_left[models] = places > place[:, None]
-        classes = np.concatenate((labels[place], winner[models, place]))
-        problem = np.tile(models * n_classes, 2) + classes
-        place = np.tile(place, 2)
+        of_model = models * n_classes
+        problem = np.concatenate((of_model + labels[place], of_model + winner[models, place]))
+        place = np.concatenate((place, place))
         direction = up_down[:, : len(models)].ravel()
         change = direction * size(problem, place)
-        found.append(Mistakes(problem, place, direction, change, by_problem[problem, place]))
+        product = by_problem[problem, place]
+        score = product + flat_biases[problem]
+        found.append(Mistakes(problem, place, direction, change, product, score))
         steps = reach.take(row(problem, place), axis=0)
         steps *= change[:, None]
         by_problem[problem] += steps
+        flat_biases[problem] += bias_rate * change
+    return Mistakes(*map(np.concatenate, zip(*found, strict=True))) if found else None
+
+
+def _walk_one(
+    products: np.ndarray,
+    biases: np.ndarray,
+    labels: np.ndarray,
+    size: At,
+    row: At,
+    reach: np.ndarray,
+    bias_rate: float,
+) -> Mistakes | None:
+    """`walk` of one model, to the bit, in a third of the time: only two classes change at once."""
+    found, right, start = [], labels.tolist(), 0
+    scores, step = products + biases[:, None], np.empty_like(products[0])
+    while start < len(right):
+        winner = scores[:, start:].argmax(axis=0)
+        wrong = winner != labels[start:]
+        first = wrong.argmax()
+        if not wrong[first]:
+            break
+        place = start + int(first)
+        for k, direction in ((right[place], 1.0), (int(winner[first]), -1.0)):
+            change = direction * size(k, place)
+            product = products[k, place]
+            found.append((k, place, direction, change, product, product + biases[k]))
+            products[k] += np.multiply(reach[row(k, place)], change, out=step)
+            biases[k] += bias_rate * change
+            np.add(products[k], biases[k], out=scores[k])
+        start = place + 1
+    return Mistakes(*map(np.array, zip(*found, strict=True))) if found else None

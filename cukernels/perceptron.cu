@@ -6,13 +6,17 @@
 //
 //   1. all warps compute the products of the group's samples with the weights at its beginning;
 //   2. one warp walks from mistake to mistake, with a lane a sample. A step of c at sample j adds
-//      c * (x_j . x_i + bias_rate) to the score of a later sample i: the dot products are in the
-//      group's Gram matrix, which a launch before this one has made for all groups and problems;
+//      c * x_j . x_i to the product of the weights with a later sample i: the dot products are in
+//      the group's Gram matrix, which a launch before this one has made for all groups, once for
+//      all problems that see the samples in the same order;
 //   3. all warps add the samples of the mistakes to the weights.
 //
 // An L2 penalty multiplies all weights, and so all products, by what it keeps of them at each
 // sample. An L1 penalty cuts weights off one by one: with it, and for sparse samples, the sweep
 // goes sample by sample.
+//
+// Biases are sums in double precision, and apart from the products until a score is judged: a
+// product may be less than T sees beside a bias, and still decide.
 #include "prelude.cuh"
 
 constexpr int sweep_threads = 256;
@@ -24,24 +28,26 @@ __device__ inline int64 visited(const int64* order, int64 step, int64 samples) {
     return order ? least(largest(order[step], int64(0)), samples - 1) : step;
 }
 
-// gram[g][i][j] = x_i . x_j for the samples of group g, in the order of their visit.
+// gram[r][g][i][j] = x_i . x_j for the samples of group g, in the r-th order of their visit, where
+// the first group begins with step `begin`, and the last ends before step `end`.
 template <typename T>
 __global__ void __launch_bounds__(sweep_threads)
-    gram(const T* __restrict__ x, const int64* __restrict__ order, T* __restrict__ gram, int64 n,
-         int64 samples, int d) {
+    gram(const T* __restrict__ x, const int64* __restrict__ order, int64 order_row,
+         T* __restrict__ gram, int64 begin, int64 end, int64 samples, int d) {
     __shared__ T tile[group_size][group_size + 1];  // the odd length keeps columns apart in banks
     const int lane = lane_id(), warp = warp_id();
     constexpr int warps = sweep_threads / warp_size, passes = group_size / warps;
-    const int64 first = int64(blockIdx.x) * group_size;
+    const int64 first = begin + int64(blockIdx.x) * group_size;
+    if (order) order += blockIdx.y * order_row;
+    gram += (int64(blockIdx.y) * gridDim.x + blockIdx.x) * gram_size;
     const T* row[passes];
 #pragma unroll
     for (int p = 0; p < passes; p++) {
         const int64 step = first + warp + p * warps;
-        row[p] = step < n ? x + visited(order, step, samples) * d : nullptr;
+        row[p] = step < end ? x + visited(order, step, samples) * d : nullptr;
     }
     T sum[passes] = {};
-    for (int begin = 0; begin < d; begin += group_size) {
-        const int column = begin + lane;
+    for (int column = lane; column - lane < d; column += group_size) {
         __syncthreads();
 #pragma unroll
         for (int p = 0; p < passes; p++)
@@ -55,8 +61,7 @@ __global__ void __launch_bounds__(sweep_threads)
         }
     }
 #pragma unroll
-    for (int p = 0; p < passes; p++)
-        gram[blockIdx.x * int64(gram_size) + (warp + p * warps) * group_size + lane] = sum[p];
+    for (int p = 0; p < passes; p++) gram[(warp + p * warps) * group_size + lane] = sum[p];
 }
 
 // What a sweep is to know, besides the samples. A row is a class of a model; `*_row` elements lie
@@ -64,40 +69,45 @@ __global__ void __launch_bounds__(sweep_threads)
 template <typename T>
 struct Sweep {
     const int64 *order, *y, *classes;  // (n), (N), (rows); null: as they come; null: multinomial
-    T *w, *b;                          // (rows, d), (rows)
-    const T *eta, *weight;             // (rows or 1, n or 1), (rows or 1, N) or null
+    T* w;                              // (rows, d)
+    double* b;                         // (rows)
+    const double* eta;                 // (rows or 1, n or 1)
+    const T* weight;                   // (rows or 1, N) or null
     int64 eta_row, eta_step, weight_row;
     const T *alpha, *l1_ratio;  // (rows or 1)
     int64 alpha_row, l1_ratio_row;
     T *due, *paid, *norms, *objective;  // (rows), (rows, d), (rows, 2): or null; (problems)
-    T bias_rate;
-    int64 n, samples;
-    int d, k;  // features; rows of a problem
+    double bias_rate;
+    int64 samples, begin, end;  // of x; steps
+    int d, k;                   // features; rows of a problem
 
     __device__ int64 sample(int64 step) const { return visited(order, step, samples); }
-    __device__ T rate(int64 row, int64 step) const { return eta[row * eta_row + step * eta_step]; }
-    __device__ T size(int64 row, int64 step, int64 sample) const {
-        const T own = rate(row, step);
-        return weight ? own * weight[row * weight_row + sample] : own;
+    __device__ double rate(int64 row, int64 step) const {
+        return eta[row * eta_row + step * eta_step];
+    }
+    __device__ double size(int64 row, int64 step, int64 sample) const {
+        const double own = rate(row, step);
+        return weight ? own * double(weight[row * weight_row + sample]) : own;
     }
 };
 
 // What changes about a class while its samples go by, in shared memory.
 template <typename T>
 struct Class {
-    T bias, change, kept;
-    T scale;   // the weights are this times what is stored
-    T l1, l2;  // strengths of the penalties
-    T due;
+    double bias, change;
     double norms[2];  // squared L2 and L1 norm of the weights
     double seen[2];   // the same at the last update, shrunk since: what the objective counts
     double objective;
+    T kept;
+    T scale;   // the weights are this times what is stored
+    T l1, l2;  // strengths of the penalties
+    T due;
     unsigned steps;  // the samples of a group with which the class was corrected, as bits
 
     __device__ double penalty() const { return double(l1) * seen[1] + double(l2) / 2 * seen[0]; }
 
-    __device__ void shrink(T rate) {
-        kept = largest(T(1) - l2 * rate, T(0));
+    __device__ void shrink(double rate) {
+        kept = T(largest(1.0 - double(l2) * rate, 0.0));
         const double share = double(kept);
         norms[0] *= share * share, norms[1] *= share;
         seen[0] *= share * share, seen[1] *= share;
@@ -162,7 +172,7 @@ __device__ inline void end_classes(const Sweep<T>& s, int64 first, const Class<T
         if (s.norms)
             for (int i = 0; i < 2; i++) s.norms[row * 2 + i] = T(own.seen[i]);
     }
-    s.objective[blockIdx.x] = T(objective);
+    s.objective[blockIdx.x] = T(objective) + (s.begin ? s.objective[blockIdx.x] : T(0));
 }
 
 // --- Sample by sample --------------------------------------------------------------------------
@@ -218,38 +228,40 @@ __device__ inline void score_sample(const Sweep<T>& s, const Samples& samples, i
 }
 
 // The direction in which a mistake moves the score of class c: 1, -1, or 0 for no mistake.
-template <bool multinomial, typename T>
-__device__ inline T correction(int c, int64 label, int winner, int64 own_label, T score) {
-    if constexpr (multinomial) return T(int(c == label) - int(c == winner));
-    const T target = label == own_label ? T(1) : T(-1);
-    return target * score <= 0 ? target : T(0);
+template <bool multinomial>
+__device__ inline double correction(int c, int64 label, int winner, int64 own_label, double score) {
+    if constexpr (multinomial) return double(int(c == label) - int(c == winner));
+    const double target = label == own_label ? 1.0 : -1.0;
+    return target * score <= 0 ? target : 0.0;
 }
 
 template <bool multinomial, typename T, typename Samples>
 __device__ inline void sweep_samples(const Sweep<T>& s, const Samples& samples, int64 first,
                                      Class<T>* classes, T* scores) {
     __shared__ bool must_flush;  // whether the weights take in their scale
-    for (int64 step = 0; step < s.n; step++) {
+    for (int64 step = s.begin; step < s.end; step++) {
         const int64 sample = s.sample(step);
         score_sample<multinomial>(s, samples, first, sample, classes, scores);
         if (threadIdx.x == 0) {
             int winner = 0;
-            for (int c = 0; c < s.k; c++) {
-                scores[c] += classes[c].bias;
-                if (scores[c] > scores[winner]) winner = c;
+            double best = double(scores[0]) + classes[0].bias;
+            for (int c = 1; c < s.k; c++) {
+                const double score = double(scores[c]) + classes[c].bias;
+                if (score > best) best = score, winner = c;
             }
             must_flush = false;
             for (int c = 0; c < s.k; c++) {
                 Class<T>& own = classes[c];
                 const int64 row = first + c;
-                const T error = correction<multinomial>(
-                    c, s.y[sample], winner, multinomial ? 0 : s.classes[row], scores[c]);
-                own.objective += own.penalty() - double(error * scores[c]);
+                const double score = double(scores[c]) + own.bias;
+                const double error = correction<multinomial>(
+                    c, s.y[sample], winner, multinomial ? 0 : s.classes[row], score);
+                own.objective += own.penalty() - error * score;
                 own.shrink(s.rate(row, step));
                 own.scale *= own.kept;
                 own.change = error * s.size(row, step, sample);
                 own.bias += s.bias_rate * own.change;
-                own.due += own.l1 * s.rate(row, step);
+                own.due += T(double(own.l1) * s.rate(row, step));
                 must_flush |= own.scale < T(1e-6);
             }
         }
@@ -270,7 +282,7 @@ __device__ inline void sweep_samples(const Sweep<T>& s, const Samples& samples, 
             T* paid = own.l1 != 0 ? s.paid + (first + c) * s.d : nullptr;
             double updated[2] = {}, cut[2] = {};  // what the norms grow by
             samples.each(sample, threadIdx.x, sweep_threads, [&](int64 i, T x) {
-                const T before = own.scale * w[i], after = before + own.change * x;
+                const T before = own.scale * w[i], after = before + T(own.change) * x;
                 updated[0] += double(after) * double(after) - double(before) * double(before);
                 updated[1] += fabs(double(after)) - fabs(double(before));
                 T left = after;
@@ -349,10 +361,10 @@ __device__ inline void walk_group(const Sweep<T>& s, int64 first, int64 begin, c
         int winner = 0;
         bool wrong = false;
         if (inside) {
-            T best = products[lane] + classes[0].bias;
+            double best = double(products[lane]) + classes[0].bias;
             if constexpr (multinomial) {
                 for (int c = 1; c < s.k; c++) {
-                    const T score = products[c * group_size + lane] + classes[c].bias;
+                    const double score = double(products[c * group_size + lane]) + classes[c].bias;
                     if (score > best) best = score, winner = c;
                 }
                 wrong = winner != label;
@@ -371,30 +383,29 @@ __device__ inline void walk_group(const Sweep<T>& s, int64 first, int64 begin, c
             if (multinomial && !shrinks && c != label_j && c != winner_j) continue;
             const int64 row = first + c;
             T* own = products + c * group_size;
-            const T product = own[j], score = product + classes[c].bias;
-            const T error = correction<multinomial>(c, label_j, winner_j,
-                                                    multinomial ? 0 : s.classes[row], score);
-            const T change = error * s.size(row, begin + j, rows[j]);
-            const T rate = s.rate(row, begin + j);
+            const double product = double(own[j]), score = product + classes[c].bias;
+            const double error = correction<multinomial>(c, label_j, winner_j,
+                                                         multinomial ? 0 : s.classes[row], score);
+            const double change = error * s.size(row, begin + j, rows[j]);
+            const double rate = s.rate(row, begin + j);
             __syncwarp();  // all have read what the next lines change
             if (lane == 0) {
                 Class<T>& it = classes[c];
-                it.objective += it.penalty() - double(error * score);
+                it.objective += it.penalty() - error * score;
                 it.shrink(rate);
                 it.scale *= it.kept;
                 it.bias += s.bias_rate * change;
                 if (change != 0) {
-                    const double moved = double(change);
-                    it.norms[0] += moved * (2 * double(it.kept) * double(product) +
-                                            moved * double(gram[j * group_size + j]));
+                    it.norms[0] += change * (2 * double(it.kept) * product +
+                                             change * double(gram[j * group_size + j]));
                     it.seen[0] = it.norms[0];
                 }
             }
             __syncwarp();
             const T kept = classes[c].kept;
-            own[lane] = kept * own[lane] + change * gram[j * group_size + lane];
+            own[lane] = kept * own[lane] + T(change) * gram[j * group_size + lane];
             T& step = steps[c * group_size + lane];
-            step = lane == j ? change : kept * step;
+            step = lane == j ? T(change) : kept * step;
             __syncwarp();
         }
     }
@@ -416,11 +427,11 @@ __device__ inline void sweep_groups(const Sweep<T>& s, const T* x, const T* gram
     const int64 size = int64(s.k) * s.d;
     if (w_is_shared)
         for (int64 i = threadIdx.x; i < size; i += sweep_threads) w[i] = s.w[first * s.d + i];
-    for (int64 begin = 0; begin < s.n; begin += group_size) {
-        const int count = int(least(s.n - begin, int64(group_size)));
+    for (int64 begin = s.begin; begin < s.end; begin += group_size) {
+        const int count = int(least(s.end - begin, int64(group_size)));
         if (int(threadIdx.x) < count) rows[threadIdx.x] = s.sample(begin + threadIdx.x);
         for (int i = threadIdx.x; i < gram_size; i += sweep_threads)
-            own_gram[i] = gram[begin * group_size + i];
+            own_gram[i] = gram[(begin - s.begin) * group_size + i];
         __syncthreads();
         score_group(x, w, rows, count, s.d, s.k, products);
         __syncthreads();
@@ -454,19 +465,29 @@ __device__ inline void sweep_groups(const Sweep<T>& s, const T* x, const T* gram
     }
 }
 
+// Which of several orders of the samples a problem follows; the nearest one stands for one out of
+// range.
+__device__ inline int64 followed(const int64* follows, int64 orders, int64 row) {
+    return follows ? least(largest(follows[row], int64(0)), orders - 1) : 0;
+}
+
 // A block a problem. Without Gram matrices, which need the room, it goes sample by sample.
 template <typename T, bool multinomial>
 __global__ void __launch_bounds__(sweep_threads, 1)
-    perceptron_sweep(const T* x, const T* gram, const int64* order, const int64* y,
-                     const int64* classes, T* w, T* b, const T* eta, int64 eta_row, int64 eta_step,
-                     const T* weight, int64 weight_row, const T* alpha, int64 alpha_row,
-                     const T* l1_ratio, int64 l1_ratio_row, T* due, T* paid, T* norms, T* objective,
-                     T bias_rate, int64 n, int64 samples, int d, int k, bool w_is_shared) {
-    const Sweep<T> s{order,   y,        classes,    w,         b,         eta,       weight,
-                     eta_row, eta_step, weight_row, alpha,     l1_ratio,  alpha_row, l1_ratio_row,
-                     due,     paid,     norms,      objective, bias_rate, n,         samples,
-                     d,       k};
+    perceptron_sweep(const T* x, const T* gram, int64 gram_row, const int64* order, int64 order_row,
+                     int64 orders, const int64* follows, const int64* y, const int64* classes, T* w,
+                     double* b, const double* eta, int64 eta_row, int64 eta_step, const T* weight,
+                     int64 weight_row, const T* alpha, int64 alpha_row, const T* l1_ratio,
+                     int64 l1_ratio_row, T* due, T* paid, T* norms, T* objective, double bias_rate,
+                     int64 samples, int64 begin, int64 end, int d, int k, bool w_is_shared) {
     const int64 first = int64(blockIdx.x) * k;
+    const int64 mine = followed(follows, orders, first);
+    const int64* const own = order ? order + mine * order_row : nullptr;
+    const Sweep<T> s{own,     y,        classes,    w,         b,         eta,       weight,
+                     eta_row, eta_step, weight_row, alpha,     l1_ratio,  alpha_row, l1_ratio_row,
+                     due,     paid,     norms,      objective, bias_rate, samples,   begin,
+                     end,     d,        k};
+    if (gram) gram += mine * gram_row;
     Class<T>* const state = dynamic_shared<Class<T>>();
     T* const room = reinterpret_cast<T*>(state + k);
     if (begin_classes(s, first, state) || !gram)
@@ -479,16 +500,19 @@ __global__ void __launch_bounds__(sweep_threads, 1)
 template <typename T, typename Index, bool multinomial>
 __global__ void __launch_bounds__(sweep_threads, 1)
     csr_perceptron_sweep(const T* data, const Index* indices, const Index* indptr,
-                         const int64* order, const int64* y, const int64* classes, T* w, T* b,
-                         const T* eta, int64 eta_row, int64 eta_step, const T* weight,
-                         int64 weight_row, const T* alpha, int64 alpha_row, const T* l1_ratio,
-                         int64 l1_ratio_row, T* due, T* paid, T* norms, T* objective, T bias_rate,
-                         int64 n, int64 samples, int d, int k, int64 entries) {
-    const Sweep<T> s{order,   y,        classes,    w,         b,         eta,       weight,
-                     eta_row, eta_step, weight_row, alpha,     l1_ratio,  alpha_row, l1_ratio_row,
-                     due,     paid,     norms,      objective, bias_rate, n,         samples,
-                     d,       k};
+                         const int64* order, int64 order_row, int64 orders, const int64* follows,
+                         const int64* y, const int64* classes, T* w, double* b, const double* eta,
+                         int64 eta_row, int64 eta_step, const T* weight, int64 weight_row,
+                         const T* alpha, int64 alpha_row, const T* l1_ratio, int64 l1_ratio_row,
+                         T* due, T* paid, T* norms, T* objective, double bias_rate, int64 samples,
+                         int64 begin, int64 end, int d, int k, int64 entries) {
     const int64 first = int64(blockIdx.x) * k;
+    const int64 mine = followed(follows, orders, first);
+    const int64* const own = order ? order + mine * order_row : nullptr;
+    const Sweep<T> s{own,     y,        classes,    w,         b,         eta,       weight,
+                     eta_row, eta_step, weight_row, alpha,     l1_ratio,  alpha_row, l1_ratio_row,
+                     due,     paid,     norms,      objective, bias_rate, samples,   begin,
+                     end,     d,        k};
     Class<T>* const state = dynamic_shared<Class<T>>();
     begin_classes(s, first, state);
     sweep_samples<multinomial>(s, SparseSamples<T, Index>{data, indices, indptr, entries, s.d},

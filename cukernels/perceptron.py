@@ -44,6 +44,14 @@ def _problems(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
     some = rng.random(90) * rng.integers(2, size=90)  # half of the samples weigh nothing
     yield case(90, 4, 3, classes=np.arange(3), order=rows, sample_weight=some, bias_rate=0.01)
     yield case(90, 4, 2, 3, order=rows, sample_weight=rng.random((2, 1, 90)))
+    orders = np.stack([rng.permutation(90)[:70] for _ in range(4)])
+    several: dict[str, Any] = {"order": orders, "follows": np.array([2, 0, 3])}
+    yield case(90, 4, 3, classes=np.arange(3), sample_weight=some, **several)
+    several["follows"] = rng.integers(4, size=(2, 3))
+    yield case(90, 4, 2, 3, classes=np.arange(3), eta=rng.random((2, 1, 70)), **several)
+    for ratio in (0.0, 0.5):
+        yield case(90, 4, 2, 3, classes=np.arange(3), alpha=0.01, l1_ratio=ratio, **several)
+    yield case(70, 4, 3, order=rows[None] % 70, eta=np.array(1.0))  # several that are one
     yield case(90, 4, 3, classes=np.arange(3), sample_weight=rng.random((3, 90)))
     for ratio in (0.0, 0.3, 1.0):
         yield case(90, 4, 3, classes=np.arange(3), alpha=0.01, l1_ratio=ratio)
@@ -59,6 +67,9 @@ def _problems(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
     tied = {"x": rng.integers(-1, 2, (140, 4)).astype(float)}  # whole numbers: exact ties
     yield case(140, 4, 3, classes=np.arange(3)) | zero | tied
     yield case(140, 4, 3) | zero | tied
+    small = {"x": 1e-6 * r((140, 4))}  # less than float32 sees beside a bias
+    yield case(140, 4, 3, classes=np.arange(3)) | zero | small
+    yield case(140, 4, 3) | zero | small
 
 
 def _sparse_problems(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
@@ -73,7 +84,7 @@ def _sparse_problems(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
     outputs=("objective",),
     mutates=_STATE,
     no_backward=_IN_PLACE,
-    kinds=dict.fromkeys(("y", "order", "classes"), INTEGER),
+    kinds=dict.fromkeys(("y", "order", "follows", "classes"), INTEGER),
 )
 def perceptron_sweep(
     x: Array,
@@ -83,6 +94,7 @@ def perceptron_sweep(
     eta: Array | float,
     *,
     order: Array | None = None,
+    follows: Array | None = None,
     sample_weight: Array | None = None,
     classes: Array | None = None,
     bias_rate: float = 1.0,
@@ -99,8 +111,8 @@ def perceptron_sweep(
     score higher, and taken from the weights of the one that should score lower (Rosenblatt,
     Psychological Review 65, 1958).
 
-    All models of a stack see the same samples in the same order, and so do all K problems of a
-    model: the dot products between samples are then shared by all of them.
+    All models of a stack see the same samples. Those that see them in the same order share the dot
+    products between samples.
 
     Parameters
     ----------
@@ -111,12 +123,14 @@ def perceptron_sweep(
     w : array of shape (..., K, D)
         Weights of a stack of models; updated.
     b : array of shape (..., K)
-        Biases; updated.
+        Biases, of any of the two dtypes; updated. They are sums in float64 in between.
     eta : array that broadcasts to (..., K, n), or float
-        The rate of each of the n steps.
-    order : integer array of shape (n,), default=None
-        The rows to visit, from 0 to N - 1; None visits all of them as they come. On a GPU the
-        nearest row stands for one out of range.
+        The rate of each of the n steps, in float64.
+    order : integer array of shape (n,) or (R, n), default=None
+        The rows to visit, from 0 to N - 1, in one order or in several; None visits all of them as
+        they come. On a GPU the nearest row stands for one out of range.
+    follows : integer array that broadcasts to (..., K), default=None
+        Which of several orders, from 0 to R - 1, each problem follows; needs `classes`.
     sample_weight : array that broadcasts to (..., K, N), default=None
         Weights of the updates; None is 1.
     classes : integer array that broadcasts to (..., K), default=None
@@ -146,10 +160,11 @@ def perceptron_sweep(
     Raises
     ------
     ValueError
-        If a row of `order`, or without `classes` a label, on the CPU is out of range.
+        If a row of `order`, a place in `follows`, or without `classes` a label is out of range, on
+        the CPU.
     """
     sweep = Sweep(
-        y, w, b, eta, order=order, sample_weight=sample_weight, classes=classes,
+        y, w, b, eta, order=order, follows=follows, sample_weight=sample_weight, classes=classes,
         bias_rate=bias_rate, alpha=alpha, l1_ratio=l1_ratio, due=due, paid=paid, norms=norms,
     )  # fmt: skip
     return sweep_samples(sweep, lambda row: (x[row : row + 1], slice(None)))
@@ -158,7 +173,10 @@ def perceptron_sweep(
 @numpy_body(perceptron_sweep)
 def _perceptron_sweep_numpy(x: np.ndarray, *args: Any, **kwargs: Any) -> np.ndarray:
     sweep = Sweep(*args, **kwargs)
-    return sweep_cut(sweep, x) if sweep.penalty.has_l1 else sweep_blocks(sweep, dense_rows(x))
+    if sweep.classes is None:
+        cut = sweep.penalty.has_l1
+        return sweep_cut(sweep, x) if cut else sweep_blocks(sweep, dense_rows(x))
+    return sweep_samples(sweep, lambda row: (x[row : row + 1], slice(None)))
 
 
 @op(
@@ -166,7 +184,7 @@ def _perceptron_sweep_numpy(x: np.ndarray, *args: Any, **kwargs: Any) -> np.ndar
     outputs=("objective",),
     mutates=_STATE,
     no_backward=_IN_PLACE,
-    kinds=dict.fromkeys(("indices", "indptr", "y", "order", "classes"), INTEGER),
+    kinds=dict.fromkeys(("indices", "indptr", "y", "order", "follows", "classes"), INTEGER),
 )
 def csr_perceptron_sweep(
     data: Array,
@@ -178,6 +196,7 @@ def csr_perceptron_sweep(
     eta: Array | float,
     *,
     order: Array | None = None,
+    follows: Array | None = None,
     sample_weight: Array | None = None,
     classes: Array | None = None,
     bias_rate: float = 1.0,
@@ -202,7 +221,9 @@ def csr_perceptron_sweep(
         whose column is out of range counts as absent.
     indptr : integer array of shape (N + 1,)
         Row i holds the values from ``indptr[i]`` to ``indptr[i + 1]``.
-    y, w, b, eta, order, sample_weight, classes, bias_rate, alpha, l1_ratio, due, paid, norms
+    y, w, b, eta, order, follows, sample_weight, classes, bias_rate
+        As for `perceptron_sweep`.
+    alpha, l1_ratio, due, paid, norms
         As for `perceptron_sweep`.
 
     Returns
@@ -211,7 +232,7 @@ def csr_perceptron_sweep(
         As from `perceptron_sweep`.
     """
     sweep = Sweep(
-        y, w, b, eta, order=order, sample_weight=sample_weight, classes=classes,
+        y, w, b, eta, order=order, follows=follows, sample_weight=sample_weight, classes=classes,
         bias_rate=bias_rate, alpha=alpha, l1_ratio=l1_ratio, due=due, paid=paid, norms=norms,
     )  # fmt: skip
     if isinstance(data, np.ndarray):
@@ -225,10 +246,10 @@ def _csr_perceptron_sweep_numpy(
 ) -> np.ndarray:
     sweep = Sweep(*args, **kwargs)
     check_rows("csr_perceptron_sweep", data, indices, indptr, sweep.w.shape[-1])
-    if sweep.penalty.has_l1:
-        return sweep_samples(sweep, _csr_row(data, indices, indptr))
-    shape = (len(indptr) - 1, sweep.w.shape[-1])
-    return sweep_blocks(sweep, sparse_rows(sp.csr_array((data, indices, indptr), shape=shape)))
+    if sweep.classes is None and not sweep.penalty.has_l1:
+        shape = (len(indptr) - 1, sweep.w.shape[-1])
+        return sweep_blocks(sweep, sparse_rows(sp.csr_array((data, indices, indptr), shape=shape)))
+    return sweep_samples(sweep, _csr_row(data, indices, indptr))
 
 
 def _csr_row(data: Array, indices: Array, indptr: Array) -> TakeRow:

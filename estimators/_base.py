@@ -54,7 +54,10 @@ class Classifier(ClassifierMixin, BaseEstimator):
 
 
 class LinearClassifier(Classifier):
-    """Predictions of a fitted `coef_` of shape (1 or K, D) and `intercept_` of shape (1 or K,)."""
+    """Predictions of a `coef_` of shape (1 or K, D) and an `intercept_` of shape (1 or K,).
+
+    A fit sets them, or a user does, with `classes_`, as with scikit-learn's linear models.
+    """
 
     coef_: Any  # ndarray, or a CSR matrix after `sparsify`
     intercept_: np.ndarray
@@ -77,8 +80,12 @@ class LinearClassifier(Classifier):
         if foreseen is not None and foreseen[0] is X:
             scores = foreseen[1]
             return scores[:, 0].copy() if scores.shape[1] == 1 else scores.copy()
-        X = self._checked_X(X)
-        coef = self.coef_.toarray() if sp.issparse(self.coef_) else self.coef_
+        X, coef = self._checked_X(X), dense_rows_of(self.coef_)
+        if X.shape[1] != coef.shape[1]:  # where `coef_` was set by hand, nobody has compared them
+            raise ValueError(
+                f"X has {X.shape[1]} features, but {type(self).__name__} is expecting "
+                f"{coef.shape[1]} features as input."
+            )
         scores = linear_scores(X, coef, self.intercept_, self.device)
         return scores[:, 0] if scores.shape[1] == 1 else scores
 
@@ -97,7 +104,7 @@ class LinearClassifier(Classifier):
         """
         scores = self.decision_function(X)
         winners = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)
-        return self.classes_[winners]
+        return np.take(self.classes_, winners, axis=0)
 
     def densify(self) -> LinearClassifier:
         """Store `coef_` as an array, which is how `fit` leaves it, and return self."""
@@ -131,7 +138,7 @@ def is_plainly_valid(estimator: Any, X: Any, dtypes: Any) -> bool:
         type(X) is not np.ndarray
         or X.ndim != 2
         or len(X) == 0
-        or X.shape[1] != estimator.n_features_in_
+        or X.shape[1] != getattr(estimator, "n_features_in_", None)
         or X.dtype not in (dtypes if isinstance(dtypes, tuple) else (dtypes,))
         or not X.flags.c_contiguous
         or hasattr(estimator, "feature_names_in_")
@@ -163,6 +170,11 @@ def check_weights(sample_weight: Any, X: Any, dtype: Any = None) -> np.ndarray:
     if not weights.any():
         raise ValueError("Sample weights must contain at least one non-zero number.")
     return weights
+
+
+def dense_rows_of(coef: Any) -> np.ndarray:
+    """Weights as an array with a row a problem, however a fit or a hand has set them."""
+    return np.atleast_2d(coef.toarray() if sp.issparse(coef) else coef)
 
 
 @on_one_blas_thread  # bits are then the same on any number of cores

@@ -273,8 +273,11 @@ def _flat(steps: list[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
 
 def n_features_given(steps: list[tuple[str, Any]], model: Any) -> int:
     """How many features the first of some steps takes, or the model that they lead to."""
-    every = (*(step for _, step in steps), model)
-    return next(one.n_features_in_ for one in every if hasattr(one, "n_features_in_"))
+    for one in (*(step for _, step in steps), model):
+        if hasattr(one, "n_features_in_"):
+            return one.n_features_in_
+    # weights that a hand has set
+    return np.shape(model.coefs_[0])[0] if hasattr(model, "coefs_") else model.coef_.shape[-1]
 
 
 def final_estimator(estimator: Any) -> Any:

@@ -114,7 +114,7 @@ class NetworkModel(Classifier):
                 "were fitted: fit anew, with warm_start=False"
             )
         weights = iter(zip(self.coefs_, self.intercepts_, strict=True))
-        norms = iter(self.batch_norms_)
+        norms = iter(getattr(self, "batch_norms_", ()))
         parameters: list[Parameters] = []
         for layer, shape in zip(network.layers, network.shapes, strict=False):
             names = layer.parameter_shapes(shape)
@@ -124,6 +124,10 @@ class NetworkModel(Classifier):
             else:
                 parameters.append(next(norms) if names else {})
         return parameters
+
+    def _network_of_weights(self) -> Network:
+        """The network of weights that nobody has fitted, but a user has set."""
+        return self._build_network(np.shape(self.coefs_[0])[0], np.shape(self.coefs_[-1])[1])
 
     # Prediction ------------------------------------------------------------------------------
 
@@ -174,13 +178,15 @@ class NetworkModel(Classifier):
         if foreseen is not None and foreseen[0] is X:
             return foreseen[1].copy()
         dtype = float_dtype(X)
-        network = self._network
+        is_given = not hasattr(self, "_network")
+        network = self._network_of_weights() if is_given else self._network
         X = self._checked_rows(self._as_rows(X, shape=network.shapes[0]))
+        own = X.dtype if is_given else None  # weights that a hand has set may have any
         objective = Objective(self.loss, self.out_activation_)
         device = resolve_device(self.device)
         with current(device):
             parameters = [
-                {name: to_device(np.asarray(a)[None], device) for name, a in p.items()}
+                {name: to_device(np.asarray(a, own)[None], device) for name, a in p.items()}
                 for p in self._parameters(network)
             ]
             return self._outputs(network, objective, parameters, X, device, dtype)[0]

@@ -13,7 +13,7 @@ from estimators._base import placed_rows, scores_of
 from estimators._layers import SparseRows
 
 if TYPE_CHECKING:
-    from estimators._online_training import PerceptronTraining
+    from estimators._online_training import SweptTraining
 
 _SPARSE_BIAS_RATE = 0.01  # scikit-learn's: in sparse data only the bias is never 0
 
@@ -21,24 +21,24 @@ _SPARSE_BIAS_RATE = 0.01  # scikit-learn's: in sparse data only the bias is neve
 class OnlineStack:
     """M models in training on the same samples in the same order.
 
-    Each is one multinomial problem, or K of a class against the rest. Samples, weights and what
-    belongs to them are on the device from the first epoch to the last. A problem that has stopped
-    costs nothing any more; when all of a model have, it leaves.
+    Each is one multinomial problem, or K of a class against the rest with an order each. Samples,
+    weights and what belongs to them are on the device from the first epoch to the last. A problem
+    that has stopped costs nothing any more; when all of a model have, it leaves.
 
     Parameters
     ----------
-    trainings : sequence of PerceptronTraining
+    trainings : sequence of SweptTraining
         Of equal keys.
 
     Attributes
     ----------
-    trainings : list of PerceptronTraining
+    trainings : list of SweptTraining
         The models that go on.
     n_iter : int
         Epochs done.
     """
 
-    def __init__(self, trainings: Sequence[PerceptronTraining]) -> None:
+    def __init__(self, trainings: Sequence[SweptTraining]) -> None:
         first = self._first = trainings[0]
         self.trainings = list(trainings)
         self.n_iter = 0
@@ -51,7 +51,8 @@ class OnlineStack:
         self._held_out_x = placed_rows(first.X[self._rows(first.held_out)], dtype, device)
         self._is_held_out = np.zeros(len(first.labels), bool)
         self._is_held_out[first.held_out] = True
-        self._places = np.arange(len(first.labels))  # in their present order
+        orders = 1 if first.permutations is None else len(first.permutations)
+        self._places = np.tile(np.arange(len(first.labels)), (orders, 1))  # in their present order
 
         n_rows = len(first.w)
         self._classes = np.arange(1, 2) if n_rows == 1 else np.arange(n_rows)
@@ -69,13 +70,13 @@ class OnlineStack:
         Models that are done leave, with what they learned.
         """
         self.n_iter += 1
-        if self._first.permutation is not None:
-            self._places = self._places[self._first.permutation]
-        order = self._places[~self._is_held_out[self._places]]
+        if self._first.permutations is not None:
+            self._places = np.take_along_axis(self._places, self._first.permutations, axis=1)
+        order = self._places[~self._is_held_out[self._places]].reshape(len(self._places), -1)
         with np.errstate(over="ignore", invalid="ignore"):  # weights that diverge say it themselves
             objective, is_finite = self._sweep(order)
-            losses = objective.mean(axis=1, where=self._goes_on) / max(len(order), 1)
-            self._judge(objective, len(order))
+            losses = objective.mean(axis=1, where=self._goes_on) / max(order.shape[1], 1)
+            self._judge(objective, order.shape[1])
         for training, is_well in zip(self.trainings, is_finite, strict=True):
             if not is_well:
                 training.error = ValueError(
@@ -116,11 +117,12 @@ class OnlineStack:
     def _initial_state(self) -> dict[str, np.ndarray]:
         """Weights, and what a penalty keeps from epoch to epoch."""
         w = np.stack([t.w for t in self.trainings])
-        state = {"w": w, "b": np.stack([t.b for t in self.trainings])}
+        # intercepts of every epoch are in double precision, as in scikit-learn's loop
+        state = {"w": w, "b": np.stack([t.b for t in self.trainings]).astype(float)}
         if any(t.penalty[0] for t in self.trainings):
             state["norms"] = np.stack([(w**2).sum(axis=-1), np.abs(w).sum(axis=-1)], axis=-1)
         if self._first.penalty[1]:
-            state |= {"due": np.zeros_like(state["b"]), "paid": np.zeros_like(w)}
+            state |= {"due": np.zeros(w.shape[:-1], w.dtype), "paid": np.zeros_like(w)}
         return state
 
     def _update_weights(self) -> Array | None:
@@ -146,7 +148,7 @@ class OnlineStack:
         goes_on = models, problems = np.nonzero(self._goes_on)
         chosen = models if first.is_multinomial else goes_on
         state = {name: a[chosen] for name, a in self._state.items()}  # copies: Ctrl-C may come
-        rates = self._rates(order)[models]
+        rates = self._rates(order.shape[1])[models]
         arguments = state | {"y": self._y, "order": to_device(self._rows(order), device)}
         arguments["eta"] = to_device(rates[:, None] if first.is_multinomial else rates, device)
         if self._weight is not None:
@@ -156,6 +158,7 @@ class OnlineStack:
                 arguments["sample_weight"] = self._weight[models, own]
         if not first.is_multinomial:
             arguments["classes"] = to_device(self._classes[problems], device)
+            arguments["follows"] = to_device(problems % len(order), device)
         if "norms" in state:
             strength, l1_ratio = np.array([t.penalty for t in self.trainings])[models].T
             shape = (-1, 1) if first.is_multinomial else -1
@@ -178,15 +181,14 @@ class OnlineStack:
         objective[goes_on] = read[: len(models)]
         return objective, read[len(models) :] != 0
 
-    def _rates(self, order: np.ndarray) -> np.ndarray:
+    def _rates(self, n_steps: int) -> np.ndarray:
         """The rate of each step, (M, n), or (M, 1) if it is constant."""
-        rates = self._vector(t.estimator.eta0 for t in self.trainings)
-        if self._first.estimator.learning_rate != "constant":
-            done = (self.n_iter - 1) * len(order) + np.arange(len(order))
-            rates = np.stack(
-                [e.eta0 / (e.t_ + done) ** e.power_t for e in (t.estimator for t in self.trainings)]
-            )
-        return rates.astype(self._dtype)
+        if self._first.estimator.learning_rate == "constant":
+            return self._vector(t.estimator.eta0 for t in self.trainings)
+        done = (self.n_iter - 1) * n_steps + np.arange(n_steps)
+        return np.stack(
+            [e.eta0 / (e.t_ + done) ** e.power_t for e in (t.estimator for t in self.trainings)]
+        )
 
     def _judge(self, objective: np.ndarray, n_samples: int) -> None:
         """Count the epochs without improvement, and let the problems rest that had too many."""
@@ -209,7 +211,9 @@ class OnlineStack:
         labels = first.labels[first.held_out]
         accuracies = []
         for m, training in enumerate(self.trainings):
-            scores = to_host(scores_of(self._held_out_x, self._state["w"][m], self._state["b"][m]))
+            w, b = self._state["w"][m], to_host(self._state["b"][m])
+            none = namespace(w).zeros(len(w), w.dtype)
+            scores = to_host(scores_of(self._held_out_x, w, none)) + b  # in double precision
             if first.is_multinomial:
                 right = (scores.argmax(axis=1) == labels)[:, None]
             else:

@@ -1,13 +1,14 @@
-"""Fits of `Perceptron` that are prepared: those with samples and order in common run as a stack."""
+"""Fits of `Perceptron` that are prepared, and those that run as a stack by our own sweeps."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import compute_class_weight
 
@@ -16,7 +17,7 @@ from cukernels._blas_threads import on_one_blas_thread
 from estimators._base import check_weights, foresee_scores
 from estimators._labels import check_scoring_weights
 from estimators._online import OnlineStack
-from estimators._online_order import epoch_permutation, held_out_places
+from estimators._online_order import epoch_permutations, held_out_places
 from estimators._progress import Reporter
 from estimators._samples import Samples, Watch
 
@@ -24,12 +25,8 @@ _COPIES = 3  # of the weights: before and after an epoch, and what a step makes
 
 
 @dataclass(eq=False)
-class PerceptronTraining:
+class OnlineTraining:
     """A fit of `Perceptron` that is prepared and not yet run; see `_samples.Training`.
-
-    Trainings of equal keys learn from the same rows in the same order, epoch by epoch; they may
-    differ in the rate, the strength and kind of an L2 penalty, weights, tolerances and numbers of
-    epochs. This holds for dense and sparse samples and for both rules.
 
     Attributes
     ----------
@@ -43,19 +40,10 @@ class PerceptronTraining:
         Places in `classes_` of the samples that it learns from.
     rows : integer ndarray of shape (n_rows,) or None
         Which these are; None for all.
-    sample_weight : ndarray of shape (n_rows,)
-    update_weight : ndarray of shape (n_rows,) or (n_problems, n_rows), or None
-        Factors of the updates, classes included; None where all are 1.
-    held_out : integer ndarray
-        Places among `rows` of the samples that early stopping scores on.
-    permutation : integer ndarray of shape (n_rows,) or None
-        What each epoch does to the order of the last.
     w, b : ndarrays of shapes (K, n_features), (K,)
-        Where it starts, and then what is learned: a row a class for "multinomial", else a problem.
+        Where it starts, and then what is learned.
     epochs : int
         How many it has at the most.
-    device : str
-        Where it runs.
     incremental : bool
         Whether this is a `partial_fit`.
     """
@@ -65,18 +53,86 @@ class PerceptronTraining:
     X: Any
     labels: np.ndarray
     rows: np.ndarray | None
-    sample_weight: np.ndarray
-    update_weight: np.ndarray | None
-    held_out: np.ndarray
-    permutation: np.ndarray | None
     w: np.ndarray
     b: np.ndarray
     epochs: int
-    device: str
+    _: KW_ONLY
     incremental: bool = False
     n_iter: int = 0
     error: Exception | None = None
-    has_begun: ClassVar[bool] = True  # with the weights that it starts from
+
+    @staticmethod
+    def takes(rows: np.ndarray | None, sample_weight: Any) -> bool:
+        """Whether it can learn from these rows of shared samples, with these weights."""
+        return True
+
+    @property
+    def learned(self) -> tuple[np.ndarray, np.ndarray]:
+        """What becomes `coef_` and `intercept_`."""
+        return self.w, self.b
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether an interrupt has left something to finish with."""
+        return True
+
+    @staticmethod
+    def foresee(trainings: Sequence[OnlineTraining], X: Any) -> None:
+        """Compute what the models of a stack will be asked for: their scores for X."""
+        if some := [t for t in trainings if t.error is None]:
+            foresee_scores(some, X)
+
+    def finish(self) -> None:
+        """Set the fitted attributes of the estimator, with the warnings and errors of its fit."""
+        if self.error is not None:
+            raise self.error
+        estimator = self.estimator
+        estimator.coef_, estimator.intercept_ = self.learned
+        estimator.n_iter_ = self.n_iter
+        estimator.t_ += self.n_iter * len(self.labels)
+        is_at_limit = self.n_iter == self.epochs and not self.incremental
+        if estimator.tol is not None and is_at_limit:
+            warnings.warn(
+                "Maximum number of iteration reached before convergence. Consider increasing "
+                "max_iter to improve the fit.",
+                ConvergenceWarning,
+                stacklevel=5,
+            )
+
+
+@dataclass(eq=False)
+class SweptTraining(OnlineTraining):
+    """A fit by our own sweeps: the multinomial rule, and all that runs on a GPU.
+
+    Trainings of equal keys learn from the same rows in the same order, epoch by epoch; they may
+    differ in the rate, the strength and kind of an L2 penalty, weights, tolerances and numbers of
+    epochs. This holds for dense and sparse samples and for both rules.
+
+    Attributes
+    ----------
+    sample_weight : ndarray of shape (n_rows,)
+    update_weight : ndarray of shape (n_rows,) or (n_problems, n_rows), or None
+        Factors of the updates, classes included; None where all are 1.
+    held_out : integer ndarray
+        Places among `rows` of the samples that early stopping scores on.
+    permutations : integer ndarray of shape (1 or K, n_rows) or None
+        What each epoch does to the order of the last, for all problems or for each.
+    w, b : ndarrays of shapes (K, n_features), (K,)
+        A row a class for "multinomial", else a problem.
+    device : str
+        Where it runs.
+    """
+
+    sample_weight: np.ndarray
+    update_weight: np.ndarray | None
+    held_out: np.ndarray
+    permutations: np.ndarray | None
+    device: str
+
+    @staticmethod
+    def takes(rows: np.ndarray | None, sample_weight: Any) -> bool:
+        """Unless a row comes twice: it would weigh the same both times."""
+        return rows is None or sample_weight is None or len(np.unique(rows)) == len(rows)
 
     @classmethod
     def of(
@@ -89,12 +145,13 @@ class PerceptronTraining:
         start: tuple[np.ndarray, np.ndarray],
         rows: np.ndarray | None = None,
         epochs: int | None = None,
-    ) -> PerceptronTraining:
+    ) -> SweptTraining:
         """A training from weights and intercepts; without a number of `epochs` an incremental one.
 
         `sample_weight` is of the rows, as the user gave it. The weights are kept, not copied.
         """
         w, b = start
+        X = samples.once("in canonical form", lambda: _canonical(X))
         is_multinomial = estimator.multi_class == "multinomial"
         weight = check_weights(sample_weight, labels, dtype=w.dtype)
         by_class = compute_class_weight(
@@ -114,7 +171,7 @@ class PerceptronTraining:
             sample_weight=weight,
             update_weight=_update_weight(labels, weight, by_class, is_multinomial),
             held_out=held_out,
-            permutation=epoch_permutation(estimator, samples, len(labels), len(by_class)),
+            permutations=epoch_permutations(estimator, samples, len(labels), len(by_class)),
             w=w,
             b=b,
             epochs=1 if epochs is None else epochs,
@@ -140,7 +197,7 @@ class PerceptronTraining:
         """What models of one stack have in common."""
         e = self.estimator
         samples = (id(self.samples), id(self.rows), id(self.labels), self.w.dtype)
-        order = (id(self.permutation), e.early_stopping, self.held_out.tobytes())
+        order = (id(self.permutations), e.early_stopping, self.held_out.tobytes())
         rule = (e.multi_class, len(self.w), e.fit_intercept, e.learning_rate)
         return (self.device, samples, order, rule, self.penalty[1] > 0, self.incremental)
 
@@ -151,18 +208,21 @@ class PerceptronTraining:
         if self.update_weight is not None:
             n_values += len(self.w) * self.X.shape[0]
         if self.estimator.learning_rate != "constant":
-            n_values += len(self.w) * len(self.labels)
+            n_values += 2 * len(self.w) * len(self.labels)  # in double
         return self.w.itemsize * n_values
 
     @property
     def learned(self) -> tuple[np.ndarray, np.ndarray]:
         """What becomes `coef_` and `intercept_`: one row for two classes."""
         w, b = self.w, self.b
-        return (w[1:] - w[:1], b[1:] - b[:1]) if self.is_multinomial and len(w) == 2 else (w, b)
+        if self.is_multinomial and len(w) == 2:
+            w, b = w[1:] - w[:1], b[1:] - b[:1]
+        # the only one stays in double precision, as it does in scikit-learn
+        return w, b if len(b) == 1 else b.astype(w.dtype)
 
     @classmethod
     @on_one_blas_thread  # threads that wait for each other cost small products more than they save
-    def run(cls, trainings: Sequence[PerceptronTraining], watch: Watch | None = None) -> None:
+    def run(cls, trainings: Sequence[SweptTraining], watch: Watch | None = None) -> None:
         """Run trainings of equal keys as one stack; one that overflows fails alone.
 
         Raises
@@ -185,27 +245,13 @@ class PerceptronTraining:
             finally:  # an interrupt keeps what is trained
                 stack.save(range(len(stack.trainings)))
 
-    @staticmethod
-    def foresee(trainings: Sequence[PerceptronTraining], X: Any) -> None:
-        """Compute what the models of a stack will be asked for: their scores for X."""
-        foresee_scores(trainings, X)
 
-    def finish(self) -> None:
-        """Set the fitted attributes of the estimator, with the warnings and errors of its fit."""
-        if self.error is not None:
-            raise self.error
-        estimator = self.estimator
-        estimator.coef_, estimator.intercept_ = self.learned
-        estimator.n_iter_ = self.n_iter
-        estimator.t_ += self.n_iter * len(self.labels)
-        is_at_limit = self.n_iter == self.epochs and not self.incremental
-        if estimator.tol is not None and is_at_limit:
-            warnings.warn(
-                "Maximum number of iteration reached before convergence. Consider increasing "
-                "max_iter to improve the fit.",
-                ConvergenceWarning,
-                stacklevel=5,
-            )
+def _canonical(X: Any) -> Any:
+    """A sparse matrix whose rows have no column twice."""
+    if sp.issparse(X) and not X.has_canonical_format:
+        X = X.copy()
+        X.sum_duplicates()
+    return X
 
 
 def _update_weight(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 from sklearn.utils.validation import check_is_fitted
 
+from estimators._base import dense_rows_of
 from estimators._images import n_features_given, steps_and_model
 from estimators._network_model import NetworkModel
 from estimators._onnx_graph import Graph, add_layer
@@ -86,7 +86,7 @@ def to_onnx(estimator: Any, *, dtype: str = "float32") -> Any:
         output = model.out_activation_
         multilabel = model._label_binarizer.y_type_ == "multilabel-indicator"
     else:
-        coef = model.coef_.toarray() if sp.issparse(model.coef_) else model.coef_
+        coef = dense_rows_of(model.coef_)
         product = graph.add("MatMul", x, graph.constant(coef.T.astype(dtype)))
         bias = np.broadcast_to(model.intercept_, len(coef)).astype(dtype)
         scores = graph.add("Add", product, graph.constant(bias))

@@ -19,6 +19,7 @@ from estimators._layers import (
     layer_activations,
     layer_sizes,
 )
+from estimators._network import Network
 from estimators._neural import NeuralClassifier
 
 
@@ -278,6 +279,11 @@ class MLPClassifier(NeuralClassifier):
     def _build_layers(self, shape: Shape, n_outputs: int) -> list[Layer]:
         sizes = layer_sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
         return dense_layers(sizes, self.activation, self.batch_norm, self.dropout, n_outputs)
+
+    def _network_of_weights(self) -> Network:
+        n_inputs, *sizes = [np.shape(w)[0] for w in self.coefs_] + [np.shape(self.coefs_[-1])[1]]
+        layers = dense_layers(sizes[:-1], self.activation, False, self.dropout, sizes[-1])
+        return Network(layers, (n_inputs,))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

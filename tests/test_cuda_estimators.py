@@ -438,6 +438,23 @@ def test_perceptron_reads_once_an_epoch(emulated_cupy):
     assert reads(3) == reads(2) + 1
 
 
+@NEEDS_SWEEP
+@pytest.mark.parametrize("kind", [np.asarray, sp.csr_matrix], ids=["dense", "sparse"])
+@pytest.mark.parametrize("multi_class", ["ovr", "multinomial"])
+@pytest.mark.parametrize(("dtype", "size"), [(np.float32, 1e-6), (np.float64, 1e-10)], ids=str)
+def test_perceptron_on_small_values(dtype, size, multi_class, kind, emulated_cupy):
+    """They count beside the intercept, and a rate that rounds does so as on the CPU."""
+    X = np.random.default_rng(0).standard_normal((200, 4))
+    y = (X @ np.random.default_rng(1).standard_normal((4, 3))).argmax(axis=1)
+    X = kind((X * size).astype(dtype))
+    model = Perceptron(eta0=0.1, max_iter=9, tol=None, multi_class=multi_class)
+    host, device = on_both(model, X, y)
+    assert device.score(X, y) == host.score(X, y) > 0.75
+    np.testing.assert_allclose(device.intercept_, host.intercept_, rtol=1e-6, atol=1e-12)
+    scale = np.abs(host.coef_).max()
+    np.testing.assert_allclose(device.coef_, host.coef_, rtol=1e-4, atol=1e-5 * scale)
+
+
 def test_perceptron_decides_on_the_device(emulated_cupy):
     host = Perceptron().fit(X, Y)
     for samples in (X, SPARSE):

@@ -21,6 +21,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from estimators import ConvNetClassifier, LogisticRegression, MLPClassifier, Perceptron
+from estimators.convert import to_sklearn
 
 RELEASE = tuple(map(int, sklearn.__version__.split(".")[:2]))
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -160,6 +161,65 @@ def test_partial_fit_goes_on_after_a_pickle(network, digits):
     np.testing.assert_array_equal(
         copy.partial_fit(X, y).predict_proba(X), clf.partial_fit(X, y).predict_proba(X)
     )
+
+
+HANDS = {
+    "two": ([[1.0, -2.0, 0.5]], [0.25], np.array(["no", "yes"])),
+    "two, as numbers": (np.array([[1, -2, 3]]), 1.5, np.array([3, 7])),
+    "three": ([[1.0, 0, 0], [0, 1, 0], [0, 0, 1]], [0.0, 0.1, 0.2], np.array([0, 1, 2])),
+    "float32, one row": (np.float32([0.5, 1, 2]), np.float32([0.5]), np.array(["a", "b"])),
+    "sparse": (sp.csr_matrix([[1.0, 0, 2], [0, 3, 0], [0, 0, 1]]), np.zeros(3), np.arange(3)),
+}
+
+
+@pytest.mark.parametrize("hand", HANDS)
+@pytest.mark.parametrize(
+    "kind", [np.asarray, sp.csr_matrix, pd.DataFrame], ids=lambda k: k.__name__
+)
+@pytest.mark.parametrize("ours", [Perceptron, LogisticRegression], ids=lambda c: c.__name__)
+def test_weights_set_by_hand_are_enough(ours, kind, hand):
+    """An estimator that was never fitted, but for its weights and labels, works as there."""
+    coef, intercept, classes = HANDS[hand]
+    coef = coef if sp.issparse(coef) else np.array(coef)
+    X = np.random.default_rng(0).standard_normal((20, 3))
+    models = [cls() for cls in (ours, PEERS[ours])]
+    for model in models:
+        model.coef_, model.intercept_ = coef.copy(), intercept
+        model.classes_ = classes
+    X, y = kind(X), models[1].predict(X)
+    models += [pickle.loads(pickle.dumps(models[0])), to_sklearn(models[0])]
+    for own in models[:1] + models[2:]:
+        for method in ("predict", "decision_function", "predict_proba", "predict_log_proba"):
+            if hasattr(models[1], method):
+                got, expected = (getattr(model, method)(X) for model in (own, models[1]))
+                assert got.shape == expected.shape
+                if method == "predict":
+                    np.testing.assert_array_equal(got, expected)
+                else:
+                    rtol = 1e-5 if coef.dtype == np.float32 else 1e-12
+                    np.testing.assert_allclose(got, expected, rtol=rtol, atol=rtol)
+        assert own.score(X, y) == 1
+    if coef.ndim == 2:
+        for change in ("sparsify", "densify"):
+            getattr(models[0], change)()
+            assert sp.issparse(models[0].coef_) == (change == "sparsify")
+            np.testing.assert_array_equal(models[0].predict(X), y)
+    with pytest.raises(ValueError, match=f"X has 2 features, but {ours.__name__} is expecting 3"):
+        models[0].predict(np.ones((2, 2)))
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_a_perceptron_goes_on_from_weights_set_by_hand(n_classes, digits):
+    X, y = digits[0], digits[1] % n_classes
+    rows = 1 if n_classes == 2 else n_classes
+    models = [cls() for cls in (Perceptron, linear_model.Perceptron)]
+    for model in models:
+        model.coef_, model.intercept_ = np.ones((rows, 64)), np.ones(rows)
+        model.classes_ = np.arange(n_classes)
+        model.partial_fit(X, y)
+    np.testing.assert_array_equal(models[0].coef_, models[1].coef_)
+    np.testing.assert_array_equal(models[0].intercept_, models[1].intercept_)
+    assert models[0].t_ == models[1].t_
 
 
 @each

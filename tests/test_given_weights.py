@@ -6,7 +6,10 @@ import pickle
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
+from sklearn import neural_network
 from sklearn.datasets import load_digits
+from sklearn.preprocessing import LabelBinarizer
 
 from estimators import MLPClassifier
 
@@ -86,3 +89,29 @@ def test_weights_that_do_not_fit():
         gate([[[1.0]]], [[0]], batch_norm=True)
     with pytest.raises(ValueError, match="'alpha' parameter"):
         gate([[[1.0]]], [[0]], alpha=-1)
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "logistic", "identity"])
+@pytest.mark.parametrize("n_outputs", [1, 3])
+@pytest.mark.parametrize("kind", [np.asarray, sp.csr_matrix], ids=["dense", "sparse"])
+def test_weights_assigned_to_an_unfitted_network(kind, n_outputs, activation):
+    """What scikit-learn's network needs, and no more; `hidden_layer_sizes` may say otherwise."""
+    rng = np.random.default_rng(0)
+    X, sizes = rng.standard_normal((20, 4)), (4, 6, 5, n_outputs)
+    models = [
+        MLPClassifier(activation=activation, dtype="float64"),
+        MLPClassifier(activation=activation),
+        neural_network.MLPClassifier(activation=activation),
+    ]
+    weights = [rng.standard_normal(shape) for shape in zip(sizes, sizes[1:], strict=False)]
+    biases = [rng.standard_normal(size) for size in sizes[1:]]
+    for model in models:
+        model.coefs_, model.intercepts_ = weights, biases
+        model.n_layers_, model.n_outputs_ = 4, n_outputs
+        model.out_activation_ = "logistic" if n_outputs == 1 else "softmax"
+        model._label_binarizer = LabelBinarizer().fit(range(max(2, n_outputs)))
+    *own, expected = [model.predict_proba(kind(X)) for model in models]
+    np.testing.assert_allclose(own[0], expected, rtol=1e-12)
+    np.testing.assert_allclose(own[1], expected, rtol=1e-4, atol=1e-6)
+    for model in models:
+        np.testing.assert_array_equal(model.predict(X), models[2].predict(X))

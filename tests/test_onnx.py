@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sklearn import linear_model
+from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV
 
@@ -89,6 +90,18 @@ def test_onnx_predicts_the_same(estimator, n_classes, digits):
     X, y = digits
     chosen = y < n_classes
     assert_same_predictions(estimator.fit(X[chosen], y[chosen]), X)
+
+
+@pytest.mark.parametrize(
+    "model", [Perceptron(), LogisticRegression()], ids=["perceptron", "logistic"]
+)
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_onnx_of_weights_set_by_hand(model, n_classes, digits):
+    rng = np.random.default_rng(0)
+    model = clone(model)
+    model.coef_ = rng.standard_normal((1 if n_classes == 2 else 3, 64))
+    model.intercept_, model.classes_ = rng.standard_normal(len(model.coef_)), np.arange(n_classes)
+    assert_same_predictions(model, digits[0])
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)

@@ -104,6 +104,67 @@ def test_little_shared_memory(limit, classes, emulated_cupy, monkeypatch, rng):
         np.testing.assert_allclose(g.get(), e, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("alpha", [0.0, 0.01])
+def test_an_order_for_each_problem(alpha, emulated_cupy, rng):
+    """Each problem is what it is alone in its order, to the bit, and right."""
+    asarray = emulated_cupy.asarray
+    x, y = problem(rng, dtype=np.float32)
+    orders, follows = np.stack([rng.permutation(100)[:90] for _ in range(3)]), np.array([2, 0, 2])
+    w, b = rng.standard_normal((3, 13)).astype(np.float32), rng.standard_normal(3)
+    options = {"alpha": alpha, "eta": 0.1}
+
+    def run(part, to, body, **order):
+        state = to(w[part]), to(b[part])
+        order = {name: to(a) for name, a in order.items()}
+        classes = to(np.arange(3)[part])
+        objective = body(to(x), to(y), *state, classes=classes, **order, **options)
+        return [np.asarray(a.get() if hasattr(a, "get") else a) for a in (*state, objective)]
+
+    several = {"order": orders, "follows": follows}
+    together = run(slice(None), asarray, _perceptron_sweep, **several)
+    reference = run(slice(None), np.array, perceptron_sweep, **several)
+    for whole, expected in zip(together, reference, strict=True):
+        np.testing.assert_allclose(whole, expected, rtol=1e-4, atol=1e-5)
+    for p in range(3):
+        alone = run(slice(p, p + 1), asarray, _perceptron_sweep, order=orders[follows[p]])
+        for whole, own in zip(together, alone, strict=True):
+            np.testing.assert_array_equal(whole[p], own[0])
+
+
+@pytest.mark.parametrize("case", [{}, {"alpha": 0.01}, {"alpha": 0.01, "l1_ratio": 0.5}], ids=str)
+def test_gram_matrices_in_parts(case, emulated_cupy, monkeypatch, rng):
+    """What does not fit into memory at once changes the launches, not the result."""
+    asarray = emulated_cupy.asarray
+    x, y = problem(rng)
+    orders = np.stack([rng.permutation(100) for _ in range(3)])
+    results = []
+    for room in (2**28, 1):
+        monkeypatch.setattr(_perceptron_cuda, "_GRAM_BYTES", room)
+        w, b = asarray(np.zeros((3, 13))), asarray(np.zeros(3))
+        classes, follows = asarray(np.arange(3)), asarray(np.arange(3))
+        order = {"order": asarray(orders), "follows": follows}
+        eta = asarray(np.linspace(1, 0.1, 100))
+        objective = _perceptron_sweep(
+            asarray(x), asarray(y), w, b, eta, classes=classes, **order, **case
+        )
+        results.append([a.get() for a in (w, b, objective)])
+    for whole, parts in zip(*results, strict=True):
+        np.testing.assert_allclose(parts, whole, rtol=1e-12)
+    assert _perceptron_cuda._parts(100, 1) == [(0, 32), (32, 64), (64, 96), (96, 100)]
+
+
+@pytest.mark.parametrize("follows", [None, np.arange(3)], ids=["not said", "classes compete"])
+def test_several_orders_need_to_know_whose(follows, emulated_cupy, rng):
+    x, y = problem(rng)
+    orders = np.stack([rng.permutation(100) for _ in range(2)])
+    classes = np.arange(3) if follows is None else None
+    for to, body in ((np.array, perceptron_sweep), (emulated_cupy.asarray, _perceptron_sweep)):
+        more = {"order": orders, "follows": follows, "classes": classes}
+        more = {name: to(a) for name, a in more.items() if a is not None}
+        with pytest.raises(ValueError, match="2 orders of the samples need `follows`"):
+            body(to(x), to(y), to(np.zeros((3, 13))), to(np.zeros(3)), 1.0, **more)
+
+
 def test_too_many_classes_are_an_error(emulated_cupy, monkeypatch, rng):
     x, y = problem(rng)
     monkeypatch.setattr(_perceptron_cuda, "shared_limit", lambda architecture: 100)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+from sklearn import linear_model
 from sklearn import model_selection as sk
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
@@ -25,6 +26,7 @@ from threadpoolctl import threadpool_limits
 from estimators import ConvNetClassifier, LogisticRegression, MLPClassifier, Perceptron
 from estimators import model_selection as ours
 from estimators._neural_training import NeuralTraining
+from estimators._online_compiled import CompiledTraining
 from estimators._samples import Samples
 
 pytestmark = [
@@ -367,6 +369,48 @@ def test_samples_of_any_kind(digits, stacks, kind):
     assert_same_results(search.cv_results_, expected.cv_results_)
     if kind == "frame":
         assert list(search.feature_names_in_) == list(X.columns)
+
+
+def test_ctrl_c_between_fits_of_scikit_learns_loop(digits, monkeypatch):
+    """What is done counts, what is not was never begun: the loop gives nothing in between."""
+    fit, n_fits = CompiledTraining._fit, count()
+
+    def interrupted(self, *args, **kwargs):
+        if next(n_fits) == 5:
+            raise KeyboardInterrupt
+        return fit(self, *args, **kwargs)
+
+    monkeypatch.setattr(CompiledTraining, "_fit", interrupted)
+    grid = {"eta0": [0.1, 1.0, 2.0]}
+    with pytest.warns(UserWarning, match="of 9 fits 3 are done, 2 are taken .* 4 did not begin"):
+        search = ours.GridSearchCV(Perceptron(), grid, cv=3, refit=False).fit(*digits)
+    monkeypatch.undo()
+    expected = sk.GridSearchCV(Perceptron(), grid, cv=3, refit=False).fit(*digits).cv_results_
+    scores, right = (
+        np.array([results[f"split{i}_test_score"] for i in range(3)])
+        for results in (search.cv_results_, expected)
+    )
+    np.testing.assert_array_equal(scores[0], right[0])
+    np.testing.assert_array_equal(scores[1, :2], right[1, :2])
+    assert np.isnan(scores[1, 2]) and np.isnan(scores[2]).all()
+
+
+@pytest.mark.parametrize("random_state", [0, None])
+@pytest.mark.parametrize("data", ["dense", "sparse"])
+def test_a_search_over_perceptrons_is_scikit_learns_over_its_own(digits, data, random_state):
+    """Also where they draw from NumPy's one generator, one fit after the other."""
+    X, y = digits
+    X = sp.csr_matrix(X) if data == "sparse" else X
+    grid = {"eta0": [0.1, 1.0], "penalty": [None, "l2", "l1"], "early_stopping": [False, True]}
+    results = []
+    for package, model in ((ours, Perceptron), (sk, linear_model.Perceptron)):
+        np.random.seed(3)  # noqa: NPY002 - what random_state=None draws from
+        search = package.GridSearchCV(
+            model(max_iter=8, alpha=1e-3, random_state=random_state), grid, cv=3
+        )
+        results.append(search.fit(X, y))
+    assert_same_results(*(search.cv_results_ for search in results))
+    np.testing.assert_array_equal(*(search.best_estimator_.coef_ for search in results))
 
 
 @pytest.mark.parametrize("estimator", [LogisticRegression(), Perceptron()], ids=str)
