@@ -164,7 +164,8 @@ class NetworkModel(Classifier):
         p = self._predicted(X)
         if p.shape[1] > 1:
             return p
-        return np.ones_like(p) if len(self.classes_) == 1 else np.hstack([1 - p, p])
+        classes = getattr(self, "classes_", ())  # weights set by hand may come without
+        return np.ones_like(p) if len(classes) == 1 else np.hstack([1 - p, p])
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Return the logarithm of `predict_proba`."""
