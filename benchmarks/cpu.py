@@ -78,9 +78,11 @@ def perceptron_of(kind: str) -> dict[str, Contestant]:
 
 
 def objective(model, X, y) -> float:
-    """What LogisticRegression minimises: the sum of losses and half the squared weights."""
+    """What LogisticRegression minimises: the sum of losses and the norms of the weights."""
     loss = log_loss(y, model.predict_proba(X).astype(float), normalize=False)
-    return loss + 0.5 * float(np.sum(np.square(model.coef_, dtype=float)))
+    squares = float(np.sum(np.square(model.coef_, dtype=float)))
+    ratio = model.l1_ratio
+    return loss + (1 - ratio) / 2 * squares + ratio * float(np.abs(model.coef_).sum())
 
 
 def logistic_regression(X, y, **settings) -> dict[str, Contestant]:
@@ -99,6 +101,17 @@ def logistic_mnist() -> dict[str, Contestant]:
 def logistic_small() -> dict[str, Contestant]:
     X, y = make_classification(1000, 20, n_informative=10, random_state=0)
     return logistic_regression(X, y)
+
+
+def logistic_l1(rows: int, columns: int) -> dict[str, Contestant]:
+    """Five classes, of which the L1 norm is to choose the features."""
+    X, y = make_classification(rows, columns, n_informative=10, n_classes=5, random_state=0)
+    return logistic_regression(X, y, solver="saga", l1_ratio=1.0)
+
+
+def logistic_raw_digits() -> dict[str, Contestant]:
+    X, y = load_digits(return_X_y=True)
+    return logistic_regression(X[:300], y[:300], solver="saga", l1_ratio=0.5)
 
 
 def mlp(hidden: tuple[int, ...], batch: int, rows: int = 60_000) -> dict[str, Contestant]:
@@ -209,6 +222,23 @@ RACES = [
     ),
     Race("LogisticRegression, MNIST, lbfgs", logistic_mnist, {"scikit-learn": 3}, "objective"),
     Race("LogisticRegression, 1,000 x 20", logistic_small, {"scikit-learn": 1}, "objective", 20),
+    *(
+        Race(
+            f"LogisticRegression, L1, 5 classes, {rows:,} x {columns}",
+            functools.partial(logistic_l1, rows, columns),
+            {"scikit-learn": 1 / 3},
+            "objective",
+            5,
+        )
+        for rows, columns in ((300, 30), (2000, 50))
+    ),
+    Race(
+        "LogisticRegression, half L1, 300 raw digits",
+        logistic_raw_digits,
+        {"scikit-learn": 1 / 3},
+        "objective",
+        5,
+    ),
     Race(
         "MLPClassifier (100,), batch 200, MNIST epoch",
         lambda: mlp((100,), 200),

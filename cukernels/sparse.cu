@@ -82,27 +82,31 @@ __device__ inline Vector<T, vector_length<T>> sum_entries(const T* data, const I
                                                           int64 depth, const LaneColumns<T>& mine) {
     constexpr int V = vector_length<T>, batch = 8;
     Vector<T, V> sum = {};
+    bool strays = false;
     for (; j < end; j += batch * step) {
         T value[batch];
-        int64 row[batch];
+        I row[batch];
         Vector<T, V> x[batch];
 #pragma unroll
         for (int i = 0; i < batch; i++) {
             const bool inside = j + i * step < end;
             value[i] = inside ? data[j + i * step] : T(0);
-            row[i] = inside ? int64(indices[j + i * step]) : -1;
-            if (inside && !is_within(row[i], depth)) value[i] = not_a_number<T>(), row[i] = -1;
+            row[i] = inside ? indices[j + i * step] : I(-1);
+            if (!is_within(row[i], depth)) strays |= inside, row[i] = -1;
         }
 #pragma unroll
         for (int i = 0; i < batch; i++) {
             x[i] = {};
-            if (row[i] >= 0) x[i] = mine.template read<Wide>(b + row[i] * mine.columns);
+            if (row[i] >= 0) x[i] = mine.template read<Wide>(b + int64(row[i]) * mine.columns);
         }
 #pragma unroll
         for (int i = 0; i < batch; i++)
 #pragma unroll
             for (int v = 0; v < V; v++) sum[v] = fma(value[i], x[i][v], sum[v]);
     }
+    if (strays)
+#pragma unroll
+        for (int v = 0; v < V; v++) sum[v] = not_a_number<T>();
     return sum;
 }
 

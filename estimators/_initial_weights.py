@@ -62,7 +62,7 @@ def variance_for(activation: str) -> float | None:
     density = np.exp(-z * z / 2) / np.exp(-z * z / 2).sum()
 
     def mean_square(variance: float) -> float:
-        return float(density @ f(np.sqrt(variance) * z) ** 2)
+        return float((density * f(np.sqrt(variance) * z) ** 2).sum())
 
     if mean_square(_LARGEST) < 1:
         return None

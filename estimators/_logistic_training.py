@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from estimators._linear_loss import LinearObjective
 from estimators._logistic_solvers import Solution, solve, solve_lbfgs
 from estimators._progress import Reporter
 from estimators._row_blocks import BLOCK_BYTES
-from estimators._samples import NotTrainedError, Samples, Watch
+from estimators._samples import NotTrainedError, Samples, Watch, raise_error_of
 
 _CACHE = 5 << 19  # bytes that the scores of a block of rows may take, and their gradients
 _LEAST_MODELS = 4  # of a stack, or it is little faster than one by one
@@ -130,8 +131,8 @@ class LogisticTraining:
     @property
     def learned(self) -> tuple[np.ndarray, np.ndarray]:
         """What becomes `coef_` and `intercept_`."""
-        assert self.solution is not None
-        return self._weights_of(self.solution.x)
+        assert self.solution is not None and self.objective is not None
+        return _weights_of(self.objective, self.X.dtype, self.solution.x)
 
     @staticmethod
     def foresee(trainings: Sequence[LogisticTraining], X: Any) -> None:
@@ -140,8 +141,7 @@ class LogisticTraining:
 
     def finish(self) -> None:
         """Set the fitted attributes of the estimator, with the warnings and errors of its fit."""
-        if self.error is not None:
-            raise self.error
+        raise_error_of(self)
         if self.solution is None:
             raise NotTrainedError("the training was interrupted before it began")
         estimator = self.estimator
@@ -155,17 +155,21 @@ class LogisticTraining:
         """Tell the callbacks of the fit; return where it starts."""
         estimator, self.objective = self.estimator, objective
         y = estimator.classes_[self.labels]
+        # not a bound method: the cycle through it would keep X until Python looks for cycles
+        weights_of = partial(_weights_of, objective, self.X.dtype)
         self.callbacks = FitCallbacks(
-            estimator, X, y, self.sample_weight, estimator.max_iter, self._weights_of
+            estimator, X, y, self.sample_weight, estimator.max_iter, weights_of
         )
         x0 = estimator._start(objective)
         self.callbacks.begin(x0)
         return x0
 
-    def _weights_of(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        assert self.objective is not None
-        coef, intercept = self.objective.unpacked(x)
-        return coef.astype(self.X.dtype), intercept.astype(self.X.dtype)
+
+def _weights_of(
+    objective: LinearObjective, dtype: np.dtype, x: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    coef, intercept = objective.unpacked(x)
+    return coef.astype(dtype), intercept.astype(dtype)
 
 
 def _parts(fold: list[LogisticTraining], n_folds: int) -> list[list[LogisticTraining]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import weakref
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
@@ -22,7 +23,7 @@ from estimators._layers import Dropout
 from estimators._network import Network
 from estimators._objective import Objective
 from estimators._progress import Reporter
-from estimators._samples import Samples, Watch
+from estimators._samples import Samples, Watch, raise_error_of
 from estimators._trainee import Trainee
 from estimators._training import train
 
@@ -63,7 +64,7 @@ class NeuralTraining:
     callbacks: EpochCallbacks
     incremental: bool = False
     complaint: str = ""
-    error: BaseException | None = None
+    error: Exception | None = None
     has_begun: ClassVar[bool] = True  # with the weights that it starts from
 
     @property
@@ -166,8 +167,7 @@ class NeuralTraining:
 
     def finish(self) -> None:
         """Set the fitted attributes of the estimator, with the warnings and errors of its fit."""
-        if self.error is not None:
-            raise self.error
+        raise_error_of(self)
         self.estimator._finish(self)
         if self.complaint:
             warnings.warn(self.complaint, ConvergenceWarning, stacklevel=5)
@@ -179,11 +179,13 @@ class NeuralTraining:
             self.trainee.on_epoch_end = self.callbacks.epoch
             return self.trainee
 
+        own = weakref.proxy(self)  # a cycle would keep the samples until Python looks for cycles
+
         def epoch(*state: Any) -> bool:
             try:
-                return self.callbacks.epoch(*state)
+                return own.callbacks.epoch(*state)
             except Exception as error:
-                self.error = error
+                own.error = error
                 return True
 
         self.trainee.on_epoch_end = epoch

@@ -19,7 +19,7 @@ from estimators._labels import check_scoring_weights
 from estimators._online import OnlineStack
 from estimators._online_order import epoch_permutations, held_out_places
 from estimators._progress import Reporter
-from estimators._samples import Samples, Watch
+from estimators._samples import Samples, Watch, raise_error_of
 
 _COPIES = 3  # of the weights: before and after an epoch, and what a step makes
 
@@ -84,8 +84,7 @@ class OnlineTraining:
 
     def finish(self) -> None:
         """Set the fitted attributes of the estimator, with the warnings and errors of its fit."""
-        if self.error is not None:
-            raise self.error
+        raise_error_of(self)
         estimator = self.estimator
         estimator.coef_, estimator.intercept_ = self.learned
         estimator.n_iter_ = self.n_iter

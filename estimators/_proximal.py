@@ -1,9 +1,9 @@
 """Minimise the objective of one linear classifier plus an L1 norm.
 
 Proximal Newton (Lee, Sun and Saunders, SIAM J. Optim. 24, 2014; as in Friedman, Hastie and
-Tibshirani, J. Stat. Softw. 33, 2010): an iteration minimises the quadratic model plus the norm,
-exactly, over the parameters that are not zero or want to leave it. While these are too many for
-a Hessian, orthant-wise L-BFGS steps (Andrew and Gao, ICML 2007) stand in.
+Tibshirani, J. Stat. Softw. 33, 2010): an iteration lowers the quadratic model plus the norm over
+the parameters that are not zero or want to leave it, in the end down to its minimum. While these
+are too many for a Hessian, orthant-wise L-BFGS steps (Andrew and Gao, ICML 2007) stand in.
 """
 
 from __future__ import annotations
@@ -11,11 +11,15 @@ from __future__ import annotations
 import numpy as np
 
 from estimators._curvature import CurvatureMemory
-from estimators._lasso import quadratic_lasso
+from estimators._lasso import quadratic_lasso, subgradient
 from estimators._linear_loss import LinearObjective
 from estimators._newton import Callback, NewtonResult, evaluate, fix_class_means
 
 LARGEST_HESSIAN = 600  # parameters; above, L-BFGS steps are cheaper than it by far
+REDUCTION = 0.3  # of the slope in the quadratic model, in which an iteration ends
+INNER_STEPS = 10  # in the quadratic model, at most
+STEPS = 3  # of L-BFGS in an iteration, still cheaper than a pass of saga over the samples
+FLAT = 0.01  # a relative decrease of the value by this part of `tol` is none
 DECREASE = 1e-3  # the part of the predicted decrease that a step must achieve
 
 
@@ -38,7 +42,9 @@ def minimize_proximal(
         Strength of the norm.
     x0 : ndarray of shape (P,)
     tol : float
-        The largest component of the smallest subgradient at which to stop.
+        The largest component of the smallest subgradient at which to stop, once an iteration has
+        lowered the value by no more than 0.01 `tol` of it. Where features are small, so are
+        gradients, and the first alone would stop far from the minimum.
     max_iter : int
     callback : callable, default=None
         Called as ``callback(x, value)`` after each iteration.
@@ -53,12 +59,14 @@ def minimize_proximal(
     point, n_iter = _Point(x0, np.nan, np.zeros_like(x0), problem.l1), 0
     try:
         point = problem.at(x0)
-        while np.abs(point.slope).max() > tol:
+        flat = False  # whether the last iteration has hardly lowered the value
+        while np.abs(point.slope).max() > (tol if flat else 0):
             if n_iter == max_iter:
                 return NewtonResult(point.x, point.value, n_iter, False)
-            found = problem.newton_step(point) or problem.orthant_step(point)
+            found = problem.newton_step(point) or problem.orthant_steps(point)
             if found is None:  # no lower value can be told from rounding
                 break
+            flat = point.value - found.value <= max(FLAT * tol, problem.rounding) * point.value
             point = found
             n_iter += 1
             if callback is not None:
@@ -73,8 +81,7 @@ class _Point:
 
     def __init__(self, x: np.ndarray, value: float, gradient: np.ndarray, l1: np.ndarray) -> None:
         self.x, self.value, self.gradient = x, value, gradient
-        shrunk = np.sign(gradient) * np.maximum(np.abs(gradient) - l1, 0)
-        self.slope = np.where(x == 0, shrunk, gradient + l1 * np.sign(x))
+        self.slope = subgradient(x, gradient, l1)
 
 
 class _L1Problem:
@@ -101,10 +108,11 @@ class _L1Problem:
         fix_class_means(hessian, objective, self.l1 == 0, working)
         hessian[np.diag_indices_from(hessian)] *= 1 + np.sqrt(np.finfo(objective.dtype).eps)
         linear = point.gradient[working] - hessian @ x[working]
-        signs = np.where(x != 0, np.sign(x), -np.sign(point.slope))[working]
         target = x.copy()
         try:
-            target[working] = quadratic_lasso(hessian, linear, l1[working], signs)
+            target[working] = quadratic_lasso(
+                hessian, linear, l1[working], x[working], reduction=REDUCTION, max_steps=INNER_STEPS
+            )
         except np.linalg.LinAlgError:
             return None
         step = target - x
@@ -112,15 +120,25 @@ class _L1Problem:
         for exponent in range(20):
             length = 0.5**exponent
             trial = self.at(target if exponent == 0 else x + length * step)
-            if trial.value <= point.value + DECREASE * length * predicted:
-                return trial
-            if self._flatter(trial, point):
+            if self._lower(trial, point, length * predicted):
                 return trial
         return None
+
+    def orthant_steps(self, point: _Point) -> _Point | None:
+        """Take some L-BFGS steps; None if there is not even one."""
+        found = None
+        for _ in range(STEPS):
+            step = self.orthant_step(point)
+            if step is None:
+                break
+            found = point = step
+        return found
 
     def orthant_step(self, point: _Point) -> _Point | None:
         """Take an L-BFGS step within the orthant of the point; None if there is none."""
         x, slope, norm = point.x, point.slope, self.l1 > 0
+        if not slope.any():
+            return None
         orthant = np.where(x != 0, np.sign(x), -np.sign(slope))
         for _ in range(2):
             step = self.memory.newton_step(slope[None])[0]
@@ -134,7 +152,7 @@ class _L1Problem:
                 x_new[norm & (x_new * orthant < 0)] = 0
                 trial = self.at(x_new)
                 predicted = slope @ (x_new - x)
-                if trial.value <= point.value + DECREASE * predicted or self._flatter(trial, point):
+                if self._lower(trial, point, predicted):
                     self._remember(x_new - x, trial.gradient - point.gradient)
                     return trial
                 length /= 2
@@ -143,8 +161,10 @@ class _L1Problem:
             self.memory.forget([0])
         return None
 
-    def _flatter(self, trial: _Point, point: _Point) -> bool:
-        """Whether the values differ by no more than rounding, and the new slope is less."""
+    def _lower(self, trial: _Point, point: _Point, predicted: float) -> bool:
+        """Whether a part of the predicted decrease is there, or at equal value a lesser slope."""
+        if trial.value < point.value and trial.value <= point.value + DECREASE * predicted:
+            return True
         same = abs(trial.value - point.value) <= self.rounding * abs(point.value)
         return same and np.abs(trial.slope).sum() < np.abs(point.slope).sum()
 

@@ -46,6 +46,20 @@ class NotTrainedError(RuntimeError):
     """Of a fit that Ctrl-C came before."""
 
 
+def raise_error_of(training: Any) -> None:
+    """Raise the error that a training has kept, if any, and let go of it.
+
+    It refers to the frames that it came through, and these to the training: kept, it would be a
+    cycle that holds the samples.
+    """
+    error, training.error = training.error, None
+    if error is not None:
+        try:
+            raise error
+        finally:
+            del error
+
+
 class Training(Protocol):
     """A fit that is prepared and not yet run.
 
@@ -57,11 +71,14 @@ class Training(Protocol):
         What one more of them adds to the memory that they take while they run.
     has_begun : bool
         Whether there is something to `finish` with; asked after an interrupt.
+    error : Exception or None
+        What made it fail, for `finish`.
     """
 
     key: Hashable
     n_bytes: int
     has_begun: bool
+    error: Exception | None
 
     @classmethod
     def run(cls, trainings: Sequence[Any], watch: Watch | None = None) -> None:

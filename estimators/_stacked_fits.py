@@ -25,7 +25,7 @@ from sklearn.utils.metaestimators import _safe_split
 from sklearn.utils.validation import _check_method_params
 
 from estimators._memory import free_memory
-from estimators._samples import NotTrainedError, Training
+from estimators._samples import NotTrainedError, Training, raise_error_of
 from estimators._search_progress import SearchProgress
 from estimators._shared_steps import (
     Shared,
@@ -112,8 +112,7 @@ class StackedFit:
             nonlocal spent
             del learned.fit, learned.set_params
             spent = self.seconds
-            if self.error is not None:
-                raise self.error
+            raise_error_of(self)
             assert training is not None
             try:
                 training.finish()
@@ -133,10 +132,13 @@ class StackedFit:
         try:
             return function(**{**a, "estimator": learned})
         finally:
-            vars(learned).pop("_foreseen", None)
+            for name in ("_foreseen", "fit", "set_params"):
+                vars(learned).pop(name, None)
 
     def release(self) -> None:
-        """Let go of what was learned, and of the samples, once there is a result."""
+        """Let go of what was learned, of the samples and of errors, once nobody asks for them."""
+        if self.training is not None:
+            self.training.error = None  # its traceback refers to all trainings of the stack
         self.estimator = self.training = None
 
     def _fit_alone(self, learned: Any, error: Exception, fit_params: dict[str, Any]) -> None:
@@ -251,6 +253,14 @@ def run_fits(
     fits = [StackedFit(call, shared) for call in calls]
     devices = {device_of(fit.estimator) for fit in fits}
     max_bytes = max_stack_bytes or int(share * min(map(free_memory, devices)))
+    try:
+        return _results(fits, max_bytes, progress)
+    finally:
+        for fit in fits:
+            fit.release()
+
+
+def _results(fits: list[StackedFit], max_bytes: int, progress: SearchProgress) -> list[Any]:
     results: dict[int, Any] = {}
     try:
         for fit in _trained(fits, max_bytes, progress):

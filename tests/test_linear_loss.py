@@ -154,7 +154,7 @@ def test_the_lasso_step_is_exact(condition, seed):
     hessian = basis * np.logspace(0, np.log10(condition), 30) @ basis.T
     linear = rng.standard_normal(30) * 10
     l1 = np.where(np.arange(30) % 7 == 0, 0, rng.random(30) * 10)
-    w = quadratic_lasso(hessian, linear, l1, rng.integers(-1, 2, size=30))
+    w = quadratic_lasso(hessian, linear, l1, rng.integers(-1, 2, size=30).astype(float))
     slope = linear + hessian @ w
     zero = w == 0
     assert 0 < zero.sum() < 30
