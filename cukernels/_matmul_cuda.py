@@ -144,7 +144,7 @@ def _matmul_cuda(
     transpose_b: bool = False,
     activation: str = "identity",
 ) -> Array:
-    stack = _stack(a.shape, b.shape, None if bias is None else bias.shape, transpose_a, transpose_b)
+    stack = _stack(a.shape, b.shape)
     y = product(a, b, not transpose_a, transpose_b, stack, bias, activation)
     after = fused(activation).after
     return after(y) if after else y
@@ -164,7 +164,7 @@ def _matmul_backward_cuda(
     needs: tuple[str, ...] = ("a", "b", "bias"),
     out: Mapping[str, Array] | None = None,
 ) -> tuple[Array | None, Array | None, Array | None]:
-    stack = _stack(a.shape, b.shape, None if bias is None else bias.shape, transpose_a, transpose_b)
+    stack = _stack(a.shape, b.shape)
     models = math.prod(stack)
     needs_bias = bias is not None and "bias" in needs
     of_bias = place_for(out, "bias", bias, stack, 1)
@@ -199,20 +199,6 @@ def _sum_to(gradient: Array, stack: Shape, models: int, shape: Shape) -> Array:
 
 
 @functools.cache
-def _stack(a: Shape, b: Shape, bias: Shape | None, transpose_a: bool, transpose_b: bool) -> Shape:
-    """Check shapes, and return the leading axes of the result."""
-    if len(a) < 2 or len(b) < 2:
-        raise ValueError(f"expected matrices or stacks of them, got shapes {a} and {b}")
-    left, right = a[-1 - transpose_a], b[-2 + transpose_b]
-    if left != right:
-        raise ValueError(
-            f"matrices of shapes {a}{' (transposed)' * transpose_a} and "
-            f"{b}{' (transposed)' * transpose_b} cannot be multiplied: {left} is not {right}"
-        )
-    stack = np.broadcast_shapes(a[:-2], b[:-2])
-    n = b[-2] if transpose_b else b[-1]
-    if bias is not None and (bias[-1:] != (n,) or np.broadcast_shapes(stack, bias[:-1]) != stack):
-        raise ValueError(
-            f"a bias of shape {bias} cannot be added to rows of {n} of a stack of shape {stack}"
-        )
-    return stack
+def _stack(a: Shape, b: Shape) -> Shape:
+    """Return the leading axes of the result."""
+    return np.broadcast_shapes(a[:-2], b[:-2])

@@ -74,15 +74,14 @@ struct LaneColumns {
     }
 };
 
-// Sum over the entries from j on, `step` apart. The loads of 8 entries are in flight together. One
-// whose row of b, of which there are `depth`, does not exist makes the sum NaN.
+// Sum over the entries from j on, `step` apart. The loads of 8 entries are in flight together. It
+// is NaN if an entry `strays`: its row of b, of which there are `depth`, does not exist.
 template <bool Wide, typename T, typename I>
 __device__ inline Vector<T, vector_length<T>> sum_entries(const T* data, const I* indices, int64 j,
-                                                          int64 end, int step, const T* b,
-                                                          int64 depth, const LaneColumns<T>& mine) {
+                                                          int64 end, int step, const T* b, I depth,
+                                                          const LaneColumns<T>& mine, int strays) {
     constexpr int V = vector_length<T>, batch = 8;
     Vector<T, V> sum = {};
-    bool strays = false;
     for (; j < end; j += batch * step) {
         T value[batch];
         I row[batch];
@@ -92,12 +91,12 @@ __device__ inline Vector<T, vector_length<T>> sum_entries(const T* data, const I
             const bool inside = j + i * step < end;
             value[i] = inside ? data[j + i * step] : T(0);
             row[i] = inside ? indices[j + i * step] : I(-1);
-            if (!is_within(row[i], depth)) strays |= inside, row[i] = -1;
+            strays |= int(inside && !is_within(row[i], depth));
         }
 #pragma unroll
         for (int i = 0; i < batch; i++) {
             x[i] = {};
-            if (row[i] >= 0) x[i] = mine.template read<Wide>(b + int64(row[i]) * mine.columns);
+            if (is_within(row[i], depth)) x[i] = mine.template read<Wide>(b + int64(row[i]) * mine.columns);
         }
 #pragma unroll
         for (int i = 0; i < batch; i++)
@@ -114,13 +113,15 @@ __device__ inline Vector<T, vector_length<T>> sum_entries(const T* data, const I
 template <typename T, typename I>
 __device__ inline Vector<T, vector_length<T>> sum_row(const T* data, const I* indices,
                                                       const Row& row, int warp, int of_warps,
-                                                      const T* b, int64 depth,
+                                                      const T* b, I depth,
                                                       const LaneColumns<T>& mine) {
     const int groups = warp_size >> mine.lanes;
     const int64 first = row.begin + warp * groups + (lane_id() >> mine.lanes);
     const int step = of_warps * groups;
-    auto sum = mine.wide ? sum_entries<true>(data, indices, first, row.end, step, b, depth, mine)
-                         : sum_entries<false>(data, indices, first, row.end, step, b, depth, mine);
+    const int strays = !row.is_whole;
+    auto sum =
+        mine.wide ? sum_entries<true>(data, indices, first, row.end, step, b, depth, mine, strays)
+                  : sum_entries<false>(data, indices, first, row.end, step, b, depth, mine, strays);
     for (int distance = warp_size / 2; distance >> mine.lanes; distance /= 2)
 #pragma unroll
         for (int v = 0; v < vector_length<T>; v++)
@@ -136,7 +137,7 @@ __global__ void __launch_bounds__(threads)
                 const T* b,        // [models, depth, columns]
                 T* y,              // [rows, columns]
                 int rows, int rows_of_model, int columns, int lanes, int64 b_model, int64 entries,
-                int64 depth) {
+                I depth) {
     constexpr int V = vector_length<T>;
     __shared__ bool is_long[warps];
     __shared__ Vector<T, V> parts[warps][warp_size];
@@ -148,11 +149,7 @@ __global__ void __launch_bounds__(threads)
     if (is_row && !range.is_long()) {
         const T* factor = b + own / rows_of_model * b_model;
         const LaneColumns<T> mine(factor, columns, lanes);
-        auto sum = sum_row(data, indices, range, 0, 1, factor, depth, mine);
-        if (!range.is_whole) {
-#pragma unroll
-            for (int v = 0; v < V; v++) sum[v] = not_a_number<T>();
-        }
+        const auto sum = sum_row(data, indices, range, 0, 1, factor, depth, mine);
         if (!(lane_id() >> lanes)) mine.write(y + int64(own) * columns, sum);
     }
     __syncthreads();
