@@ -66,8 +66,7 @@ def matmul(
     ValueError
         If the shapes do not fit, or the activation cannot be fused.
     """
-    left = a.swapaxes(-1, -2) if transpose_a else a
-    right = b.swapaxes(-1, -2) if transpose_b else b
+    left, right = _factors(a, b, transpose_a, transpose_b)
     y = namespace(a).matmul(left, right)
     if bias is not None:
         y += bias[..., None, :]
@@ -85,14 +84,26 @@ def _matmul_numpy(
     activation: str = "identity",
 ) -> Array:
     """One array from the product to the activation."""
-    left = a.swapaxes(-1, -2) if transpose_a else a
-    right = b.swapaxes(-1, -2) if transpose_b else b
+    left, right = _factors(a, b, transpose_a, transpose_b)
     y = _product(left, right)
     if bias is not None:
         y += bias[..., None, :]
     if activation == "relu":
         return rectify(y, out=y)
     return y if activation == "identity" else fused_activation(activation).forward(y)
+
+
+def _factors(a: Array, b: Array, transpose_a: bool, transpose_b: bool) -> tuple[Array, Array]:
+    """The factors as they are multiplied; NumPy would take vectors as well."""
+    if a.ndim < 2 or b.ndim < 2:
+        raise ValueError(
+            f"matmul: arguments of these shapes do not fit: a {a.shape}, b {b.shape}; expected a "
+            "(..., N, D), b (..., D, K)"
+        )
+    return (
+        a.swapaxes(-1, -2) if transpose_a else a,
+        b.swapaxes(-1, -2) if transpose_b else b,
+    )
 
 
 def _product(left: Array, right: Array) -> Array:
