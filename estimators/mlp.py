@@ -27,7 +27,8 @@ class MLPClassifier(NeuralClassifier):
     """Multi-layer perceptron that minimises the log-loss by Adam, SGD or L-BFGS.
 
     Parameters, attributes, random draws and arithmetic are those of scikit-learn's class: with
-    ``dtype="float64"`` the same `random_state` gives the same loss curve. New are every
+    ``dtype="float64"`` the same `random_state` gives the same loss curve, to rounding and as long
+    as no probability is so near to 0 or 1 that scikit-learn clips it (2e-16). New are every
     activation of `cukernels`, `class_weight`, `dropout`, `batch_norm`, `loss`, `dtype`, two
     learning-rate schedules, an own validation set, and `partial_fit` with early stopping.
 
