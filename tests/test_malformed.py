@@ -62,10 +62,6 @@ def values_of(estimator, name: str) -> Iterator[Any]:
                     yield from (limit, limit - 1, limit + 1, limit + 1e-9, np.float16(limit))
 
 
-# What other tests see to: images of different sizes.
-ELSEWHERE = {ESTIMATORS[3]: ("ragged",)}
-
-
 def told(calls: Iterator[tuple[Any, Any]]) -> list[str]:
     return [f"{what!r:.60}: {why}" for what, call in calls if (why := complaint(call))]
 
@@ -254,7 +250,7 @@ def cases(estimator, method: str, values: dict[str, Any], give) -> None:
 @pytest.mark.parametrize("method", ["fit", "partial_fit", "predict", "predict_proba", "score"])
 def test_samples(estimator, method):
     learns = {"y": Y} if method in ("fit", "partial_fit", "score") else {}
-    values = {what: x for what, x in SAMPLES.items() if what not in ELSEWHERE.get(estimator, ())}
+    values = dict(SAMPLES)
     values["a generator"] = (row for row in X)
     values["sparse that points outside"].indices[0] = 99
     cases(estimator, method, values, lambda x: {"X": x, **learns})
@@ -269,7 +265,7 @@ def test_labels(estimator, method):
 @each
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
 def test_weights(estimator, method):
-    values = {what: w for what, w in WEIGHTS.items() if what not in ELSEWHERE.get(estimator, ())}
+    values = dict(WEIGHTS)
     cases(estimator, method, values, lambda w: {"X": X, "y": Y, "sample_weight": w})
 
 
