@@ -50,7 +50,8 @@ class Classifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         if is_plainly_valid(self, X, FLOATS):
             return X
-        return validate_data(self, X, accept_sparse="csr", dtype=FLOATS, reset=False)
+        with np.errstate(over="ignore", invalid="ignore"):  # in the sum that it looks for NaN by
+            return validate_data(self, X, accept_sparse="csr", dtype=FLOATS, reset=False)
 
 
 class LinearClassifier(Classifier):

@@ -111,8 +111,11 @@ def total_weights(
         If they are not one a sample, are not finite in the dtype, or sum to 0 there.
     """
     weights = _product(class_weight, classes, y, sample_weight)
-    if weights is None:
-        return None
+    return None if weights is None else checked_total(weights, dtype)
+
+
+def checked_total(weights: np.ndarray, dtype: Any) -> np.ndarray:
+    """Return weights in a dtype; raise unless they are finite in it and do not sum to 0."""
     with np.errstate(over="ignore"):
         weights = weights.astype(dtype)
     if not np.isfinite(weights).all():

@@ -265,7 +265,9 @@ class _Run:
         ends: dict[int, End] = {}
         for i in stuck:
             if self.memory.n_pairs[i] == 0:
-                ends[i] = FLAT_VALUE if self.searches[i].step == 0 else NO_STEP
+                search = self.searches[i]
+                flat = search.step == 0 and not search.has_overflowed
+                ends[i] = FLAT_VALUE if flat else NO_STEP
         again = [i for i in stuck if i not in ends]
         if again:
             self.memory.forget(again)

@@ -47,6 +47,8 @@ class WolfeSearch:
         The step to evaluate next or, once `advance` has returned True, the one to take.
     n_steps : int
         How many points have been evaluated.
+    has_overflowed : bool
+        Whether the value or the slope was not finite at one of them.
     """
 
     def __init__(self, value: float, slope: float, step: float, noise: float = 0.0) -> None:
@@ -55,6 +57,7 @@ class WolfeSearch:
         self.step = step
         self.noise = noise
         self.n_steps = 0
+        self.has_overflowed = False
         self._bracketed = False
         self._seeking_decrease = True  # the first stage, which works on an auxiliary function
         self._low, self._high = 0.0, 5 * step
@@ -87,6 +90,7 @@ class WolfeSearch:
 
     def _back_off(self) -> None:
         """Shorten a step at which the value overflowed: the minimiser is before it."""
+        self.has_overflowed = True
         self.step = self.best.step + 0.1 * (self.step - self.best.step)
         self._high = 5 * self.step
 

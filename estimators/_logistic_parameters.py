@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.utils import compute_class_weight
 
 from estimators._base import check_weights
+from estimators._labels import checked_total
 
 
 def resolve_penalty(estimator: Any) -> tuple[float, float]:
@@ -152,15 +153,43 @@ def total_weights(
     dtype : dtype
         Of the weights.
     sample_weight : array-like of shape (N,) or None
+
+    Raises
+    ------
+    ValueError
+        If they are not one a sample, are not finite in the dtype, or have no positive sum.
     """
     if sample_weight is None and class_weight is None:
         return None
     weights = check_weights(sample_weight, labels, dtype=dtype)
-    if class_weight is None:
-        return weights
-    if isinstance(class_weight, str):  # "balanced": every class has the same sum of weights
-        sums = np.bincount(labels, weights)
-        per_class = sums.sum() / (len(classes) * np.where(sums == 0, 1, sums))
-    else:
-        per_class = compute_class_weight(class_weight, classes=classes, y=classes)
-    return weights * per_class.astype(dtype)[labels]
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is told in words
+        if isinstance(class_weight, str):  # "balanced": every class has the same sum of weights
+            sums = np.bincount(labels, weights)
+            per_class = sums.sum() / (len(classes) * np.where(sums == 0, 1, sums))
+            weights = weights * per_class.astype(dtype)[labels]
+        elif class_weight is not None:
+            per_class = compute_class_weight(class_weight, classes=classes, y=classes)
+            weights = weights * per_class.astype(dtype)[labels]
+    weights = checked_total(weights, dtype)
+    if weights.sum(dtype=float) < 0:
+        raise ValueError(
+            "The weights of samples, times those of classes, sum to a negative number, and the "
+            "loss is their weighted mean: negative weights must be outweighed by positive ones."
+        )
+    return weights
+
+
+def penalty_strength(C: float, mass: float) -> float:
+    """Return the strength of the penalty in the mean over samples, which weigh `mass` together.
+
+    Raises
+    ------
+    ValueError
+        If it is not finite.
+    """
+    if 1 / np.finfo(float).max > C * mass:
+        raise ValueError(
+            f"The strength of the penalty, 1 / (C * sum of the weights of samples), is not finite "
+            f"for C={C:g} and weights that sum to {mass:g}."
+        )
+    return 1 / (C * mass)

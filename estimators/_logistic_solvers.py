@@ -31,6 +31,10 @@ SCALE_DATA = (
     "Please also refer to the documentation for alternative solver options:\n"
     "    https://scikit-learn.org/stable/modules/linear_model.html#logistic-regression"
 )
+OVERFLOWED = (  # as scikit-learn's saga says it of an epoch
+    "Floating-point under-/overflow occurred at iteration #{}. Scaling input data with "
+    "StandardScaler or MinMaxScaler might help."
+)
 FAILED = {
     "newton-cg": "newton-cg failed to converge at loss = {fun}. Increase the number of iterations.",
     "newton-cholesky": "Newton solver did not converge after {n_iter} iterations.",
@@ -96,7 +100,9 @@ def solve(
             objective, x0, factorize=factorize, tol=tol, max_iter=max_iter, callback=callback
         )
     complaint = ""
-    if not (result.converged or result.interrupted):
+    if result.overflowed:
+        complaint = OVERFLOWED.format(result.n_iter + 1)
+    elif not (result.converged or result.interrupted):
         complaint = FAILED[solver].format(fun=result.fun, n_iter=result.n_iter)
     return Solution(result.x, result.n_iter, complaint, result.interrupted)
 

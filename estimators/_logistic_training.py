@@ -17,6 +17,7 @@ from cukernels._workers import in_parallel, shares, threads
 from estimators._base import foresee_scores
 from estimators._callbacks import FitCallbacks
 from estimators._linear_loss import LinearObjective
+from estimators._logistic_parameters import penalty_strength
 from estimators._logistic_solvers import Solution, solve, solve_lbfgs
 from estimators._progress import Reporter
 from estimators._row_blocks import BLOCK_BYTES
@@ -51,6 +52,8 @@ class LogisticTraining:
         Where it runs.
     sample_weight : array-like or None
         As the user gave it.
+    strength : float
+        That of the penalty, in the mean over samples.
     """
 
     estimator: Any
@@ -68,6 +71,10 @@ class LogisticTraining:
     callbacks: Any = None  # FitCallbacks, from its beginning on
     error: Exception | None = None
 
+    def __post_init__(self) -> None:
+        mass = len(self.labels) if self.weights is None else self.weights.sum(dtype=np.float64)
+        self.strength = penalty_strength(self.C, float(mass))
+
     @property
     def key(self) -> Hashable:
         """What models have in common that run together."""
@@ -83,12 +90,6 @@ class LogisticTraining:
         return (
             8 * _VECTORS * n_parameters + 4 * self.X.dtype.itemsize * len(self.labels) * n_outputs
         )
-
-    @property
-    def strength(self) -> float:
-        """That of the penalty, in the mean over samples."""
-        mass = len(self.labels) if self.weights is None else self.weights.sum(dtype=np.float64)
-        return float(1 / (self.C * mass))
 
     @classmethod
     @on_one_blas_thread  # sums are then the same on any number of cores
@@ -200,7 +201,7 @@ def _run_stack(
             reporter.iteration(float(values[0]))
             first.callbacks.iteration(x[0])
 
-    with reporter:
+    with reporter, np.errstate(over="ignore", invalid="ignore"):  # a solution says it in words
         if estimator.solver == "lbfgs":
             solutions = solve_lbfgs(
                 objective,

@@ -20,13 +20,18 @@ Callback = Callable[[np.ndarray, float], object]
 
 
 class NewtonResult(NamedTuple):
-    """Where Newton's method ended: point (P,), value, iterations, and whether it converged."""
+    """Where Newton's method ended: point (P,), value, iterations, and whether it converged.
+
+    Otherwise it was at the limit of iterations, interrupted, or could not go on because numbers
+    were too large.
+    """
 
     x: np.ndarray
     fun: float
     n_iter: int
     converged: bool
     interrupted: bool = False
+    overflowed: bool = False
 
 
 def minimize_newton(
@@ -62,6 +67,7 @@ def minimize_newton(
     step_of = _cholesky_step if factorize else _conjugate_gradient_step
     try:
         value, gradient = evaluate(objective, x)
+        check_finite(value, gradient)
         while abs(gradient).max() > tol:
             if n_iter == max_iter:
                 return NewtonResult(x, value, n_iter, False)
@@ -70,11 +76,14 @@ def minimize_newton(
             if found is None:  # no lower value can be told from rounding
                 return NewtonResult(x, value, n_iter, True)
             x, value, gradient = found
+            check_finite(gradient)
             n_iter += 1
             if callback is not None:
                 callback(x, value)
     except KeyboardInterrupt:
         return NewtonResult(x, value, n_iter, False, interrupted=True)
+    except FloatingPointError:
+        return NewtonResult(x, value, n_iter, False, overflowed=True)
     return NewtonResult(x, value, n_iter, True)
 
 
@@ -108,9 +117,16 @@ def evaluate(objective: LinearObjective, x: np.ndarray) -> tuple[float, np.ndarr
     return float(value[0]), gradient[0]
 
 
+def check_finite(*numbers: np.ndarray | float) -> None:
+    """Raise FloatingPointError where values of X were too large for what was computed of them."""
+    if not all(np.isfinite(number).all() for number in numbers):
+        raise FloatingPointError("overflow")
+
+
 def _cholesky_step(objective: LinearObjective, x: np.ndarray, gradient: np.ndarray) -> np.ndarray:
     """Solve for the Newton step; of collinear features conjugate gradients find the shortest."""
     hessian = objective.hessian(objective.probabilities(x))
+    check_finite(hessian)
     free = objective.l2[0] * objective.penalized == 0
     fix_class_means(hessian, objective, free, np.arange(len(hessian)))
     curvature = np.diag(hessian).copy()
@@ -141,6 +157,7 @@ def _conjugate_gradient_step(
             break
         product = objective.hessian_product(probabilities, direction)
         curvature = direction @ product
+        check_finite(curvature)
         if curvature <= 16 * np.finfo(objective.dtype).eps * (direction @ direction):
             return step if n_steps else -gradient
         length = square / curvature
@@ -158,16 +175,23 @@ def _backtrack(
     gradient: np.ndarray,
     step: np.ndarray,
 ) -> tuple[np.ndarray, float, np.ndarray] | None:
-    """Halve the step until it lowers the value enough, or at equal value the gradient."""
+    """Halve the step until it lowers the value enough, or at equal value the gradient.
+
+    None where it is too long for that by rounding alone; where by overflow, FloatingPointError.
+    """
     slope = gradient @ step
     rounding = 16 * np.finfo(objective.dtype).eps * abs(value)
+    check_finite(slope)
+    values = []
     for exponent in range(30):
         length = 0.5**exponent
         trial = x + length * step
         new_value, new_gradient = evaluate(objective, trial)
+        values.append(new_value)
         if new_value <= value + 2**-11 * length * slope:
             return trial, new_value, new_gradient
         flatter = np.abs(new_gradient).sum() < np.abs(gradient).sum()
         if abs(new_value - value) <= rounding and flatter:
             return trial, new_value, new_gradient
+    check_finite(*values)
     return None

@@ -13,7 +13,7 @@ import numpy as np
 from estimators._curvature import CurvatureMemory
 from estimators._lasso import quadratic_lasso, subgradient
 from estimators._linear_loss import LinearObjective
-from estimators._newton import Callback, NewtonResult, evaluate, fix_class_means
+from estimators._newton import Callback, NewtonResult, check_finite, evaluate, fix_class_means
 
 LARGEST_HESSIAN = 600  # parameters; above, L-BFGS steps are cheaper than it by far
 REDUCTION = 0.3  # of the slope in the quadratic model, in which an iteration ends
@@ -59,6 +59,7 @@ def minimize_proximal(
     point, n_iter = _Point(x0, np.nan, np.zeros_like(x0), problem.l1), 0
     try:
         point = problem.at(x0)
+        check_finite(point.value, point.slope)
         flat = False  # whether the last iteration has hardly lowered the value
         while np.abs(point.slope).max() > (tol if flat else 0):
             if n_iter == max_iter:
@@ -68,11 +69,14 @@ def minimize_proximal(
                 break
             flat = point.value - found.value <= max(FLAT * tol, problem.rounding) * point.value
             point = found
+            check_finite(point.slope)
             n_iter += 1
             if callback is not None:
                 callback(point.x, point.value)
     except KeyboardInterrupt:
         return NewtonResult(point.x, point.value, n_iter, False, interrupted=True)
+    except FloatingPointError:
+        return NewtonResult(point.x, point.value, n_iter, False, overflowed=True)
     return NewtonResult(point.x, point.value, n_iter, True)
 
 
@@ -105,6 +109,7 @@ class _L1Problem:
         if len(working) > LARGEST_HESSIAN:
             return None
         hessian = objective.hessian(objective.probabilities(x), working)
+        check_finite(hessian)
         fix_class_means(hessian, objective, self.l1 == 0, working)
         hessian[np.diag_indices_from(hessian)] *= 1 + np.sqrt(np.finfo(objective.dtype).eps)
         linear = point.gradient[working] - hessian @ x[working]
@@ -145,8 +150,9 @@ class _L1Problem:
             step[norm & (step * slope >= 0)] = 0
             length = 1.0
             if self.memory.n_pairs[0] == 0:
-                # squares may underflow
-                length = 1 / max(float(np.linalg.norm(slope)), np.finfo(slope.dtype).tiny)
+                size = float(np.linalg.norm(slope))
+                check_finite(size)
+                length = 1 / max(size, np.finfo(slope.dtype).tiny)  # squares may underflow
             for _ in range(30):
                 x_new = x + length * step
                 x_new[norm & (x_new * orthant < 0)] = 0
@@ -157,6 +163,7 @@ class _L1Problem:
                     return trial
                 length /= 2
             if self.memory.n_pairs[0] == 0:
+                check_finite(trial.value)
                 return None
             self.memory.forget([0])
         return None

@@ -230,16 +230,17 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
         )
 
     def _check_X_y(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, np.ndarray]:
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            accept_sparse="csr",
-            dtype=FLOATS,
-            order="C",
-            accept_large_sparse=self.solver not in INDEX_32,
-            reset=reset,
-        )
+        with np.errstate(over="ignore", invalid="ignore"):  # in the sum that it looks for NaN by
+            X, y = validate_data(
+                self,
+                X,
+                y,
+                accept_sparse="csr",
+                dtype=FLOATS,
+                order="C",
+                accept_large_sparse=self.solver not in INDEX_32,
+                reset=reset,
+            )
         check_classification_targets(y)
         return X, y
 
@@ -273,7 +274,9 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
         probabilities : ndarray of shape (n_samples, n_classes)
             In the order of `classes_`.
         """
-        return softmax(_two_columns(self.decision_function(X)))
+        scores = _two_columns(self.decision_function(X))
+        with np.errstate(over="ignore", invalid="ignore"):  # of scores far apart
+            return softmax(scores)
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Return the logarithms of the probabilities, finite even where those round to 0.
@@ -288,7 +291,9 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
         log_probabilities : ndarray of shape (n_samples, n_classes)
             In the order of `classes_`.
         """
-        return log_softmax(_two_columns(self.decision_function(X)))
+        scores = _two_columns(self.decision_function(X))
+        with np.errstate(over="ignore", invalid="ignore"):
+            return log_softmax(scores)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -406,6 +406,70 @@ def test_the_deprecated_penalty_still_decides():
         np.testing.assert_array_equal(found, expected)
 
 
+LOGISTIC = [
+    *({"solver": solver} for solver in ("lbfgs", "newton-cg", "newton-cholesky", "sag", "saga")),
+    {"solver": "saga", "l1_ratio": 1.0},
+    {"solver": "saga", "l1_ratio": 0.5},
+    {"solver": "liblinear"},
+    {"solver": "liblinear", "l1_ratio": 1.0},
+    {"loss": "squared_error"},
+]
+
+
+@pytest.mark.parametrize("parameters", LOGISTIC, ids=str)
+def test_weights_without_a_positive_sum(parameters):
+    X, y, _ = samples(2)
+    nothing = "Sample weights must contain at least one non-zero number"  # scikit-learn's words
+    one = np.bincount(y)
+    for class_weight, sample_weight, message in (
+        (None, np.zeros(80), nothing),
+        ("balanced", np.zeros(80), nothing),
+        ({0: 0, 1: 0}, None, nothing),
+        ({0: 1, 1: 0}, (y == 1) * 1.0, nothing),
+        ({0: one[1], 1: -one[0]}, None, "sum to 0"),
+        (None, np.where(y == 0, one[1], -one[0]) * 0.1, "sum to 0"),
+        ({0: -1, 1: -1}, None, "sum to a negative number"),
+        ({0: 1e300, 1: 1e300}, np.full(80, 1e300), "too large for dtype"),
+        (None, np.full(80, 1e-320), "not finite for C=1 and weights that sum to"),
+    ):
+        model = LogisticRegression(class_weight=class_weight, **parameters)
+        with pytest.raises(ValueError, match=message):
+            model.fit(X, y, sample_weight)
+
+
+@pytest.mark.parametrize("kind", ["dense", "sparse"])
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize(
+    "dtype, scale", [("float64", 1e160), ("float64", 1e308), ("float32", 1e38)]
+)
+@pytest.mark.parametrize("parameters", LOGISTIC, ids=str)
+def test_values_that_cannot_be_squared(parameters, dtype, scale, n_classes, kind):
+    """A warning in words, or an error, and none of floating-point arithmetic."""
+    if not takes(parameters.get("solver"), n_classes):
+        return
+    X, y, _ = samples(n_classes)
+    X = (X / abs(X).max() * scale).astype(dtype)
+    X = sp.csr_matrix(X) if kind == "sparse" else X
+    model = LogisticRegression(**parameters)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        if parameters.get("solver") == "liblinear":
+            with pytest.raises(ValueError, match="X contains a maximum value > 1e30"):
+                model.fit(X, y)
+            return
+        model.fit(X, y)
+        model.predict_proba(X)
+        model.predict_log_proba(X)
+    texts = [str(w.message) for w in caught if issubclass(w.category, ConvergenceWarning)]
+    assert not [w for w in caught if issubclass(w.category, RuntimeWarning)]
+    assert np.isfinite(model.coef_).all()
+    # where float32 can be multiplied by its inverse, some solvers find the minimum all the same
+    assert texts or model.score(X, y) > 0.5
+    if texts and parameters.get("solver", "lbfgs") != "lbfgs":
+        assert "Floating-point under-/overflow occurred at iteration #1. Scaling" in texts[0]
+    LogisticRegression(**parameters).fit(*samples(n_classes)[:2])
+
+
 @same_wording
 def test_three_classes_with_liblinear():
     X, y, _ = samples(3)
