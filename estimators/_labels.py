@@ -75,6 +75,12 @@ def check_scored(y_val: Any, binarizer: LabelBinarizer) -> None:
         )
 
 
+NO_AVERAGE = (
+    "The sample weights for validation set sum to zero, which leaves no average to score by: "
+    "consider using a different random state, or weights that are not negative."
+)
+
+
 def check_scoring_weights(weight: np.ndarray) -> None:
     """Raise ValueError where what early stopping holds out has no weight to score it by."""
     if not weight.any():
@@ -83,10 +89,7 @@ def check_scoring_weights(weight: np.ndarray) -> None:
             "random state."
         )
     if weight.sum() == 0:
-        raise ValueError(
-            "The sample weights for validation set sum to zero, which leaves no average to score "
-            "by: consider using a different random state, or weights that are not negative."
-        )
+        raise ValueError(NO_AVERAGE)
 
 
 def total_weights(

@@ -18,6 +18,7 @@ from sklearn.utils import compute_class_weight
 
 from cukernels._workers import in_parallel, threads
 from estimators._base import check_weights
+from estimators._labels import NO_AVERAGE
 from estimators._online_order import check_members
 from estimators._online_training import OnlineTraining
 from estimators._samples import Samples, Watch
@@ -133,6 +134,8 @@ class CompiledTraining(OnlineTraining):
             with config_context(assume_finite=True, skip_parameter_validation=True):
                 try:
                     training._fit(X, size, verbose=is_alone)
+                except ZeroDivisionError:  # of the average score on what it has held out
+                    training.error = ValueError(NO_AVERAGE)
                 except Exception as error:
                     training.error = error
 

@@ -49,7 +49,8 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
         have the same optimum.
     tol : float, default=1e-4
         The largest component of the gradient of the objective, taken as a mean over samples, at
-        which to stop.
+        which to stop. With an L1 norm an iteration must also have lowered the objective by no
+        more than 0.01 `tol` of it.
     fit_intercept : bool, default=True
         Whether to fit an intercept.
     intercept_scaling : float, default=1

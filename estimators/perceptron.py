@@ -14,6 +14,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classi
 from sklearn.utils.validation import validate_data
 
 from cukernels._array import resolve_device
+from cukernels.sparse import check_rows
 from estimators._base import FLOATS, LinearClassifier, dense_rows_of
 from estimators._online_compiled import CompiledTraining
 from estimators._online_training import SweptTraining
@@ -314,6 +315,8 @@ class Perceptron(LinearClassifier):
             reset=reset,
         )
         check_classification_targets(y)
+        if sp.issparse(X):  # the loop would read and write wherever a column points to
+            check_rows(type(self).__name__, X.data, X.indices, X.indptr, X.shape[1])
         return X, y
 
     def _start(self, X: Any, coef_init: Any, intercept_init: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -257,6 +257,20 @@ def test_samples(estimator, method):
 
 
 @each
+@pytest.mark.parametrize("method", ["fit", "partial_fit", "predict"])
+def test_sparse_rows_that_point_outside(estimator, method):
+    """Compiled code would read, and write, whatever lies there."""
+    if not (hasattr(estimator, method) and estimator.__sklearn_tags__().input_tags.sparse):
+        return
+    model = clone(estimator).fit(X, Y)
+    for column in (99, -1):
+        outside = sp.csr_array(X)
+        outside.indices[5] = column
+        with pytest.raises(ValueError, match=f"holds {column}, which is none of the 16 columns"):
+            getattr(model, method)(outside, *([Y] if method != "predict" else []))
+
+
+@each
 @pytest.mark.parametrize("method", ["fit", "partial_fit", "score"])
 def test_labels(estimator, method):
     cases(estimator, method, LABELS, lambda y: {"X": X, "y": y})
