@@ -75,6 +75,14 @@ def warn_of_layout(
             f"image_shape=({width}, {channels}, {height})",
             stacklevel=stacklevel + 1,
         )
+    if not told and channels == 3 and height >= _IN_COLOUR:
+        warnings.warn(
+            f"X is taken as images of {height} x {width} pixels in colour: if they are, give "
+            f"image_shape=({height}, {width}, 3) where the colours of a pixel stand side by side, "
+            f"or X.reshape(-1, 3, {height}, {width}).transpose(0, 2, 3, 1) where they are one "
+            "plane after the other",
+            stacklevel=stacklevel + 1,
+        )
     side = isqrt(width // 3)
     is_line = not told and height == 1 and 3 * side * side == width
     if is_line and side >= _IN_COLOUR and X is not None and not _are_signals(X, side):

@@ -51,7 +51,7 @@ class FilterBankTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
     image_shape : tuple of int or None, default=None
         Height and width, and channels, of the images, whose mean is taken. None: images have
         their own; rows are squares of one channel or three (the channels of a pixel side by
-        side), and else one row of pixels.
+        side, with a warning from 8 x 8 pixels on), and else one row of pixels.
     device : str, default="auto"
         Where to compute: "cpu", "cuda", "cuda:N" or "auto".
 
@@ -126,12 +126,9 @@ class FilterBankTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         if scales.shape != (3,) or not (scales > 0).all():
             raise ValueError(f"scales must be three positive numbers, got {self.scales!r}")
         n_features = X.shape[1]
-        self.image_shape_ = (
-            told_image_shape(given, self.image_shape, n_features)
-            or inferred_image_shape(n_features)
-            or (1, n_features, 1)
-        )
-        warn_of_layout(self.image_shape_, stacklevel=3)
+        told = told_image_shape(given, self.image_shape, n_features)
+        self.image_shape_ = told or inferred_image_shape(n_features) or (1, n_features, 1)
+        warn_of_layout(self.image_shape_, X, told=told is not None, stacklevel=3)
         side = len(X)
         if given in ((side, 3, 1), (side, 4, 1)) and side >= _SIDE:
             warnings.warn(

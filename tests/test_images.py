@@ -316,10 +316,12 @@ def test_a_layout_that_is_almost_surely_wrong_is_a_warning(shape, image_shape, m
         warnings.simplefilter("error")
         net.predict(images)
         net.partial_fit(images, y)
-    # the filter bank takes rows of squares in three colours as such; of neighbours the order of
-    # the pixels is no matter
+    # the filter bank takes rows of squares in three colours as such, and says so; of neighbours
+    # the order of the pixels is no matter
     bank = FilterBankTransformer(image_shape=image_shape)
-    assert said(bank, images, None) == [text for text in warned if FIRST in text]
+    assert len(said(bank, images, None)) == len(warned)
+    for text, of_bank in zip(warned, said(bank, images, None), strict=True):
+        assert of_bank == text if FIRST in text else "in colour: if they are, give" in of_bank
     assert said(NearestNeighborClassifier(), images, y) == []
 
 
