@@ -9,7 +9,9 @@ From threadpoolctl 3.8 on the thread that first sets the size of such a pool kee
 and what others set is dropped without a word. Fits may begin in one thread and end in another, so
 here nobody keeps it: whoever sets a size takes the right and gives it up at once
 (`clear_controlling_thread`). A pool that has another size than ours when we are done was set by the
-user meanwhile, and stays as it is.
+user meanwhile, and stays as it is. What cannot be told apart is a limit of one thread that another
+thread of the user's sets while we compute: to be safe with those, begin them before a fit or after
+it, or limit the whole process (OMP_NUM_THREADS).
 """
 
 from __future__ import annotations
