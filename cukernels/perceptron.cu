@@ -39,7 +39,6 @@ __global__ void __launch_bounds__(sweep_threads)
     constexpr int warps = sweep_threads / warp_size, passes = group_size / warps;
     const int64 first = begin + int64(blockIdx.x) * group_size;
     if (order) order += blockIdx.y * order_row;
-    gram += (int64(blockIdx.y) * gridDim.x + blockIdx.x) * gram_size;
     const T* row[passes];
 #pragma unroll
     for (int p = 0; p < passes; p++) {
@@ -60,6 +59,7 @@ __global__ void __launch_bounds__(sweep_threads)
             for (int p = 0; p < passes; p++) sum[p] += tile[warp + p * warps][k] * right;
         }
     }
+    gram += (int64(blockIdx.y) * gridDim.x + blockIdx.x) * gram_size;
 #pragma unroll
     for (int p = 0; p < passes; p++) gram[(warp + p * warps) * group_size + lane] = sum[p];
 }
