@@ -96,7 +96,8 @@ __device__ inline Vector<T, vector_length<T>> sum_entries(const T* data, const I
 #pragma unroll
         for (int i = 0; i < batch; i++) {
             x[i] = {};
-            if (is_within(row[i], depth)) x[i] = mine.template read<Wide>(b + int64(row[i]) * mine.columns);
+            if (is_within(row[i], depth))
+                x[i] = mine.template read<Wide>(b + int64(row[i]) * mine.columns);
         }
 #pragma unroll
         for (int i = 0; i < batch; i++)
