@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 from sklearn.metrics._scorer import _BaseScorer, _PassthroughScorer
+from sklearn.model_selection._validation import _warn_or_raise_about_fit_failures
 from sklearn.utils.metaestimators import _safe_split
 from sklearn.utils.validation import _check_method_params
 
@@ -241,12 +242,15 @@ def run_fits(
     Warns
     -----
     UserWarning
-        After Ctrl-C. Fits under way are then taken as they are, those that did not begin as failed.
+        After Ctrl-C. Fits under way are then taken as they are; the scores of those that did not
+        begin are NaN.
 
     Raises
     ------
     KeyboardInterrupt
-        After Ctrl-C before any fit began, or where results must be complete (`cross_val_predict`).
+        After Ctrl-C before any fit began, where results must be complete (`cross_val_predict`), or
+        where a search has no candidate to prefer: none has a result or a fit under way in each of
+        its folds.
     """
     shared = Shared()
     progress = progress or SearchProgress()
@@ -270,14 +274,15 @@ def _results(fits: list[StackedFit], max_bytes: int, progress: SearchProgress) -
     except KeyboardInterrupt:
         missing = [fit for fit in fits if not (id(fit) in results or fit.has_begun)]
         complete = any("error_score" not in fit.arguments for fit in missing)
-        if len(missing) == len(fits) or complete:
+        if len(missing) == len(fits) or complete or not _has_a_candidate(fits, results):
             raise
     left = [fit for fit in fits if id(fit) not in results]
     if left:
         under_way = sum(fit.has_begun for fit in left)
         warnings.warn(
             f"Search interrupted by user: of {len(fits)} fits {len(fits) - len(left)} are done, "
-            f"{under_way} are taken as far as they got, and {len(left) - under_way} did not begin.",
+            f"{under_way} are taken as far as they got, and {len(left) - under_way} did not begin: "
+            "their scores are NaN.",
             stacklevel=2,
         )
     for fit in left:
@@ -285,7 +290,30 @@ def _results(fits: list[StackedFit], max_bytes: int, progress: SearchProgress) -
         if not fit.has_begun:
             fit.error = NotTrainedError("the search was interrupted before this fit")
         results[id(fit)] = fit.result()
+    if left and not _has_a_candidate(fits, results):  # those under way were of no use
+        raise KeyboardInterrupt
     return [results[id(fit)] for fit in fits]
+
+
+def _has_a_candidate(fits: list[StackedFit], results: dict[int, Any]) -> bool:
+    """Whether some candidate of a search has all its scores, or fits under way for those it lacks.
+
+    Without one the best would be any. Calls of other functions have no best.
+    """
+    candidates: dict[Any, list[bool]] = {}
+    for fit in fits:
+        if "candidate_progress" not in fit.arguments:
+            return True
+        result = results.get(id(fit))
+        has_score = fit.has_begun if result is None else result["fit_error"] is None
+        candidates.setdefault(fit.arguments["candidate_progress"], []).append(has_score)
+    return any(map(all, candidates.values()))
+
+
+def report_failures(results: list[dict[str, Any]], error_score: Any) -> None:
+    """Report fits that failed as scikit-learn does; those that Ctrl-C came before did not fail."""
+    begun = [r for r in results if NotTrainedError.__name__ not in (r["fit_error"] or "")]
+    _warn_or_raise_about_fit_failures(begun, error_score)
 
 
 def _trained(

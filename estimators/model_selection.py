@@ -19,7 +19,7 @@ from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.utils._param_validation import Interval, validate_params
 
-from estimators._stacked_fits import rebound
+from estimators._stacked_fits import rebound, report_failures
 from estimators._stacked_parallel import StackedParallel
 
 __all__ = [
@@ -95,21 +95,23 @@ class _StackedSearch(BaseSearchCV):
             With scikit-learn's attributes: `cv_results_`, `best_estimator_`, `best_score_`,
             `best_params_`, `best_index_`, `scorer_`, `n_splits_`, `refit_time_`, `multimetric_`.
             After Ctrl-C too, with a warning that says what is missing: fits that did not begin
-            have the score of fits that failed, NaN.
+            have the score NaN, and the best candidate is one of those that have all their scores.
 
         Raises
         ------
         KeyboardInterrupt
-            After Ctrl-C before the first fit.
+            After Ctrl-C while no candidate has begun with all its folds.
         """
         fit = BaseSearchCV.fit
         if self.fused:
-            fit = rebound(fit, Parallel=_parallel(self.max_stack_bytes, self.progress))
+            fit = rebound(fit, **_replaced(self.max_stack_bytes, self.progress))
         return fit(self, X, y, **params)
 
 
-def _parallel(max_stack_bytes: int | None, progress: bool) -> Callable[..., StackedParallel]:
-    return partial(StackedParallel, max_stack_bytes=max_stack_bytes, progress=progress)
+def _replaced(max_stack_bytes: int | None, progress: bool) -> dict[str, Callable]:
+    """What scikit-learn's code finds here instead of its own."""
+    parallel = partial(StackedParallel, max_stack_bytes=max_stack_bytes, progress=progress)
+    return {"Parallel": parallel, "_warn_or_raise_about_fit_failures": report_failures}
 
 
 def _stacked_search(cls: Any) -> Any:
@@ -172,7 +174,7 @@ def _stacked(original: Any, summary: str) -> Callable:
         if not fused:
             return original(*args, **kwargs)
         options = {"max_stack_bytes": max_stack_bytes, "progress": progress}
-        names = {"Parallel": _parallel(max_stack_bytes, progress)}
+        names = _replaced(max_stack_bytes, progress)
         if original is sk.cross_val_score:  # which is cross_validate, and takes of its results
             names["cross_validate"] = partial(cross_validate, **options)
         own = rebound(original, **names)

@@ -23,7 +23,13 @@ from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
 from threadpoolctl import threadpool_limits
 
-from estimators import ConvNetClassifier, LogisticRegression, MLPClassifier, Perceptron
+from estimators import (
+    ConvNetClassifier,
+    LogisticRegression,
+    MLPClassifier,
+    Perceptron,
+    _logistic_training,
+)
 from estimators import model_selection as ours
 from estimators._neural_training import NeuralTraining
 from estimators._online_compiled import CompiledTraining
@@ -376,13 +382,13 @@ def test_ctrl_c_between_fits_of_scikit_learns_loop(digits, monkeypatch):
     fit, n_fits = CompiledTraining._fit, count()
 
     def interrupted(self, *args, **kwargs):
-        if next(n_fits) == 5:
+        if next(n_fits) == 8:
             raise KeyboardInterrupt
         return fit(self, *args, **kwargs)
 
     monkeypatch.setattr(CompiledTraining, "_fit", interrupted)
     grid = {"eta0": [0.1, 1.0, 2.0]}
-    with pytest.warns(UserWarning, match="of 9 fits 3 are done, 2 are taken .* 4 did not begin"):
+    with pytest.warns(UserWarning, match="of 9 fits 6 are done, 2 are taken .* 1 did not begin"):
         search = ours.GridSearchCV(Perceptron(), grid, cv=3, refit=False).fit(*digits)
     monkeypatch.undo()
     expected = sk.GridSearchCV(Perceptron(), grid, cv=3, refit=False).fit(*digits).cv_results_
@@ -390,9 +396,10 @@ def test_ctrl_c_between_fits_of_scikit_learns_loop(digits, monkeypatch):
         np.array([results[f"split{i}_test_score"] for i in range(3)])
         for results in (search.cv_results_, expected)
     )
-    np.testing.assert_array_equal(scores[0], right[0])
-    np.testing.assert_array_equal(scores[1, :2], right[1, :2])
-    assert np.isnan(scores[1, 2]) and np.isnan(scores[2]).all()
+    np.testing.assert_array_equal(scores[:2], right[:2])
+    np.testing.assert_array_equal(scores[2, :2], right[2, :2])
+    assert np.isnan(scores[2, 2])
+    assert search.best_index_ == np.argmax(right.mean(axis=0)[:2])
 
 
 @pytest.mark.parametrize("random_state", [0, None])
@@ -754,8 +761,9 @@ def test_an_interrupt_keeps_what_is_done_and_says_what_is_missing(digits):
         search.fit(*digits)
     told = "\n".join(str(w.message) for w in caught)
     assert "Search interrupted by user: of 6 fits 2 are done, 1 are taken as far" in told
-    assert "3 did not begin" in told
-    assert "3 fits failed out of a total of 6" in told
+    assert "3 did not begin: their scores are NaN" in told
+    assert not any(issubclass(w.category, FitFailedWarning) for w in caught)
+    assert search.best_index_ == 0 and np.isfinite(search.best_score_)
     scores = np.stack([search.cv_results_[f"split{i}_test_score"] for i in range(2)], axis=1)
     expected = np.stack([whole.cv_results_[f"split{i}_test_score"] for i in range(2)], axis=1)
     np.testing.assert_array_equal(scores[0], expected[0])
@@ -814,6 +822,56 @@ def test_an_interrupt_before_the_first_fit_is_an_interrupt(
         warnings.filterwarnings("error", "Search interrupted|.*fits failed")
         _started(name, one, *digits, **options)
     assert struck.n_times == 1
+
+
+def _after_an_iteration(monkeypatch):
+    """Ctrl-C in the first stack of `LogisticRegression`, which is that of the first fold."""
+    solve = _logistic_training.solve_lbfgs
+
+    def interrupted(*args, callback, **kwargs):
+        def strike(*told):
+            callback(*told)
+            raise KeyboardInterrupt
+
+        return solve(*args, callback=strike, **kwargs)
+
+    monkeypatch.setattr(_logistic_training, "solve_lbfgs", interrupted)
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+@pytest.mark.parametrize("one", ["logistic", "mlp", "fails"])
+def test_an_interrupt_before_a_candidate_has_all_its_folds_is_an_interrupt(
+    name, one, digits, monkeypatch
+):
+    """The best of candidates without a score would be any of them."""
+    options = {"random_state": 0} if "Random" in name else {}
+    if one == "logistic":
+        _after_an_iteration(monkeypatch)
+        model = LogisticRegression(max_iter=500, tol=1e-10)
+        grid = {"C": np.logspace(-5, 3, 6)}
+    else:
+        model, grid = mlp(callbacks=_Interrupt(after=2)), {"alpha": [1e-4, 1e-2, 1.0]}
+        options["max_stack_bytes"] = 1 if one == "mlp" else None
+    if one == "fails":  # all are under way, and none of them can be finished
+        monkeypatch.setattr(NeuralTraining, "finish", _fails)
+    search = getattr(ours, name)(model, grid, cv=3, **options)
+    one_thread = threadpool_limits(1, user_api="blas")
+    with one_thread, warnings.catch_warnings(), pytest.raises(KeyboardInterrupt):
+        warnings.filterwarnings("error", ".*fits failed")
+        search.fit(*digits)
+
+
+def _fails(training):
+    raise ValueError("it diverged")
+
+
+def test_an_interrupt_in_a_fold_of_a_function_keeps_that_fold(digits, monkeypatch):
+    """Scores of folds have no best among them, so that each is of use alone."""
+    _after_an_iteration(monkeypatch)
+    with threadpool_limits(1, user_api="blas"), pytest.warns(UserWarning) as caught:
+        scores = ours.cross_val_score(LogisticRegression(), *digits, cv=3)
+    assert np.isfinite(scores).tolist() == [True, False, False]
+    assert not any(issubclass(w.category, FitFailedWarning) for w in caught)
 
 
 def test_predictions_that_are_not_complete_are_an_interrupt(digits):
