@@ -6,6 +6,7 @@ import warnings
 from typing import Any
 
 import numpy as np
+from sklearn.model_selection import StratifiedShuffleSplit
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import compute_class_weight, compute_sample_weight
 from sklearn.utils.multiclass import unique_labels
@@ -73,6 +74,24 @@ def check_scored(y_val: Any, binarizer: LabelBinarizer) -> None:
             "no prediction of them is right",
             stacklevel=7,
         )
+
+
+def check_members(estimator: Any, labels: np.ndarray) -> None:
+    """Raise ValueError where early stopping is to hold out some of a class of one member.
+
+    The error is that of scikit-learn's split and names the label; scikit-learn's classifiers name
+    its place among the classes instead.
+
+    Parameters
+    ----------
+    estimator : classifier
+        Its parameters say whether and how many samples are held out.
+    labels : integer ndarray of shape (n_samples,)
+        Places in its classes.
+    """
+    if estimator.early_stopping and 1 in np.bincount(labels):
+        fraction = estimator.validation_fraction
+        next(StratifiedShuffleSplit(test_size=fraction).split(labels, estimator.classes_[labels]))
 
 
 NO_AVERAGE = (

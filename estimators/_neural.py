@@ -40,6 +40,7 @@ from estimators._held_out import HeldOut, places_of
 from estimators._labels import (
     check_kind,
     check_known,
+    check_members,
     check_scored,
     check_scoring_weights,
     learn_labels,
@@ -389,11 +390,14 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
         """Rows to learn from, and what early stopping holds out of them."""
         if not self.early_stopping or self.solver == "lbfgs":
             return rows, None
+        one_column = indicators.shape[1] == 1
+        if one_column:  # the only labels that the split is stratified by
+            check_members(self, indicators[:, 0])
         rows, held_out = train_test_split(
             rows,
             random_state=rng,
             test_size=self.validation_fraction,
-            stratify=indicators if indicators.shape[1] == 1 else None,
+            stratify=indicators if one_column else None,
         )
         if len(held_out) < 2:
             raise ValueError(

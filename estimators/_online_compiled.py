@@ -18,8 +18,7 @@ from sklearn.utils import compute_class_weight
 
 from cukernels._workers import in_parallel, threads
 from estimators._base import check_weights
-from estimators._labels import NO_AVERAGE
-from estimators._online_order import check_members
+from estimators._labels import NO_AVERAGE, check_members
 from estimators._online_training import OnlineTraining
 from estimators._samples import Samples, Watch
 

@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.model_selection import StratifiedShuffleSplit
 from sklearn.utils import check_random_state
 
+from estimators._labels import check_members
 from estimators._samples import Samples
 
 
@@ -36,25 +37,16 @@ def held_out_places(
     """
     if not estimator.early_stopping:
         return np.arange(0)
+    check_members(estimator, labels)
     fraction, seed = estimator.validation_fraction, estimator.random_state
     split = StratifiedShuffleSplit(test_size=fraction, random_state=seed)
 
     def places() -> np.ndarray:
-        return next(split.split(labels, estimator.classes_[labels]))[1]
+        return next(split.split(labels, labels))[1]
 
     if not isinstance(seed, Integral):
         return places()
     return samples.once(("held out", id(rows), fraction, seed), places)
-
-
-def check_members(estimator: Any, labels: np.ndarray) -> None:
-    """Raise the error of `held_out_places` about a class of one member, which then is a label.
-
-    scikit-learn's classes name the place of the class instead.
-    """
-    if estimator.early_stopping and 1 in np.bincount(labels):
-        fraction = estimator.validation_fraction
-        next(StratifiedShuffleSplit(test_size=fraction).split(labels, estimator.classes_[labels]))
 
 
 def epoch_permutations(

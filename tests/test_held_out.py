@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import scipy.sparse as sp
+import sklearn
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning
 from sklearn.metrics import accuracy_score
@@ -20,6 +21,7 @@ from estimators._objective import Objective
 from estimators._trainee import Progress, Settings, Trainee
 from estimators.model_selection import cross_validate
 
+RELEASE = tuple(map(int, sklearn.__version__.split(".")[:2]))
 KINDS = ["two classes", "three classes", "names", "several labels"]
 
 
@@ -287,3 +289,22 @@ def test_sparse_indicators_weigh_as_dense_ones(network, early_stopping, class_we
         assert model.loss_curve_ == expected.loss_curve_
         assert model.validation_scores_ == expected.validation_scores_
         np.testing.assert_array_equal(model.predict(X).toarray(), expected.predict(X))
+
+
+@each_network
+@pytest.mark.parametrize("several_together", [False, True])
+@pytest.mark.parametrize(
+    ("rare", "other"), [("b", "a"), ("a", "b"), (7, 3)], ids=["last", "first", "numbers"]
+)
+def test_a_class_of_one_member_is_named(network, rare, other, several_together):
+    """By its label; in its place it would be 0 or 1, which is none of these."""
+    y = np.array([other] * 50 + [rare])
+    one = clone(network).set_params(early_stopping=True)
+    x = RNG.normal(size=(51, 16))
+    with pytest.raises(ValueError, match=r"[Tt]he least populated class") as error:
+        if several_together:
+            cross_validate(one, x, y, cv=[(np.arange(51), np.arange(9))] * 2)
+        else:
+            one.fit(x, y)
+    if RELEASE >= (1, 8):
+        assert f"members are: {[rare]}" in str(error.value)
