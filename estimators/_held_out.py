@@ -29,7 +29,7 @@ class HeldOut:
     rows : integer ndarray of shape (n_held_out,)
         Which they are.
     labels : integer ndarray of shape (n_held_out,) or (n_held_out, n_labels)
-        Places in `classes_`, -1 for a label that is none of these; or 0-1 indicators.
+        Places in `classes_`, -1 for a label that is none of these; or indicators.
     weight : ndarray of shape (n_held_out,), default=None
     data : Data, default=None
         What the rows point into; the data that the stack learns from if None.
@@ -62,9 +62,9 @@ class HeldOut:
 
 
 def places_of(y: Any, classes: np.ndarray) -> np.ndarray:
-    """Labels as `HeldOut` has them; indicators of several labels a sample become an array."""
+    """Labels as `HeldOut` has them; indicators, 0 or not, become an array of bool."""
     if y.ndim == 2:
-        return y.toarray() if sp.issparse(y) else y
+        return (y.toarray() if sp.issparse(y) else y) != 0
     places = np.minimum(np.searchsorted(classes, y), len(classes) - 1)
     return np.where(classes[places] == y, places, -1)
 

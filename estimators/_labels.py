@@ -20,7 +20,16 @@ def learn_labels(y: np.ndarray) -> tuple[LabelBinarizer, np.ndarray]:
     A single class is one column of zeros, as two are one column.
     """
     binarizer = LabelBinarizer().fit(y)
-    return binarizer, binarizer.transform(y)
+    return binarizer, indicators_of(y, binarizer)
+
+
+def indicators_of(y: Any, binarizer: LabelBinarizer) -> np.ndarray:
+    """Return labels as columns of 0 and 1.
+
+    Of indicators, whatever is not 0 is 1, as in scikit-learn's MLPClassifier: the binarizer
+    leaves a 2 as it is.
+    """
+    return (binarizer.transform(y) != 0).astype(int)
 
 
 def check_known(y: np.ndarray, classes: np.ndarray, *, all_of_them: bool) -> None:

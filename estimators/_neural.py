@@ -43,6 +43,7 @@ from estimators._labels import (
     check_members,
     check_scored,
     check_scoring_weights,
+    indicators_of,
     learn_labels,
     total_weights,
 )
@@ -127,7 +128,7 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Samples.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Labels, or 0-1 indicators of several labels a sample.
+            Labels, or indicators of several labels a sample; what is not 0 counts as 1.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights; a sample of weight 0 counts as absent.
         X_val, y_val : as X and y, default=None
@@ -242,7 +243,7 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
             self.classes_ = self._label_binarizer.classes_
         else:
             check_known(own_y, self.classes_, all_of_them=self.warm_start and not incremental)
-            indicators = self._label_binarizer.transform(own_y)
+            indicators = indicators_of(own_y, self._label_binarizer)
             check_kind(own_y, self._label_binarizer)
         weight = total_weights(self.class_weight, self.classes_, own_y, X.dtype, sample_weight)
         rng = check_random_state(self.random_state)
@@ -319,7 +320,7 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
             return _placed(objective.targets(indicators, X.dtype), rows, X.shape[0])
         return samples.once(
             ("targets", objective, X.dtype),
-            lambda: objective.targets(self._label_binarizer.transform(y), X.dtype),
+            lambda: objective.targets(indicators_of(y, self._label_binarizer), X.dtype),
         )
 
     def _check_X_y(

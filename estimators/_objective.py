@@ -26,7 +26,7 @@ class Objective(NamedTuple):
     output: str
 
     def targets(self, indicators: np.ndarray, dtype: np.dtype) -> np.ndarray:
-        """The form of the targets that the loss takes, from 0-1 indicators of shape (N, K)."""
+        """The form of the targets that the loss takes, from indicators of shape (N, K)."""
         if (self.loss, self.output) == ("log_loss", "softmax"):
             return indicators.argmax(axis=1)
         return indicators.astype(dtype)

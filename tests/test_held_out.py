@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import scipy.sparse as sp
-import sklearn
+import sklearn.neural_network
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning
 from sklearn.metrics import accuracy_score
@@ -308,3 +308,37 @@ def test_a_class_of_one_member_is_named(network, rare, other, several_together):
             one.fit(x, y)
     if RELEASE >= (1, 8):
         assert f"members are: {[rare]}" in str(error.value)
+
+
+@each_network
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+@pytest.mark.parametrize("form", [np.asarray, *SPARSE], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("one", [2, -1, 7])
+def test_an_indicator_that_is_not_0_is_1(network, method, form, one):
+    """In what is learned, held out and given to score alike, as in scikit-learn's."""
+    y = form(SEVERAL * one)
+    expected = fitted(network, method, SEVERAL, X_val=X, y_val=SEVERAL)
+    for learned, given in ((SEVERAL, y), (y, SEVERAL), (y, y)):
+        model = fitted(network, method, learned, X_val=X, y_val=given)
+        assert model.validation_scores_ == expected.validation_scores_
+        assert model.loss_ == expected.loss_
+    stops = clone(network).set_params(early_stopping=True)
+    scores = [fitted(stops, method, labels).validation_scores_ for labels in (SEVERAL, y)]
+    assert scores[0] == scores[1]
+
+
+@pytest.mark.parametrize("one", [2, -1, 7])
+def test_indicators_train_as_scikit_learns(one):
+    ours, theirs = (
+        M(hidden_layer_sizes=(4,), max_iter=2, random_state=0, solver="lbfgs")
+        for M in (MLPClassifier, sklearn.neural_network.MLPClassifier)
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        losses = [model.fit(X, SEVERAL * one).loss_ for model in (ours, theirs)]
+        stacks = [
+            cross_validate(ours, X, SEVERAL * k, cv=2, return_estimator=True)["estimator"]
+            for k in (1, one)
+        ]
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+    assert [m.loss_ for m in stacks[0]] == [m.loss_ for m in stacks[1]]
