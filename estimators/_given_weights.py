@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.preprocessing import LabelBinarizer
-from sklearn.utils import check_array
+from sklearn.utils import assert_all_finite, check_array
 
 from estimators._objective import Objective
 from estimators._trainee import Progress
@@ -38,7 +38,8 @@ def set_weights(
     Raises
     ------
     ValueError
-        If the arrays do not fit each other, the layers or the classes, or hold no finite numbers.
+        If the arrays do not fit each other, the layers or the classes, or hold no numbers
+        that are finite in the network's dtype.
     """
     coefs, intercepts = weights_of(coefs, "coefs", 2), weights_of(intercepts, "intercepts", 1)
     _check_shapes(coefs, intercepts)
@@ -58,10 +59,13 @@ def set_weights(
     n_features = coefs[0].shape[0]
     network = model._build_network(n_features, n_outputs)
     flat = np.zeros(network.size, dtype)
-    for name, arrays in (("w", coefs), ("bias", intercepts)):
+    for name, given, arrays in (("w", "coefs", coefs), ("bias", "intercepts", intercepts)):
         slots = [slot for slot in network.slots if slot.name == name]
-        for slot, array in zip(slots, arrays, strict=True):
-            flat[slot.start : slot.start + array.size] = array.ravel()
+        for k, (slot, array) in enumerate(zip(slots, arrays, strict=True)):
+            with np.errstate(over="ignore"):  # what the dtype does not hold is refused in words
+                values = array.ravel().astype(dtype)
+            assert_all_finite(values, input_name=f"{given}[{k}]")
+            flat[slot.start : slot.start + array.size] = values
     model.n_features_in_ = n_features
     model.classes_, model._label_binarizer = classes, binarizer
     model.n_outputs_, model.n_layers_ = n_outputs, len(coefs) + 1

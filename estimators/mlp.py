@@ -252,8 +252,9 @@ class MLPClassifier(NeuralClassifier):
         Raises
         ------
         ValueError
-            If the arrays do not fit each other or the classes or hold no finite numbers, or with
-            ``batch_norm=True``, which has more parameters than these.
+            If the arrays do not fit each other or the classes or hold no numbers that are finite
+            in the dtype of the network, or with ``batch_norm=True``, which has more parameters
+            than these.
 
         Examples
         --------

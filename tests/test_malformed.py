@@ -6,6 +6,7 @@ afterwards. Values are tried for every parameter that has constraints, so a new 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -355,3 +356,15 @@ def test_weights_that_leave_nothing_to_learn_from(estimator, early_stopping, nam
 def test_weights_that_are_given(coefs, intercepts, message):
     with pytest.raises(ValueError, match=message):
         MLPClassifier.from_weights(coefs, intercepts)
+
+
+@pytest.mark.parametrize("name", ["coefs", "intercepts"])
+def test_weights_that_the_dtype_does_not_hold(name):
+    given = {"coefs": [np.ones((2, 3)), np.ones((3, 1))], "intercepts": [np.zeros(3), np.zeros(1)]}
+    given[name][1][-1] = 1e300
+    message = rf"Input {name}\[1\] contains infinity or a value too large for dtype\('float32'\)"
+    with warnings.catch_warnings(), pytest.raises(ValueError, match=message):
+        warnings.simplefilter("error")
+        MLPClassifier.from_weights(**given, dtype="float32")
+    wide = MLPClassifier.from_weights(**given, dtype="float64")
+    assert getattr(wide, f"{name}_")[1].max() == 1e300
