@@ -167,6 +167,10 @@ LABELS: dict[str, Any] = {
     "sparse indicators": sp.csr_array(np.eye(3, dtype=int)[Y]),
     "masked": np.ma.masked_array(Y, Y > 1),
 }
+try:
+    np.isin(LABELS["unsigned"], LABELS["unsigned"])  # as scikit-learn does
+except OverflowError:
+    del LABELS["unsigned"]  # NumPy 2.0 cannot
 WEIGHTS: dict[str, Any] = {
     "a number": 2.0,
     "zero": 0,

@@ -165,6 +165,12 @@ IGNORED_BY_SOME = {
 }  # fmt: skip
 
 
+def words_of(warning):
+    """The beginning of a warning; what L-BFGS says of its end differs from release to release."""
+    text = str(warning.message).split(".")[0][:40]
+    return "lbfgs failed to converge" if text.startswith("lbfgs failed to converge") else text
+
+
 @pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
 @pytest.mark.parametrize("name", IGNORED_BY_SOME)
 def test_it_warns_where_scikit_learn_does(solver, name):
@@ -173,7 +179,7 @@ def test_it_warns_where_scikit_learn_does(solver, name):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             clf.fit(X, Y)
-        told.append([(w.category, str(w.message).split(".")[0][:40]) for w in caught])
+        told.append([(w.category, words_of(w)) for w in caught])
     assert told[0] == told[1]
     clipped = any("batch_size" in message for _, message in told[0])
     assert clipped == (name == "batch_size" and solver != "lbfgs")

@@ -65,6 +65,8 @@ def test_the_precision_is_scikit_learns(n_classes):
         for fitted_in in (np.float32, np.float64):
             for clf in (ours, theirs):
                 clf.fit(rows.astype(fitted_in), labels)
+            if getattr(theirs, "coef_", rows.astype(fitted_in)).dtype != fitted_in:
+                continue  # before 1.9 its L-BFGS computes in double precision
             for dtype in (np.float32, np.float64, np.int64):
                 for method in [*METHODS, "decision_function"]:
                     if hasattr(ours, method):
