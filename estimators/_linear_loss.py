@@ -17,7 +17,7 @@ from cukernels._workers import in_parallel
 from cukernels._workspace import Workspaces
 from cukernels.activations import logistic, logistic_backward, softmax, softmax_backward
 from cukernels.losses import logistic_loss, softmax_cross_entropy, squared_loss
-from estimators._row_blocks import RowBlock, row_blocks, weighted_gram
+from estimators._row_blocks import RowBlock, pieces, row_blocks, weighted_gram
 
 
 class LinearObjective:
@@ -175,20 +175,36 @@ class LinearObjective:
         subset = np.arange(self.n_parameters) if subset is None else subset
         output, column = self.output[subset], self.column[subset]
         places = [np.flatnonzero(output == k) for k in range(self.n_outputs)]
+        used, column = np.unique(column, return_inverse=True)
         hessian = np.diag(self.l2[0] * self.penalized[subset])
         for block, p in zip(self.blocks, probabilities, strict=True):
             x, shares = block.with_ones(self.intercept_scaling), block.sample_shares
             if sp.issparse(x):
                 p, shares = to_host(p), to_host(shares)
-            columns = [x[:, column[place]] for place in places]
-            for k, left in enumerate(columns):
-                for j in range(k + 1):
-                    curvature = shares * p[:, k] * (float(j == k) - p[:, j])
-                    part = weighted_gram(left, curvature, columns[j])
-                    hessian[np.ix_(places[k], places[j])] += part
-                    if j != k:
-                        hessian[np.ix_(places[j], places[k])] += part.T
+            if len(used) < x.shape[1]:
+                x = x[:, used]
+            for rows, piece in pieces(x):
+                self._add_curvature(hessian, piece, p[rows], shares[rows], places, column)
         return hessian
+
+    def _add_curvature(
+        self,
+        hessian: np.ndarray,
+        x: Any,
+        p: Array,
+        shares: Array,
+        places: list[np.ndarray],
+        column: np.ndarray,
+    ) -> None:
+        """Add to a Hessian what some rows of X add; its parameters are those at each output."""
+        columns = [x[:, column[place]] for place in places]
+        for k, left in enumerate(columns):
+            for j in range(k + 1):
+                curvature = shares * p[:, k] * (float(j == k) - p[:, j])
+                part = weighted_gram(left, curvature, columns[j])
+                hessian[np.ix_(places[k], places[j])] += part
+                if j != k:
+                    hessian[np.ix_(places[j], places[k])] += part.T
 
     def unpacked(self, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return `coef` of shape (K, D) and the intercepts of shape (K,) of a row of parameters."""

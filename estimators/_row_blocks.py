@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
 from cukernels._array import Array, like, namespace, to_device, to_host
+from cukernels._workers import slices
 from cukernels.matmul import matmul
 from cukernels.sparse import csr_matmul, csr_matmul_backward
 
 BLOCK_BYTES = 4 << 20  # of X: what a core's share of the cache holds
+_DENSE_STEPS = 32  # multiplications of a dense product, in the time of one of a sparse product
 
 
 class RowBlock:
@@ -133,6 +136,23 @@ def row_blocks(
             share = part.sum(axis=1, dtype=np.float64) / np.where(total == 0, 1, total)
         blocks.append(RowBlock(X if whole else X[rows], targets[rows], part, share, device))
     return blocks
+
+
+def pieces(x: Any) -> Iterator[tuple[slice, Any]]:
+    """Yield slices of rows and what `x` has there, in the form in which `weighted_gram` is faster.
+
+    An array is one piece, and so is a CSC matrix with few values a row. A well-filled one is given
+    as arrays, a bounded number of rows at a time.
+    """
+    if sp.issparse(x):
+        n_rows, n_columns = x.shape
+        filled = np.bincount(x.indices, minlength=n_rows)
+        if _DENSE_STEPS * np.sum(filled**2) > n_rows * n_columns**2:
+            x = x.tocsr()
+            for rows in slices(n_rows, max(64, BLOCK_BYTES // (n_columns * x.dtype.itemsize))):
+                yield rows, x[rows].toarray()
+            return
+    yield slice(None), x
 
 
 def weighted_gram(left: Any, weights: Array, right: Any) -> np.ndarray:

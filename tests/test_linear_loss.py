@@ -11,6 +11,7 @@ from estimators._lbfgs import minimize_lbfgs
 from estimators._linear_loss import LinearObjective
 from estimators._newton import minimize_newton
 from estimators._proximal import _L1Problem, minimize_proximal
+from estimators._row_blocks import pieces
 
 ONE = np.zeros(1, dtype=int)
 
@@ -67,6 +68,25 @@ def test_the_hessian_is_the_slope_of_the_gradient(n_classes, sparse, weights):
     v = np.random.default_rng(1).standard_normal(len(hessian))
     product = objective.hessian_product(probabilities, v)
     np.testing.assert_allclose(product, hessian @ v, atol=1e-12)
+
+
+@pytest.mark.parametrize("density", [0.01, 0.1, 0.3, 1.0])
+def test_the_hessian_of_sparse_rows_is_that_of_the_same_dense_ones(density):
+    """Few values a row are multiplied as such, many as bounded arrays."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((200, 40)) * (rng.random((200, 40)) < density)
+    y, weights = rng.integers(3, size=200), rng.random((1, 200))
+    some = np.unique(rng.integers(3 * 41, size=50))
+    hessians = []
+    for rows in (X, sp.csr_matrix(X)):
+        objective = LinearObjective(rows, y, 3, l2=np.array([0.3]), sample_weight=weights)
+        probabilities = objective.probabilities(np.linspace(-1, 1, objective.n_parameters))
+        hessians.append(objective.hessian(probabilities, some))
+    np.testing.assert_allclose(hessians[1], hessians[0], rtol=1e-12, atol=1e-15)
+    forms = [piece for _, piece in pieces(sp.csc_matrix(X))]
+    assert [sp.issparse(piece) for piece in forms] == [density < 0.3] * len(forms)
+    together = np.vstack([piece.toarray() if density < 0.3 else piece for piece in forms])
+    np.testing.assert_array_equal(together, X)
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
