@@ -32,6 +32,10 @@ P = ParamSpec("P")
 Result = TypeVar("Result")
 Limits = list[tuple[Any, int]]  # of each library
 
+# Multiplications of a product that OpenBLAS leaves to one thread, whatever it is allowed: it takes
+# more from 9,216 on for a matrix and a vector, and from 262,144 for two matrices.
+UNDIVIDED = 8192
+
 _found: tuple[int, list[Any]] = (0, [])  # the modules at the time, and the libraries
 _holders: dict[int, Limits] = {}  # threads that need one thread, and what their own limits were
 _before: Limits | None = None  # the threads of the shared pools before the first holder
@@ -61,6 +65,16 @@ def on_one_blas_thread(function: Callable[P, Result]) -> Callable[P, Result]:
         return and_surely(hold_and_do, functools.partial(_release, me))
 
     return alone
+
+
+def is_undivided(n_multiplications: int) -> bool:
+    """Whether products of so few multiplications use one thread without being told.
+
+    To limit BLAS takes as long as to predict the class of a row. Of other libraries than OpenBLAS
+    nothing is known.
+    """
+    known = {blas.internal_api for blas in _libraries()} <= {"openblas"}
+    return known and n_multiplications <= UNDIVIDED
 
 
 def allowed_threads() -> int:

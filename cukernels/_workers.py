@@ -175,7 +175,7 @@ def in_parallel(
     KeyboardInterrupt
         After Ctrl-C, once no thread works at these items any more.
     """
-    count = min(threads(), len(items)) if worth else 1
+    count = min(threads(), len(items)) if worth and len(items) > 1 else 1
     if count <= 1:
         own = state()
         return [function(own, item) for item in items]

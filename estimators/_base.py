@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from cukernels._array import Array, current, resolve_device, to_device, to_host
-from cukernels._blas_threads import on_one_blas_thread
+from cukernels._blas_threads import is_undivided, on_one_blas_thread
 from cukernels._workers import in_parallel, shares
 from cukernels.matmul import matmul
 from cukernels.sparse import csr_matmul
@@ -105,7 +105,7 @@ class LinearClassifier(Classifier):
         """
         scores = self.decision_function(X)
         winners = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)
-        return np.take(self.classes_, winners, axis=0)
+        return np.asarray(self.classes_)[winners]
 
     def densify(self) -> LinearClassifier:
         """Store `coef_` as an array, which is how `fit` leaves it, and return self."""
@@ -146,6 +146,8 @@ def is_plainly_valid(estimator: Any, X: Any, dtypes: Any) -> bool:
     ):
         return False
     with np.errstate(over="ignore", invalid="ignore"):
+        if X.size <= _SUMMED:
+            return bool(np.isfinite(X.sum()))
         some = shares(len(X), -(-_SUMMED // X.shape[1]))
         parts = in_parallel(lambda _, rows: X[rows].sum(), some)
         return bool(np.isfinite(sum(parts)))
@@ -153,6 +155,8 @@ def is_plainly_valid(estimator: Any, X: Any, dtypes: Any) -> bool:
 
 def float_dtype(X: Any) -> np.dtype:
     """The precision in which the values of X are given: float32, or float64 for all others."""
+    if type(X) is np.ndarray:
+        return np.dtype(np.float32 if X.dtype == np.float32 else np.float64)
     columns = [X.dtype] if hasattr(X, "dtype") else list(getattr(X, "dtypes", []))
     # frames have a dtype a column, and types of their own, which NumPy does not know
     single = bool(columns) and all(str(dtype).lower() == "float32" for dtype in columns)
@@ -178,13 +182,18 @@ def dense_rows_of(coef: Any) -> np.ndarray:
     return np.atleast_2d(coef.toarray() if sp.issparse(coef) else coef)
 
 
-@on_one_blas_thread  # bits are then the same on any number of cores
 def linear_scores(X: Any, coef: np.ndarray, intercept: Any, device: str) -> np.ndarray:
     """Return ``X @ coef.T + intercept`` of shape (n_samples, 1 or K), computed on a device.
 
     The result has the wider of the two dtypes; `intercept` may be 0.0, as `fit_intercept=False`
     leaves it.
     """
+    # bits are the same on any number of cores either way
+    few = is_undivided(X.shape[0] * coef.size)
+    return (_linear_scores if few else _linear_scores_alone)(X, coef, intercept, device)
+
+
+def _linear_scores(X: Any, coef: np.ndarray, intercept: Any, device: str) -> np.ndarray:
     device = resolve_device(device)
     dtype = np.result_type(X.dtype, coef.dtype)
     coef = np.ascontiguousarray(coef, dtype)
@@ -192,6 +201,9 @@ def linear_scores(X: Any, coef: np.ndarray, intercept: Any, device: str) -> np.n
     with current(device), np.errstate(over="ignore", invalid="ignore"):  # of very large X
         x = placed_rows(X, dtype, device)
         return to_host(scores_of(x, to_device(coef, device), to_device(bias, device)))
+
+
+_linear_scores_alone = on_one_blas_thread(_linear_scores)
 
 
 def placed_rows(X: Any, dtype: Any, device: str) -> Array | SparseRows:

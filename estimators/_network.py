@@ -6,6 +6,7 @@ does not concern. So an optimizer is one pass over one array, and a model is one
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any, NamedTuple
@@ -86,7 +87,7 @@ class Network:
         """Places of the layers that draw random numbers while training."""
         return [i for i, layer in enumerate(self.layers) if isinstance(layer, Dropout)]
 
-    @property
+    @functools.cached_property
     def operations(self) -> int:
         """Floating-point operations of the products, forward, for one sample."""
         count = 0

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from cukernels._array import Array, current, namespace, resolve_device, to_device, to_host
-from cukernels._blas_threads import on_one_blas_thread
+from cukernels._blas_threads import is_undivided, on_one_blas_thread
 from cukernels._workers import in_parallel, shares
 from estimators._base import FLOATS, Classifier, float_dtype, is_plainly_valid
 from estimators._initial_weights import draw_as_scikit_learn
@@ -194,20 +194,23 @@ class NetworkModel(Classifier):
 
     def _checked_rows(self, X: Any) -> Any:
         """Validate X at prediction time."""
-        if is_plainly_valid(self, X, self._dtypes):
-            return X
-        sparse = sp.issparse(X) and self.__sklearn_tags__().input_tags.sparse
+        dtypes, rows = self._dtypes, X
         with np.errstate(over="ignore"):  # what float32 does not hold is refused in words
+            if type(X) is np.ndarray and X.dtype.kind in "fiu" and not isinstance(dtypes, tuple):
+                rows = X.astype(dtypes, order="C", copy=False)
+            if is_plainly_valid(self, rows, dtypes):
+                return rows
+        sparse = sp.issparse(X) and self.__sklearn_tags__().input_tags.sparse
+        with np.errstate(over="ignore"):
             return validate_data(
                 self,
                 X,
                 accept_sparse="csr" if sparse else False,
-                dtype=self._dtypes,
+                dtype=dtypes,
                 order="C",
                 reset=False,
             )
 
-    @on_one_blas_thread  # bits are then the same on any number of cores
     def _outputs(
         self,
         network: Network,
@@ -223,6 +226,20 @@ class NetworkModel(Classifier):
         the device. The scores are in the precision of the network; what is made of them is in
         `dtype`, if that is wider.
         """
+        # bits are the same on any number of cores either way
+        few = is_undivided(X.shape[0] * network.operations // 2)
+        compute = self._computed_outputs if few else self._outputs_alone
+        return compute(network, objective, parameters, X, device, dtype)
+
+    def _computed_outputs(
+        self,
+        network: Network,
+        objective: Objective,
+        parameters: list[Parameters],
+        X: Any,
+        device: str,
+        dtype: np.dtype,
+    ) -> np.ndarray:
         widest = max(prod(shape) for shape in network.shapes)
 
         def probabilities(_: None, rows: slice) -> Array:
@@ -243,6 +260,8 @@ class NetworkModel(Classifier):
         if len(parts) == 1:
             return to_host(parts[0])
         return to_host(namespace(parts[0]).concatenate(parts, axis=1))
+
+    _outputs_alone = on_one_blas_thread(_computed_outputs)
 
     def _shaped(self, X: Array, network: Network) -> Array:
         return X.reshape(len(X), *network.shapes[0])

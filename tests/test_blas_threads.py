@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from joblib import parallel_config
+from sklearn.base import clone
 from sklearn.datasets import load_digits
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
@@ -91,6 +92,56 @@ def test_searches_of_joblibs_threads_have_the_same_bits(name, images, two_thread
         scored.append(search.cv_results_["mean_test_score"].tolist())
         assert pools() == [2] * len(pools())
     assert scored[0] == scored[1]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n", [1, 2, 3, 7, 64])
+@pytest.mark.parametrize("k", [1, 2, 10, 90])
+def test_products_too_small_to_share_have_the_same_bits_without_a_limit(n, k, dtype, two_threads):
+    """As large as they may be, in any order of their axes."""
+    rng = np.random.default_rng(0)
+    d = _blas_threads.UNDIVIDED // (n * k)
+    factors = (rng.standard_normal(size).astype(dtype) for size in ((n, d), (d, k), (k, d)))
+    a, b, c = factors
+
+    def products():
+        own = [a @ b, a[None] @ b[None], a @ c.T, b.T @ a.T, np.asfortranarray(a) @ b]
+        return b"".join(p.tobytes() for p in own)
+
+    shared = products()
+    with threadpool_limits(1, user_api="blas"):
+        assert products() == shared
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize(
+    "model",
+    [Perceptron(), LogisticRegression(max_iter=3), MLPClassifier((32,), max_iter=1)],
+    ids=["perceptron", "logistic", "mlp"],
+)
+def test_only_large_predictions_limit_blas(model, images, monkeypatch, two_threads):
+    X, y = images
+    X = X[:, ::8]
+    model = clone(model).fit(X[:300], y[:300])
+    holders, hold = [], _blas_threads._hold
+    monkeypatch.setattr(_blas_threads, "_hold", lambda me: (holders.append(me), hold(me)))
+    model.predict(X[:1])
+    assert not holders
+    model.predict(X)
+    assert holders
+    monkeypatch.setattr(_blas_threads, "_libraries", lambda: [_Unknown()])
+    holders.clear()
+    model.predict(X[:1])
+    assert holders
+
+
+class _Unknown:
+    """A BLAS of which nothing is known."""
+
+    internal_api, filepath, num_threads = "blis", "libblis", 1
+
+    def set_num_threads(self, n):
+        self.num_threads = n
 
 
 def held():
