@@ -138,27 +138,29 @@ def _limit() -> None:
                 _limits([blas for blas, _ in _before]), _before, strict=True
             )
         ]
-    for blas, _ in _before:
-        _set(blas, 1)
+    for blas, n_threads in _before:
+        if n_threads != 1:
+            _set(blas, 1)
 
 
 def _restore() -> None:
     global _before
     for blas, before in _before or ():
-        if blas.num_threads == 1:
+        if before != 1 and blas.num_threads == 1:
             _set(blas, before)
-        _give_up_control(blas)
+        else:
+            _give_up_control(blas)
     _before = None
 
 
 def _set(blas: Any, n_threads: int) -> None:
     """Set the size of a shared pool, whoever set it last."""
-    for _ in range(3):  # another thread may take control in between
+    for _ in range(4):  # another thread may have control, or take it in between
+        blas.set_num_threads(n_threads)
+        _give_up_control(blas)
         if blas.num_threads == n_threads:
             return
         _give_up_control(blas, force=True)
-        blas.set_num_threads(n_threads)
-        _give_up_control(blas)
 
 
 def _give_up_control(blas: Any, **force: bool) -> None:
