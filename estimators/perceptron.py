@@ -105,7 +105,7 @@ class Perceptron(LinearClassifier):
 
     Classes that compete are swept by NumPy on the CPU. An epoch of images takes less time than one
     of scikit-learn's loop, where each class has a problem of its own; one of few features, or of
-    sparse rows, 8 to 30 times as much.
+    sparse rows, 9 to 32 times as much.
 
     References
     ----------
