@@ -180,7 +180,7 @@ def error(y: torch.Tensor, exact: torch.Tensor) -> float:
 
 def launch_overhead(device: Device) -> dict[str, float]:
     """Microseconds of Python that a launch takes, bare and through the door."""
-    from cukernels._activations_cuda import _FORWARD
+    from cukernels.activations.activations_cuda import _FORWARD
 
     xp = device.cupy
     x, y = xp.zeros(1, "float32"), xp.zeros(1, "float32")

@@ -1,12 +1,6 @@
 """Array ops with hand-written bodies: NumPy arrays run on the CPU, CuPy arrays on their GPU."""
 
-__version__ = "0.1.0.dev0"  # the build, the manual and `show_versions` read it here
-
-from cukernels import _conv_numpy  # noqa: F401 (attaches its bodies to the ops)
-from cukernels._op import OPS
-from cukernels._precision import precision
-from cukernels._show_versions import show_versions
-from cukernels.activations import (
+from cukernels.activations.activations import (
     elu,
     elu_backward,
     gelu,
@@ -30,64 +24,68 @@ from cukernels.activations import (
     tanh,
     tanh_backward,
 )
-from cukernels.augment import (
+from cukernels.images.augment import (
     shift_and_flip,
 )
-from cukernels.conv import (
+from cukernels.images.conv import (
     conv2d,
     conv2d_backward,
 )
-from cukernels.dropout import (
-    dropout,
-    dropout_backward,
-)
-from cukernels.epoch_loss import (
-    add_loss,
-)
-from cukernels.gather import (
-    gather_rows,
-    gather_rows_backward,
-)
-from cukernels.local import (
+from cukernels.images.local import (
     local2d,
     local2d_backward,
 )
-from cukernels.losses import (
-    logistic_loss,
-    perceptron_loss,
-    softmax_cross_entropy,
-    squared_loss,
-)
-from cukernels.matmul import (
-    matmul,
-    matmul_backward,
-)
-from cukernels.normalization import (
-    batch_norm,
-    batch_norm_backward,
-    batch_norm_inference,
-    batch_norm_inference_backward,
-)
-from cukernels.optimizers import (
-    adam,
-    sgd,
-)
-from cukernels.perceptron import (
-    csr_perceptron_sweep,
-    perceptron_sweep,
-)
-from cukernels.pooling import (
+from cukernels.images.pooling import (
     avg_pool2d,
     avg_pool2d_backward,
     max_pool2d,
     max_pool2d_backward,
 )
-from cukernels.running_mean import (
+from cukernels.matmul.matmul import (
+    matmul,
+    matmul_backward,
+)
+from cukernels.normalization.normalization import (
+    batch_norm,
+    batch_norm_backward,
+    batch_norm_inference,
+    batch_norm_inference_backward,
+)
+from cukernels.normalization.running_mean import (
     running_mean,
 )
-from cukernels.sparse import (
+from cukernels.perceptron.perceptron import (
+    csr_perceptron_sweep,
+    perceptron_sweep,
+)
+from cukernels.runtime.op import OPS
+from cukernels.runtime.precision import precision
+from cukernels.runtime.show_versions import show_versions
+from cukernels.runtime.version import __version__ as __version__
+from cukernels.sparse.sparse import (
     csr_matmul,
     csr_matmul_backward,
+)
+from cukernels.training.dropout import (
+    dropout,
+    dropout_backward,
+)
+from cukernels.training.epoch_loss import (
+    add_loss,
+)
+from cukernels.training.gather import (
+    gather_rows,
+    gather_rows_backward,
+)
+from cukernels.training.losses import (
+    logistic_loss,
+    perceptron_loss,
+    softmax_cross_entropy,
+    squared_loss,
+)
+from cukernels.training.optimizers import (
+    adam,
+    sgd,
 )
 
 __all__ = [

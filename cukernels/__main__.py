@@ -7,8 +7,8 @@ import argparse
 import sys
 from collections import defaultdict
 
-from cukernels._self_check import Check, self_check
-from cukernels._show_versions import cuda_devices, show_versions
+from cukernels.runtime.self_check import Check, self_check
+from cukernels.runtime.show_versions import cuda_devices, show_versions
 
 
 def main() -> int:

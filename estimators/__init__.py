@@ -6,14 +6,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from estimators._image_layers import AvgPool2D, Conv2D, LocallyConnected2D, MaxPool2D
-    from estimators._layers import (
+    from estimators.convnet import ConvNetClassifier
+    from estimators.layers.dense import (
         Activation,
         BatchNorm,
         Dense,
         Dropout,
     )
-    from estimators.convnet import ConvNetClassifier
+    from estimators.layers.image import AvgPool2D, Conv2D, LocallyConnected2D, MaxPool2D
     from estimators.logistic import LogisticRegression
     from estimators.mlp import MLPClassifier
     from estimators.neighbors import NearestNeighborClassifier
@@ -39,8 +39,8 @@ __all__ = [
 ]
 
 _MODULES = {
-    **dict.fromkeys(("Activation", "BatchNorm", "Dense", "Dropout"), "_layers"),
-    **dict.fromkeys(("AvgPool2D", "Conv2D", "LocallyConnected2D", "MaxPool2D"), "_image_layers"),
+    **dict.fromkeys(("Activation", "BatchNorm", "Dense", "Dropout"), "layers.dense"),
+    **dict.fromkeys(("AvgPool2D", "Conv2D", "LocallyConnected2D", "MaxPool2D"), "layers.image"),
     **dict.fromkeys(("FilterBankTransformer", "VisualWordsTransformer"), "vision"),
     "ConvNetClassifier": "convnet",
     "LogisticRegression": "logistic",

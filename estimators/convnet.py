@@ -11,12 +11,8 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from cukernels._windows import pair
-from estimators._augment import Augmentation
-from estimators._image_layers import AvgPool2D, Conv2D, MaxPool2D
-from estimators._images import given_image_shape, rows_of_images, told_image_shape, warn_of_layout
-from estimators._initial_weights import draw_for_activation
-from estimators._layers import (
+from cukernels.images.windows import pair
+from estimators.layers.dense import (
     Layer,
     Scores,
     Shape,
@@ -24,9 +20,18 @@ from estimators._layers import (
     layer_activations,
     layer_sizes,
 )
-from estimators._network import Network
-from estimators._neural import NeuralClassifier
+from estimators.layers.image import AvgPool2D, Conv2D, MaxPool2D
 from estimators.mlp import dense_layers
+from estimators.neural.augment import Augmentation
+from estimators.neural.classifier import NeuralClassifier
+from estimators.neural.initial_weights import draw_for_activation
+from estimators.neural.network import Network
+from estimators.shared.image_shapes import (
+    given_image_shape,
+    rows_of_images,
+    told_image_shape,
+    warn_of_layout,
+)
 
 _SMALLEST = 4  # pixels: squares of features below that are no images
 

@@ -14,15 +14,15 @@ from sklearn.utils._param_validation import Hidden, Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
-from cukernels._array import resolve_device
-from cukernels.activations import log_softmax, softmax
-from estimators._base import FLOATS, LinearClassifier
-from estimators._callbacks import CallbackSupportMixin
-from estimators._linear_loss import LinearObjective
-from estimators._logistic_parameters import check_classes, resolve_penalty, total_weights
-from estimators._logistic_training import LogisticTraining
-from estimators._progress import VERBOSE
-from estimators._samples import Samples
+from cukernels.activations.activations import log_softmax, softmax
+from cukernels.runtime.arrays import resolve_device
+from estimators.linear.logistic_fit import LogisticTraining
+from estimators.linear.logistic_parameters import check_classes, resolve_penalty, total_weights
+from estimators.linear.loss import LinearObjective
+from estimators.shared.base import FLOATS, LinearClassifier
+from estimators.shared.callbacks import CallbackSupportMixin
+from estimators.shared.progress import VERBOSE
+from estimators.shared.samples import Samples
 
 INDEX_32 = ("liblinear", "sag", "saga")  # scikit-learn's solvers that take no 64-bit indices
 

@@ -9,8 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.utils._param_validation import Interval
 
-from estimators._given_weights import set_weights, weights_of
-from estimators._layers import (
+from estimators.layers.dense import (
     Dense,
     Layer,
     Scores,
@@ -19,8 +18,9 @@ from estimators._layers import (
     layer_activations,
     layer_sizes,
 )
-from estimators._network import Network
-from estimators._neural import NeuralClassifier
+from estimators.neural.classifier import NeuralClassifier
+from estimators.neural.given_weights import set_weights, weights_of
+from estimators.neural.network import Network
 
 
 class MLPClassifier(NeuralClassifier):

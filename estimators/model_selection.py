@@ -19,8 +19,8 @@ from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.utils._param_validation import Interval, validate_params
 
-from estimators._stacked_fits import rebound, report_failures
-from estimators._stacked_parallel import StackedParallel
+from estimators.search.fits import rebound, report_failures
+from estimators.search.parallel import StackedParallel
 
 __all__ = [
     "GridSearchCV",

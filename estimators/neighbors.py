@@ -11,11 +11,11 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from cukernels._array import current, resolve_device, to_device, to_host
-from cukernels._precision import precision
-from cukernels.matmul import matmul
-from estimators._base import FLOATS, Classifier
-from estimators._images import rows_of_images
+from cukernels.matmul.matmul import matmul
+from cukernels.runtime.arrays import current, resolve_device, to_device, to_host
+from cukernels.runtime.precision import precision
+from estimators.shared.base import FLOATS, Classifier
+from estimators.shared.image_shapes import rows_of_images
 
 _RECHECKED = 2**22  # differences held at once: 32 MB of float64
 

@@ -13,12 +13,12 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
 from sklearn.utils.validation import validate_data
 
-from cukernels._array import resolve_device
-from cukernels.sparse import check_rows
-from estimators._base import FLOATS, LinearClassifier, dense_rows_of
-from estimators._online_compiled import CompiledTraining
-from estimators._online_training import SweptTraining
-from estimators._samples import Samples
+from cukernels.runtime.arrays import resolve_device
+from cukernels.sparse.sparse import check_rows
+from estimators.linear.perceptron_compiled import CompiledTraining
+from estimators.linear.perceptron_fit import SweptTraining
+from estimators.shared.base import FLOATS, LinearClassifier, dense_rows_of
+from estimators.shared.samples import Samples
 
 
 class Perceptron(LinearClassifier):

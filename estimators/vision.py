@@ -18,17 +18,17 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from cukernels._array import current, resolve_device, to_device, to_host
-from cukernels.conv import conv2d
-from estimators._base import FLOATS
-from estimators._images import (
+from cukernels.images.conv import conv2d
+from cukernels.runtime.arrays import current, resolve_device, to_device, to_host
+from estimators.neighbors import Block
+from estimators.shared.base import FLOATS
+from estimators.shared.image_shapes import (
     Shape,
     inferred_image_shape,
     rows_of_images,
     told_image_shape,
     warn_of_layout,
 )
-from estimators.neighbors import Block
 
 N_FILTERS = 38
 _SIDE = 8  # pixels: smaller squares in colour may as well be some images of a few columns

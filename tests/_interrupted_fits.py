@@ -60,7 +60,7 @@ def child():
     """Fit what the parent names, and say how things stand afterwards."""
     from threadpoolctl import ThreadpoolController
 
-    from cukernels._workers import in_parallel, threads
+    from cukernels.runtime.workers import in_parallel, threads
 
     warnings.simplefilter("ignore")
     known = fits()

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from cukernels.activations import FUSED_ACTIVATIONS
+from cukernels.activations.activations import FUSED_ACTIVATIONS
 
 # Leading axes of data and of parameters: one model, a stack, shared data, shared parameters.
 STACKS = [((), ()), ((3,), (3,)), ((1,), (3,)), ((), (2,)), ((3,), ()), ((2, 1), (1, 3))]

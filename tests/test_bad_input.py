@@ -8,7 +8,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.utils._param_validation import StrOptions
 
-from cukernels.activations import ACTIVATIONS
+from cukernels.activations.activations import ACTIVATIONS
 from estimators import ConvNetClassifier, LogisticRegression, MLPClassifier, Perceptron
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

@@ -12,9 +12,9 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
-from cukernels import _blas_threads
-from cukernels._blas_threads import on_one_blas_thread
-from cukernels._workers import in_parallel, threads
+from cukernels.runtime import blas_threads
+from cukernels.runtime.blas_threads import on_one_blas_thread
+from cukernels.runtime.workers import in_parallel, threads
 from estimators import ConvNetClassifier, LogisticRegression, MLPClassifier, Perceptron
 from estimators.model_selection import GridSearchCV
 
@@ -100,7 +100,7 @@ def test_searches_of_joblibs_threads_have_the_same_bits(name, images, two_thread
 def test_products_too_small_to_share_have_the_same_bits_without_a_limit(n, k, dtype, two_threads):
     """As large as they may be, in any order of their axes."""
     rng = np.random.default_rng(0)
-    d = _blas_threads.UNDIVIDED // (n * k)
+    d = blas_threads.UNDIVIDED // (n * k)
     factors = (rng.standard_normal(size).astype(dtype) for size in ((n, d), (d, k), (k, d)))
     a, b, c = factors
 
@@ -123,13 +123,13 @@ def test_only_large_predictions_limit_blas(model, images, monkeypatch, two_threa
     X, y = images
     X = X[:, ::8]
     model = clone(model).fit(X[:300], y[:300])
-    holders, hold = [], _blas_threads._hold
-    monkeypatch.setattr(_blas_threads, "_hold", lambda me: (holders.append(me), hold(me)))
+    holders, hold = [], blas_threads._hold
+    monkeypatch.setattr(blas_threads, "_hold", lambda me: (holders.append(me), hold(me)))
     model.predict(X[:1])
     assert not holders
     model.predict(X)
     assert holders
-    monkeypatch.setattr(_blas_threads, "_libraries", lambda: [_Unknown()])
+    monkeypatch.setattr(blas_threads, "_libraries", lambda: [_Unknown()])
     holders.clear()
     model.predict(X[:1])
     assert holders
@@ -211,7 +211,7 @@ def test_a_holder_that_comes_later_limits_again_what_was_lifted(two_threads):
         running = [pool.submit(hold_a)]
         begun_a.wait(30)
         for blas in _blas().lib_controllers:
-            _blas_threads._set(blas, 2)
+            blas_threads._set(blas, 2)
         running.append(pool.submit(hold_b))
         begun_b.wait(30)
         assert set(pools()) == {1}
@@ -239,7 +239,7 @@ def test_blas_whose_limits_are_those_of_a_thread(monkeypatch):
             self._own.n = n
 
     blas = Blas()
-    monkeypatch.setattr(_blas_threads, "_libraries", lambda: [blas])
+    monkeypatch.setattr(blas_threads, "_libraries", lambda: [blas])
     both_are_here = threading.Barrier(2, timeout=30)
 
     def look(state, item):

@@ -17,8 +17,8 @@ from sklearn.metrics import log_loss
 
 from _requirements import require
 from estimators import ConvNetClassifier, LogisticRegression, MLPClassifier, Perceptron
-from estimators._progress import Reporter
 from estimators.model_selection import cross_val_score
+from estimators.shared.progress import Reporter
 
 RELEASE = tuple(map(int, sklearn.__version__.split(".")[:2]))
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

@@ -16,7 +16,7 @@ from estimators import (
     NearestNeighborClassifier,
     VisualWordsTransformer,
 )
-from estimators._probe import Probe
+from estimators.inspection.probe import Probe
 
 pytestmark = [
     pytest.mark.usefixtures("emulated_cupy"),

@@ -5,8 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cukernels import OPS, _conv_cuda, _local_cuda
-from cukernels._gemm_plan import FMA_TILES, LARGEST, REQUESTED_TILES, TENSOR_TILES, Device, Plan
+from cukernels import OPS
+from cukernels.images import conv_cuda, local_cuda
+from cukernels.matmul.gemm_plan import (
+    FMA_TILES,
+    LARGEST,
+    REQUESTED_TILES,
+    TENSOR_TILES,
+    Device,
+    Plan,
+)
 from test_cuda_bodies import device_results, on_device, on_host
 from test_ops import assert_close, bound_to_backward, cast, copied, results, tolerance
 
@@ -156,7 +164,7 @@ def test_a_model_alone_is_the_same_to_the_bit(op, arguments, dtype, emulated_cup
 def forced(monkeypatch, tile, math: str, dtype: str) -> None:
     """Make every product use a tile."""
     plan = Plan(tile.expression, math, tile.m, tile.n, tile.threads, tile.shared(dtype), 256, 1)
-    for module in (_conv_cuda, _local_cuda):
+    for module in (conv_cuda, local_cuda):
         monkeypatch.setattr(module, "plan", lambda *_, **__: plan)
         for launch in (module._forward, module._input_gradient, module._filter_gradient):
             launch.cache_clear()
@@ -165,7 +173,7 @@ def forced(monkeypatch, tile, math: str, dtype: str) -> None:
 @pytest.fixture
 def plans_of_one_test():
     yield
-    for module in (_conv_cuda, _local_cuda):
+    for module in (conv_cuda, local_cuda):
         for launch in (module._forward, module._input_gradient, module._filter_gradient):
             launch.cache_clear()
 
@@ -244,15 +252,15 @@ def test_largest_tile(op, arguments, emulated_cupy, monkeypatch, plans_of_one_te
 @pytest.mark.parametrize("few", [32, 2], ids=["few splits", "many splits"])
 def test_split_sum(few, dtype, emulated_cupy, monkeypatch):
     """The sum over the places goes to several blocks, and of models every one splits it alike."""
-    monkeypatch.setattr(_conv_cuda, "FEW_SPLITS", few)
+    monkeypatch.setattr(conv_cuda, "FEW_SPLITS", few)
     case = ((2, 4, 17, 17, 3), (5, 2, 2), (2,), True, {"padding": "same"})
     given = bound_to_backward(CONV, arguments_of(CONV, case), np.random.default_rng(1))
     given = cast(given, dtype) | {"needs": ("w",)}
     exact = results(CONV.backward, CONV.backward.reference, copied(cast(given, np.float64)))
     (together,) = device_results(CONV.backward, emulated_cupy, copied(given))
     assert_close([together], exact, given, dtype)
-    sizes = _conv_cuda.Geometry(4, 17, 17, 3, 5, 17, 17, 2, 2, 1, 1, 0, 0, 1, 1)
-    assert sizes.places > 4 * _conv_cuda._places_of_split(sizes, Device(90, 4))
+    sizes = conv_cuda.Geometry(4, 17, 17, 3, 5, 17, 17, 2, 2, 1, 1, 0, 0, 1, 1)
+    assert sizes.places > 4 * conv_cuda._places_of_split(sizes, Device(90, 4))
     for m in range(2):
         own = {k: v[m] if isinstance(v, np.ndarray) else v for k, v in given.items()}
         (alone,) = device_results(CONV.backward, emulated_cupy, copied(own))

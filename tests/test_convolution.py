@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cukernels import OPS, _patches
-from cukernels.conv import conv2d, conv2d_backward
-from cukernels.pooling import avg_pool2d, max_pool2d
+from cukernels import OPS
+from cukernels.images import patches
+from cukernels.images.conv import conv2d, conv2d_backward
+from cukernels.images.pooling import avg_pool2d, max_pool2d
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def forward_and_backward(case, kind="numpy"):
 def test_chunks_make_no_difference(case, chunk, monkeypatch):
     """One row of places at a time, several, one image, several, or all at once."""
     expected = forward_and_backward(case, "reference")
-    monkeypatch.setattr(_patches, "_CHUNK", chunk)
+    monkeypatch.setattr(patches, "_CHUNK", chunk)
     for got, e in zip(forward_and_backward(case), expected, strict=True):
         np.testing.assert_allclose(got, e, rtol=1e-4, atol=1e-5)
 

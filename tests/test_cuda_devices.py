@@ -14,7 +14,7 @@ import pytest
 import scipy.sparse as sp
 from sklearn.base import clone
 
-from cukernels._array import current
+from cukernels.runtime.arrays import current
 from emulator.compiler import has_compiler
 from emulator.cupy_on_host import installed
 from estimators import (
@@ -26,7 +26,7 @@ from estimators import (
     Perceptron,
     VisualWordsTransformer,
 )
-from estimators._probe import Probe
+from estimators.inspection.probe import Probe
 from estimators.model_selection import GridSearchCV
 
 pytestmark = [

@@ -17,8 +17,8 @@ import scipy.sparse as sp
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
-from cukernels._array import to_device
-from cukernels._op import OPS
+from cukernels.runtime.arrays import to_device
+from cukernels.runtime.op import OPS
 from estimators import (
     BatchNorm,
     Conv2D,
@@ -30,11 +30,11 @@ from estimators import (
     MLPClassifier,
     Perceptron,
 )
-from estimators._layers import Scores
-from estimators._network import Network
-from estimators._objective import Objective
-from estimators._trainee import Progress, Settings, Trainee, dropout_streams
-from estimators._training import Data, train
+from estimators.layers.dense import Scores
+from estimators.neural.loop import Data, train
+from estimators.neural.network import Network
+from estimators.neural.objective import Objective
+from estimators.neural.trainee import Progress, Settings, Trainee, dropout_streams
 
 RNG = np.random.default_rng(0)
 Y = RNG.integers(3, size=60)
@@ -214,7 +214,7 @@ def test_ctrl_c_brings_home_what_is_trained(emulated_cupy, monkeypatch):
         if n_iter == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("estimators._progress.Reporter.epoch", interrupted)
+    monkeypatch.setattr("estimators.shared.progress.Reporter.epoch", interrupted)
     with pytest.warns(UserWarning, match="Training interrupted by user"):
         model = mlp(device="cuda", early_stopping=True).fit(X, Y)
     assert type(model.coefs_[0]) is np.ndarray

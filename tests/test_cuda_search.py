@@ -11,9 +11,9 @@ from sklearn.preprocessing import StandardScaler
 from emulator.compiler import has_compiler
 from emulator.cupy_on_host import installed
 from estimators import ConvNetClassifier, LogisticRegression, MLPClassifier, Perceptron
-from estimators._memory import free_memory
-from estimators._neural_training import NeuralTraining
 from estimators.model_selection import GridSearchCV
+from estimators.neural.fit import NeuralTraining
+from estimators.shared.memory import free_memory
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

@@ -16,8 +16,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").glob("guide/*.rst"))
 MODULES = [
-    "cukernels._precision",
-    "cukernels._show_versions",
+    "cukernels.runtime.precision",
+    "cukernels.runtime.show_versions",
     "estimators.convert",
     "estimators.convnet",
     "estimators.datasets",
@@ -27,15 +27,15 @@ MODULES = [
     "estimators.neighbors",
     "estimators.perceptron",
     "estimators.vision",
-    "estimators._activation_maps_display",
-    "estimators._errors_display",
-    "estimators._filters_display",
-    "estimators._loss_curve_display",
-    "estimators._maximal_patches_display",
-    "estimators._onnx_model",
-    "estimators._search_display",
-    "estimators._sklearn_models",
-    "estimators._weights_display",
+    "estimators.inspection.activation_maps",
+    "estimators.inspection.errors",
+    "estimators.inspection.filters",
+    "estimators.inspection.loss_curve",
+    "estimators.inspection.maximal_patches",
+    "estimators.convert.onnx_model",
+    "estimators.inspection.search",
+    "estimators.convert.scikit_learn",
+    "estimators.inspection.weights",
 ]
 PUBLIC = ("convert", "inspection", "model_selection")
 FLAGS = doctest.NORMALIZE_WHITESPACE

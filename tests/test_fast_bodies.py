@@ -11,9 +11,11 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 import _oracle_arguments as arguments_of
-from cukernels import _patches, _workers, optimizers, pooling
-from cukernels._op import OPS
-from cukernels._workspace import Workspace
+from cukernels import optimizers, pooling
+from cukernels.images import patches
+from cukernels.runtime import workers
+from cukernels.runtime.op import OPS
+from cukernels.runtime.workspace import Workspace
 from test_ops import assert_close, bound_to_backward, cast, copied, poisoned, results  # noqa: F401
 
 DTYPES = (np.float32, np.float64)
@@ -87,7 +89,7 @@ FAST = [
 @pytest.fixture
 def many_chunks(monkeypatch):
     """Chunks so small that every call has several."""
-    for module in (_patches, optimizers, pooling):
+    for module in (patches, optimizers, pooling):
         monkeypatch.setattr(module, "_CHUNK", FEW)
     optimizers._pieces.cache_clear()
     yield
@@ -96,7 +98,7 @@ def many_chunks(monkeypatch):
 
 def poison_scratch() -> None:
     """What is kept from call to call must not matter."""
-    for memory in _workers._inside.__dict__.get("scratch", {}).values():
+    for memory in workers._inside.__dict__.get("scratch", {}).values():
         memory.fill(np.nan if memory.dtype.kind == "f" else 1)
 
 
@@ -227,18 +229,18 @@ def test_large_arrays(name, arguments):
 def test_threads_do_not_change_a_bit(name, arguments, monkeypatch):
     """One, two or three threads, with BLAS on one: what the chunks are is a matter of shapes."""
     took_part = []
-    in_parallel = _workers._Job.work
+    in_parallel = workers._Job.work
 
     def work(job) -> None:
         took_part.append(len(job.results))
         in_parallel(job)
 
-    monkeypatch.setattr(_workers._Job, "work", work)
+    monkeypatch.setattr(workers._Job, "work", work)
     arguments = cast(arguments, np.float32)
     made = []
     with threadpool_limits(1, user_api="blas"):
         for threads in (1, 2, 3):
-            monkeypatch.setattr(_workers, "threads", lambda threads=threads: threads)
+            monkeypatch.setattr(workers, "threads", lambda threads=threads: threads)
             made.append(outcomes(name, arguments))
     assert took_part and min(took_part) > 1, "nothing was shared out"
     for other in made[1:]:

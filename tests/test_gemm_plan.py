@@ -7,10 +7,18 @@ import threading
 import pytest
 
 import cukernels
-from cukernels import _gemm_plan, _matmul_cuda
-from cukernels._gemm_plan import FMA_TILES, LARGEST, TENSOR_TILES, Device, Tile, plan, sum_length
-from cukernels._precision import PRECISIONS, current_precision
-from cukernels._windows_cuda import PIXEL, PLACE
+from cukernels.images.windows_cuda import PIXEL, PLACE
+from cukernels.matmul.gemm_plan import (
+    FMA_TILES,
+    LARGEST,
+    TENSOR_TILES,
+    Device,
+    Tile,
+    plan,
+    sum_length,
+)
+from cukernels.matmul.matmul import gemm_plan, matmul_cuda
+from cukernels.runtime.precision import PRECISIONS, current_precision
 from emulator.cupy_on_host import OPT_IN
 
 KB = 1024
@@ -57,7 +65,7 @@ def test_static_bytes_count():
 
     def cycles(row_bytes: int) -> float:
         tile = next(tile for tile in TENSOR_TILES if tile.m == 64 and tile.n == 32)
-        return _gemm_plan._cycles(tile, 1, 64, 32, 64, 168, "float", "Tf32<3>", device, row_bytes)
+        return gemm_plan._cycles(tile, 1, 64, 32, 64, 168, "float", "Tf32<3>", device, row_bytes)
 
     assert cycles(0) < cycles(PLACE)
 
@@ -66,7 +74,7 @@ def test_every_plan_has_an_instance():
     for device, shape, p in plans():
         for a_k in (True, False):
             for dtype in ("float", "double"):
-                launch = _matmul_cuda._launch(*shape, 1, dtype, device, a_k, False)
+                launch = matmul_cuda._launch(*shape, 1, dtype, device, a_k, False)
                 assert launch.blocks * launch.splits == blocks(shape, launch_plan(launch))
         assert p.k_of_sum % 32 == 0 and p.splits in (1, max(-(-shape[2] // p.k_of_sum), 1))
 
@@ -75,7 +83,7 @@ def launch_plan(launch):
     """The sizes of a launch's tile, from its template arguments."""
     expression = next(a for a in launch.instance.arguments if a.startswith("Tiling"))
     sizes = Tile(*map(int, expression.removeprefix("Tiling<").removesuffix(">").split(", ")))
-    return _gemm_plan.Plan("", "", sizes.m, sizes.n, 0, 0, launch.k_of_sum, launch.splits)
+    return gemm_plan.Plan("", "", sizes.m, sizes.n, 0, 0, launch.k_of_sum, launch.splits)
 
 
 @pytest.mark.parametrize("shape", [(256, 512, 512), (512, 512, 256), (784, 512, 256)], ids=str)
@@ -122,7 +130,7 @@ def test_arithmetic():
 
 def test_too_many_tiles():
     with pytest.raises(ValueError, match="too many for a call"):
-        _matmul_cuda._launch(2**20, 2**20, 64, 2**12, "float", MODERN, True, True)
+        matmul_cuda._launch(2**20, 2**20, 64, 2**12, "float", MODERN, True, True)
 
 
 def test_precision_sets_and_restores():

@@ -23,8 +23,8 @@ from sklearn.datasets import load_digits
 
 import cukernels
 from _on_a_gpu import placed
-from cukernels._op import OPS
-from cukernels._precision import precision
+from cukernels.runtime.op import OPS
+from cukernels.runtime.precision import precision
 from estimators import (
     BatchNorm,
     ConvNetClassifier,
@@ -34,10 +34,10 @@ from estimators import (
     MLPClassifier,
     Perceptron,
 )
-from estimators._layers import Scores
-from estimators._network import Network
-from estimators._objective import Objective
-from estimators._training import Data, train
+from estimators.layers.dense import Scores
+from estimators.neural.loop import Data, train
+from estimators.neural.network import Network
+from estimators.neural.objective import Objective
 from test_cuda_bodies import reverse, shift
 from test_cuda_estimators import (
     CONVNETS,

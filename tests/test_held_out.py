@@ -13,13 +13,13 @@ from sklearn.model_selection import cross_validate as sklearn_cross_validate
 from sklearn.preprocessing import LabelBinarizer
 
 from estimators import ConvNetClassifier, MLPClassifier, Perceptron
-from estimators._batches import Data
-from estimators._held_out import HeldOut, places_of, validation_scores
-from estimators._layers import Dense, Mode, Scores
-from estimators._network import Network
-from estimators._objective import Objective
-from estimators._trainee import Progress, Settings, Trainee
+from estimators.layers.dense import Dense, Mode, Scores
 from estimators.model_selection import cross_validate
+from estimators.neural.data import Data
+from estimators.neural.held_out import HeldOut, places_of, validation_scores
+from estimators.neural.network import Network
+from estimators.neural.objective import Objective
+from estimators.neural.trainee import Progress, Settings, Trainee
 
 RELEASE = tuple(map(int, sklearn.__version__.split(".")[:2]))
 KINDS = ["two classes", "three classes", "names", "several labels"]
@@ -81,7 +81,9 @@ def stack(rng, X, places, n_models, own):
 @pytest.mark.parametrize("sparse", [False, True])
 @pytest.mark.parametrize("at_once", [2**20, 35])
 def test_scores_of_a_stack_are_those_of_its_models(monkeypatch, sparse, at_once):
-    monkeypatch.setattr("estimators._held_out._VALUES_AT_ONCE", at_once)  # 5 rows of the widest
+    monkeypatch.setattr(
+        "estimators.neural.held_out._VALUES_AT_ONCE", at_once
+    )  # 5 rows of the widest
     rng = np.random.default_rng(0)
     dense = rng.normal(size=(40, 7))
     places = rng.integers(0, 3, 40)

@@ -9,12 +9,12 @@ from scipy.stats import norm
 from sklearn.datasets import load_digits
 from sklearn.neural_network import MLPClassifier as ScikitLearns
 
-from cukernels.activations import ACTIVATIONS
+from cukernels.activations.activations import ACTIVATIONS
 from estimators import ConvNetClassifier, MLPClassifier
-from estimators._image_layers import Conv2D, LocallyConnected2D, MaxPool2D
-from estimators._initial_weights import draw_for_activation, variance_for
-from estimators._layers import Activation, BatchNorm, Dense, Dropout, Mode, Scores
-from estimators._network import Network
+from estimators.layers.dense import Activation, BatchNorm, Dense, Dropout, Mode, Scores
+from estimators.layers.image import Conv2D, LocallyConnected2D, MaxPool2D
+from estimators.neural.initial_weights import draw_for_activation, variance_for
+from estimators.neural.network import Network
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 GLOROTS = {"tanh": 1.0, "logistic": 4.0, "softmax": 1.0, "log_softmax": 1.0}

@@ -21,10 +21,10 @@ import pytest
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
 import _interrupted_fits
-from cukernels import _blas_threads, _interrupts, _workers
-from cukernels._workers import in_parallel, threads
+from cukernels.runtime import blas_threads, interrupts, workers
+from cukernels.runtime.workers import in_parallel, threads
 
-FILES = {module.__file__ for module in (_workers, _blas_threads, _interrupts)}
+FILES = {module.__file__ for module in (workers, blas_threads, interrupts)}
 SECONDS = 100  # until a test counts as hung, and the process ends with the stacks of all threads
 
 
@@ -94,16 +94,16 @@ class Struck:
 def all_well(at: Struck) -> Iterator[None]:
     """Everything is afterwards as it was before."""
     blas = ThreadpoolController().select(user_api="blas").lib_controllers
-    before, strangers = [one.num_threads for one in blas], _threads() - _workers._helpers
+    before, strangers = [one.num_threads for one in blas], _threads() - workers._helpers
     yield
     assert [one.num_threads for one in blas] == before, at.at
-    assert not _blas_threads._holders and not _blas_threads._turn, at.at
-    assert _blas_threads._before is None and not _workers._open_jobs, at.at
+    assert not blas_threads._holders and not blas_threads._turn, at.at
+    assert blas_threads._before is None and not workers._open_jobs, at.at
     assert threads() == max(before), at.at
     both_are_here = threading.Barrier(2, timeout=30)
     who = in_parallel(lambda _, item: (both_are_here.wait(), threading.get_ident())[1], [0, 1])
     assert len(set(who)) == 2, at.at
-    assert _threads() - strangers == _workers._helpers, at.at
+    assert _threads() - strangers == workers._helpers, at.at
 
 
 def _threads() -> set[int | None]:
@@ -158,11 +158,11 @@ def test_a_second_interrupt_soon_after_the_first_neither(two_threads):
 
 def test_an_interrupt_while_a_thread_starts_loses_none(two_threads):
     for place in itertools.count():
-        strike, n = Struck("line", place), len(_workers._helpers)
+        strike, n = Struck("line", place), len(workers._helpers)
         with all_well(strike):
-            struck = strike.during(lambda n=n: _workers._hire(n + 1))
-            assert _workers._hire(n + 1) == n + 1
-            assert len(_workers._helpers) == n + 1, strike.at
+            struck = strike.during(lambda n=n: workers._hire(n + 1))
+            assert workers._hire(n + 1) == n + 1
+            assert len(workers._helpers) == n + 1, strike.at
         if not struck:
             break
     assert place > 3

@@ -19,17 +19,18 @@ import numpy as np
 import pytest
 
 import cukernels
-import cukernels._cuda_bodies  # all kernels, also where this file runs alone
 from _requirements import require
-from cukernels._gemm_plan import Tile
-from cukernels._kernel import KERNELS, OPTIONS, Kernel, source
-from cukernels._windows_cuda import PIXEL, PLACE
+from cukernels.images.windows_cuda import PIXEL, PLACE
+from cukernels.matmul.gemm_plan import Tile
+from cukernels.runtime.kernel import KERNELS, OPTIONS, Kernel, source
+from cukernels.runtime.op import OPS
 from emulator.compiler import HostKernel
 from emulator.cupy_on_host import OPT_IN, UNASKED, installed
 
 nvrtc = require("cupy", "kernels").cuda.nvrtc
 
 FOLDER = Path(cukernels.__file__).parent
+assert all([op.cuda for op in OPS.values()])  # all kernels, also where this file runs alone
 FILES = sorted({kernel.file for kernel in KERNELS})
 ARCHITECTURES = ("75", "80", "86", "89", "90", "90a", "100", "120")
 REGISTER_LIMIT = 255
@@ -142,7 +143,7 @@ def test_every_kernel_is_declared_once():
     pattern = re.compile(r"__global__\s+void\s+(?:__launch_bounds__\s*\(.*?\)\s*)?(\w+)\(", re.S)
     written = {
         (file.name, name)
-        for file in [*FOLDER.glob("*.cu"), *FOLDER.glob("*.cuh")]
+        for file in FOLDER.rglob("*.cu*")
         for name in pattern.findall(file.read_text())
     }
     named = [(kernel.file, kernel.name) for kernel in KERNELS]

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from estimators import _lbfgs
-from estimators._curvature import CurvatureMemory
-from estimators._lbfgs import minimize_lbfgs
-from estimators._line_search import WolfeSearch
+from estimators.optimize import lbfgs
+from estimators.optimize.curvature import CurvatureMemory
+from estimators.optimize.lbfgs import minimize_lbfgs
+from estimators.optimize.line_search import WolfeSearch
 
 
 def rosenbrock(x, models):
@@ -38,7 +38,7 @@ def stacked():
 
 def test_a_stack_reaches_the_minimum_each_model_in_its_own_time(stacked):
     np.testing.assert_allclose(stacked.x, 1, atol=1e-7)
-    assert (stacked.status == _lbfgs.CONVERGED).all()
+    assert (stacked.status == lbfgs.CONVERGED).all()
     assert len(set(stacked.n_iter)) > 5
 
 
@@ -89,19 +89,19 @@ def test_the_start_is_not_changed_and_its_dtype_is_kept():
 
 def test_limits_and_messages():
     run = minimize_lbfgs(rosenbrock, STARTS, max_iter=5, gtol=1e-8)
-    assert (run.status == _lbfgs.LIMIT).all() and (run.n_iter == 5).all()
+    assert (run.status == lbfgs.LIMIT).all() and (run.n_iter == 5).all()
     assert run.message[0] == "STOP: TOTAL NO. OF ITERATIONS REACHED LIMIT"
     run = minimize_lbfgs(rosenbrock, STARTS, max_fun=9, gtol=1e-8)
     assert run.message[0] == "STOP: TOTAL NO. OF F,G EVALUATIONS EXCEEDS LIMIT"
-    assert (run.n_evaluations[run.status == _lbfgs.LIMIT] < 14).all()
+    assert (run.n_evaluations[run.status == lbfgs.LIMIT] < 14).all()
     run = minimize_lbfgs(rosenbrock, STARTS, ftol=0.1)
     assert run.message[0] == "CONVERGENCE: RELATIVE REDUCTION OF F <= FACTR*EPSMCH"
     run = minimize_lbfgs(rosenbrock, np.ones((2, 7)))
-    assert (run.n_iter == 0).all() and (run.status == _lbfgs.CONVERGED).all()
+    assert (run.n_iter == 0).all() and (run.status == lbfgs.CONVERGED).all()
     assert run.message[0] == "CONVERGENCE: NORM OF PROJECTED GRADIENT <= PGTOL"
     run = minimize_lbfgs(rosenbrock, STARTS, max_iter=0)
     np.testing.assert_array_equal(run.x, STARTS)
-    assert (run.status == _lbfgs.LIMIT).all()
+    assert (run.status == lbfgs.LIMIT).all()
 
 
 def test_a_model_that_is_not_finite_takes_no_other_down():
@@ -109,7 +109,7 @@ def test_a_model_that_is_not_finite_takes_no_other_down():
     starts[3] = np.nan
     with np.errstate(invalid="ignore"):
         result = minimize_lbfgs(rosenbrock, starts, gtol=1e-8, ftol=0)
-    assert result.status[3] == _lbfgs.ABNORMAL and "not finite" in result.message[3]
+    assert result.status[3] == lbfgs.ABNORMAL and "not finite" in result.message[3]
     others = np.arange(12) != 3
     np.testing.assert_allclose(result.x[others], 1, atol=1e-7)
 
@@ -123,7 +123,7 @@ def test_a_step_into_overflow_is_shortened():
         return values[:, 0], gradients
 
     result = minimize_lbfgs(barrier, np.array([[-3.0]]), gtol=1e-6, ftol=0)
-    assert result.status[0] == _lbfgs.CONVERGED
+    assert result.status[0] == lbfgs.CONVERGED
     assert abs(2 * result.x[0, 0] - 1 + 0.001 / (0.4 - result.x[0, 0])) <= 1e-6
 
 
@@ -138,7 +138,7 @@ def test_the_callback_sees_every_iteration_and_can_end_the_run():
 
     result = minimize_lbfgs(rosenbrock, STARTS, gtol=1e-8, callback=count)
     np.testing.assert_array_equal(result.n_iter, seen)
-    assert (result.status == _lbfgs.LIMIT).all()
+    assert (result.status == lbfgs.LIMIT).all()
 
 
 def test_each_model_has_limits_of_its_own(stacked):
@@ -165,7 +165,7 @@ def test_the_callback_can_halt_some_models(stacked):
 
     result = minimize_lbfgs(rosenbrock, STARTS, gtol=1e-8, ftol=0, callback=halt)
     assert (result.n_iter[::2] == 1).all()
-    assert {result.message[m] for m in range(0, 12, 2)} == {_lbfgs.HALTED[1]}
+    assert {result.message[m] for m in range(0, 12, 2)} == {lbfgs.HALTED[1]}
     np.testing.assert_array_equal(result.x[1::2], stacked.x[1::2])
 
 
@@ -180,7 +180,7 @@ def test_ctrl_c_keeps_the_last_iteration_of_each_model():
         return rosenbrock(x, models)
 
     result = minimize_lbfgs(interrupted, STARTS, gtol=1e-8)
-    assert (result.status == _lbfgs.INTERRUPTED).all()
+    assert (result.status == lbfgs.INTERRUPTED).all()
     everyone = np.arange(12)
     assert (rosenbrock(result.x, everyone)[0] < rosenbrock(STARTS, everyone)[0]).all()
 
@@ -266,7 +266,7 @@ def test_a_gradient_whose_square_underflows_is_flat(dtype, exponent):
     start = np.array([[1, 0.5, -2, 0]], dtype)
     result = minimize_lbfgs(bowl, start, gtol=0, ftol=0, max_iter=50)
     assert np.isfinite(result.x).all() and np.isfinite(result.fun).all()
-    assert result.status[0] in (_lbfgs.CONVERGED, _lbfgs.LIMIT)
+    assert result.status[0] in (lbfgs.CONVERGED, lbfgs.LIMIT)
     assert (abs(result.x) <= abs(start)).all()
 
 

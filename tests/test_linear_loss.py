@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from estimators._lasso import quadratic_lasso
-from estimators._lbfgs import minimize_lbfgs
-from estimators._linear_loss import LinearObjective
-from estimators._newton import minimize_newton
-from estimators._proximal import _L1Problem, minimize_proximal
-from estimators._row_blocks import pieces
+from estimators.linear.lasso import quadratic_lasso
+from estimators.linear.loss import LinearObjective
+from estimators.linear.newton import minimize_newton
+from estimators.linear.proximal import _L1Problem, minimize_proximal
+from estimators.linear.row_blocks import pieces
+from estimators.optimize.lbfgs import minimize_lbfgs
 
 ONE = np.zeros(1, dtype=int)
 
@@ -19,7 +19,7 @@ ONE = np.zeros(1, dtype=int)
 @pytest.fixture(autouse=True, params=["one block", "many blocks"])
 def _blocks(request, monkeypatch):
     if request.param == "many blocks":
-        monkeypatch.setattr("estimators._row_blocks.BLOCK_BYTES", 64)  # 64 rows each at least
+        monkeypatch.setattr("estimators.linear.row_blocks.BLOCK_BYTES", 64)  # 64 rows each at least
 
 
 def make(n_classes, *, seed=0, sparse=False, weights=None, l2=(0.3,), n_samples=150, **kwargs):

@@ -132,7 +132,7 @@ def test_more_parameters_than_a_hessian_is_made_for(monkeypatch):
     X = StandardScaler().fit_transform(X)
     parameters = {"solver": "saga", "l1_ratio": 0.5, "tol": 1e-9, "max_iter": 5000}
     newton = LogisticRegression(**parameters).fit(X, y)
-    monkeypatch.setattr("estimators._proximal.LARGEST_HESSIAN", 0)
+    monkeypatch.setattr("estimators.linear.proximal.LARGEST_HESSIAN", 0)
     orthants = LogisticRegression(**parameters).fit(X, y)
     assert orthants.n_iter_[0] > newton.n_iter_[0]
     np.testing.assert_allclose(orthants.coef_, newton.coef_, atol=1e-6)
@@ -512,7 +512,7 @@ def test_parameters_that_scikit_learn_does_not_have():
 def test_ctrl_c_keeps_what_there_is(solver, monkeypatch):
     X, y, _ = samples(3)
     calls = 0
-    from estimators._linear_loss import LinearObjective
+    from estimators.linear.loss import LinearObjective
 
     evaluate = LinearObjective.value_and_gradient
 
@@ -593,6 +593,6 @@ def test_an_interrupt_before_anything_is_learned_is_an_interrupt(monkeypatch):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("estimators._logistic_training._objective", interrupted)
+    monkeypatch.setattr("estimators.linear.logistic_fit._objective", interrupted)
     with pytest.raises(KeyboardInterrupt):
         LogisticRegression().fit([[0.0], [1.0]], [0, 1])

@@ -11,8 +11,9 @@ from sklearn.base import clone
 from sklearn.datasets import make_classification
 from sklearn.exceptions import ConvergenceWarning
 
-from estimators import LogisticRegression, _logistic_training
-from estimators._samples import Samples
+from estimators import LogisticRegression
+from estimators.linear import logistic_fit
+from estimators.shared.samples import Samples
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -93,7 +94,7 @@ def test_weights_of_classes_and_samples(weighted):
 
 @pytest.mark.parametrize("n_blocks", [1, 4])
 def test_single_precision(monkeypatch, n_blocks):
-    monkeypatch.setattr("estimators._row_blocks.BLOCK_BYTES", 12 * 4 * 400 // n_blocks)
+    monkeypatch.setattr("estimators.linear.row_blocks.BLOCK_BYTES", 12 * 4 * 400 // n_blocks)
     X, y = samples(dtype=np.float32, n_samples=400)
     estimators = [LogisticRegression(C=C, max_iter=15) for C in (1e-3, 1e-2, 0.1)]
     folds = [np.arange(300), np.arange(100, 400)]
@@ -176,11 +177,11 @@ def test_an_interrupt_leaves_each_as_far_as_it_got(solver):
 def test_models_of_a_fold_are_cut_for_the_cache_and_the_cores(
     monkeypatch, n_threads, n_bytes, parts
 ):
-    monkeypatch.setattr(_logistic_training, "threads", lambda: n_threads)
-    monkeypatch.setattr(_logistic_training, "_CACHE", n_bytes)
+    monkeypatch.setattr(logistic_fit, "threads", lambda: n_threads)
+    monkeypatch.setattr(logistic_fit, "_CACHE", n_bytes)
     X, y = samples()
     shared = Samples(X, y)
     fold = [LogisticRegression(C=C)._prepare(shared) for C in np.logspace(-3, 3, 20)]
-    cut = _logistic_training._parts(fold, n_folds=2)
+    cut = logistic_fit._parts(fold, n_folds=2)
     assert [len(part) for part in cut] == parts
     assert [training for part in cut for training in part] == fold

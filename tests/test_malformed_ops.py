@@ -15,8 +15,8 @@ import scipy.sparse as sp
 
 import cukernels
 from _malformed import complaint
-from cukernels._contract import explain
-from cukernels._op import OPS
+from cukernels.runtime.contract import explain
+from cukernels.runtime.op import OPS
 from test_cuda_bodies import on_device, on_host
 from test_ops import all_calls, copied
 

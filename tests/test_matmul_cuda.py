@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 import cukernels
-from cukernels import OPS, _gemm_plan, _matmul_cuda, _sums
-from cukernels._fused import FUSED
-from cukernels._gemm_plan import FMA_TILES, LARGEST, REQUESTED_TILES, TENSOR_TILES, Plan
-from cukernels._workers import slices
+from cukernels import OPS
+from cukernels.activations.fused import FUSED
+from cukernels.matmul.gemm_plan import FMA_TILES, LARGEST, REQUESTED_TILES, TENSOR_TILES, Plan
+from cukernels.matmul.matmul import gemm_plan, matmul_cuda
+from cukernels.matmul.matmul import sums as _sums
+from cukernels.runtime.workers import slices
 from test_cuda_bodies import device_results, on_host
 from test_ops import assert_close, bound_to_backward, cast, copied, results
 
@@ -26,14 +28,14 @@ def forced(monkeypatch, tile, math: str, dtype: str, k_of_sum: int = 256, splits
     plan = Plan(
         tile.expression, math, tile.m, tile.n, tile.threads, tile.shared(dtype), k_of_sum, splits
     )
-    monkeypatch.setattr(_matmul_cuda, "plan", lambda *_, **__: plan)
-    _matmul_cuda._launch.cache_clear()
+    monkeypatch.setattr(matmul_cuda, "plan", lambda *_, **__: plan)
+    matmul_cuda._launch.cache_clear()
 
 
 @pytest.fixture(autouse=True)
 def plans_of_one_test():
     yield
-    _matmul_cuda._launch.cache_clear()
+    matmul_cuda._launch.cache_clear()
 
 
 def factors(rng, m, n, k, a_k, b_k, dtype, *stack):
@@ -46,7 +48,7 @@ def factors(rng, m, n, k, a_k, b_k, dtype, *stack):
 
 
 def instances():
-    for precision, math in _gemm_plan.MATHS.items():
+    for precision, math in gemm_plan.MATHS.items():
         tiles = (LARGEST, *TENSOR_TILES) if precision == "float32" else REQUESTED_TILES
         yield from ((tile, math, "float") for tile in tiles)
     for dtype, tiles in FMA_TILES.items():
@@ -74,7 +76,7 @@ def test_every_instance(tile, math, dtype, a_k, b_k, emulated_cupy, monkeypatch)
     ):
         a, b, exact = factors(rng, m, n, k, a_k, b_k, DTYPES[dtype])
         y = on_host(
-            _matmul_cuda.product(emulated_cupy.asarray(a), emulated_cupy.asarray(b), a_k, b_k, ())
+            matmul_cuda.product(emulated_cupy.asarray(a), emulated_cupy.asarray(b), a_k, b_k, ())
         )
         eps = ERRORS.get(math, 0) + np.finfo(DTYPES[dtype]).eps
         np.testing.assert_allclose(y, exact, rtol=0, atol=16 * eps * np.sqrt(k), equal_nan=False)
@@ -132,7 +134,7 @@ def test_tile_and_split_do_not_change_a_bit(dtype, emulated_cupy, monkeypatch):
         for tile in tiles:
             for splits in (1, 3):
                 forced(monkeypatch, tile, math, dtype, 256, splits)
-                y = on_host(_matmul_cuda.product(a, b, True, False, ()))
+                y = on_host(matmul_cuda.product(a, b, True, False, ()))
                 found.add(y.tobytes())
         assert len(found) <= 1
 
@@ -182,7 +184,7 @@ def test_weights_that_are_views(offset, behind, emulated_cupy):
 def summed_in_order(a, b):
     """a @ b.T in float32, in the order that the head of gemm.cuh states: sums of some k, added."""
     y = np.zeros((len(a), len(b)), np.float32)
-    for of_sum in slices(a.shape[1], _gemm_plan.sum_length(a.shape[1])):
+    for of_sum in slices(a.shape[1], gemm_plan.sum_length(a.shape[1])):
         part = np.zeros_like(y)
         for column_a, column_b in zip(a[:, of_sum].T, b[:, of_sum].T, strict=True):
             part += np.multiply.outer(column_a, column_b)

@@ -14,9 +14,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier as ScikitLearns
 from sklearn.utils import compute_sample_weight
 
-from cukernels.activations import ACTIVATIONS
-from estimators import MLPClassifier, _training
-from estimators._schedules import PER_STEP, epoch_rates
+from cukernels.activations.activations import ACTIVATIONS
+from estimators import MLPClassifier
+from estimators.neural import loop
+from estimators.neural.schedules import PER_STEP, epoch_rates
 
 RELEASE = tuple(map(int, sklearn.__version__.split(".")[:2]))
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -324,13 +325,13 @@ ILL_FATED = 0.004  # the learning rate of models that diverge
 @pytest.fixture
 def divergence(monkeypatch):
     """From the 20th step on, which is in the fifth epoch, models of that learning rate explode."""
-    adam = _training.adam
+    adam = loop.adam
 
     def exploding(params, grads, *moments, learning_rate, step, **settings):
         adam(params, grads, *moments, learning_rate=learning_rate, step=step, **settings)
         params[(learning_rate == ILL_FATED) & (step >= 20)] *= 1e30
 
-    monkeypatch.setattr(_training, "adam", exploding)
+    monkeypatch.setattr(loop, "adam", exploding)
 
 
 DIVERGING = {"batch_size": 50, "learning_rate_init": ILL_FATED, "early_stopping": True}
@@ -455,13 +456,13 @@ def test_planned_rates(solver):
 
 @pytest.mark.parametrize("name", PER_STEP)
 def test_every_step_has_its_planned_rate(name, monkeypatch):
-    adam, rates = _training.adam, []
+    adam, rates = loop.adam, []
 
     def watched(*arrays, learning_rate, **settings):
         rates.append(learning_rate.item())
         adam(*arrays, learning_rate=learning_rate, **settings)
 
-    monkeypatch.setattr(_training, "adam", watched)
+    monkeypatch.setattr(loop, "adam", watched)
     settings = {"learning_rate": name, "learning_rate_init": 0.01, "batch_size": 60, "tol": 0}
     clf = MLPClassifier(**SHORT | {"max_iter": 4}, **settings).fit(X, Y)
     assert clf.n_iter_ == 4
@@ -505,7 +506,7 @@ def test_ctrl_c_in_the_first_epoch_keeps_the_weights_of_the_start(monkeypatch):
     def interrupted(*arguments, **settings):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("estimators._training.adam", interrupted)
+    monkeypatch.setattr("estimators.neural.loop.adam", interrupted)
     with pytest.warns(UserWarning, match="Training interrupted by user"):
         clf = MLPClassifier(**SHORT).fit(X, Y)
     assert clf.n_iter_ == 0
@@ -518,7 +519,7 @@ def test_ctrl_c_keeps_what_is_trained(solver, monkeypatch):
         if n_iter == 4:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("estimators._progress.Reporter.epoch", interrupted)
+    monkeypatch.setattr("estimators.shared.progress.Reporter.epoch", interrupted)
     with pytest.warns(UserWarning, match="Training interrupted by user"):
         clf = MLPClassifier(**SHORT, solver=solver).fit(X, Y)
     assert 3 <= clf.n_iter_ <= 4

@@ -9,9 +9,7 @@ import pytest
 import scipy.sparse as sp
 from sklearn.datasets import load_digits
 
-from estimators._held_out import HeldOut
-from estimators._image_layers import AvgPool2D, Conv2D, LocallyConnected2D, MaxPool2D
-from estimators._layers import (
+from estimators.layers.dense import (
     Activation,
     BatchNorm,
     Dense,
@@ -20,10 +18,12 @@ from estimators._layers import (
     Scores,
     SparseRows,
 )
-from estimators._network import Network
-from estimators._objective import Objective
-from estimators._trainee import Progress, Settings, Trainee, dropout_streams
-from estimators._training import Data, train
+from estimators.layers.image import AvgPool2D, Conv2D, LocallyConnected2D, MaxPool2D
+from estimators.neural.held_out import HeldOut
+from estimators.neural.loop import Data, train
+from estimators.neural.network import Network
+from estimators.neural.objective import Objective
+from estimators.neural.trainee import Progress, Settings, Trainee, dropout_streams
 
 CHAINS = {
     "dense": ([Dense(5, "tanh"), Dense(4, "gelu")], (6,)),

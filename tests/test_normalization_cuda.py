@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cukernels import OPS
-from cukernels._normalization_cuda import _plan
+from cukernels.normalization.normalization_cuda import _plan
 from test_cuda_bodies import device_results, on_device, on_host
 from test_ops import assert_close, bound_to_backward, cast, copied, results
 

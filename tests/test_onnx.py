@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV
 
 from _requirements import require
-from cukernels.activations import ACTIVATIONS
+from cukernels.activations.activations import ACTIVATIONS
 from estimators import (
     Activation,
     AvgPool2D,

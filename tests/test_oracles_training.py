@@ -17,8 +17,8 @@ from sklearn.linear_model import SGDClassifier
 from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOptimizer
 
 import _oracle_epochs as epochs
-import cukernels.perceptron
-from cukernels.dropout import dropout
+import cukernels.perceptron.perceptron
+from cukernels.training.dropout import dropout
 from test_oracles import ORACLES, RTOL, bodies, torch
 
 STEPS = 5

@@ -34,7 +34,7 @@ def test_version_has_a_single_source():
     sources = [path for name in PACKAGES for path in (ROOT / name).rglob("*.py")]
     sources += [ROOT / "pyproject.toml", ROOT / "docs" / "conf.py"]
     have_it = [path for path in sources if version in path.read_text()]
-    assert have_it == [ROOT / "cukernels" / "__init__.py"]
+    assert have_it == [ROOT / "cukernels" / "runtime" / "version.py"]
 
 
 def test_a_checkout_on_the_path_needs_no_installation(tmp_path):

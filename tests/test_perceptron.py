@@ -13,10 +13,11 @@ from sklearn.datasets import load_breast_cancer, load_digits, load_iris, make_bl
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Perceptron as ScikitLearns
 
-from estimators import Perceptron, _online_compiled
-from estimators._online import OnlineStack
-from estimators._online_order import fisher_yates
-from estimators._online_training import SweptTraining
+from estimators import Perceptron
+from estimators.linear import perceptron_compiled
+from estimators.linear.perceptron_fit import SweptTraining
+from estimators.linear.perceptron_order import fisher_yates
+from estimators.linear.perceptron_stack import OnlineStack
 from estimators.model_selection import GridSearchCV
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -283,8 +284,8 @@ def test_classes_on_several_threads_are_classes_on_one(early_stopping, monkeypat
     models = [Perceptron(early_stopping=early_stopping, n_jobs=n) for n in (None, 1, 3)]
     for model in models:
         model.fit(X, y)
-    monkeypatch.setattr(_online_compiled, "_WORTH_OF_JOBLIB", 0)
-    monkeypatch.setattr(_online_compiled, "threads", lambda: 4)
+    monkeypatch.setattr(perceptron_compiled, "_WORTH_OF_JOBLIB", 0)
+    monkeypatch.setattr(perceptron_compiled, "threads", lambda: 4)
     models.append(clone(models[0]).fit(X, y))
     for model in models[1:]:
         assert_same(model, models[0])
@@ -422,7 +423,7 @@ def test_ctrl_c_keeps_what_is_trained(monkeypatch):
 def test_ctrl_c_in_scikit_learns_loop_is_raised(monkeypatch):
     """As there: nothing is learned before the loop has returned."""
     X, y = DATA["iris"]
-    monkeypatch.setattr(_online_compiled.SGDClassifier, "fit", lambda *a: press_ctrl_c())
+    monkeypatch.setattr(perceptron_compiled.SGDClassifier, "fit", lambda *a: press_ctrl_c())
     clf = Perceptron()
     with pytest.raises(KeyboardInterrupt):
         clf.fit(X, y)

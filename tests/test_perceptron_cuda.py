@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from cukernels import _perceptron_cuda
-from cukernels._perceptron_cuda import _csr_perceptron_sweep, _perceptron_sweep
-from cukernels.perceptron import csr_perceptron_sweep, perceptron_sweep
+from cukernels.perceptron.perceptron import csr_perceptron_sweep, perceptron_cuda, perceptron_sweep
+from cukernels.perceptron.perceptron_cuda import _csr_perceptron_sweep, _perceptron_sweep
 
 
 def problem(rng, n=100, d=13, k=3, dtype=np.float64):
@@ -98,7 +97,7 @@ def test_little_shared_memory(limit, classes, emulated_cupy, monkeypatch, rng):
     x, y = problem(rng, d=200)
     arguments = {"eta": 0.3} | ({} if classes is None else {"classes": classes})
     expected = swept(perceptron_sweep, np.asarray, x, y, arguments)
-    monkeypatch.setattr(_perceptron_cuda, "shared_limit", lambda architecture: limit or 1_000)
+    monkeypatch.setattr(perceptron_cuda, "shared_limit", lambda architecture: limit or 1_000)
     got = swept(_perceptron_sweep, emulated_cupy.asarray, x, y, arguments)
     for e, g in zip(expected, got, strict=True):
         np.testing.assert_allclose(g.get(), e, rtol=1e-9, atol=1e-9)
@@ -139,7 +138,7 @@ def test_gram_matrices_in_parts(case, emulated_cupy, monkeypatch, rng):
     orders = np.stack([rng.permutation(100) for _ in range(3)])
     results = []
     for room in (2**28, 1):
-        monkeypatch.setattr(_perceptron_cuda, "_GRAM_BYTES", room)
+        monkeypatch.setattr(perceptron_cuda, "_GRAM_BYTES", room)
         w, b = asarray(np.zeros((3, 13))), asarray(np.zeros(3))
         classes, follows = asarray(np.arange(3)), asarray(np.arange(3))
         order = {"order": asarray(orders), "follows": follows}
@@ -150,7 +149,7 @@ def test_gram_matrices_in_parts(case, emulated_cupy, monkeypatch, rng):
         results.append([a.get() for a in (w, b, objective)])
     for whole, parts in zip(*results, strict=True):
         np.testing.assert_allclose(parts, whole, rtol=1e-12)
-    assert _perceptron_cuda._parts(100, 1) == [(0, 32), (32, 64), (64, 96), (96, 100)]
+    assert perceptron_cuda._parts(100, 1) == [(0, 32), (32, 64), (64, 96), (96, 100)]
 
 
 @pytest.mark.parametrize("follows", [None, np.arange(3)], ids=["not said", "classes compete"])
@@ -167,7 +166,7 @@ def test_several_orders_need_to_know_whose(follows, emulated_cupy, rng):
 
 def test_too_many_classes_are_an_error(emulated_cupy, monkeypatch, rng):
     x, y = problem(rng)
-    monkeypatch.setattr(_perceptron_cuda, "shared_limit", lambda architecture: 100)
+    monkeypatch.setattr(perceptron_cuda, "shared_limit", lambda architecture: 100)
     with pytest.raises(ValueError, match="3 classes that compete .* 100 a block"):
         swept(_perceptron_sweep, emulated_cupy.asarray, x, y, {"eta": 0.3})
 

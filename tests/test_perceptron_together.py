@@ -17,10 +17,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import ParameterGrid, StratifiedKFold
 
 from estimators import Perceptron
-from estimators._online import OnlineStack
-from estimators._online_compiled import CompiledTraining
-from estimators._online_training import SweptTraining
-from estimators._samples import Samples
+from estimators.linear.perceptron_compiled import CompiledTraining
+from estimators.linear.perceptron_fit import SweptTraining
+from estimators.linear.perceptron_stack import OnlineStack
+from estimators.shared.samples import Samples
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

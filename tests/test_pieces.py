@@ -9,16 +9,17 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from cukernels import _workers
-from estimators import _pieces, _training
-from estimators._batches import Data
-from estimators._image_layers import Conv2D, LocallyConnected2D, MaxPool2D
-from estimators._layers import BatchNorm, Dense, Dropout, Scores
-from estimators._network import Network
-from estimators._objective import Objective
-from estimators._pieces import Pieces, rows_at_once
-from estimators._trainee import Progress, Settings, Trainee, dropout_streams
-from estimators._training import train
+from cukernels.runtime import workers
+from estimators.layers.dense import BatchNorm, Dense, Dropout, Scores
+from estimators.layers.image import Conv2D, LocallyConnected2D, MaxPool2D
+from estimators.neural import loop
+from estimators.neural import pieces as _pieces
+from estimators.neural.data import Data
+from estimators.neural.loop import train
+from estimators.neural.network import Network
+from estimators.neural.objective import Objective
+from estimators.neural.pieces import Pieces, rows_at_once
+from estimators.neural.trainee import Progress, Settings, Trainee, dropout_streams
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.normal(size=(90, 6, 6, 2))
@@ -65,7 +66,7 @@ def test_how_models_are_cut_and_shared_changes_no_bit(monkeypatch, name, least_w
     results = []
     for cache, threads in ((1, 1), (1, 2), (1, 3), (2**30, 1), (2**30, 2), (2**16, 3)):
         monkeypatch.setattr(_pieces, "_CACHE", cache)
-        monkeypatch.setattr(_workers, "threads", lambda threads=threads: threads)
+        monkeypatch.setattr(workers, "threads", lambda threads=threads: threads)
         results.append(trained(NETWORKS[name]))
     for params, losses in results[1:]:
         np.testing.assert_array_equal(params, results[0][0])
@@ -139,12 +140,12 @@ def test_models_are_cut_for_the_cache_and_the_cores(monkeypatch):
         return [len(range(n_models)[p]) for p in pieces]
 
     for threads, few, many in ((1, [8], [8] * 7 + [4]), (2, [4, 4], [8] * 7 + [4])):
-        monkeypatch.setattr(_workers, "threads", lambda threads=threads: threads)
+        monkeypatch.setattr(workers, "threads", lambda threads=threads: threads)
         assert sizes(Pieces(8, 3, 0, 1), 8) == few  # enough for each of two threads
         assert sizes(Pieces(8, 5, 0, 1), 8) == [8]  # not enough
         assert sizes(Pieces(8, 0, 0, 1), 8) == [8]  # no use
         assert sizes(Pieces(8, 3, 0, 1), 60) == many
-    monkeypatch.setattr(_workers, "threads", lambda: 3)
+    monkeypatch.setattr(workers, "threads", lambda: 3)
     assert sizes(Pieces(8, 3, 0, 1), 60) == [7] * 8 + [4]  # three for each
     assert sizes(Pieces(8, 3, 0, 1), 1) == [1]
     assert Pieces(8, 3, 0, 1).models(0) == []
@@ -152,7 +153,7 @@ def test_models_are_cut_for_the_cache_and_the_cores(monkeypatch):
 
 def test_few_pieces_of_many_rows_go_step_by_step(monkeypatch):
     """So that the cores share in the rows."""
-    monkeypatch.setattr(_workers, "threads", lambda: 3)
+    monkeypatch.setattr(workers, "threads", lambda: 3)
     whole, chunks = Pieces(8, 3, 0, 1), Pieces(8, 3, 16, 2)
     assert [whole.by_models(n) for n in (2, 3, 4)] == [True, True, True]
     assert [chunks.by_models(n) for n in (2, 3, 4)] == [False, True, True]
@@ -169,8 +170,8 @@ def test_an_error_in_one_piece_stops_the_others(monkeypatch):
         time.sleep(0.01)
         steps.append(step)
 
-    monkeypatch.setattr(_workers, "threads", lambda: 2)
-    monkeypatch.setattr(_training.Part, "learn", learn)
+    monkeypatch.setattr(workers, "threads", lambda: 2)
+    monkeypatch.setattr(loop.Part, "learn", learn)
     monkeypatch.setattr(Pieces, "of", lambda *_: Pieces(1, 1, 0, 1))
     with pytest.raises(ArithmeticError):
         trained(NETWORKS["dense"], 2, batch_size=9)  # 9 steps

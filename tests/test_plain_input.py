@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from estimators import ConvNetClassifier, LogisticRegression, MLPClassifier, Perceptron, _base
-from estimators._base import is_plainly_valid
+from estimators import ConvNetClassifier, LogisticRegression, MLPClassifier, Perceptron
+from estimators.shared import base
+from estimators.shared.base import is_plainly_valid
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(40, 16)), np.arange(40) % 3
@@ -90,7 +91,7 @@ def test_plain_arrays_take_it_and_others_do_not(fitted):
 
 
 def test_every_part_of_a_large_array_is_looked_at(monkeypatch):
-    monkeypatch.setattr(_base, "_SUMMED", 16 * 6)  # six rows at a time
+    monkeypatch.setattr(base, "_SUMMED", 16 * 6)  # six rows at a time
     model = LogisticRegression().fit(X, Y)
     assert is_plainly_valid(model, X, (np.float64,))
     for row in range(40):

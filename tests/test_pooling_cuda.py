@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import cukernels._pooling_cuda as bodies
+import cukernels.images.pooling_cuda as bodies
 from cukernels import OPS
 from test_cuda_bodies import device_results
 from test_ops import assert_close, bound_to_backward, cast, copied, results

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
+import inspect
+import re
+import sys
+import textwrap
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import cukernels
-from cukernels._array import resolve_device, to_device, to_host
-from cukernels._op import OPS, cuda_body, numpy_body, op
+from cukernels.runtime.arrays import resolve_device, to_device, to_host
+from cukernels.runtime.op import OPS, op
 from test_ops import all_calls, cast
 
 
@@ -15,7 +22,7 @@ from test_ops import all_calls, cast
 def registry(monkeypatch):
     """A registry to write into, without trace in the real one."""
     scratch = dict(OPS)
-    monkeypatch.setattr("cukernels._op.OPS", scratch)
+    monkeypatch.setattr("cukernels.runtime.op.OPS", scratch)
     return scratch
 
 
@@ -84,26 +91,84 @@ def test_an_array_of_neither_kind_is_refused():
             cukernels.relu(x)
 
 
-def test_numpy_arrays_take_the_numpy_body(registry):
-    @op()
-    def double(x):
-        """Twice x."""
-        return x + x
+KINDS = ("numpy", "cuda")
+FILES = {
+    "defined.py": """
+        from cukernels.runtime.op import op
 
+        @op(no_backward="none")
+        def double(x):
+            '''Twice x.'''
+            return x + x
+
+        @op(no_backward="none")
+        def triple(x):
+            '''Three times x.'''
+            return x + x + x
+        """,
+    "defined_numpy.py": """
+        def double(x):
+            return 2 * x + 1
+        """,
+    "defined_cuda.py": """
+        def double(x):
+            raise AssertionError("a NumPy array went to the GPU")
+        """,
+}
+
+
+def test_bodies_are_found_by_name(registry, tmp_path, monkeypatch):
+    """Beside the file of the definition, by the op's name, and not before they are needed."""
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(textwrap.dedent(text))
+    monkeypatch.syspath_prepend(tmp_path)
+    defined = importlib.import_module("defined")
+    assert not {"defined_numpy", "defined_cuda"} & set(sys.modules)
     x = np.ones(3)
-    assert (double(x) == 2).all()
+    assert (defined.double(x) == 3).all()
+    assert (defined.double(x=x) == 3).all()
+    assert (defined.triple(x) == 3).all()
+    assert "defined_cuda" not in sys.modules
+    assert registry["double"].cuda is importlib.import_module("defined_cuda").double
+    assert registry["triple"].numpy is registry["triple"].cuda is None
 
-    @numpy_body(double)
-    def _faster(x):
-        return 2 * x + 1
 
-    @cuda_body(double)
-    def _kernel(x):
-        raise AssertionError("a NumPy array went to the GPU")
+def test_every_body_is_that_of_an_op():
+    """A body whose name is no op's would never run, and nobody would notice."""
+    package = Path(cukernels.__file__).parent
+    text = {path: path.read_text() for path in package.rglob("*.py")}
+    files = [path for path in text if path.stem.endswith(("_numpy", "_cuda"))]
+    definitions = {op.reference.__module__ for op in OPS.values()}
+    seen = set()
+    for path in files:
+        name = ".".join(("cukernels", *path.relative_to(package).with_suffix("").parts))
+        definition = name.rpartition("_")[0]
+        if definition not in definitions:  # a part of the bodies in another file
+            continue
+        module = importlib.import_module(name)
+        for public, value in vars(module).items():
+            if inspect.isfunction(value) and value.__module__ == name and public[0] != "_":
+                if public in OPS:
+                    assert OPS[public].reference.__module__ == definition
+                    seen.add((public, path.stem.rpartition("_")[2]))
+                else:  # a helper, which another file imports
+                    others = "".join(own for other, own in text.items() if other != path)
+                    assert re.search(rf"\b{public}\b", others), f"{name}.{public}"
+    has = {
+        (op.name, kind) for op in OPS.values() for kind in ("numpy", "cuda") if getattr(op, kind)
+    }
+    assert seen == has
+    assert len(seen) > 70
 
-    assert (double(x) == 3).all()
-    assert (double(x=x) == 3).all()
-    assert registry["double"].cuda is _kernel
+
+def test_a_body_takes_what_its_op_takes():
+    for entry in OPS.values():
+        for body in (entry.numpy, entry.cuda):
+            if body is not None:
+                call = inspect.signature(entry.reference)
+                taken = inspect.signature(body).parameters.values()
+                if not any(p.kind is p.VAR_KEYWORD for p in taken):
+                    assert set(call.parameters) <= {p.name for p in taken}, body
 
 
 @pytest.mark.parametrize(

@@ -23,17 +23,12 @@ from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
 from threadpoolctl import threadpool_limits
 
-from estimators import (
-    ConvNetClassifier,
-    LogisticRegression,
-    MLPClassifier,
-    Perceptron,
-    _logistic_training,
-)
+from estimators import ConvNetClassifier, LogisticRegression, MLPClassifier, Perceptron
 from estimators import model_selection as ours
-from estimators._neural_training import NeuralTraining
-from estimators._online_compiled import CompiledTraining
-from estimators._samples import Samples
+from estimators.linear import logistic_fit
+from estimators.linear.perceptron_compiled import CompiledTraining
+from estimators.neural.fit import NeuralTraining
+from estimators.shared.samples import Samples
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
@@ -800,10 +795,10 @@ class _ThatIsInterrupted:
 @pytest.mark.parametrize(
     "one, where",
     [
-        (mlp(), "estimators._neural.NeuralClassifier._prepare"),
+        (mlp(), "estimators.neural.classifier.NeuralClassifier._prepare"),
         (LogisticRegression(), "estimators.logistic.LogisticRegression._prepare"),
-        (LogisticRegression(), "estimators._logistic_training._objective"),
-        (LogisticRegression(solver="newton-cg"), "estimators._logistic_training._objective"),
+        (LogisticRegression(), "estimators.linear.logistic_fit._objective"),
+        (LogisticRegression(solver="newton-cg"), "estimators.linear.logistic_fit._objective"),
         (Perceptron(), "estimators.perceptron.Perceptron._prepare"),
         (make_pipeline(StandardScaler(), mlp()), "sklearn.preprocessing.StandardScaler.fit"),
     ],
@@ -826,7 +821,7 @@ def test_an_interrupt_before_the_first_fit_is_an_interrupt(
 
 def _after_an_iteration(monkeypatch):
     """Ctrl-C in the first stack of `LogisticRegression`, which is that of the first fold."""
-    solve = _logistic_training.solve_lbfgs
+    solve = logistic_fit.solve_lbfgs
 
     def interrupted(*args, callback, **kwargs):
         def strike(*told):
@@ -835,7 +830,7 @@ def _after_an_iteration(monkeypatch):
 
         return solve(*args, callback=strike, **kwargs)
 
-    monkeypatch.setattr(_logistic_training, "solve_lbfgs", interrupted)
+    monkeypatch.setattr(logistic_fit, "solve_lbfgs", interrupted)
 
 
 @pytest.mark.parametrize("name", SEARCHES)

@@ -23,8 +23,8 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from estimators import LogisticRegression, MLPClassifier, Perceptron
 from estimators import model_selection as ours
-from estimators._logistic_training import LogisticTraining
-from estimators._neural_training import NeuralTraining
+from estimators.linear.logistic_fit import LogisticTraining
+from estimators.neural.fit import NeuralTraining
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),

@@ -13,13 +13,13 @@ from sklearn.preprocessing import StandardScaler
 
 from _requirements import require
 from estimators import LogisticRegression, MLPClassifier
-from estimators._neural_training import NeuralTraining
 from estimators.model_selection import (
     GridSearchCV,
     HalvingGridSearchCV,
     cross_val_predict,
     cross_val_score,
 )
+from estimators.neural.fit import NeuralTraining
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 import cukernels
-from cukernels import _conv_cuda, _gemm_plan, _local_cuda, _matmul_cuda, _shared_memory
-from cukernels._gemm_plan import FMA_TILES, TENSOR_TILES
-from cukernels._op import OPS
-from cukernels._shared_memory import allow, shared_limit
+from cukernels.images import conv_cuda, local_cuda
+from cukernels.matmul.gemm_plan import FMA_TILES, TENSOR_TILES
+from cukernels.matmul.matmul import gemm_plan, matmul_cuda
+from cukernels.runtime import shared_memory
+from cukernels.runtime.op import OPS
+from cukernels.runtime.shared_memory import allow, shared_limit
 from emulator.compiler import HostKernel
 from emulator.cupy_on_host import OPT_IN, UNASKED
 
@@ -22,7 +24,7 @@ KB = 1024
 @pytest.mark.parametrize(("architecture", "kb"), OPT_IN.items())
 def test_shared_memory_of_a_block(architecture, kb):
     assert shared_limit(int(architecture)) == kb * KB
-    assert _shared_memory.UNASKED == UNASKED * KB
+    assert shared_memory.UNASKED == UNASKED * KB
 
 
 @pytest.fixture
@@ -133,12 +135,12 @@ FULL = [
     ("emulated_cupy", "dtype", "tile"), FULL, indirect=["emulated_cupy"], ids=str
 )
 def test_tiles_of_48_kb_are_launched(dtype, tile, emulated_cupy, unlaunched, monkeypatch):
-    cycles = _gemm_plan._cycles
+    cycles = gemm_plan._cycles
     monkeypatch.setattr(
-        _gemm_plan, "_cycles", lambda t, *rest: cycles(t, *rest) * (1 if t == tile else 1e9)
+        gemm_plan, "_cycles", lambda t, *rest: cycles(t, *rest) * (1 if t == tile else 1e9)
     )
-    caches = [_gemm_plan.plan, _matmul_cuda._launch]
-    for module in (_conv_cuda, _local_cuda):
+    caches = [gemm_plan.plan, matmul_cuda._launch]
+    for module in (conv_cuda, local_cuda):
         caches += [module._forward, module._input_gradient, module._filter_gradient]
     for cached in caches:
         cached.cache_clear()

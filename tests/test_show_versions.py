@@ -10,9 +10,9 @@ import pytest
 
 import cukernels
 from cukernels import __main__ as main
-from cukernels import _show_versions
-from cukernels._op import OPS
-from cukernels._self_check import check_body, sample_calls, self_check
+from cukernels.runtime import show_versions
+from cukernels.runtime.op import OPS
+from cukernels.runtime.self_check import check_body, sample_calls, self_check
 
 
 def test_the_report_names_versions_ops_and_bodies(capsys):
@@ -27,9 +27,9 @@ def test_the_report_names_versions_ops_and_bodies(capsys):
 
 
 def test_without_cupy_the_report_says_so(monkeypatch):
-    monkeypatch.setattr(_show_versions, "_cupy", lambda: None)
-    assert _show_versions.cuda_facts()["GPU"] == "none can be used: CuPy is not installed"
-    assert _show_versions.cuda_devices() == []
+    monkeypatch.setattr(show_versions, "_cupy", lambda: None)
+    assert show_versions.cuda_facts()["GPU"] == "none can be used: CuPy is not installed"
+    assert show_versions.cuda_devices() == []
 
 
 class Machine:
@@ -70,19 +70,19 @@ class Machine:
 
 def test_the_report_describes_gpus(monkeypatch):
     monkeypatch.setenv("CUPY_CACHE_DIR", "/somewhere")
-    monkeypatch.setattr(_show_versions, "_cupy", Machine)
-    facts = _show_versions.cuda_facts()
+    monkeypatch.setattr(show_versions, "_cupy", Machine)
+    facts = show_versions.cuda_facts()
     assert facts["NVRTC"] == "13.2"
     assert facts["driver"] == "13.2"
     assert facts["cache"] == "/somewhere"
     expected = "A GPU, compute capability 9.0, 141.0 GiB, 132 multiprocessors"
     assert facts["cuda:0"] == expected
-    assert _show_versions.cuda_devices() == ["cuda:0"]
+    assert show_versions.cuda_devices() == ["cuda:0"]
     monkeypatch.setattr(Machine.runtime, "driverGetVersion", lambda: 0)
-    assert _show_versions.cuda_facts()["driver"] == "none"
-    monkeypatch.setattr(_show_versions, "_cupy", lambda: Machine(known=False))
-    assert _show_versions.cuda_facts()["devices"] == "unknown (no driver)"
-    assert _show_versions.cuda_devices() == []
+    assert show_versions.cuda_facts()["driver"] == "none"
+    monkeypatch.setattr(show_versions, "_cupy", lambda: Machine(known=False))
+    assert show_versions.cuda_facts()["devices"] == "unknown (no driver)"
+    assert show_versions.cuda_devices() == []
 
 
 def test_the_self_check_passes_for_every_body_and_covers_every_op():
@@ -120,11 +120,11 @@ def test_the_self_check_finds_a_wrong_body(body, message):
 def test_the_self_check_runs_on_a_device(emulated_cupy, monkeypatch):
     """A body that works on the device passes; one that does not is named."""
     monkeypatch.setattr(
-        "cukernels._self_check.to_device",
+        "cukernels.runtime.self_check.to_device",
         lambda x, device: x if device == "cpu" else emulated_cupy.asarray(x),
     )
     monkeypatch.setattr(
-        "cukernels._self_check.to_host",
+        "cukernels.runtime.self_check.to_host",
         lambda x: getattr(x, "_host", None) if hasattr(x, "_host") else x,
     )
     good = check_body("relu", "cuda:0", OPS["relu"].cuda, relu_calls(), "cuda:0")

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-import cukernels._sparse_cuda as bodies
+import cukernels.sparse.sparse_cuda as bodies
 from cukernels import OPS
-from cukernels._sparse_cuda import _digits, _entries_of_block
+from cukernels.sparse.sparse_cuda import _digits, _entries_of_block
 from test_cuda_bodies import device_results, on_device, on_host
 from test_ops import assert_close, cast, copied
 

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from cukernels import _workers
-from cukernels._blas_threads import _libraries, on_one_blas_thread
-from cukernels._workers import in_parallel, scratch, threads
-from cukernels.conv import conv2d, conv2d_backward
+from cukernels.images.conv import conv2d, conv2d_backward
+from cukernels.runtime import workers
+from cukernels.runtime.blas_threads import _libraries, on_one_blas_thread
+from cukernels.runtime.workers import in_parallel, scratch, threads
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def test_floating_point_settings_hold_for_all_threads(two_threads):
 
 def test_shares_are_equal_and_even_in_number():
     for length, most, number in ((0, 5, 0), (5, 5, 1), (6, 5, 2), (21, 5, 6), (128, 41, 4)):
-        cut = _workers.shares(length, most)
+        cut = workers.shares(length, most)
         assert len(cut) == number
         assert [i for part in cut for i in range(length)[part]] == list(range(length))
         assert all(part.stop - part.start <= most for part in cut)
@@ -177,8 +177,8 @@ def test_what_is_not_worth_threads_stays_with_the_caller(two_threads):
 @pytest.fixture
 def no_helpers(two_threads, monkeypatch):
     """As in a process that has not computed anything yet."""
-    monkeypatch.setattr(_workers, "_helpers", set())
-    monkeypatch.setattr(_workers, "_wake", queue.SimpleQueue())
+    monkeypatch.setattr(workers, "_helpers", set())
+    monkeypatch.setattr(workers, "_wake", queue.SimpleQueue())
 
 
 def test_threads_that_cannot_start_are_done_without_and_started_later(no_helpers, monkeypatch):
@@ -194,7 +194,7 @@ def test_threads_that_cannot_start_are_done_without_and_started_later(no_helpers
         started(thread)
 
     monkeypatch.setattr(threading.Thread, "start", start)
-    monkeypatch.setattr(_workers, "threads", lambda: 4)
+    monkeypatch.setattr(workers, "threads", lambda: 4)
     gone = weakref.WeakSet()
 
     class Data:
@@ -209,8 +209,8 @@ def test_threads_that_cannot_start_are_done_without_and_started_later(no_helpers
             assert done == list(range(9))
             in_parallel(lambda _, item, data=data: data, range(9))
         del data
-        assert len(_workers._helpers) == n_helpers
-        assert _workers._wake.qsize() <= n_helpers
+        assert len(workers._helpers) == n_helpers
+        assert workers._wake.qsize() <= n_helpers
     allowed = 2
     all_are_here = threading.Barrier(4, timeout=30)
     names = in_parallel(lambda _, item: (all_are_here.wait(), threading.get_ident())[1], range(4))
@@ -238,7 +238,7 @@ def test_helpers_that_are_busy_are_not_called_again_and_again(two_threads):
         in_parallel(lambda state, item, array=array: array.sum(), [0, 1, 2])
     del array
     assert len(arrays) == 0
-    assert _workers._wake.qsize() <= len(_workers._helpers)
+    assert workers._wake.qsize() <= len(workers._helpers)
     go_on.set()
     busy.join(30)
     assert not busy.is_alive()

@@ -7,9 +7,9 @@ import threading
 import numpy as np
 import pytest
 
-from cukernels import _workspace
-from cukernels._workspace import Workspace, Workspaces, empty
-from cukernels.gather import gather_rows
+from cukernels.runtime import workspace as _workspace
+from cukernels.runtime.workspace import Workspace, Workspaces, empty
+from cukernels.training.gather import gather_rows
 
 
 def address(x: np.ndarray) -> int:

@@ -13,8 +13,8 @@ from estimators import (
     LogisticRegression,
     MLPClassifier,
 )
-from estimators._probe import Probe
 from estimators.inspection import ActivationMapsDisplay
+from estimators.inspection.probe import Probe
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

@@ -17,8 +17,8 @@ from estimators import (
     LocallyConnected2D,
     MaxPool2D,
 )
-from estimators._probe import Probe
 from estimators.inspection import ActivationMapsDisplay, MaximalPatchesDisplay
+from estimators.inspection.probe import Probe
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

@@ -1,0 +1,5 @@
+"""Activation functions, alone and as the end of a product."""
+
+from cukernels.activations.activations import ACTIVATIONS, FUSED_ACTIVATIONS
+
+__all__ = ["ACTIVATIONS", "FUSED_ACTIVATIONS"]

@@ -1,0 +1,245 @@
+"""Activation functions and their derivatives, elementwise but for the two softmaxes.
+
+Every forward takes `x` of any shape, float32 or float64, and returns an array of that shape and
+dtype. A backward takes `dy`, the gradient of the loss in the output, and either the input `x` or
+the output `y`, whichever the derivative is simplest in; it returns the gradient in `x`. The ones
+that need only `y` can be fused into a matrix product (`matmul(..., activation=...)`), which then
+never stores its pre-activation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cukernels.runtime.arrays import Array, namespace, special
+from cukernels.runtime.op import OPS, op
+
+
+def _values(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
+    yield {"x": 3 * rng.standard_normal((4, 5, 7))}
+    yield {"x": rng.standard_normal(129)}  # no multiple of a block or a vector
+    yield {"x": np.array([[-80.0, -1e-3, 1e-3, 80.0]])}  # the tails, both sides of every kink
+    yield {"x": rng.standard_normal(1)}
+    yield {"x": rng.standard_normal((0, 3))}
+
+
+def _rows(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
+    yield {"x": 3 * rng.standard_normal((4, 5, 7))}
+    yield {"x": rng.standard_normal((1, 1))}  # one class: the answer is a constant
+    yield {"x": rng.standard_normal((0, 3))}
+    yield {"x": 1e3 + rng.standard_normal((2, 33))}  # exp overflows unless the maximum is taken off
+
+
+@op(samples=_values)
+def identity(x: Array) -> Array:
+    """Return `x` itself."""
+    return x
+
+
+@op(gradients=("x",))
+def identity_backward(dy: Array, y: Array) -> Array:
+    """Return `dy` itself; `y` is taken, and not read, so that all are called alike."""
+    return dy
+
+
+@op(samples=_values)
+def logistic(x: Array) -> Array:
+    """Logistic sigmoid, ``1 / (1 + exp(-x))``."""
+    xp = namespace(x)
+    e = xp.exp(-xp.abs(x))  # never above 1, so neither branch can overflow
+    return xp.where(x >= 0, 1 / (1 + e), e / (1 + e))
+
+
+@op(gradients=("x",))
+def logistic_backward(dy: Array, y: Array) -> Array:
+    """Gradient of `logistic` in its input, ``dy * y * (1 - y)``."""
+    return dy * y * (1 - y)
+
+
+@op(samples=_values)
+def tanh(x: Array) -> Array:
+    """Hyperbolic tangent."""
+    return namespace(x).tanh(x)
+
+
+@op(gradients=("x",))
+def tanh_backward(dy: Array, y: Array) -> Array:
+    """Gradient of `tanh` in its input, ``dy * (1 - y**2)``."""
+    return dy * (1 - y * y)
+
+
+@op(samples=_values)
+def relu(x: Array) -> Array:
+    """Rectified linear unit, ``max(x, 0)`` (Nair and Hinton, ICML 2010)."""
+    return namespace(x).maximum(x, 0)
+
+
+def rectify(x: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """Set an array of NumPy, which may be `x`, to the positive part of `x`."""
+    # NumPy's maximum of an array and a scalar is not vectorised: half the speed
+    return np.maximum(x, np.zeros(x.shape[-1:], x.dtype), out=out)
+
+
+@op(gradients=("x",))
+def relu_backward(dy: Array, y: Array) -> Array:
+    """Gradient of `relu` in its input; the slope at 0 is 0."""
+    return dy * (y > 0)
+
+
+@op(samples=_values)
+def leaky_relu(x: Array, *, negative_slope: float = 0.01) -> Array:
+    """Leaky rectifier, ``x`` above 0 and ``negative_slope * x`` below (Maas et al., ICML 2013)."""
+    return namespace(x).where(x > 0, x, negative_slope * x)
+
+
+@op(gradients=("x",))
+def leaky_relu_backward(dy: Array, y: Array, *, negative_slope: float = 0.01) -> Array:
+    """Gradient of `leaky_relu` in its input, for a positive `negative_slope`."""
+    return namespace(y).where(y > 0, dy, negative_slope * dy)
+
+
+@op(samples=_values)
+def elu(x: Array, *, alpha: float = 1.0) -> Array:
+    """Exponential linear unit (Clevert et al., arXiv:1511.07289).
+
+    ``x`` above 0 and ``alpha * (exp(x) - 1)`` below.
+    """
+    xp = namespace(x)
+    return xp.where(x > 0, x, alpha * xp.expm1(xp.minimum(x, 0)))
+
+
+@op(gradients=("x",))
+def elu_backward(dy: Array, y: Array, *, alpha: float = 1.0) -> Array:
+    """Gradient of `elu` in its input: below 0 its slope is ``y + alpha``."""
+    return namespace(y).where(y > 0, dy, dy * (y + alpha))
+
+
+@op(samples=_values)
+def gelu(x: Array) -> Array:
+    """Gaussian error linear unit, ``x * Phi(x)`` (Hendrycks and Gimpel, arXiv:1606.08415).
+
+    Phi is the standard normal distribution function, not its tanh approximation.
+    """
+    # erfc keeps its relative accuracy in the left tail, where 1 + erf(x) cancels
+    return 0.5 * x * special(x).erfc(x * -np.sqrt(0.5).item())
+
+
+@op(gradients=("x",))
+def gelu_backward(dy: Array, x: Array) -> Array:
+    """Gradient of `gelu` in its input, ``dy * (Phi(x) + x * phi(x))``."""
+    xp = namespace(x)
+    distribution = 0.5 * special(x).erfc(x * -np.sqrt(0.5).item())
+    density = xp.exp(-0.5 * x * x) * (1 / np.sqrt(2 * np.pi).item())
+    return dy * (distribution + x * density)
+
+
+@op(samples=_values)
+def silu(x: Array) -> Array:
+    """Sigmoid linear unit, ``x * logistic(x)`` (Elfwing et al., arXiv:1702.03118)."""
+    return x * logistic(x)
+
+
+@op(gradients=("x",))
+def silu_backward(dy: Array, x: Array) -> Array:
+    """Gradient of `silu` in its input, ``dy * s * (1 + x * (1 - s))`` with ``s = logistic(x)``."""
+    s = logistic(x)
+    return dy * s * (1 + x * (1 - s))
+
+
+@op(samples=_values)
+def softplus(x: Array) -> Array:
+    """Smooth rectifier, ``log(1 + exp(x))`` (Dugas et al., NIPS 2000)."""
+    xp = namespace(x)
+    return xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.abs(x)))
+
+
+@op(gradients=("x",))
+def softplus_backward(dy: Array, y: Array) -> Array:
+    """Gradient of `softplus` in its input: its slope, logistic(x), is ``1 - exp(-y)``."""
+    return dy * -namespace(y).expm1(-y)
+
+
+@op(samples=_rows)
+def softmax(x: Array) -> Array:
+    """Softmax over the last axis, ``exp(x) / sum(exp(x))``.
+
+    Parameters
+    ----------
+    x : array of shape (..., K), float32 or float64
+        Scores of K classes.
+    """
+    xp = namespace(x)
+    if x.shape[-1:] == (0,):
+        return x.copy()
+    e = xp.exp(x - x.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+@op(gradients=("x",))
+def softmax_backward(dy: Array, y: Array) -> Array:
+    """Gradient of `softmax` in its input, ``y * (dy - sum(dy * y))``."""
+    return y * (dy - (dy * y).sum(axis=-1, keepdims=True))
+
+
+@op(samples=_rows)
+def log_softmax(x: Array) -> Array:
+    """Logarithm of the softmax over the last axis, ``x - log(sum(exp(x)))``."""
+    xp = namespace(x)
+    if x.shape[-1:] == (0,):
+        return x.copy()
+    shifted = x - x.max(axis=-1, keepdims=True)
+    return shifted - xp.log(xp.exp(shifted).sum(axis=-1, keepdims=True))
+
+
+@op(gradients=("x",))
+def log_softmax_backward(dy: Array, y: Array) -> Array:
+    """Gradient of `log_softmax` in its input, ``dy - exp(y) * sum(dy)``."""
+    return dy - namespace(y).exp(y) * dy.sum(axis=-1, keepdims=True)
+
+
+class Activation(NamedTuple):
+    """An activation by name: its forward, its backward, and what the backward reads."""
+
+    forward: Callable[..., Array]
+    backward: Callable[..., Array]
+    reads_input: bool  # else it reads only the output, and can be fused
+
+
+ACTIVATIONS: dict[str, Activation] = {
+    forward.__name__: Activation(forward, backward, "x" in OPS[backward.__name__].parameters)
+    for forward, backward in (
+        (identity, identity_backward),
+        (logistic, logistic_backward),
+        (tanh, tanh_backward),
+        (relu, relu_backward),
+        (leaky_relu, leaky_relu_backward),
+        (elu, elu_backward),
+        (gelu, gelu_backward),
+        (silu, silu_backward),
+        (softplus, softplus_backward),
+        (softmax, softmax_backward),
+        (log_softmax, log_softmax_backward),
+    )
+}
+
+
+FUSED_ACTIVATIONS = [name for name, a in ACTIVATIONS.items() if not a.reads_input]
+
+
+def fused_activation(name: str) -> Activation:
+    """Return an activation that can end a product: its backward reads only the output.
+
+    Raises
+    ------
+    ValueError
+        If there is none of that name.
+    """
+    if name not in FUSED_ACTIVATIONS:
+        raise ValueError(
+            f"activation {name!r} cannot be fused into a product: "
+            f"expected one of {FUSED_ACTIVATIONS}"
+        )
+    return ACTIVATIONS[name]

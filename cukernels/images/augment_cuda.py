@@ -1,0 +1,42 @@
+"""The CUDA body of shifts and flips, which launches the kernel of `augment.cu`."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from cukernels.images.augment import check_moves
+from cukernels.runtime.arrays import Array, namespace
+from cukernels.runtime.division import divisor
+from cukernels.runtime.kernel import Kernel, contiguous, ctype
+
+_THREADS = 256
+
+
+_KERNEL = Kernel("augment.cu", "shift_and_flip", [("float",), ("double",)])
+
+
+def _as_int32(moves: Array) -> Array:
+    """Moves as the kernel reads them; what is far out of the picture stays out of it."""
+    if moves.dtype != np.int32:
+        moves = moves.clip(-(2**30), 2**30).astype(np.int32)
+    return contiguous(moves)
+
+
+def shift_and_flip(x: Array, moves: Array) -> Array:
+    check_moves(x, moves)
+    x = contiguous(x)
+    h, w, c = x.shape[-3:]
+    n = math.prod(x.shape[:-3])
+    y = namespace(x).empty(x.shape, x.dtype)
+    values = h * w * c
+    if not y.size:
+        return y
+    if values >= 2**31:
+        raise ValueError(f"images of shape {(h, w, c)} are too large")
+    _KERNEL[ctype(x)](
+        (n, 1, 1), _THREADS, x, _as_int32(moves), y, h, w, c,
+        divisor(w), divisor(c),
+    )  # fmt: skip
+    return y

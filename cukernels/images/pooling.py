@@ -1,0 +1,154 @@
+"""Pooling: the largest value or the mean of each window of an image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from cukernels.images.windows import (
+    Grid,
+    Padding,
+    Pair,
+    check_places,
+    grid,
+    pad,
+    padded_shape,
+    pair,
+    taps,
+    unpad,
+)
+from cukernels.runtime.arrays import Array, namespace
+from cukernels.runtime.op import op
+
+
+def _images(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
+    r = rng.standard_normal
+    yield {"x": r((2, 6, 8, 3))}
+    yield {"x": r((2, 7, 5, 3))}  # an odd row and column are left over
+    yield {"x": r((3, 2, 7, 8, 2)), "pool_size": 3, "stride": 2}  # windows overlap
+    yield {"x": r((2, 5, 9, 2)), "pool_size": (2, 3), "stride": (3, 1), "padding": 1}
+    yield {"x": r((2, 5, 4, 2)), "pool_size": 2, "padding": "same"}
+    yield {"x": r((1, 1, 1, 1)), "pool_size": 1}
+    yield {"x": r((0, 4, 4, 2))}
+
+
+@op(samples=_images)
+def max_pool2d(
+    x: Array, *, pool_size: Pair = 2, stride: Pair | None = None, padding: Padding = 0
+) -> Array:
+    """Return the largest value of each window.
+
+    Parameters
+    ----------
+    x : array of shape (..., H, W, C), float32 or float64
+        Images.
+    pool_size : int or (int, int), default=2
+        Height and width of a window, in pixels.
+    stride : int, (int, int) or None, default=None
+        Pixels from one window to the next; None: `pool_size`.
+    padding : int, (int, int), "same" or "valid", default=0
+        Pixels around the image, which never win. Windows that do not fit whole are dropped.
+
+    Returns
+    -------
+    y : array of shape (..., P, Q, C)
+
+    Raises
+    ------
+    ValueError
+        If a window does not fit the image, or some would see nothing but padding.
+    """
+    axes = grid_of(x.shape, pool_size, stride, padding)
+    xp = namespace(x)
+    padded = pad(x, axes, -np.inf)
+    y = None
+    for _, _, pixels in taps(axes):
+        y = padded[pixels].copy() if y is None else xp.maximum(y, padded[pixels], out=y)
+    return y
+
+
+@op(gradients=("x",))
+def max_pool2d_backward(
+    dy: Array,
+    x: Array,
+    y: Array,
+    *,
+    pool_size: Pair = 2,
+    stride: Pair | None = None,
+    padding: Padding = 0,
+) -> Array:
+    """Gradient of `max_pool2d` in `x`: to the first of the largest pixels, in row-major order."""
+    axes = grid_of(x.shape, pool_size, stride, padding)
+    check_places(dy, axes)
+    xp = namespace(x)
+    padded = pad(x, axes, -np.inf)
+    dx = xp.zeros(padded.shape, x.dtype)
+    free = xp.ones(y.shape, bool)
+    for _, _, pixels in taps(axes):
+        first = (padded[pixels] == y) & free
+        free &= ~first
+        dx[pixels] += dy * first
+    return unpad(dx, axes)
+
+
+@op(samples=_images)
+def avg_pool2d(
+    x: Array, *, pool_size: Pair = 2, stride: Pair | None = None, padding: Padding = 0
+) -> Array:
+    """Return the mean of each window; arguments as in `max_pool2d`, padding counts as zeros."""
+    axes = grid_of(x.shape, pool_size, stride, padding)
+    padded = pad(x, axes)
+    y = 0
+    for _, _, pixels in taps(axes):
+        y = y + padded[pixels]
+    return y / (axes[0].taps * axes[1].taps)
+
+
+@op(gradients=("x",))
+def avg_pool2d_backward(
+    dy: Array,
+    x: Array,
+    *,
+    pool_size: Pair = 2,
+    stride: Pair | None = None,
+    padding: Padding = 0,
+) -> Array:
+    """Gradient of `avg_pool2d` in `x`: an equal part to each pixel of a window."""
+    axes = grid_of(x.shape, pool_size, stride, padding)
+    check_places(dy, axes)
+    part = dy / (axes[0].taps * axes[1].taps)
+    dx = namespace(x).zeros(padded_shape(x.shape, axes), x.dtype)
+    for _, _, pixels in taps(axes):
+        dx[pixels] += part
+    return unpad(dx, axes)
+
+
+def grid_of(shape: tuple[int, ...], pool_size: Pair, stride: Pair | None, padding: Padding) -> Grid:
+    """Return how a pool slides over images of a shape (..., H, W, C).
+
+    Raises
+    ------
+    ValueError
+        If it does not fit, or if a window could lie outside an image.
+    """
+    window = pair(pool_size, "pool_size")
+    axes = grid(
+        shape[-3:-1],
+        window,
+        stride=window if stride is None else stride,
+        padding=padding,
+        name="pool_size",
+    )
+    if any(max(axis.before, axis.after) >= axis.taps for axis in axes):
+        raise ValueError(
+            f"padding {padding!r} must be smaller than pool_size {pool_size!r}: a window would "
+            "see nothing of the image"
+        )
+    return axes
+
+
+def are_apart(axes: Grid) -> bool:
+    """Whether each pixel has one window at most: it can be written, and nothing be read."""
+    return all(axis.stride >= axis.taps for axis in axes)

@@ -1,0 +1,162 @@
+"""NumPy bodies of pooling."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from cukernels.images.pooling import are_apart, grid_of
+from cukernels.images.windows import (
+    Grid,
+    Padding,
+    Pair,
+    as_items,
+    check_places,
+    pad,
+    padded_shape,
+    taps,
+    unpad,
+)
+from cukernels.runtime.arrays import Array
+from cukernels.runtime.workers import in_parallel, scratch, shares
+from cukernels.runtime.workspace import empty
+
+_CHUNK = 2**21  # bytes of images at a time: with what is made of them, they stay in the cache
+
+
+def max_pool2d(
+    x: Array, *, pool_size: Pair = 2, stride: Pair | None = None, padding: Padding = 0
+) -> Array:
+    axes = grid_of(x.shape, pool_size, stride, padding)
+
+    def pool(x: np.ndarray, y: np.ndarray) -> None:
+        padded = pad(x, axes, -np.inf)
+        (_, _, first), *others = taps(axes)
+        as_items(y)[...] = as_items(padded[first])
+        for _, _, pixels in others:
+            np.maximum(y, _seen(padded, pixels, y), out=y)
+
+    return _chunk_by_chunk(pool, _pooled_shape(x, axes), x)
+
+
+def max_pool2d_backward(
+    dy: Array,
+    x: Array,
+    y: Array,
+    *,
+    pool_size: Pair = 2,
+    stride: Pair | None = None,
+    padding: Padding = 0,
+) -> Array:
+    axes = grid_of(x.shape, pool_size, stride, padding)
+    check_places(dy, axes)
+
+    def pool_backward(x: np.ndarray, dy: np.ndarray, y: np.ndarray, dx: np.ndarray) -> None:
+        padded = pad(x, axes, -np.inf)
+        wins, free = (scratch(role, y.shape, bool) for role in ("wins", "free"))
+        share = scratch("share", y.shape, y.dtype)
+        free[...] = True
+        with _given_back(dx, axes) as give:
+            for _, _, pixels in taps(axes):
+                np.equal(_seen(padded, pixels, y), y, out=wins)
+                wins &= free
+                free ^= wins
+                np.copyto(share, wins)  # NumPy multiplies by numbers faster than by booleans
+                np.multiply(dy, share, out=share)
+                give(pixels, share)
+
+    return _chunk_by_chunk(pool_backward, x.shape, x, dy, y)
+
+
+def avg_pool2d(
+    x: Array, *, pool_size: Pair = 2, stride: Pair | None = None, padding: Padding = 0
+) -> Array:
+    axes = grid_of(x.shape, pool_size, stride, padding)
+
+    def pool(x: np.ndarray, y: np.ndarray) -> None:
+        padded = pad(x, axes)
+        (_, _, first), *others = taps(axes)
+        as_items(y)[...] = as_items(padded[first])
+        for _, _, pixels in others:
+            y += _seen(padded, pixels, y)
+        y /= axes[0].taps * axes[1].taps
+
+    return _chunk_by_chunk(pool, _pooled_shape(x, axes), x)
+
+
+def avg_pool2d_backward(
+    dy: Array,
+    x: Array,
+    *,
+    pool_size: Pair = 2,
+    stride: Pair | None = None,
+    padding: Padding = 0,
+) -> Array:
+    axes = grid_of(x.shape, pool_size, stride, padding)
+    check_places(dy, axes)
+
+    def pool_backward(x: np.ndarray, dy: np.ndarray, dx: np.ndarray) -> None:
+        part = np.divide(dy, axes[0].taps * axes[1].taps, out=scratch("part", dy.shape, dy.dtype))
+        with _given_back(dx, axes) as give:
+            for _, _, pixels in taps(axes):
+                give(pixels, part)
+
+    return _chunk_by_chunk(pool_backward, x.shape, x, dy)
+
+
+def _chunk_by_chunk(
+    body: Callable[..., None], shape: tuple[int, ...], x: np.ndarray, *others: np.ndarray
+) -> np.ndarray:
+    """Make an array of a shape, of a part of the images at a time.
+
+    `body` is called with parts of `x`, of the others and of what is made, each contiguous, with
+    one axis before those of an image.
+    """
+    out = empty(shape, x.dtype)
+    if not out.size:
+        return out
+    arrays = [np.ascontiguousarray(a) for a in (x, *others, out)]
+    n = math.prod(x.shape[:-3])
+    images = [a.reshape(n, *a.shape[-3:]) for a in arrays]
+    at_once = max(_CHUNK // max(math.prod(x.shape[-3:]) * x.itemsize, 1), 1)
+    in_parallel(lambda _, part: body(*(a[part] for a in images)), shares(n, at_once))
+    return out
+
+
+def _seen(padded: np.ndarray, pixels: tuple, y: np.ndarray) -> np.ndarray:
+    """Gather the pixels that one tap of the windows sees, in memory that the next call reuses.
+
+    The channels of a pixel are a short run for an inner loop of NumPy: it is faster to copy pixels
+    as single items, and to compute with the copy as one run.
+    """
+    seen = scratch("seen", y.shape, y.dtype)
+    as_items(seen)[...] = as_items(padded[pixels])
+    return seen
+
+
+@contextmanager
+def _given_back(dx: np.ndarray, axes: Grid) -> Iterator[Callable[[tuple, np.ndarray], None]]:
+    """Fill the gradient of images from what the taps of windows give back to their pixels."""
+    whole = padded_shape(dx.shape, axes) == dx.shape
+    padded = dx if whole else scratch("padded", padded_shape(dx.shape, axes), dx.dtype)
+    apart = are_apart(axes)
+    extents = padded.shape[1:3]
+    if not apart or any(a.places * a.taps != n for a, n in zip(axes, extents, strict=True)):
+        padded[...] = 0
+
+    def give(pixels: tuple, values: np.ndarray) -> None:
+        if apart:
+            as_items(padded[pixels])[...] = as_items(values)
+        else:
+            padded[pixels] += values
+
+    yield give
+    if not whole:
+        dx[...] = unpad(padded, axes)
+
+
+def _pooled_shape(x: Array, axes: Grid) -> tuple[int, ...]:
+    return (*x.shape[:-3], axes[0].places, axes[1].places, x.shape[-1])

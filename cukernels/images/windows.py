@@ -1,0 +1,193 @@
+"""Windows that slide over an image: their sizes, places and taps, for convolution and pooling."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+
+from cukernels.runtime.arrays import Array, namespace
+
+Pair: TypeAlias = int | tuple[int, int]
+Padding: TypeAlias = int | tuple[int, int] | str
+
+
+class Axis(NamedTuple):
+    """How windows slide along the rows or the columns of an image.
+
+    Attributes
+    ----------
+    size : int
+        Pixels of the image.
+    taps, stride, dilation : int
+        Pixels of a window, from one window to the next, and between the taps of a window.
+    before, after : int
+        Pixels of padding.
+    places : int
+        How many windows there are.
+    """
+
+    size: int
+    taps: int
+    stride: int
+    dilation: int
+    before: int
+    after: int
+    places: int
+
+    def tap(self, index: int, part: slice | None = None) -> slice:
+        """The padded pixels that one tap of the windows sees, one for each place of a part."""
+        first, last = (part.start, part.stop - 1) if part else (0, self.places - 1)
+        start = index * self.dilation
+        return slice(start + first * self.stride, start + last * self.stride + 1, self.stride)
+
+
+Grid: TypeAlias = tuple[Axis, Axis]
+
+_LARGEST = 2**31 - 1  # pixels of an image with its padding, and numbers of a window
+
+
+def pair(value: Pair, name: str, least: int = 1) -> tuple[int, int]:
+    """Return (rows, columns) of an int or a pair.
+
+    Raises
+    ------
+    ValueError
+        If it is neither, or below `least`, or too large for any image.
+    """
+    both = tuple(value) if isinstance(value, tuple | list) else (value, value)
+    if len(both) != 2 or not all(isinstance(v, int | np.integer) and v >= least for v in both):
+        raise ValueError(f"{name} must be an int or a pair of ints >= {least}, got {value!r}")
+    if max(both) > _LARGEST:
+        raise ValueError(f"{name} must be at most {_LARGEST}, got {value!r}")
+    return int(both[0]), int(both[1])
+
+
+def grid(
+    shape: tuple[int, ...],
+    window: Pair,
+    *,
+    stride: Pair = 1,
+    padding: Padding = 0,
+    dilation: Pair = 1,
+    name: str = "kernel_size",
+) -> Grid:
+    """Lay windows over an image of shape (height, width).
+
+    Parameters
+    ----------
+    shape : (int, int)
+        Height and width of the image, in pixels.
+    window, stride, dilation : int or (int, int)
+        Taps of a window; pixels between windows; pixels between taps.
+    padding : int, (int, int), "same" or "valid"
+        Pixels on both sides. "same" makes ``ceil(size / stride)`` places, with the odd pixel of
+        padding after the image, as TensorFlow has it; "valid" is 0.
+    name : str, default="kernel_size"
+        What messages call the window.
+
+    Returns
+    -------
+    rows, columns : Axis
+
+    Raises
+    ------
+    ValueError
+        If a number is out of range, or a window does not fit the padded image.
+    """
+    if isinstance(padding, str):
+        if padding not in ("same", "valid"):
+            raise ValueError(f"padding must be 'same', 'valid' or integers, got {padding!r}")
+        pads: tuple = (padding, padding)
+    else:
+        pads = pair(padding, "padding", least=0)
+    axes = [
+        _axis(*numbers)
+        for numbers in zip(
+            shape, pair(window, name), pair(stride, "stride"), pads,
+            pair(dilation, "dilation"), strict=True,
+        )
+    ]  # fmt: skip
+    if any(axis.places < 1 for axis in axes):
+        spread = f" with dilation {dilation}" if pair(dilation, "dilation") != (1, 1) else ""
+        raise ValueError(
+            f"{name} {window}{spread} does not fit an image of height {shape[0]} and width "
+            f"{shape[1]} with padding {padding!r}: lower it, or pad with 'same'"
+        )
+    height, width = (axis.before + axis.size + axis.after for axis in axes)
+    if height * width > _LARGEST:
+        raise ValueError(
+            f"padding {padding!r} makes images of {height} x {width} pixels, which are too many"
+        )
+    return axes[0], axes[1]
+
+
+def _axis(size: int, taps: int, stride: int, padding: int | str, dilation: int) -> Axis:
+    extent = (taps - 1) * dilation + 1
+    before = after = 0
+    if padding == "same":
+        missing = max((-(-size // stride) - 1) * stride + extent - size, 0)
+        before, after = missing // 2, missing - missing // 2
+    elif padding != "valid":
+        before = after = int(padding)
+    places = (size + before + after - extent) // stride + 1
+    return Axis(size, taps, stride, dilation, before, after, places)
+
+
+def check_places(dy: Array, axes: Grid) -> None:
+    """Raise ValueError unless a gradient (..., P, Q, K) has as many places as there are windows."""
+    places = axes[0].places, axes[1].places
+    if dy.shape[-3:-1] != places:
+        raise ValueError(
+            f"a gradient of shape {dy.shape} does not fit windows at {places} places: expected "
+            "(..., P, Q, K)"
+        )
+
+
+def pad(x: Array, axes: Grid, value: float = 0.0) -> Array:
+    """Pad images (..., H, W, C) as the grid says; `x` itself where there is nothing to pad."""
+    if not any(axis.before or axis.after for axis in axes):
+        return x
+    margins = [(0, 0)] * (x.ndim - 3) + [(axis.before, axis.after) for axis in axes] + [(0, 0)]
+    return namespace(x).pad(x, margins, constant_values=value)
+
+
+def unpad(x: Array, axes: Grid) -> Array:
+    """Cut the padding off again: a view."""
+    rows, columns = (slice(axis.before, axis.before + axis.size) for axis in axes)
+    return x[..., rows, columns, :]
+
+
+def padded_shape(shape: tuple[int, ...], axes: Grid) -> tuple[int, ...]:
+    """Shape of images (..., H, W, C) with their padding."""
+    h, w = (axis.before + axis.size + axis.after for axis in axes)
+    return (*shape[:-3], h, w, shape[-1])
+
+
+def taps(axes: Grid, part: slice | None = None) -> Iterator[tuple[int, int, tuple]]:
+    """Walk a window in row-major order: row, column, and the index of the pixels it sees.
+
+    `part` are the rows of places to look at; None is all of them.
+    """
+    rows, columns = axes
+    for r in range(rows.taps):
+        for s in range(columns.taps):
+            yield r, s, (..., rows.tap(r, part), columns.tap(s), slice(None))
+
+
+def patches(padded: np.ndarray, axes: Grid) -> np.ndarray:
+    """View NumPy images (N, H, W, C) as their windows, (N, P, Q, R, S, C), without a copy."""
+    rows, columns = axes
+    n, h, w, c = padded.strides
+    return np.lib.stride_tricks.as_strided(
+        padded,
+        (len(padded), rows.places, columns.places, rows.taps, columns.taps, padded.shape[-1]),
+        (n, h * rows.stride, w * columns.stride, h * rows.dilation, w * columns.dilation, c),
+        writeable=False,
+    )
+
+
+def as_items(x: np.ndarray) -> np.ndarray:
+    """View what is along the last axis as one item, which NumPy copies at once."""
+    return x.view(np.dtype((np.void, x.shape[-1] * x.itemsize)))[..., 0]

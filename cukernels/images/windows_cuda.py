@@ -1,0 +1,236 @@
+"""What the CUDA bodies of `conv2d` and `local2d` share: sizes for the kernels, and launches."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cukernels.activations.fused import fused
+from cukernels.images.windows import Grid, Padding, Pair
+from cukernels.matmul.gemm_plan import (
+    FMA_TILES,
+    LARGEST,
+    MATHS,
+    REQUESTED_TILES,
+    TENSOR_TILES,
+    Device,
+    Plan,
+    device_of,
+)
+from cukernels.matmul.sums import sum_models
+from cukernels.runtime.arrays import Array, namespace
+from cukernels.runtime.kernel import Instance, Kernel, ctype
+from cukernels.runtime.stacks import broadcast_stack
+from cukernels.runtime.stacks_cuda import models_of
+
+Shape = tuple[int, ...]
+PLACE, PIXEL = 16, 4  # bytes of a `Place` of windows.cuh, and of the number of a pixel
+
+
+class Geometry(NamedTuple):
+    """Sizes of a convolution, in the order in which kernels take them."""
+
+    images: int
+    height: int
+    width: int
+    channels: int
+    filters: int
+    row_places: int
+    column_places: int
+    row_taps: int
+    column_taps: int
+    row_stride: int
+    column_stride: int
+    rows_before: int
+    columns_before: int
+    row_dilation: int
+    column_dilation: int
+
+    @classmethod
+    def of(cls, images: int, channels: int, filters: int, axes: Grid) -> Geometry:
+        """From the sizes that have no axis in the image, and the two that have.
+
+        Raises
+        ------
+        ValueError
+            If a number does not fit the 32 bits in which a kernel counts it.
+        """
+        rows, columns = axes
+        extent = [a.before + a.size + a.after for a in axes]
+        largest = max(
+            images * rows.places * columns.places,
+            images * rows.size * columns.size,
+            extent[0] * extent[1] * max(channels, filters),
+            filters * rows.taps * columns.taps * channels,
+        )
+        if largest >= 2**30:
+            raise ValueError(
+                f"{images} images of {rows.size} x {columns.size} pixels, {channels} channels and "
+                f"{filters} filters of {rows.taps} x {columns.taps} taps are too many for one "
+                "call: places, elements of an image and weights are counted up to 2**30"
+            )
+        return cls(
+            images, rows.size, columns.size, channels, filters, rows.places, columns.places,
+            rows.taps, columns.taps, rows.stride, columns.stride, rows.before, columns.before,
+            rows.dilation, columns.dilation,
+        )  # fmt: skip
+
+    @property
+    def output(self) -> Shape:
+        """The shape of what a convolution returns."""
+        return self.images, self.row_places, self.column_places, self.filters
+
+    @property
+    def places(self) -> int:
+        """How many windows all images have."""
+        return self.images * self.row_places * self.column_places
+
+    @property
+    def taps(self) -> int:
+        """How many numbers a window holds."""
+        return self.row_taps * self.column_taps * self.channels
+
+    @property
+    def taps_of_pixel(self) -> int:
+        """How many windows see a pixel, at most: one tap in every `period` of them."""
+        rows = self.row_stride // math.gcd(self.row_stride, self.row_dilation)
+        columns = self.column_stride // math.gcd(self.column_stride, self.column_dilation)
+        return -(-self.row_taps // rows) * -(-self.column_taps // columns)
+
+
+class Convolution(NamedTuple):
+    """What shapes say: the stack of models, and the sizes of the convolution of each."""
+
+    stack: Shape
+    models: int
+    sizes: Geometry
+
+
+LaunchOf = Callable[[Geometry, int, str, Device], "Launch"]  # of sizes, models, dtype and device
+
+
+def convolution_of(
+    grid_of: Callable[..., Grid],
+    own: int,
+    x: Array,
+    w: Array,
+    bias: Array | None,
+    *windows: Pair | Padding,
+) -> Convolution:
+    """Return the sizes of a convolution; they are worked out once for each combination.
+
+    Parameters
+    ----------
+    grid_of : callable
+        Lays windows over images, given these, filters, and `windows`.
+    own : int
+        The number of axes that the filters of one model have, the last four being K, R, S, C.
+    x, w, bias : array
+        Images, filters and biases, if any.
+    *windows : int, tuple or str
+        Stride, padding and dilation.
+    """
+    shapes = (x.shape, w.shape, None if bias is None else bias.shape)
+    hashable = (tuple(value) if isinstance(value, list) else value for value in windows)
+    return _convolution(grid_of, own, *shapes, *hashable)
+
+
+@functools.cache
+def _convolution(
+    grid_of: Callable[..., Grid],
+    own: int,
+    x: Shape,
+    w: Shape,
+    bias: Shape | None,
+    *windows: Pair | Padding,
+) -> Convolution:
+    images, filters = (np.broadcast_to(np.float32(0), shape) for shape in (x, w))  # no memory
+    axes = grid_of(images, filters, *windows)
+    stack = broadcast_stack((images, 4), (filters, own))
+    if bias is not None:
+        added = w[-own:-3]
+        lead = bias[: len(bias) - len(added)]
+        if bias[len(lead) :] != added or np.broadcast_shapes(lead, stack) != stack:
+            raise ValueError(
+                f"a bias of shape {bias} does not fit filters of shape {w}: expected "
+                f"(..., {', '.join(map(str, added))})"
+            )
+    return Convolution(stack, math.prod(stack), Geometry.of(x[-4], x[-1], w[-4], axes))
+
+
+def check_gradient(found: Convolution, dy: Array, y: Array) -> None:
+    """Raise ValueError unless a gradient and the output have the shape of what was returned."""
+    expected = (*found.stack, *found.sizes.output)
+    if not dy.shape == y.shape == expected:
+        raise ValueError(
+            f"a gradient of shape {dy.shape} and an output of shape {y.shape} do not fit a "
+            f"convolution that returns {expected}"
+        )
+
+
+def products(file: str, name: str, largest: bool = False) -> dict[tuple[str, ...], Instance]:
+    """All instances of a kernel around the main loop of gemm.cuh.
+
+    `largest` says whether its loaders leave registers for the largest tile.
+    """
+    tensor = [
+        ("float", tile.expression, math)
+        for precision, math in MATHS.items()
+        for tile in (TENSOR_TILES if precision == "float32" else REQUESTED_TILES[1:])
+    ]
+    if largest:
+        tensor += [("float", LARGEST.expression, math) for math in MATHS.values()]
+    plain = [(kind, t.expression, "Fma") for kind, tiles in FMA_TILES.items() for t in tiles]
+    return Kernel(file, name, tensor, since=80).instances | Kernel(file, name, plain).instances
+
+
+def tiles(plan: Plan, rows: int, columns: int) -> int:
+    """How many tiles cover a matrix."""
+    return -(-rows // plan.tile_m) * -(-columns // plan.tile_n)
+
+
+class Launch(NamedTuple):
+    """An instance of a kernel, and how to launch it."""
+
+    instance: Instance
+    grid: tuple[int, int, int]
+    plan: Plan
+
+    def __call__(self, *arguments: Any) -> None:
+        """Launch it."""
+        plan = self.plan
+        self.instance(self.grid, plan.threads, plan.k_of_sum, *arguments, shared=plan.shared)
+
+
+def forward(
+    launch_of: LaunchOf, found: Convolution, own: int,
+    x: Array, w: Array, bias: Array | None, activation: str,
+) -> Array:  # fmt: skip
+    """Run a convolution; `own` axes of the filters belong to a model, and all but 3 of the bias."""
+    stack, models, sizes = found
+    code, parameter, after = fused(activation)
+    y = namespace(x).empty((*stack, *sizes.output), x.dtype)
+    if y.size:
+        launch = launch_of(sizes, models, ctype(x), device_of(x))
+        images, x_model = models_of(x, 4, stack)
+        filters, w_model = models_of(w, own, stack)
+        added, bias_model = (None, 0) if bias is None else models_of(bias, own - 3, stack)
+        launch(images, filters, added, y, x_model, w_model, bias_model, code, parameter, *sizes)
+    return after(y) if after else y
+
+
+def input_gradient(
+    launch_of: LaunchOf, found: Convolution, own: int, dz: Array, x: Array, w: Array
+) -> Array:
+    """Take the gradient of a convolution back to its images."""
+    stack, models, sizes = found
+    dx = namespace(x).empty((models, 1, *x.shape[-4:]), x.dtype)
+    if dx.size:
+        launch = launch_of(sizes, models, ctype(x), device_of(x))
+        filters, w_model = models_of(w, own, stack)
+        launch(dz, filters, dx, w_model, *sizes)
+    return sum_models(dx, stack, x.shape, 4)

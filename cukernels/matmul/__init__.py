@@ -1,0 +1,1 @@
+"""Matrix products, and sums in a fixed order."""

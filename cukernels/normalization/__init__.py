@@ -1,0 +1,1 @@
+"""Batch normalization and its running statistics."""

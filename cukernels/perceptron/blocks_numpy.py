@@ -1,0 +1,212 @@
+"""The multinomial rule, a block of samples at a time, on NumPy.
+
+Within a block, the score of a sample differs from what the weights of the block's start give only
+by the updates in between: one of step c at sample j adds ``c * x_j . x_i`` to the product of the
+weights with a later sample i. So BLAS computes all products and all dot products of a block (its
+Gram matrix) at once, only the mistakes are walked, and one more product updates the weights. The
+rule stays exact; only the order of summation differs. An L2 penalty multiplies each term by what
+its shrinking leaves until then.
+
+The models of a stack share the samples and the Gram matrix, and none depends on what others there
+are, to the bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from cukernels.matmul.even_products import even_product, padded
+from cukernels.perceptron.penalty import measure
+from cukernels.perceptron.rule import Sweep
+from cukernels.perceptron.walk_numpy import At, Mistakes, walk
+
+BLOCK = 128  # samples: fewer make more calls, more make a larger Gram matrix
+
+# From rows to a dense or CSR matrix of them, and the columns of the weights that it spans.
+TakeRows = Callable[[Any], tuple[Any, Any]]
+
+
+def dense_rows(x: np.ndarray) -> TakeRows:
+    """Take rows of a matrix."""
+    return lambda rows: (x[rows], slice(None))
+
+
+def sparse_rows(x: sp.csr_array) -> TakeRows:
+    """Take rows of a sparse matrix, less the columns where all of them are empty."""
+
+    def take(rows: Any) -> tuple[sp.csr_array, np.ndarray]:
+        block = x[rows]
+        columns, indices = np.unique(block.indices, return_inverse=True)
+        shape = (block.shape[0], len(columns))
+        return sp.csr_array((block.data, indices, block.indptr), shape=shape), columns
+
+    return take
+
+
+def sweep_blocks(sweep: Sweep, take: TakeRows) -> np.ndarray:
+    """Sweep a block of samples at a time; classes compete, and the penalty has no L1 part."""
+    blocks = _Blocks(sweep, take)
+    for start in range(0, sweep.n_steps, BLOCK):
+        blocks.sweep_block(start, min(start + BLOCK, sweep.n_steps))
+    sweep.w[...] = blocks.w[: sweep.b.size].reshape(sweep.w.shape)
+    sweep.b[...] = blocks.b
+    if sweep.penalty:
+        sweep.penalty.norms[...] = measure(sweep.w)
+    return sweep.result(blocks.objective.reshape(sweep.b.shape))
+
+
+class _Blocks:
+    """A sweep, and what its blocks have in common. All P problems stand in one row."""
+
+    def __init__(self, sweep: Sweep, take: TakeRows) -> None:
+        self.sweep, self.take = sweep, take
+        n_problems, n_features = sweep.b.size, sweep.w.shape[-1]
+        self.w = padded(sweep.w.reshape(n_problems, n_features))
+        self.b = sweep.b.astype(float)
+        self.objective = np.zeros(n_problems)
+        self.steps = np.zeros((len(self.w), BLOCK), self.w.dtype)
+        self.later = np.triu(np.ones((BLOCK, BLOCK), sweep.w.dtype), 1)  # columns after rows
+        self.shrinking = _Shrinking(sweep, self.later) if sweep.penalty else None
+        is_constant = sweep.sample_weight is None and _varying(sweep.eta).shape[-1] == 1
+        self.size = _at(sweep.eta[..., :1], sweep.b.shape) if is_constant else None
+
+    def sweep_block(self, start: int, stop: int) -> None:
+        """Update the weights and the objective by the samples from one step to another."""
+        sweep, shrinking, n = self.sweep, self.shrinking, stop - start
+        w, rows = self.w, sweep.rows(start, stop)
+        x, columns = self.take(rows)
+        gram = x @ x.T
+        gram = gram.toarray() if sp.issparse(gram) else gram
+        products = _product(w[:, columns], x.T)[: self.b.size]
+        row: At = _places
+        if shrinking:
+            shrinking.begin(start, stop)
+            products *= shrinking.of_start
+            reach, row = gram * shrinking.before, shrinking.row
+        else:
+            reach = gram * self.later[:n, :n]
+        size = self.size or _at(sweep.sizes(rows, sweep.eta[..., start:stop]), sweep.b.shape)
+        n_classes = sweep.b.shape[-1]
+        mistakes = walk(
+            products.reshape(-1, n_classes, n), self.b.reshape(-1, n_classes), sweep.y[rows],
+            size, row, reach.reshape(-1, n), sweep.bias_rate,
+        )  # fmt: skip
+        if shrinking:
+            self.objective += shrinking.penalty(w, mistakes, gram)
+            w[: self.b.size] *= shrinking.at_end[:, :1]
+        if mistakes is None:
+            return
+        problem, place, direction, change, _, score = mistakes
+        self.objective -= np.bincount(problem, direction * score, self.b.size)
+        if shrinking:
+            change = change * shrinking.at_end[problem, place + 1]
+        self.steps[problem, place] = change
+        w[:, columns] += _product(self.steps[:, :n], x)
+        self.steps[problem, place] = 0
+
+
+def _places(problem: np.ndarray, place: np.ndarray) -> np.ndarray:
+    return place
+
+
+def _at(values: np.ndarray, shape: tuple[int, ...]) -> At:
+    """Look up values that broadcast to (*shape, B) or are constant along it."""
+    every = np.broadcast_to(values, (*shape, values.shape[-1])).reshape(-1, values.shape[-1])
+    if every.shape[-1] > 1:
+        return lambda problem, place: every[problem, place]
+    one = every[:, 0]
+    return lambda problem, place: one.take(problem)
+
+
+class _Shrinking:
+    """What an L2 penalty leaves of the weights and of the steps of a block.
+
+    Attributes
+    ----------
+    group : integer array of shape (P,)
+        Problems of one group shrink alike.
+    of_start : array of shape (P, B)
+        What is left of the weights of the block's start, before each sample.
+    before : array of shape (groups, B, B)
+        What is left of the step at sample j (row) before the later sample i (column), else 0.
+    at_end : array of shape (P, B + 1)
+        What is left at the end of the weights of the start, and of each step.
+    """
+
+    def __init__(self, sweep: Sweep, later: np.ndarray) -> None:
+        self._later = later
+        rates = _varying(sweep.eta)
+        kept = sweep.penalty.kept(rates).astype(sweep.w.dtype)
+        shape = (*sweep.b.shape, rates.shape[-1])
+        kept = np.broadcast_to(kept, shape).reshape(sweep.b.size, -1)
+        self.kept, group = np.unique(kept, axis=0, return_inverse=True)
+        self.group = group.ravel()
+        self.l2 = np.broadcast_to(sweep.penalty.l2[..., 0], sweep.b.shape).ravel()
+        self._size = 0
+
+    def begin(self, start: int, stop: int) -> None:
+        """Begin a block; where the rate is constant, blocks of one size differ in nothing."""
+        is_constant, size = self.kept.shape[1] == 1, stop - start
+        if is_constant and size == self._size:
+            return
+        self._size = size
+        kept = self.kept if is_constant else self.kept[:, start:stop]
+        self._kept = np.broadcast_to(kept, (len(kept), size))
+        left = _left(self._kept)
+        self.of_start = left[self.group, 0, :-1]
+        self.before = left[:, 1:, :-1] * self._later[:size, :size]
+        self.at_end = left[self.group, :, -1]
+        self._in_all = (left * left)[..., :-1].sum(axis=-1)  # of a square, over the samples
+
+    def row(self, problem: np.ndarray, place: np.ndarray) -> np.ndarray:
+        """The row of a step in `before`, its matrices one below the other."""
+        return self.group.take(problem) * self._size + place
+
+    def penalty(self, w: np.ndarray, mistakes: Mistakes | None, gram: np.ndarray) -> np.ndarray:
+        """Return the penalty of each problem before each sample of a block, summed.
+
+        A step of c at x adds ``2 c w.x + c^2 x.x`` to the squared norm of the weights `w`.
+        """
+        w = w[: len(self.group)]
+        squares = self._in_all[self.group, 0] * (w * w).sum(axis=-1)
+        if mistakes is not None:
+            problem, place, _, change, product, _ = mistakes
+            group = self.group[problem]
+            product = self._kept[group, place] * product
+            jump = change * (2 * product + change * np.diagonal(gram)[place])
+            squares += np.bincount(problem, jump * self._in_all[group, place + 1], len(squares))
+        return self.l2 / 2 * squares
+
+
+def _product(a: np.ndarray, matrix: Any) -> np.ndarray:
+    """Rows times a dense or CSR matrix."""
+    return a @ matrix if sp.issparse(matrix) else even_product(a, matrix)
+
+
+def _varying(values: np.ndarray) -> np.ndarray:
+    """Values with a last axis of length 1 where they are one value, repeated along it."""
+    return values[..., :1] if values.strides[-1] == 0 else values
+
+
+def _left(kept: np.ndarray) -> np.ndarray:
+    """What the shrinking of a block leaves of each weight's parts.
+
+    Parameters
+    ----------
+    kept : array of shape (..., B)
+        The share that each step keeps.
+
+    Returns
+    -------
+    left : array of shape (..., B + 1, B + 1)
+        Element (j, i) is the share left after i steps of what was added in the j-th step, where
+        the weights of the start are step 0; it is 0 where the j-th is yet to come.
+    """
+    n = kept.shape[-1] + 1
+    kept = np.concatenate((np.ones_like(kept[..., :1]), kept), axis=-1)
+    factors = np.where(np.tri(n, dtype=bool), 1, kept[..., None, :])
+    return np.triu(np.cumprod(factors, axis=-1))

@@ -1,0 +1,521 @@
+// The perceptron's online rule, exact: one launch sweeps over all samples, with a block a problem.
+//
+// A problem is a class of a model, one against the rest, or a whole model, whose classes then
+// compete (`multinomial`). Its samples have to come one after the other. What can be done at once
+// is done for 32 of them, a group:
+//
+//   1. all warps compute the products of the group's samples with the weights at its beginning;
+//   2. one warp walks from mistake to mistake, with a lane a sample. A step of c at sample j adds
+//      c * x_j . x_i to the product of the weights with a later sample i: the dot products are in
+//      the group's Gram matrix, which a launch before this one has made for all groups, once for
+//      all problems that see the samples in the same order;
+//   3. all warps add the samples of the mistakes to the weights.
+//
+// An L2 penalty multiplies all weights, and so all products, by what it keeps of them at each
+// sample. An L1 penalty cuts weights off one by one: with it, and for sparse samples, the sweep
+// goes sample by sample.
+//
+// Biases are sums in double precision, and apart from the products until a score is judged: a
+// product may be less than T sees beside a bias, and still decide.
+#include "prelude.cuh"
+
+constexpr int sweep_threads = 256;
+constexpr int group_size = 32;  // samples
+constexpr int gram_size = group_size * group_size;
+
+// The sample of a step; the nearest one stands for one out of range.
+__device__ inline int64 visited(const int64* order, int64 step, int64 samples) {
+    return order ? least(largest(order[step], int64(0)), samples - 1) : step;
+}
+
+// gram[r][g][i][j] = x_i . x_j for the samples of group g, in the r-th order of their visit, where
+// the first group begins with step `begin`, and the last ends before step `end`.
+template <typename T>
+__global__ void __launch_bounds__(sweep_threads)
+    gram(const T* __restrict__ x, const int64* __restrict__ order, int64 order_row,
+         T* __restrict__ gram, int64 begin, int64 end, int64 samples, int d) {
+    __shared__ T tile[group_size][group_size + 1];  // the odd length keeps columns apart in banks
+    const int lane = lane_id(), warp = warp_id();
+    constexpr int warps = sweep_threads / warp_size, passes = group_size / warps;
+    const int64 first = begin + int64(blockIdx.x) * group_size;
+    if (order) order += blockIdx.y * order_row;
+    const T* row[passes];
+#pragma unroll
+    for (int p = 0; p < passes; p++) {
+        const int64 step = first + warp + p * warps;
+        row[p] = step < end ? x + visited(order, step, samples) * d : nullptr;
+    }
+    T sum[passes] = {};
+    for (int column = lane; column - lane < d; column += group_size) {
+        __syncthreads();
+#pragma unroll
+        for (int p = 0; p < passes; p++)
+            tile[warp + p * warps][lane] = row[p] && column < d ? row[p][column] : T(0);
+        __syncthreads();
+#pragma unroll
+        for (int k = 0; k < group_size; k++) {
+            const T right = tile[lane][k];
+#pragma unroll
+            for (int p = 0; p < passes; p++) sum[p] += tile[warp + p * warps][k] * right;
+        }
+    }
+    gram += (int64(blockIdx.y) * gridDim.x + blockIdx.x) * gram_size;
+#pragma unroll
+    for (int p = 0; p < passes; p++) gram[(warp + p * warps) * group_size + lane] = sum[p];
+}
+
+// What a sweep is to know, besides the samples. A row is a class of a model; `*_row` elements lie
+// between the values of two rows, 0 where they share them.
+template <typename T>
+struct Sweep {
+    const int64 *order, *y, *classes;  // (n), (N), (rows); null: as they come; null: multinomial
+    T* w;                              // (rows, d)
+    double* b;                         // (rows)
+    const double* eta;                 // (rows or 1, n or 1)
+    const T* weight;                   // (rows or 1, N) or null
+    int64 eta_row, eta_step, weight_row;
+    const T *alpha, *l1_ratio;  // (rows or 1)
+    int64 alpha_row, l1_ratio_row;
+    T *due, *paid, *norms, *objective;  // (rows), (rows, d), (rows, 2): or null; (problems)
+    double bias_rate;
+    int64 samples, begin, end;  // of x; steps
+    int d, k;                   // features; rows of a problem
+
+    __device__ int64 sample(int64 step) const { return visited(order, step, samples); }
+    __device__ double rate(int64 row, int64 step) const {
+        return eta[row * eta_row + step * eta_step];
+    }
+    __device__ double size(int64 row, int64 step, int64 sample) const {
+        const double own = rate(row, step);
+        return weight ? own * double(weight[row * weight_row + sample]) : own;
+    }
+};
+
+// What changes about a class while its samples go by, in shared memory.
+template <typename T>
+struct Class {
+    double bias, change;
+    double norms[2];  // squared L2 and L1 norm of the weights
+    double seen[2];   // the same at the last update, shrunk since: what the objective counts
+    double objective;
+    T kept;
+    T scale;   // the weights are this times what is stored
+    T l1, l2;  // strengths of the penalties
+    T due;
+    unsigned steps;  // the samples of a group with which the class was corrected, as bits
+
+    __device__ double penalty() const { return double(l1) * seen[1] + double(l2) / 2 * seen[0]; }
+
+    __device__ void shrink(double rate) {
+        kept = T(largest(1.0 - double(l2) * rate, 0.0));
+        const double share = double(kept);
+        norms[0] *= share * share, norms[1] *= share;
+        seen[0] *= share * share, seen[1] *= share;
+    }
+};
+
+static_assert(sizeof(Class<float>) == 80 && sizeof(Class<double>) == 104,
+              "as perceptron/perceptron_cuda.py has it");
+
+// The sums of w^2 and |w| over all features, in all threads.
+template <typename T>
+__device__ inline void measure(const T* w, int d, double (&norms)[2]) {
+    double squares = 0, sizes = 0;
+    for (int i = threadIdx.x; i < d; i += sweep_threads) {
+        const double value = double(w[i]);
+        squares += value * value, sizes += fabs(value);
+    }
+    norms[0] = block_reduce<Sum, sweep_threads>(squares);
+    norms[1] = block_reduce<Sum, sweep_threads>(sizes);
+}
+
+// Fill the classes of a problem; `first` is its first row. Whether there is an L1 penalty.
+template <typename T>
+__device__ inline bool begin_classes(const Sweep<T>& s, int64 first, Class<T>* classes) {
+    bool has_l1 = false;
+    for (int c = 0; c < s.k; c++) {
+        const int64 row = first + c;
+        const T alpha = s.alpha[row * s.alpha_row], ratio = s.l1_ratio[row * s.l1_ratio_row];
+        double norms[2] = {};
+        const bool has_norms = alpha != 0 || s.norms;
+        if (has_norms) measure(s.w + row * s.d, s.d, norms);
+        has_l1 |= alpha * ratio != 0;
+        if (threadIdx.x == 0) {
+            Class<T>& own = classes[c];
+            own.bias = s.b[row];
+            own.l1 = alpha * ratio;
+            own.l2 = alpha * (T(1) - ratio);
+            own.scale = own.kept = 1;
+            own.due = s.due ? s.due[row] : T(0);
+            own.objective = 0;
+            for (int i = 0; i < 2; i++) {
+                own.norms[i] = norms[i];
+                own.seen[i] = s.norms ? double(s.norms[row * 2 + i]) : norms[i];
+            }
+        }
+    }
+    __syncthreads();
+    return has_l1;
+}
+
+template <typename T>
+__device__ inline void end_classes(const Sweep<T>& s, int64 first, const Class<T>* classes) {
+    __syncthreads();
+    if (threadIdx.x != 0) return;
+    double objective = 0;
+    for (int c = 0; c < s.k; c++) {
+        const int64 row = first + c;
+        const Class<T>& own = classes[c];
+        objective += own.objective;
+        s.b[row] = own.bias;
+        if (s.due) s.due[row] = own.due;
+        if (s.norms)
+            for (int i = 0; i < 2; i++) s.norms[row * 2 + i] = T(own.seen[i]);
+    }
+    s.objective[blockIdx.x] = T(objective) + (s.begin ? s.objective[blockIdx.x] : T(0));
+}
+
+// --- Sample by sample --------------------------------------------------------------------------
+
+template <typename T>
+struct DenseSamples {
+    const T* x;  // (N, d)
+    int d;
+
+    // Call f(column, value) for this thread's share of a sample's values, every `stride`-th.
+    template <typename F>
+    __device__ void each(int64 sample, int first, int stride, const F& f) const {
+        for (int i = first; i < d; i += stride) f(i, x[sample * d + i]);
+    }
+};
+
+template <typename T, typename Index>
+struct SparseSamples {
+    const T* data;
+    const Index *indices, *indptr;
+    int64 entries;
+    int d;
+
+    template <typename F>
+    __device__ void each(int64 sample, int first, int stride, const F& f) const {
+        const int64 begin = largest(int64(indptr[sample]), int64(0));
+        const int64 end = least(int64(indptr[sample + 1]), entries);
+        for (int64 i = begin + first; i < end; i += stride)
+            if (is_within(indices[i], d)) f(int64(indices[i]), data[i]);
+    }
+};
+
+// scores[c] = w_c . x without the bias: a class a warp, or all warps for the only class.
+template <bool multinomial, typename T, typename Samples>
+__device__ inline void score_sample(const Sweep<T>& s, const Samples& samples, int64 first,
+                                    int64 sample, const Class<T>* classes, T* scores) {
+    if constexpr (multinomial) {
+        for (int c = warp_id(); c < s.k; c += sweep_threads / warp_size) {
+            const T* w = s.w + (first + c) * s.d;
+            T sum = 0;
+            samples.each(sample, lane_id(), warp_size, [&](int64 i, T x) { sum += w[i] * x; });
+            sum = warp_reduce<Sum>(sum);
+            if (lane_id() == 0) scores[c] = classes[c].scale * sum;
+        }
+    } else {
+        const T* w = s.w + first * s.d;
+        T sum = 0;
+        samples.each(sample, threadIdx.x, sweep_threads, [&](int64 i, T x) { sum += w[i] * x; });
+        sum = block_reduce<Sum, sweep_threads>(sum);
+        if (threadIdx.x == 0) scores[0] = classes[0].scale * sum;
+    }
+    __syncthreads();
+}
+
+// The direction in which a mistake moves the score of class c: 1, -1, or 0 for no mistake.
+template <bool multinomial>
+__device__ inline double correction(int c, int64 label, int winner, int64 own_label, double score) {
+    if constexpr (multinomial) return double(int(c == label) - int(c == winner));
+    const double target = label == own_label ? 1.0 : -1.0;
+    return target * score <= 0 ? target : 0.0;
+}
+
+template <bool multinomial, typename T, typename Samples>
+__device__ inline void sweep_samples(const Sweep<T>& s, const Samples& samples, int64 first,
+                                     Class<T>* classes, T* scores) {
+    __shared__ bool must_flush;  // whether the weights take in their scale
+    for (int64 step = s.begin; step < s.end; step++) {
+        const int64 sample = s.sample(step);
+        score_sample<multinomial>(s, samples, first, sample, classes, scores);
+        if (threadIdx.x == 0) {
+            int winner = 0;
+            double best = double(scores[0]) + classes[0].bias;
+            for (int c = 1; c < s.k; c++) {
+                const double score = double(scores[c]) + classes[c].bias;
+                if (score > best) best = score, winner = c;
+            }
+            must_flush = false;
+            for (int c = 0; c < s.k; c++) {
+                Class<T>& own = classes[c];
+                const int64 row = first + c;
+                const double score = double(scores[c]) + own.bias;
+                const double error = correction<multinomial>(
+                    c, s.y[sample], winner, multinomial ? 0 : s.classes[row], score);
+                own.objective += own.penalty() - error * score;
+                own.shrink(s.rate(row, step));
+                own.scale *= own.kept;
+                own.change = error * s.size(row, step, sample);
+                own.bias += s.bias_rate * own.change;
+                own.due += T(double(own.l1) * s.rate(row, step));
+                must_flush |= own.scale < T(1e-6);
+            }
+        }
+        __syncthreads();
+        if (must_flush) {
+            for (int c = 0; c < s.k; c++)
+                for (int i = threadIdx.x; i < s.d; i += sweep_threads)
+                    s.w[(first + c) * s.d + i] *= classes[c].scale;
+            __syncthreads();
+            if (threadIdx.x == 0)
+                for (int c = 0; c < s.k; c++) classes[c].scale = 1;
+            __syncthreads();
+        }
+        for (int c = 0; c < s.k; c++) {
+            const Class<T>& own = classes[c];
+            if (own.change == 0 && own.l1 == 0) continue;
+            T* w = s.w + (first + c) * s.d;
+            T* paid = own.l1 != 0 ? s.paid + (first + c) * s.d : nullptr;
+            double updated[2] = {}, cut[2] = {};  // what the norms grow by
+            samples.each(sample, threadIdx.x, sweep_threads, [&](int64 i, T x) {
+                const T before = own.scale * w[i], after = before + T(own.change) * x;
+                updated[0] += double(after) * double(after) - double(before) * double(before);
+                updated[1] += fabs(double(after)) - fabs(double(before));
+                T left = after;
+                if (paid) {
+                    const T sign = after > 0 ? T(1) : after < 0 ? T(-1) : T(0);
+                    left = sign * largest(sign * (after - paid[i]) - own.due, T(0));
+                    paid[i] += left - after;
+                    cut[0] += double(left) * double(left) - double(after) * double(after);
+                    cut[1] += fabs(double(left)) - fabs(double(after));
+                }
+                w[i] = left / own.scale;
+            });
+            if (own.l1 == 0 && own.l2 == 0 && !s.norms) continue;
+            for (int i = 0; i < 2; i++) {
+                updated[i] = block_reduce<Sum, sweep_threads>(updated[i]);
+                cut[i] = block_reduce<Sum, sweep_threads>(cut[i]);
+            }
+            if (threadIdx.x == 0)
+                for (int i = 0; i < 2; i++) {
+                    classes[c].norms[i] += updated[i];
+                    if (own.change != 0) classes[c].seen[i] = classes[c].norms[i];
+                    classes[c].norms[i] += cut[i];
+                }
+        }
+        __syncthreads();
+    }
+    for (int c = 0; c < s.k; c++)
+        for (int i = threadIdx.x; i < s.d; i += sweep_threads)
+            s.w[(first + c) * s.d + i] *= classes[c].scale;
+}
+
+// --- Group by group ----------------------------------------------------------------------------
+
+// products[c][i] = w_c . x_i of the group's samples. A warp has 4 samples at a time, so that 4
+// loads are under way for each of w.
+template <typename T>
+__device__ inline void score_group(const T* x, const T* w, const int64* rows, int count, int d,
+                                   int k, T* products) {
+    constexpr int together = group_size / (sweep_threads / warp_size);
+    const int begin = warp_id() * together;
+    const T* sample[together];
+#pragma unroll
+    for (int i = 0; i < together; i++) sample[i] = x + rows[least(begin + i, count - 1)] * d;
+    for (int c = 0; c < k; c++) {
+        T sum[together] = {};
+#pragma unroll 4
+        for (int column = lane_id(); column < d; column += warp_size) {
+            const T weight = w[int64(c) * d + column];
+#pragma unroll
+            for (int i = 0; i < together; i++) sum[i] += weight * sample[i][column];
+        }
+#pragma unroll
+        for (int i = 0; i < together; i++) {
+            sum[i] = warp_reduce<Sum>(sum[i]);
+            if (lane_id() == 0) products[c * group_size + begin + i] = sum[i];
+        }
+    }
+}
+
+// Walk from mistake to mistake with one warp, a lane a sample. `steps` get the multiples of the
+// samples that the group adds to each class, and `scale` what it leaves of the weights before it.
+template <bool multinomial, typename T>
+__device__ inline void walk_group(const Sweep<T>& s, int64 first, int64 begin, const int64* rows,
+                                  int count, const T* gram, Class<T>* classes, T* products,
+                                  T* steps) {
+    const int lane = lane_id();
+    const bool inside = lane < count;
+    const int64 label = inside ? s.y[rows[lane]] : 0;
+    bool shrinks = false;
+    for (int c = 0; c < s.k; c++) {
+        steps[c * group_size + lane] = 0;
+        shrinks |= classes[c].l2 != 0;
+    }
+    __syncwarp();
+    for (int next = 0;;) {
+        int winner = 0;
+        bool wrong = false;
+        if (inside) {
+            double best = double(products[lane]) + classes[0].bias;
+            if constexpr (multinomial) {
+                for (int c = 1; c < s.k; c++) {
+                    const double score = double(products[c * group_size + lane]) + classes[c].bias;
+                    if (score > best) best = score, winner = c;
+                }
+                wrong = winner != label;
+            } else {
+                wrong = correction<false>(0, label, 0, s.classes[first], best) != 0;
+            }
+        }
+        const unsigned waiting =
+            __ballot_sync(full_warp, inside && lane >= next && (wrong || shrinks));
+        if (!waiting) break;
+        const int j = __ffs(int(waiting)) - 1;
+        next = j + 1;
+        const int64 label_j = __shfl_sync(full_warp, label, j);
+        const int winner_j = __shfl_sync(full_warp, winner, j);
+        for (int c = 0; c < s.k; c++) {
+            if (multinomial && !shrinks && c != label_j && c != winner_j) continue;
+            const int64 row = first + c;
+            T* own = products + c * group_size;
+            const double product = double(own[j]), score = product + classes[c].bias;
+            const double error = correction<multinomial>(c, label_j, winner_j,
+                                                         multinomial ? 0 : s.classes[row], score);
+            const double change = error * s.size(row, begin + j, rows[j]);
+            const double rate = s.rate(row, begin + j);
+            __syncwarp();  // all have read what the next lines change
+            if (lane == 0) {
+                Class<T>& it = classes[c];
+                it.objective += it.penalty() - error * score;
+                it.shrink(rate);
+                it.scale *= it.kept;
+                it.bias += s.bias_rate * change;
+                if (change != 0) {
+                    it.norms[0] += change * (2 * double(it.kept) * product +
+                                             change * double(gram[j * group_size + j]));
+                    it.seen[0] = it.norms[0];
+                }
+            }
+            __syncwarp();
+            const T kept = classes[c].kept;
+            own[lane] = kept * own[lane] + T(change) * gram[j * group_size + lane];
+            T& step = steps[c * group_size + lane];
+            step = lane == j ? T(change) : kept * step;
+            __syncwarp();
+        }
+    }
+    for (int c = 0; c < s.k; c++) {
+        const unsigned bits = __ballot_sync(full_warp, steps[c * group_size + lane] != 0);
+        if (lane == 0) classes[c].steps = bits;
+    }
+}
+
+// `room` is shared memory for the arrays below, the weights among them where `w_is_shared`.
+template <bool multinomial, typename T>
+__device__ inline void sweep_groups(const Sweep<T>& s, const T* x, const T* gram, int64 first,
+                                    Class<T>* classes, T* room, bool w_is_shared) {
+    __shared__ int64 rows[group_size];
+    T* const products = room;                      // (k, group_size)
+    T* const steps = products + s.k * group_size;  // (k, group_size)
+    T* const own_gram = steps + s.k * group_size;  // (group_size, group_size)
+    T* const w = w_is_shared ? own_gram + gram_size : s.w + first * s.d;  // (k, d)
+    const int64 size = int64(s.k) * s.d;
+    if (w_is_shared)
+        for (int64 i = threadIdx.x; i < size; i += sweep_threads) w[i] = s.w[first * s.d + i];
+    for (int64 begin = s.begin; begin < s.end; begin += group_size) {
+        const int count = int(least(s.end - begin, int64(group_size)));
+        if (int(threadIdx.x) < count) rows[threadIdx.x] = s.sample(begin + threadIdx.x);
+        for (int i = threadIdx.x; i < gram_size; i += sweep_threads)
+            own_gram[i] = gram[(begin - s.begin) * group_size + i];
+        __syncthreads();
+        score_group(x, w, rows, count, s.d, s.k, products);
+        __syncthreads();
+        if (warp_id() == 0)
+            walk_group<multinomial>(s, first, begin, rows, count, own_gram, classes, products,
+                                    steps);
+        __syncthreads();
+        for (int c = 0; c < s.k; c++) {
+            const T scale = classes[c].scale;
+            const unsigned bits = classes[c].steps;
+            if (!bits && scale == 1) continue;
+            for (int i = threadIdx.x; i < s.d; i += sweep_threads) {
+                T sum = scale * w[int64(c) * s.d + i];
+                for (unsigned left = bits; left; left &= left - 1) {
+                    const int j = __ffs(int(left)) - 1;
+                    sum += steps[c * group_size + j] * x[rows[j] * s.d + i];
+                }
+                w[int64(c) * s.d + i] = sum;
+            }
+        }
+        __syncthreads();
+        for (int c = threadIdx.x; c < s.k; c += sweep_threads) classes[c].scale = 1;
+    }
+    __syncthreads();
+    if (w_is_shared)
+        for (int64 i = threadIdx.x; i < size; i += sweep_threads) s.w[first * s.d + i] = w[i];
+    for (int c = 0; s.norms && c < s.k; c++) {
+        double norms[2];
+        measure(w + int64(c) * s.d, s.d, norms);
+        if (threadIdx.x == 0) classes[c].seen[0] = norms[0], classes[c].seen[1] = norms[1];
+    }
+}
+
+// Which of several orders of the samples a problem follows; the nearest one stands for one out of
+// range.
+__device__ inline int64 followed(const int64* follows, int64 orders, int64 row) {
+    return follows ? least(largest(follows[row], int64(0)), orders - 1) : 0;
+}
+
+// A block a problem. Without Gram matrices, which need the room, it goes sample by sample.
+template <typename T, bool multinomial>
+__global__ void __launch_bounds__(sweep_threads, 1)
+    perceptron_sweep(const T* x, const T* gram, int64 gram_row, const int64* order, int64 order_row,
+                     int64 orders, const int64* follows, const int64* y, const int64* classes, T* w,
+                     double* b, const double* eta, int64 eta_row, int64 eta_step, const T* weight,
+                     int64 weight_row, const T* alpha, int64 alpha_row, const T* l1_ratio,
+                     int64 l1_ratio_row, T* due, T* paid, T* norms, T* objective, double bias_rate,
+                     int64 samples, int64 begin, int64 end, int d, int k, bool w_is_shared) {
+    const int64 first = int64(blockIdx.x) * k;
+    const int64 mine = followed(follows, orders, first);
+    const int64* const own = order ? order + mine * order_row : nullptr;
+    const Sweep<T> s{own,     y,        classes,    w,         b,         eta,       weight,
+                     eta_row, eta_step, weight_row, alpha,     l1_ratio,  alpha_row, l1_ratio_row,
+                     due,     paid,     norms,      objective, bias_rate, samples,   begin,
+                     end,     d,        k};
+    if (gram) gram += mine * gram_row;
+    Class<T>* const state = dynamic_shared<Class<T>>();
+    T* const room = reinterpret_cast<T*>(state + k);
+    if (begin_classes(s, first, state) || !gram)
+        sweep_samples<multinomial>(s, DenseSamples<T>{x, d}, first, state, room);
+    else
+        sweep_groups<multinomial>(s, x, gram, first, state, room, w_is_shared);
+    end_classes(s, first, state);
+}
+
+template <typename T, typename Index, bool multinomial>
+__global__ void __launch_bounds__(sweep_threads, 1)
+    csr_perceptron_sweep(const T* data, const Index* indices, const Index* indptr,
+                         const int64* order, int64 order_row, int64 orders, const int64* follows,
+                         const int64* y, const int64* classes, T* w, double* b, const double* eta,
+                         int64 eta_row, int64 eta_step, const T* weight, int64 weight_row,
+                         const T* alpha, int64 alpha_row, const T* l1_ratio, int64 l1_ratio_row,
+                         T* due, T* paid, T* norms, T* objective, double bias_rate, int64 samples,
+                         int64 begin, int64 end, int d, int k, int64 entries) {
+    const int64 first = int64(blockIdx.x) * k;
+    const int64 mine = followed(follows, orders, first);
+    const int64* const own = order ? order + mine * order_row : nullptr;
+    const Sweep<T> s{own,     y,        classes,    w,         b,         eta,       weight,
+                     eta_row, eta_step, weight_row, alpha,     l1_ratio,  alpha_row, l1_ratio_row,
+                     due,     paid,     norms,      objective, bias_rate, samples,   begin,
+                     end,     d,        k};
+    Class<T>* const state = dynamic_shared<Class<T>>();
+    begin_classes(s, first, state);
+    sweep_samples<multinomial>(s, SparseSamples<T, Index>{data, indices, indptr, entries, s.d},
+                               first, state, reinterpret_cast<T*>(state + k));
+    end_classes(s, first, state);
+}

@@ -1,0 +1,213 @@
+"""CUDA bodies of the perceptron's sweeps, which launch the kernels of `perceptron.cu`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from cukernels.perceptron.rule import check_rates, checked_order
+from cukernels.runtime.arrays import Array, namespace
+from cukernels.runtime.kernel import Kernel, architecture, contiguous, ctype
+from cukernels.runtime.shared_memory import shared_limit
+
+THREADS, GROUP = 256, 32  # sweep_threads and group_size of perceptron.cu
+CLASS_BYTES = {4: 80, 8: 104}  # of its struct Class, by the size of an element
+_GRAM_BYTES = 2**28  # of the Gram matrices that are made at once
+
+_TYPES, _MULTINOMIAL = ("float", "double"), ("false", "true")
+_GRAM = Kernel("perceptron.cu", "gram", [("float",), ("double",)])
+_SWEEP = Kernel("perceptron.cu", "perceptron_sweep", product(_TYPES, _MULTINOMIAL))
+_CSR_SWEEP = Kernel(
+    "perceptron.cu", "csr_perceptron_sweep", product(_TYPES, ("int", "int64"), _MULTINOMIAL)
+)
+
+
+def perceptron_sweep(x: Array, *args: Any, **kwargs: Any) -> Array:
+    def launch(sweep: _Sweep) -> None:
+        rows, features = contiguous(x), sweep.w.shape[-1]
+        item, k = sweep.w.itemsize, sweep.k
+        instance = _SWEEP[ctype(sweep.w), sweep.multinomial]
+        static = instance.static_shared
+        least = static + k * CLASS_BYTES[item]
+        grouped = least + (2 * k + GROUP) * GROUP * item
+        limit = shared_limit(architecture(x))
+        in_groups = grouped <= limit and not sweep.may_have_l1
+        shared = grouped if in_groups else least + k * item
+        in_shared = in_groups and shared + k * features * item <= limit
+        shared += k * features * item * in_shared
+        _check_shared(shared, limit, k)
+        parts = _parts(sweep.n, sweep.orders * GROUP * item) if in_groups else [(0, sweep.n)]
+        for begin, end in parts:
+            gram, gram_row = _gram(rows, sweep, begin, end) if in_groups else (None, 0)
+            instance(
+                (sweep.problems, 1, 1), THREADS, rows, gram, gram_row, *sweep.arguments,
+                begin, end, features, k, in_shared, shared=shared - static,
+            )  # fmt: skip
+
+    return _run(launch, *args, **kwargs)
+
+
+def csr_perceptron_sweep(
+    data: Array, indices: Array, indptr: Array, *args: Any, **kwargs: Any
+) -> Array:
+    def launch(sweep: _Sweep) -> None:
+        where = indices if indices.dtype == np.int32 else indices.astype(np.int64, copy=False)
+        ends = indptr.astype(where.dtype, copy=False)
+        instance = _CSR_SWEEP[ctype(sweep.w), ctype(where), sweep.multinomial]
+        shared = sweep.k * (CLASS_BYTES[sweep.w.itemsize] + sweep.w.itemsize)
+        _check_shared(instance.static_shared + shared, shared_limit(architecture(data)), sweep.k)
+        instance(
+            (sweep.problems, 1, 1), THREADS, contiguous(data), contiguous(where), contiguous(ends),
+            *sweep.arguments, 0, sweep.n, sweep.w.shape[-1], sweep.k, data.size, shared=shared,
+        )  # fmt: skip
+
+    return _run(launch, *args, **kwargs)
+
+
+class _Sweep:
+    """The arguments that both kernels take, contiguous and of the dtypes that they declare."""
+
+    def __init__(
+        self,
+        y: Array,
+        w: Array,
+        b: Array,
+        eta: Array | float,
+        *,
+        order: Array | None = None,
+        follows: Array | None = None,
+        sample_weight: Array | None = None,
+        classes: Array | None = None,
+        bias_rate: float = 1.0,
+        alpha: Array | float = 0.0,
+        l1_ratio: Array | float = 0.0,
+        due: Array | None = None,
+        paid: Array | None = None,
+        norms: Array | None = None,
+    ) -> None:
+        xp = namespace(w)
+        rows = b.shape
+        self.multinomial = str(classes is None).lower()
+        self.k = rows[-1] if classes is None else 1
+        self.problems = math.prod(rows) // self.k
+        order, follows = checked_order(order, follows, classes)
+        self.n = len(y) if order is None else order.shape[-1]
+        self.orders = 1 if order is None or order.ndim == 1 else len(order)
+        check_rates(np.shape(eta) if isinstance(eta, float | int) else eta.shape, self.n)
+        if self.n and not len(y):
+            raise ValueError(f"a perceptron's sweep visits {self.n} samples, and there are none")
+        self.w = contiguous(w)
+        self.may_have_l1 = _may_have_l1(alpha, l1_ratio)
+        if due is None and self.may_have_l1:
+            due, paid = xp.zeros(rows, w.dtype), xp.zeros(w.shape, w.dtype)
+        self.state = {"w": w, "b": b, "due": due, "paid": paid, "norms": norms}
+        self.used = {name: None if a is None else contiguous(a) for name, a in self.state.items()}
+        self.used["w"] = self.w
+        self.used["b"] = contiguous(b.astype(np.float64, copy=False))
+        shape = (*rows[:-1], 1) if classes is None else rows
+        self.objective = xp.empty(shape, w.dtype)
+        self.order = None if order is None else contiguous(order.astype(np.int64, copy=False))
+        classes, follows = (
+            None if a is None else contiguous(xp.broadcast_to(a.astype(np.int64, copy=False), rows))
+            for a in (classes, follows)
+        )
+        rate, rate_row, rate_step = _by_row_and_step(eta, rows, self.used["b"])
+        weight, weight_row = None, 0
+        if sample_weight is not None:
+            shape = (*sample_weight.shape[:-1], len(y))
+            sample_weight = xp.broadcast_to(sample_weight, shape)
+            weight, weight_row, _ = _by_row_and_step(sample_weight, rows, w)
+        self.arguments = (
+            self.order, self.n, self.orders, follows,
+            contiguous(y.astype(np.int64, copy=False)), classes,
+            self.w, self.used["b"], rate, rate_row, rate_step, weight, weight_row,
+            *_by_row(alpha, rows, w), *_by_row(l1_ratio, rows, w),
+            self.used["due"], self.used["paid"], self.used["norms"], self.objective,
+            bias_rate, len(y),
+        )  # fmt: skip
+
+    def write_back(self) -> None:
+        """Copy what was updated to where the caller has it, if that is not contiguous."""
+        for name, given in self.state.items():
+            if given is not None and self.used[name] is not given:
+                given[...] = self.used[name]
+
+
+def _run(launch: Callable[[_Sweep], None], *args: Any, **kwargs: Any) -> Array:
+    sweep = _Sweep(*args, **kwargs)
+    launch(sweep)
+    sweep.write_back()
+    return sweep.objective
+
+
+def _parts(n: int, step_bytes: int) -> list[tuple[int, int]]:
+    """The steps of a sweep, in parts of whole groups whose Gram matrices take few bytes.
+
+    What a sweep leaves is what the next one starts from, so several are as good as one.
+    """
+    most = max(_GRAM_BYTES // step_bytes // GROUP, 1) * GROUP
+    return [(begin, min(begin + most, n)) for begin in range(0, max(n, 1), most)]
+
+
+def _gram(x: Array, sweep: _Sweep, begin: int, end: int) -> tuple[Array, int]:
+    """The dot products of the samples of each group, in each order of their visit.
+
+    And how many there are of an order.
+    """
+    groups = -(-(end - begin) // GROUP)
+    gram = namespace(x).empty((sweep.orders, groups, GROUP, GROUP), x.dtype)
+    _GRAM[ctype(x)](
+        (groups, sweep.orders, 1),
+        THREADS,
+        x,
+        sweep.order,
+        sweep.n,
+        gram,
+        begin,
+        end,
+        len(x),
+        x.shape[-1],
+    )
+    return gram, groups * GROUP * GROUP
+
+
+def _may_have_l1(alpha: Array | float, l1_ratio: Array | float) -> bool:
+    """Whether there can be an L1 penalty; arrays are not looked into, they are on the device."""
+    return not any(isinstance(value, float | int) and value == 0 for value in (alpha, l1_ratio))
+
+
+def _by_row(value: Array | float, rows: tuple[int, ...], w: Array) -> tuple[Array, int]:
+    """One number for all rows, or one each, and the elements from one to the next."""
+    xp = namespace(w)
+    if isinstance(value, float | int):
+        return xp.full(1, value, w.dtype), 0
+    value = value.astype(w.dtype, copy=False)
+    if value.size == 1:
+        return contiguous(value.reshape(1)), 0
+    return contiguous(xp.broadcast_to(value, rows)), 1
+
+
+def _by_row_and_step(
+    value: Array | float, rows: tuple[int, ...], w: Array
+) -> tuple[Array, int, int]:
+    """Numbers that broadcast to (*rows, n), and the elements to the next row and step."""
+    if isinstance(value, float | int) or value.ndim == 0:
+        return *_by_row(value, rows, w), 0
+    value = value.astype(w.dtype, copy=False)
+    n = value.shape[-1]
+    shared = value.size == n
+    if not shared:
+        value = namespace(w).broadcast_to(value, (*rows, n))
+    return contiguous(value), 0 if shared else n, int(n > 1)
+
+
+def _check_shared(wanted: int, limit: int, k: int) -> None:
+    if wanted > limit:
+        raise ValueError(
+            f"a perceptron of {k} classes that compete takes {wanted} bytes of shared memory, and "
+            f"this GPU has {limit} a block: train one class against the rest"
+        )

@@ -1,0 +1,33 @@
+"""NumPy bodies of the perceptron's sweeps: by blocks of samples, or by cuts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from cukernels.perceptron.blocks_numpy import dense_rows, sparse_rows, sweep_blocks
+from cukernels.perceptron.cut_numpy import sweep_cut
+from cukernels.perceptron.perceptron import csr_row
+from cukernels.perceptron.rule import Sweep, sweep_samples
+from cukernels.sparse.sparse import check_rows
+
+
+def perceptron_sweep(x: np.ndarray, *args: Any, **kwargs: Any) -> np.ndarray:
+    sweep = Sweep(*args, **kwargs)
+    if sweep.classes is None:
+        cut = sweep.penalty.has_l1
+        return sweep_cut(sweep, x) if cut else sweep_blocks(sweep, dense_rows(x))
+    return sweep_samples(sweep, lambda row: (x[row : row + 1], slice(None)))
+
+
+def csr_perceptron_sweep(
+    data: np.ndarray, indices: np.ndarray, indptr: np.ndarray, *args: Any, **kwargs: Any
+) -> np.ndarray:
+    sweep = Sweep(*args, **kwargs)
+    check_rows("csr_perceptron_sweep", data, indices, indptr, sweep.w.shape[-1])
+    if sweep.classes is None and not sweep.penalty.has_l1:
+        shape = (len(indptr) - 1, sweep.w.shape[-1])
+        return sweep_blocks(sweep, sparse_rows(sp.csr_array((data, indices, indptr), shape=shape)))
+    return sweep_samples(sweep, csr_row(data, indices, indptr))

@@ -1,0 +1,1 @@
+"""How an op finds its body, and a kernel its GPU."""

@@ -1,0 +1,21 @@
+"""How kernels over rows of k values are launched; `rows.cuh` is their other half."""
+
+from __future__ import annotations
+
+from cukernels.runtime.arrays import Array
+from cukernels.runtime.kernel import multiprocessors
+
+THREADS = 256  # row_threads of rows.cuh
+LANES = (4, 16, 32, 256)  # of a row
+_LONG = 1024  # values, from which on a row has a block
+
+
+def lanes(k: int) -> int:
+    """Return how many lanes share a row of `k` values."""
+    return next((n for n in LANES[:-1] if k <= n), 32 if k < _LONG else 256)
+
+
+def blocks(x: Array, n: int, group: int) -> int:
+    """Return how many blocks to launch on the device of `x` for `n` rows of `group` lanes each."""
+    rows = THREADS // group
+    return min(-(-n // rows), 8 * multiprocessors(x))

@@ -1,0 +1,38 @@
+"""NumPy bodies of sparse products."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+
+from cukernels.runtime.arrays import Array
+from cukernels.sparse.sparse import check_csr
+
+
+def _stacked(data: Array, indices: Array, indptr: Array, b: Array) -> list[sp.csr_array]:
+    """The rows of each model as a CSR array of its own, sharing the values."""
+    models = b.shape[0] if b.ndim == 3 else 1
+    rows = (len(indptr) - 1) // models
+    bounds = [indptr[m * rows : (m + 1) * rows + 1] for m in range(models)]
+    return [
+        sp.csr_array(
+            (data[p[0] : p[-1]], indices[p[0] : p[-1]], p - p[0]), shape=(rows, b.shape[-2])
+        )
+        for p in bounds
+    ]
+
+
+def csr_matmul(data: Array, indices: Array, indptr: Array, b: Array) -> Array:
+    check_csr("csr_matmul", data, indices, indptr, b)
+    parts = _stacked(data, indices, indptr, b)
+    if b.ndim == 2:
+        return parts[0] @ b
+    return np.stack([a @ b_m for a, b_m in zip(parts, b, strict=True)])
+
+
+def csr_matmul_backward(dy: Array, data: Array, indices: Array, indptr: Array, b: Array) -> Array:
+    check_csr("csr_matmul_backward", data, indices, indptr, b)
+    parts = _stacked(data, indices, indptr, b)
+    if b.ndim == 2:
+        return parts[0].T @ dy
+    return np.stack([a.T @ dy_m for a, dy_m in zip(parts, dy, strict=True)])

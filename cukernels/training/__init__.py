@@ -1,0 +1,1 @@
+"""What a training step needs around its layers: batches, dropout, losses, optimizers."""

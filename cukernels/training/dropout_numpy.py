@@ -1,0 +1,21 @@
+"""The NumPy body of dropout: NumPy's own Philox is the generator, in C."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cukernels.runtime.arrays import Array
+from cukernels.runtime.workspace import empty
+from cukernels.training.dropout import check_stack, dropout_backward, threshold
+
+
+def dropout(x: Array, rate: Array, seed: Array, step: Array) -> tuple[Array, Array]:
+    """NumPy's own Philox is this generator, in C."""
+    check_stack(x, rate)
+    keep = empty(x.shape, bool)
+    size = int(np.prod(x.shape[rate.ndim :]))
+    for m in np.ndindex(rate.shape):
+        stream = np.random.Philox(key=int(seed[m]), counter=[0, int(step[m]), 0, 0])
+        bits = stream.random_raw(-(-size // 2)).astype("<u8", copy=False).view("<u4")[:size]
+        keep[m] = (bits >= threshold(rate[m])).reshape(keep[m].shape)
+    return dropout_backward(x, rate, keep), keep

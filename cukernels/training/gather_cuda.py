@@ -1,0 +1,55 @@
+"""CUDA bodies of `gather_rows`, which launch the kernels of `gather.cu`."""
+
+from __future__ import annotations
+
+import math
+from itertools import product
+
+import numpy as np
+
+from cukernels.runtime import elementwise
+from cukernels.runtime.arrays import Array, namespace
+from cukernels.runtime.division import divisor
+from cukernels.runtime.kernel import Kernel, contiguous, ctype, multiprocessors
+
+_WORDS = {16: "Word16", 8: "Word8", 4: "Word4", 2: "Word2", 1: "byte"}
+_ROWS = ("int", "int64")
+_GATHER = Kernel("gather.cu", "gather_rows", product(_WORDS.values(), _ROWS))
+_BACKWARD = Kernel("gather.cu", "gather_rows_backward", product(("float", "double"), _ROWS))
+_MOST_WORDS = 2**31 - 2**24  # of a launch: a thread's number is an int, and so is its next one
+
+
+def gather_rows(x: Array, rows: Array) -> Array:
+    x, rows = contiguous(x), _row_numbers(rows)
+    y = namespace(x).empty(rows.shape + x.shape[1:], x.dtype)
+    row_bytes = math.prod(x.shape[1:]) * x.itemsize
+    if not y.size:
+        return y
+    source, target = x.reshape(-1).view(np.uint8), y.reshape(-1).view(np.uint8)
+    picked = rows.reshape(-1)
+    size = next(size for size in _WORDS if (row_bytes | x.data.ptr) % size == 0)
+    words = row_bytes // size
+    together = max(_MOST_WORDS // words, 1)
+    for start in range(0, picked.size, together):
+        part = picked[start : start + together]
+        n = part.size * words
+        grid = (min(-(-n // elementwise.THREADS), 8 * multiprocessors(x)), 1, 1)
+        _GATHER[_WORDS[size], ctype(rows)](
+            grid, elementwise.THREADS, source, part, target[start * row_bytes :], n, words,
+            divisor(words), len(x),
+        )  # fmt: skip
+    return y
+
+
+def gather_rows_backward(dy: Array, x: Array, rows: Array) -> Array:
+    rows, dy = _row_numbers(rows), contiguous(dy)
+    dx = namespace(x).zeros(x.shape, x.dtype)
+    columns = math.prod(x.shape[1:])
+    grid = (-(-columns // elementwise.THREADS), 1, 1)
+    instance = _BACKWARD[ctype(x), ctype(rows)]
+    instance(grid, elementwise.THREADS, dy, rows, dx, rows.size, columns, len(x))
+    return dx
+
+
+def _row_numbers(rows: Array) -> Array:
+    return contiguous(rows if rows.dtype in (np.int32, np.int64) else rows.astype(np.int64))

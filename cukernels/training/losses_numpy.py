@@ -1,0 +1,58 @@
+"""Faster NumPy bodies of the losses."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+
+from cukernels.runtime.arrays import Array
+from cukernels.runtime.workspace import empty
+from cukernels.training.losses import check_labels, shares_of
+
+
+def softmax_cross_entropy(
+    z: Array, y: Array, sample_weight: Array | None = None
+) -> tuple[Array, Array]:
+    """No one-hot; and in memory class after class, as NumPy sums fastest over long rows."""
+    check_labels("softmax_cross_entropy", y, z)
+    n, k = z.shape[-2:]
+    share = 1 / max(n, 1) if sample_weight is None else shares_of(z, sample_weight)
+    p = empty((*z.shape[:-2], k, n), z.dtype)
+    p[...] = z.swapaxes(-1, -2)
+    flat, right = p.reshape(-1), _first_class(z.shape) + n * y.astype(np.intp, copy=False)
+    top = p.max(axis=-2)
+    losses = top - flat.take(right)
+    p -= top[..., None, :]
+    np.exp(p, out=p)
+    total = p.sum(axis=-2)
+    losses += np.log(total)
+    p *= (share / total)[..., None, :]
+    flat[right] -= share
+    losses *= share
+    return losses.sum(axis=-1), p.swapaxes(-1, -2)
+
+
+@lru_cache(maxsize=4)
+def _first_class(shape: tuple[int, ...]) -> np.ndarray:
+    """Where the first score of each sample lies, class after class, (..., N)."""
+    *stack, n, k = shape
+    return k * n * np.arange(math.prod(stack)).reshape(*stack, 1) + np.arange(n)
+
+
+def logistic_loss(z: Array, y: Array, sample_weight: Array | None = None) -> tuple[Array, Array]:
+    """One exponential for the loss and its slope."""
+    share = shares_of(z, sample_weight)
+    e = np.abs(z)
+    np.negative(e, out=e)
+    np.exp(e, out=e)
+    losses = np.log1p(e)
+    losses += np.maximum(z, 0)
+    losses -= y * z
+    dz = np.where(z < 0, e, z.dtype.type(1))
+    e += 1
+    dz /= e
+    dz -= y
+    dz *= share[..., None]
+    return (share * losses.sum(axis=-1)).sum(axis=-1), dz

@@ -1,0 +1,180 @@
+"""Optimizers: one step of all parameters of all models of a stack, in place.
+
+The parameters of M models are the rows of one array of shape (M, P). Hyper-parameters are vectors
+of M, one value a model. The first `n_decayed` parameters of each model (its weights; biases come
+after) are drawn to zero by an L2 penalty of strength `l2`, whose gradient ``l2 * w`` is added here
+so that it costs no pass of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from cukernels.runtime.arrays import Array, namespace
+from cukernels.runtime.dtypes import INTEGER
+from cukernels.runtime.op import op
+
+
+def _sgd_steps(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
+    for m, p, decayed in ((1, 1, 1), (1, 37, 30), (3, 50, 0), (2, 0, 0), (2, 20_001, 17_000)):
+        for nesterov in (False, True):
+            yield {
+                "params": rng.standard_normal((m, p)),
+                "grads": rng.standard_normal((m, p)),
+                "velocity": rng.standard_normal((m, p)),
+                "learning_rate": rng.random(m),
+                "momentum": rng.random(m),
+                "l2": rng.random(m),
+                "n_decayed": decayed,
+                "nesterov": nesterov,
+            }
+
+
+def _adam_steps(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
+    for case in _sgd_steps(rng):
+        if case.pop("nesterov"):
+            shape = case["params"].shape
+            del case["momentum"], case["velocity"]
+            yield case | {
+                "first": rng.standard_normal(shape),
+                "second": rng.random(shape),
+                "step": rng.integers(1, 100, shape[0]),
+                "beta_1": rng.random(shape[0]),
+                "beta_2": rng.random(shape[0]),
+                "epsilon": np.full(shape[0], 1e-8),
+            }
+    idle = np.zeros((2, 5))  # no gradient yet, and an epsilon that is 0 in float32
+    one = np.ones(2)
+    yield {
+        "params": np.ones((2, 5)),
+        "grads": idle,
+        "first": idle.copy(),
+        "second": idle.copy(),
+        "step": np.ones(2, int),
+        "learning_rate": one,
+        "beta_1": one / 2,
+        "beta_2": one / 2,
+        "epsilon": np.full(2, 1e-60),
+        "l2": one * 0,
+        "n_decayed": 5,
+    }
+
+
+@op(
+    samples=_sgd_steps,
+    outputs=(),
+    mutates=("params", "velocity"),
+    no_backward="it updates its parameters in place",
+)
+def sgd(
+    params: Array,
+    grads: Array,
+    velocity: Array,
+    *,
+    learning_rate: Array,
+    momentum: Array,
+    l2: Array,
+    n_decayed: int,
+    nesterov: bool = True,
+) -> None:
+    """Stochastic gradient descent with momentum, in the formulation of Sutskever et al. 2013.
+
+    ``v = momentum * v - learning_rate * g``, then ``params += v``, or with Nesterov's look-ahead
+    ``params += momentum * v - learning_rate * g``.
+
+    Parameters
+    ----------
+    params, grads, velocity : arrays of shape (M, P), float32 or float64
+        Parameters, their gradients and their running update; the first and the last are updated.
+    learning_rate, momentum, l2 : arrays of shape (M,)
+        Step size, share of the last update that is kept, strength of the L2 penalty.
+    n_decayed : int
+        How many parameters of each model, from the first, the L2 penalty concerns.
+    nesterov : bool, default=True
+        Whether to look ahead.
+    """
+    check_decayed("sgd", params, n_decayed)
+    g = _penalised(grads, params, l2, n_decayed)
+    rate, keep = columns(params, learning_rate, momentum)
+    velocity[...] = keep * velocity - rate * g
+    params += keep * velocity - rate * g if nesterov else velocity
+
+
+@op(
+    samples=_adam_steps,
+    outputs=(),
+    mutates=("params", "first", "second"),
+    kinds={"step": INTEGER},
+    no_backward="it updates its parameters in place",
+)
+def adam(
+    params: Array,
+    grads: Array,
+    first: Array,
+    second: Array,
+    *,
+    step: Array,
+    learning_rate: Array,
+    beta_1: Array,
+    beta_2: Array,
+    epsilon: Array,
+    l2: Array,
+    n_decayed: int,
+) -> None:
+    """Adam (Kingma and Ba, arXiv:1412.6980, the efficient form at the end of section 2).
+
+    Parameters
+    ----------
+    params, grads, first, second : arrays of shape (M, P), float32 or float64
+        Parameters, their gradients, and the running means of the gradient and of its square; all
+        but the gradients are updated.
+    step : integer array of shape (M,)
+        The number of this step, from 1, which corrects the bias of the running means.
+    learning_rate, beta_1, beta_2, epsilon, l2 : arrays of shape (M,)
+        Step size, decay rates of the two means, term that keeps the division finite (at least the
+        smallest normal number of the dtype), and strength of the L2 penalty.
+    n_decayed : int
+        How many parameters of each model, from the first, the L2 penalty concerns.
+    """
+    xp = namespace(params)
+    check_decayed("adam", params, n_decayed)
+    check_adam(step, beta_2)
+    g = _penalised(grads, params, l2, n_decayed)
+    corrected = learning_rate * xp.sqrt(1 - beta_2**step) / (1 - beta_1**step)
+    epsilon = xp.maximum(epsilon, np.finfo(params.dtype).tiny)  # 0 in this dtype, it keeps nothing
+    rate, b1, b2, tiny = columns(params, corrected, beta_1, beta_2, epsilon)
+    first[...] = b1 * first + (1 - b1) * g
+    second[...] = b2 * second + (1 - b2) * (g * g)
+    params -= rate * first / (xp.sqrt(second) + tiny)
+
+
+def check_decayed(op: str, params: Array, n_decayed: int) -> None:
+    """Raise ValueError unless a model has as many parameters as are to be penalised."""
+    if not 0 <= n_decayed <= params.shape[-1]:
+        raise ValueError(
+            f"{op}: n_decayed must be from 0 to the {params.shape[-1]} parameters of a model, got "
+            f"{n_decayed!r}"
+        )
+
+
+def check_adam(step: Array, beta_2: Array) -> None:
+    """Raise ValueError unless steps are counted from 1 and second moments decay."""
+    if any(number < 1 for number in step.tolist()):
+        raise ValueError(f"adam: steps are counted from 1, got {step}")
+    if not all(0 <= decay < 1 for decay in beta_2.tolist()):
+        raise ValueError(f"adam: beta_2 must be in [0, 1), got {beta_2}")
+
+
+def _penalised(grads: Array, params: Array, l2: Array, n_decayed: int) -> Array:
+    g = grads.copy()
+    (strength,) = columns(params, l2)
+    g[:, :n_decayed] += strength * params[:, :n_decayed]
+    return g
+
+
+def columns(params: Array, *vectors: Array) -> tuple[Array, ...]:
+    """One value a model as columns that broadcast along its parameters, in their dtype."""
+    return tuple(vector.astype(params.dtype)[:, None] for vector in vectors)

@@ -1,0 +1,24 @@
+"""Displays: pictures of weights, filters, activations, trainings, searches and errors.
+
+They follow scikit-learn's convention: ``Display.from_estimator(...)`` draws and returns an object
+with the axes `ax_`, the figure `figure_` and what was drawn; its `plot` draws once more, elsewhere
+or in another style. They need matplotlib, the extra `plot`; importing this module does not.
+"""
+
+from estimators.inspection.activation_maps import ActivationMapsDisplay
+from estimators.inspection.errors import ErrorsDisplay
+from estimators.inspection.filters import FiltersDisplay
+from estimators.inspection.loss_curve import LossCurveDisplay
+from estimators.inspection.maximal_patches import MaximalPatchesDisplay
+from estimators.inspection.search import SearchDisplay
+from estimators.inspection.weights import WeightsDisplay
+
+__all__ = [
+    "ActivationMapsDisplay",
+    "ErrorsDisplay",
+    "FiltersDisplay",
+    "LossCurveDisplay",
+    "MaximalPatchesDisplay",
+    "SearchDisplay",
+    "WeightsDisplay",
+]

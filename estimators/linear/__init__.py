@@ -1,0 +1,1 @@
+"""The linear models: losses, solvers and fits."""

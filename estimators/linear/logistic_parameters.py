@@ -1,0 +1,195 @@
+"""The parameters of `LogisticRegression`: what they mean together, in scikit-learn's words."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from sklearn.utils import compute_class_weight
+
+from estimators.shared.base import check_weights
+from estimators.shared.labels import checked_total
+
+
+def resolve_penalty(estimator: Any) -> tuple[float, float]:
+    """Return C and the part of the L1 norm, from current and deprecated parameters.
+
+    Warns
+    -----
+    FutureWarning
+        For deprecated parameters.
+    UserWarning
+        For contradicting or ignored ones.
+
+    Raises
+    ------
+    ValueError
+        If the solver does not take the penalty.
+    """
+    penalty, l1_ratio = estimator.penalty, estimator.l1_ratio
+    if penalty == "deprecated":
+        penalty = _penalty_name(estimator.C, l1_ratio)
+        if l1_ratio is None:
+            warnings.warn(
+                "'l1_ratio=None' was deprecated in version 1.8 and will trigger an error in 1.10. "
+                "Use 0<=l1_ratio<=1 instead.",
+                FutureWarning,
+                stacklevel=4,
+            )
+    else:
+        warnings.warn(
+            "'penalty' was deprecated in version 1.8 and will be removed in 1.10. To avoid this "
+            "warning, leave 'penalty' set to its default value and use 'l1_ratio' or 'C' instead. "
+            "Use l1_ratio=0 instead of penalty='l2', l1_ratio=1 instead of penalty='l1', "
+            "l1_ratio set to a float between 0 and 1 instead of penalty='elasticnet', and C=np.inf "
+            "instead of penalty=None.",
+            FutureWarning,
+            stacklevel=4,
+        )
+    _check_penalty(estimator, penalty)
+    _warn_of_contradictions(estimator, penalty)
+    if estimator.n_jobs is not None:
+        warnings.warn(
+            "'n_jobs' has no effect since 1.8 and will be removed in 1.10. You provided "
+            f"'n_jobs={estimator.n_jobs}', please leave it unspecified.",
+            FutureWarning,
+            stacklevel=4,
+        )
+    C = np.inf if estimator.penalty is None else float(estimator.C)
+    return C, {"l1": 1.0, "elasticnet": l1_ratio}.get(penalty, 0.0)
+
+
+def _penalty_name(C: float, l1_ratio: float | None) -> str | None:
+    if np.inf == C:
+        return None
+    if l1_ratio is None or l1_ratio == 0:
+        return "l2"
+    return "l1" if l1_ratio == 1 else "elasticnet"
+
+
+def _check_penalty(estimator: Any, penalty: str | None) -> None:
+    """Raise unless the solver takes the penalty, the formulation and the loss."""
+    solver, dual = estimator.solver, estimator.dual
+    if solver not in ("liblinear", "saga") and penalty not in ("l2", None):
+        raise ValueError(
+            f"Solver {solver} supports only 'l2' or None penalties, got {penalty} penalty."
+        )
+    if solver != "liblinear" and dual:
+        raise ValueError(f"Solver {solver} supports only dual=False, got dual={dual}")
+    if penalty == "elasticnet" and solver != "saga":
+        raise ValueError(f"Only 'saga' solver supports elasticnet penalty, got solver={solver}.")
+    if solver == "liblinear" and penalty is None:
+        raise ValueError(
+            "C=np.inf as well as penalty=None is not supported for the liblinear solver"
+        )
+    if penalty == "l1" and dual:
+        raise ValueError(
+            "Unsupported set of arguments: The combination of penalty='l1' and "
+            "loss='logistic_regression' are not supported when dual=True, Parameters: "
+            "penalty='l1', loss='logistic_regression', dual=True"
+        )
+    if penalty == "elasticnet" and estimator.l1_ratio is None:
+        raise ValueError("l1_ratio must be specified when penalty is elasticnet.")
+    if estimator.loss == "squared_error" and solver != "lbfgs":
+        raise ValueError(
+            f"loss='squared_error' is supported only by solver='lbfgs', got solver={solver!r}."
+        )
+
+
+def _warn_of_contradictions(estimator: Any, penalty: str | None) -> None:
+    given, l1_ratio = estimator.penalty, estimator.l1_ratio
+    if penalty != "elasticnet" and l1_ratio is not None and 0 < l1_ratio < 1:
+        warnings.warn(
+            "l1_ratio parameter is only used when penalty is 'elasticnet'. Got "
+            f"(penalty={penalty})",
+            stacklevel=5,
+        )
+    if (given == "l2" and l1_ratio != 0) or (given == "l1" and l1_ratio != 1):
+        warnings.warn(
+            f"Inconsistent values: penalty={given} with l1_ratio={l1_ratio}. penalty is "
+            "deprecated. Please use l1_ratio only.",
+            stacklevel=5,
+        )
+    if given is None and estimator.C != 1.0:
+        warnings.warn(
+            "Setting penalty=None will ignore the C and l1_ratio parameters", stacklevel=5
+        )
+
+
+def check_classes(estimator: Any, X: Any) -> None:
+    """Raise unless the solver can tell the classes of `estimator.classes_` apart in `X`."""
+    classes = estimator.classes_
+    if len(classes) < 2:
+        raise ValueError(
+            "This solver needs samples of at least 2 classes in the data, but the data contains "
+            f"only one class: {classes[0]!r}"
+        )
+    if estimator.solver == "liblinear":
+        if len(classes) > 2:
+            raise ValueError(
+                "The 'liblinear' solver does not support multiclass classification (n_classes >= "
+                "3). Either use another solver or wrap the estimator in a OneVsRestClassifier to "
+                "keep applying a one-versus-rest scheme. Only binary classification is supported."
+            )
+        if X.max() > 1e30:
+            raise ValueError(
+                "Using the 'liblinear' solver while X contains a maximum value > 1e30 results in "
+                "a frozen fit. Please choose another solver or rescale the input X."
+            )
+
+
+def total_weights(
+    class_weight: Any, classes: np.ndarray, labels: np.ndarray, dtype: Any, sample_weight: Any
+) -> np.ndarray | None:
+    """Return the weights of samples times those of their classes, or None if there are neither.
+
+    Parameters
+    ----------
+    class_weight : dict, "balanced" or None
+    classes : ndarray of shape (K,)
+    labels : integer ndarray of shape (N,)
+        Places in `classes`.
+    dtype : dtype
+        Of the weights.
+    sample_weight : array-like of shape (N,) or None
+
+    Raises
+    ------
+    ValueError
+        If they are not one a sample, are not finite in the dtype, or have no positive sum.
+    """
+    if sample_weight is None and class_weight is None:
+        return None
+    weights = check_weights(sample_weight, labels, dtype=dtype)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is told in words
+        if isinstance(class_weight, str):  # "balanced": every class has the same sum of weights
+            sums = np.bincount(labels, weights)
+            per_class = sums.sum() / (len(classes) * np.where(sums == 0, 1, sums))
+            weights = weights * per_class.astype(dtype)[labels]
+        elif class_weight is not None:
+            per_class = compute_class_weight(class_weight, classes=classes, y=classes)
+            weights = weights * per_class.astype(dtype)[labels]
+    weights = checked_total(weights, dtype)
+    if weights.sum(dtype=float) < 0:
+        raise ValueError(
+            "The weights of samples, times those of classes, sum to a negative number, and the "
+            "loss is their weighted mean: negative weights must be outweighed by positive ones."
+        )
+    return weights
+
+
+def penalty_strength(C: float, mass: float) -> float:
+    """Return the strength of the penalty in the mean over samples, which weigh `mass` together.
+
+    Raises
+    ------
+    ValueError
+        If it is not finite.
+    """
+    if 1 / np.finfo(float).max > C * mass:
+        raise ValueError(
+            f"The strength of the penalty, 1 / (C * sum of the weights of samples), is not finite "
+            f"for C={C:g} and weights that sum to {mass:g}."
+        )
+    return 1 / (C * mass)

@@ -1,0 +1,154 @@
+"""What a solver name of `LogisticRegression` stands for: an engine and the words of its warning.
+
+A name promises the penalties it takes and the optimum it reaches. Some share an engine:
+
+================  ==================================================================
+lbfgs             L-BFGS
+newton-cg         Newton's method, steps by conjugate gradients
+newton-cholesky   Newton's method, steps by Cholesky factorisation
+liblinear, sag,   proximal Newton with an L1 norm; without one, Newton's method with the
+saga              factorisation where that is small, else with conjugate gradients
+================  ==================================================================
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from estimators.linear.loss import LinearObjective
+from estimators.linear.newton import Callback, NewtonResult, minimize_newton
+from estimators.linear.proximal import minimize_proximal
+from estimators.optimize import lbfgs
+from estimators.optimize.lbfgs import CONVERGED, INTERRUPTED
+
+FACTORIZABLE = 500  # parameters: up to here a factorisation costs less than conjugate gradients
+
+SCALE_DATA = (
+    "\nYou might also want to scale the data as shown in:\n"
+    "    https://scikit-learn.org/stable/modules/preprocessing.html\n"
+    "Please also refer to the documentation for alternative solver options:\n"
+    "    https://scikit-learn.org/stable/modules/linear_model.html#logistic-regression"
+)
+OVERFLOWED = (  # as scikit-learn's saga says it of an epoch
+    "Floating-point under-/overflow occurred at iteration #{}. Scaling input data with "
+    "StandardScaler or MinMaxScaler might help."
+)
+FAILED = {
+    "newton-cg": "newton-cg failed to converge at loss = {fun}. Increase the number of iterations.",
+    "newton-cholesky": "Newton solver did not converge after {n_iter} iterations.",
+    "liblinear": "Liblinear failed to converge, increase the number of iterations.",
+    "sag": "The max_iter was reached which means the coef_ did not converge",
+    "saga": "The max_iter was reached which means the coef_ did not converge",
+}
+
+
+class Solution(NamedTuple):
+    """Where a solver ended.
+
+    Attributes
+    ----------
+    x : ndarray of shape (P,)
+    n_iter : int
+    complaint : str
+        In scikit-learn's words, where it stopped short of `tol`; else empty.
+    interrupted : bool
+        Whether Ctrl-C stopped it.
+    """
+
+    x: np.ndarray
+    n_iter: int
+    complaint: str = ""
+    interrupted: bool = False
+
+
+def solve(
+    solver: str,
+    objective: LinearObjective,
+    l1: float,
+    x0: np.ndarray,
+    *,
+    tol: float,
+    max_iter: int,
+    callback: Callback | None = None,
+) -> Solution:
+    """Minimise the objective of one model plus an L1 norm by a solver other than "lbfgs".
+
+    Parameters
+    ----------
+    solver : {"newton-cg", "newton-cholesky", "liblinear", "sag", "saga"}
+    objective : LinearObjective
+    l1 : float
+        Strength of the norm; 0 for the solvers that do not take one.
+    x0 : ndarray of shape (P,)
+        Where to start.
+    tol : float
+        The largest component of the (smallest sub)gradient at which to stop.
+    max_iter : int
+    callback : callable, default=None
+        Called as ``callback(x, value)`` after each iteration.
+    """
+    result: NewtonResult
+    if l1 > 0:
+        result = minimize_proximal(objective, l1, x0, tol=tol, max_iter=max_iter, callback=callback)
+    else:
+        factorize = solver == "newton-cholesky" or (
+            solver != "newton-cg" and len(x0) <= FACTORIZABLE
+        )
+        result = minimize_newton(
+            objective, x0, factorize=factorize, tol=tol, max_iter=max_iter, callback=callback
+        )
+    complaint = ""
+    if result.overflowed:
+        complaint = OVERFLOWED.format(result.n_iter + 1)
+    elif not (result.converged or result.interrupted):
+        complaint = FAILED[solver].format(fun=result.fun, n_iter=result.n_iter)
+    return Solution(result.x, result.n_iter, complaint, result.interrupted)
+
+
+def solve_lbfgs(
+    objective: LinearObjective,
+    x0: np.ndarray,
+    *,
+    tol: np.ndarray,
+    max_iter: np.ndarray,
+    callback: lbfgs.Callback | None = None,
+) -> list[Solution]:
+    """Minimise the objective of a stack of models by L-BFGS.
+
+    Parameters
+    ----------
+    objective : LinearObjective
+    x0 : ndarray of shape (M, P)
+        Where to start.
+    tol, max_iter : arrays of shape (M,)
+        Of each model, as `solve` takes them.
+    callback : callable, default=None
+        As `minimize_lbfgs` takes it.
+    """
+    result = lbfgs.minimize_lbfgs(
+        objective.value_and_gradient,
+        x0,
+        max_iter=max_iter,
+        gtol=tol,
+        ftol=64 * np.finfo(np.float64).eps,
+        noise=0.0 if objective.dtype == np.float64 else np.finfo(objective.dtype).eps,
+        callback=callback,
+    )
+    ends = zip(result.x, result.n_iter.tolist(), result.status, result.message, strict=True)
+    return [
+        Solution(x, n_iter, _lbfgs_complaint(status, message, n_iter, limit), status == INTERRUPTED)
+        for (x, n_iter, status, message), limit in zip(ends, max_iter, strict=True)
+    ]
+
+
+def _lbfgs_complaint(status: int, message: str, n_iter: int, max_iter: int) -> str:
+    if status in (CONVERGED, INTERRUPTED):
+        return ""
+    text = f"lbfgs failed to converge after {n_iter} iteration(s) (status={status}):\n{message}\n"
+    if n_iter == max_iter:
+        text += (
+            f"\nIncrease the number of iterations to improve the convergence (max_iter={max_iter})."
+        )
+    return text + SCALE_DATA

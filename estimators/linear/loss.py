@@ -1,0 +1,246 @@
+"""The objective of a linear classifier: its value, gradient and Hessian in the parameters.
+
+X is read in blocks of rows: scores, loss and gradient of a block are computed while it is in the
+cache, so that one evaluation reads X once. Values and gradients are summed over the blocks in
+float64 whatever the dtype of X, so that float32 data do not blunt the stopping rules.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from cukernels.activations.activations import logistic, logistic_backward, softmax, softmax_backward
+from cukernels.runtime.arrays import Array, namespace, to_device, to_host
+from cukernels.runtime.workers import in_parallel
+from cukernels.runtime.workspace import Workspaces
+from cukernels.training.losses import logistic_loss, softmax_cross_entropy, squared_loss
+from estimators.linear.row_blocks import RowBlock, pieces, row_blocks, weighted_gram
+
+
+class LinearObjective:
+    """Mean loss of linear scores plus an L2 penalty, for a stack of M models on the same X.
+
+    The parameters of a model are a row of an (M, P) array: `coef` of shape (K, D) raveled, then
+    `intercept` of shape (K,). Its scores are ``X @ coef.T + intercept_scaling * intercept``.
+    Parameters, values and gradients are float64 on the host.
+
+    Parameters
+    ----------
+    X : ndarray or CSR matrix of shape (N, D), float32 or float64
+        Samples. The passes over them are in this dtype.
+    y : integer array of shape (N,)
+        Labels from 0 to n_classes - 1.
+    n_classes : int
+        Two classes have one score (K = 1), more have one each.
+    l2 : array of shape (M,)
+        Strength of the penalty, ``l2 / 2 * |coef|^2``.
+    loss : {"log_loss", "squared_error"}, default="log_loss"
+        The cross-entropy, or half the squared error of the probabilities.
+    sample_weight : array of shape (N,) or (M, N), default=None
+        Weights; the mean over samples is the weighted one.
+    fit_intercept : bool, default=True
+        Whether there are intercepts.
+    intercept_scaling : float, default=1.0
+        What an intercept is multiplied by, as if X had a column of this value.
+    penalize_intercept : bool, default=False
+        Whether the penalty holds for the intercepts too.
+    device : str, default="cpu"
+        Where the passes over X run.
+    """
+
+    def __init__(
+        self,
+        X: Any,
+        y: np.ndarray,
+        n_classes: int,
+        *,
+        l2: np.ndarray,
+        loss: str = "log_loss",
+        sample_weight: np.ndarray | None = None,
+        fit_intercept: bool = True,
+        intercept_scaling: float = 1.0,
+        penalize_intercept: bool = False,
+        device: str = "cpu",
+    ) -> None:
+        self.n_features = X.shape[1]
+        self.n_outputs = 1 if n_classes == 2 else n_classes
+        self.n_coef = self.n_outputs * self.n_features
+        self.n_parameters = self.n_coef + self.n_outputs * fit_intercept
+        self.l2, self.loss, self.dtype, self.device = np.asarray(l2), loss, X.dtype, device
+        self.fit_intercept, self.intercept_scaling = fit_intercept, float(intercept_scaling)
+        self.penalized = np.ones(self.n_parameters)
+        if not penalize_intercept:
+            self.penalized[self.n_coef :] = 0
+        # which score and which column of X each parameter belongs to; D stands for the intercept
+        place = np.arange(self.n_parameters)
+        is_coef = place < self.n_coef
+        self.output = np.where(is_coef, place // self.n_features, place - self.n_coef)
+        self.column = np.where(is_coef, place % self.n_features, self.n_features)
+        targets = y
+        if self.n_outputs == 1:
+            targets = y[:, None].astype(X.dtype)
+        elif loss == "squared_error":
+            targets = np.eye(n_classes, dtype=X.dtype)[y]
+        self.blocks = row_blocks(X, targets, sample_weight, device)
+        self._workspaces = Workspaces()
+
+    def value_and_gradient(
+        self, parameters: np.ndarray, models: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the objectives and their gradients.
+
+        Parameters
+        ----------
+        parameters : ndarray of shape (A, P)
+            Points of the A models of the stack whose places are in `models`.
+        models : integer array of shape (A,)
+
+        Returns
+        -------
+        values : ndarray of shape (A,)
+        gradients : ndarray of shape (A, P)
+        """
+        n_models, k = len(models), self.n_outputs
+        coef, bias = self._on_device(parameters)
+
+        def of_block(_: None, block: RowBlock) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            # class-major, as sums over few classes are fast along the longer axis
+            z = block.times(coef, bias).reshape(n_models, k, -1)
+            weights, share = block.of_models(models)
+            losses, dz = self._loss(z.swapaxes(1, 2), block.targets, weights)
+            # a copy also for one model: sums along its rows are then those in a stack
+            dz = namespace(dz).ascontiguousarray(dz.swapaxes(1, 2)).reshape(n_models * k, -1)
+            d_bias = share[:, None] * to_host(dz.sum(axis=1)).reshape(n_models, k)
+            d_coef = to_host(block.transposed_times(dz))
+            return share * to_host(losses), d_bias, _repeated(share, k) * d_coef
+
+        def in_workspace(_: None, block: RowBlock) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            n_bytes = 2 * n_models * k * block.x.shape[0] * self.dtype.itemsize
+            with self._workspaces.block(n_bytes):  # for scores and their gradients
+                return of_block(None, block)
+
+        if self.device == "cpu":
+            parts = in_parallel(in_workspace, self.blocks)
+        else:
+            parts = [of_block(None, block) for block in self.blocks]
+        values, d_bias = np.zeros(n_models), np.zeros((n_models, k))
+        d_coef = np.zeros((self.n_features, n_models * k))
+        for part in parts:  # in the order of the blocks, whoever was first
+            for total, own in zip((values, d_bias, d_coef), part, strict=True):
+                total += own
+        gradients = self._packed(d_coef.T, d_bias)
+        l2 = self.l2[models, None] * self.penalized
+        shrinkage = l2 * parameters
+        values += 0.5 * (shrinkage * parameters).sum(axis=1)
+        gradients += shrinkage
+        return values, gradients
+
+    def probabilities(self, parameters: np.ndarray) -> list[Array]:
+        """Return the (rows, K) probabilities of each block for a single model (M = 1)."""
+        activation = logistic if self.n_outputs == 1 else softmax
+        coef, bias = self._on_device(parameters[None])
+        return [activation(block.times(coef, bias).T) for block in self.blocks]
+
+    def hessian_product(self, probabilities: list[Array], v: np.ndarray) -> np.ndarray:
+        """Return the Hessian of the log-loss times `v` of shape (P,), from the probabilities.
+
+        With scores ``u = X v`` a sample adds ``p * (u - sum(p u))`` (softmax) or ``p (1 - p) u``.
+        """
+        backward = logistic_backward if self.n_outputs == 1 else softmax_backward
+        coef, bias = self._on_device(v[None])
+        d_coef, d_bias = np.zeros((self.n_features, self.n_outputs)), np.zeros((1, self.n_outputs))
+        for block, p in zip(self.blocks, probabilities, strict=True):
+            dz = block.sample_shares * backward(block.times(coef, bias).T, p).T
+            d_bias += to_host(dz.sum(axis=1))
+            d_coef += to_host(block.transposed_times(dz))
+        return self._packed(d_coef.T, d_bias)[0] + self.l2[0] * self.penalized * v
+
+    def hessian(self, probabilities: list[Array], subset: np.ndarray | None = None) -> np.ndarray:
+        """Return the Hessian of the log-loss in some parameters (default all), from probabilities.
+
+        Parameters
+        ----------
+        probabilities : list of arrays of shape (rows, K)
+            As `probabilities` returns them.
+        subset : integer array of shape (S,)
+            Indices of parameters.
+
+        Returns
+        -------
+        hessian : float64 ndarray of shape (S, S)
+        """
+        subset = np.arange(self.n_parameters) if subset is None else subset
+        output, column = self.output[subset], self.column[subset]
+        places = [np.flatnonzero(output == k) for k in range(self.n_outputs)]
+        used, column = np.unique(column, return_inverse=True)
+        hessian = np.diag(self.l2[0] * self.penalized[subset])
+        for block, p in zip(self.blocks, probabilities, strict=True):
+            x, shares = block.with_ones(self.intercept_scaling), block.sample_shares
+            if sp.issparse(x):
+                p, shares = to_host(p), to_host(shares)
+            if len(used) < x.shape[1]:
+                x = x[:, used]
+            for rows, piece in pieces(x):
+                self._add_curvature(hessian, piece, p[rows], shares[rows], places, column)
+        return hessian
+
+    def _add_curvature(
+        self,
+        hessian: np.ndarray,
+        x: Any,
+        p: Array,
+        shares: Array,
+        places: list[np.ndarray],
+        column: np.ndarray,
+    ) -> None:
+        """Add to a Hessian what some rows of X add; its parameters are those at each output."""
+        columns = [x[:, column[place]] for place in places]
+        for k, left in enumerate(columns):
+            for j in range(k + 1):
+                curvature = shares * p[:, k] * (float(j == k) - p[:, j])
+                part = weighted_gram(left, curvature, columns[j])
+                hessian[np.ix_(places[k], places[j])] += part
+                if j != k:
+                    hessian[np.ix_(places[j], places[k])] += part.T
+
+    def unpacked(self, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return `coef` of shape (K, D) and the intercepts of shape (K,) of a row of parameters."""
+        coef = parameters[: self.n_coef].reshape(self.n_outputs, self.n_features)
+        if self.fit_intercept:
+            return coef, self.intercept_scaling * parameters[self.n_coef :]
+        return coef, np.zeros(self.n_outputs)
+
+    def _on_device(self, parameters: np.ndarray) -> tuple[Array, Array]:
+        """Weights of shape (A K, D) and biases of shape (A K,), in the dtype of X."""
+        coef = parameters[:, : self.n_coef].reshape(-1, self.n_features)
+        bias = np.zeros(len(coef))
+        if self.fit_intercept:
+            bias = self.intercept_scaling * parameters[:, self.n_coef :].ravel()
+        coef, bias = coef.astype(self.dtype, copy=False), bias.astype(self.dtype, copy=False)
+        return to_device(coef, self.device), to_device(bias, self.device)
+
+    def _packed(self, d_coef: np.ndarray, d_bias: np.ndarray) -> np.ndarray:
+        """Gradients of shape (A, P) from those of the weights (A K, D) and of the biases (A, K)."""
+        packed = d_coef.reshape(len(d_bias), self.n_coef)
+        if self.fit_intercept:
+            packed = np.concatenate([packed, self.intercept_scaling * d_bias], axis=1)
+        return packed
+
+    def _loss(self, z: Array, targets: Array, weights: Array | None) -> tuple[Array, Array]:
+        if self.loss == "log_loss":
+            loss = logistic_loss if self.n_outputs == 1 else softmax_cross_entropy
+            return loss(z, targets, weights)
+        forward, backward = (
+            (logistic, logistic_backward) if self.n_outputs == 1 else (softmax, softmax_backward)
+        )
+        p = forward(z)
+        losses, dp = squared_loss(p, targets, weights)
+        return losses, backward(dp, p)
+
+
+def _repeated(share: np.ndarray, k: int) -> np.ndarray:
+    """The share of each model once for each of its K outputs, or the one of all."""
+    return share if len(share) == 1 else np.repeat(share, k)

@@ -1,0 +1,120 @@
+"""In which order the perceptron sees its samples, and which of them it does not: scikit-learn's."""
+
+from __future__ import annotations
+
+import functools
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from sklearn.model_selection import StratifiedShuffleSplit
+from sklearn.utils import check_random_state
+
+from estimators.shared.labels import check_members
+from estimators.shared.samples import Samples
+
+
+def held_out_places(
+    estimator: Any, samples: Samples, rows: np.ndarray | None, labels: np.ndarray
+) -> np.ndarray:
+    """Return the places among some rows of the samples that early stopping scores on.
+
+    Parameters
+    ----------
+    estimator : Perceptron
+        Its parameters say how many they are.
+    samples : Samples
+        What its fit shares with others.
+    rows : integer ndarray of shape (n_rows,) or None
+        Those of the samples that it learns from.
+    labels : integer ndarray of shape (n_rows,)
+        Their classes.
+
+    Raises
+    ------
+    ValueError
+        If a class has too few members, by its label.
+    """
+    if not estimator.early_stopping:
+        return np.arange(0)
+    check_members(estimator, labels)
+    fraction, seed = estimator.validation_fraction, estimator.random_state
+    split = StratifiedShuffleSplit(test_size=fraction, random_state=seed)
+
+    def places() -> np.ndarray:
+        return next(split.split(labels, labels))[1]
+
+    if not isinstance(seed, Integral):
+        return places()
+    return samples.once(("held out", id(rows), fraction, seed), places)
+
+
+def epoch_permutations(
+    estimator: Any, samples: Samples, n_rows: int, n_classes: int
+) -> np.ndarray | None:
+    """Return how each epoch permutes the order of the last, (1 or n_classes, n_rows), or None.
+
+    None is where it does not. The seeds are from scikit-learn's draws: of more than two classes
+    each has its own. Classes that compete follow the first.
+    """
+    if not estimator.shuffle:
+        return None
+    rng, largest = check_random_state(estimator.random_state), np.iinfo(np.int32).max
+    generators = [rng]
+    if n_classes > 2:
+        generators = list(map(check_random_state, rng.randint(largest, size=n_classes)))
+    if estimator.multi_class == "multinomial":
+        del generators[1:]
+    for each in generators:
+        each.randint(1, largest)  # drawn there for the data set
+    seeds = tuple(int(each.randint(largest)) for each in generators)
+    return samples.once(
+        ("permutations", n_rows, seeds), lambda: np.stack([fisher_yates(n_rows, s) for s in seeds])
+    )
+
+
+def fisher_yates(n: int, seed: int) -> np.ndarray:
+    """Permutation of `n` by the shuffle of Fisher and Yates, with scikit-learn's generator.
+
+    The generator is a 32-bit xorshift (Marsaglia, Journal of Statistical Software 8, 2003, with the
+    shifts 13, 17, 5), taken modulo 2**31.
+    """
+    order, places = list(range(n)), np.arange(n - 1)
+    drawn = (_xorshifts(n - 1, seed or 1) & 0x7FFFFFFF).astype(np.int64)
+    for i, j in enumerate((places + drawn % (n - places)).tolist()):
+        order[i], order[j] = order[j], order[i]
+    return np.array(order, dtype=np.intp)
+
+
+def _xorshifts(n: int, seed: int) -> np.ndarray:
+    """The first `n` states after a seed.
+
+    A step is linear in the bits. So those that are known, all moved by as many steps, are as many
+    again.
+    """
+    known = _step(np.array([seed], np.uint32))
+    for tables in _powers(max(n - 1, 0).bit_length()):
+        known = np.concatenate((known, _moved(known, tables)))
+    return known[: max(n, 0)]
+
+
+def _step(state: np.ndarray) -> np.ndarray:
+    state = state ^ (state << np.uint32(13))
+    state = state ^ (state >> np.uint32(17))
+    return state ^ (state << np.uint32(5))
+
+
+def _moved(states: np.ndarray, tables: np.ndarray) -> np.ndarray:
+    """What some steps make of states, from what they make of each byte, (4, 256)."""
+    in_bytes = states.astype("<u4").view(np.uint8).reshape(-1, 4)
+    return np.bitwise_xor.reduce([tables[i, in_bytes[:, i]] for i in range(4)])
+
+
+@functools.cache
+def _powers(n: int) -> list[np.ndarray]:
+    """What 1, 2, 4, ... steps make of each byte of a state, (4, 256) each."""
+    every = np.arange(256, dtype=np.uint32)
+    powers = [np.stack([_step(every << np.uint32(8 * i)) for i in range(4)])]
+    for _ in range(n - 1):
+        powers.append(np.stack([_moved(row, powers[-1]) for row in powers[-1]]))
+    return powers[:n]

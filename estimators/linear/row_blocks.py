@@ -1,0 +1,162 @@
+"""Blocks of rows of a data matrix, dense or sparse, with their targets and weights."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from cukernels.matmul.matmul import matmul
+from cukernels.runtime.arrays import Array, like, namespace, to_device, to_host
+from cukernels.runtime.workers import slices
+from cukernels.sparse.sparse import csr_matmul, csr_matmul_backward
+
+BLOCK_BYTES = 4 << 20  # of X: what a core's share of the cache holds
+_DENSE_STEPS = 32  # multiplications of a dense product, in the time of one of a sparse product
+
+
+class RowBlock:
+    """Some rows of X on a device, their targets, and what they count for in the weighted mean.
+
+    Attributes
+    ----------
+    x : ndarray or CSR matrix of shape (B, D)
+        The rows, on the host.
+    targets : array of shape (B,) or (B, K)
+    weights : array of shape (M or 1, B), or None where all weights are 1
+    share : ndarray of shape (M or 1,)
+        The part of the total weight that is in this block.
+    """
+
+    def __init__(
+        self,
+        x: Any,
+        targets: np.ndarray,
+        weights: np.ndarray | None,
+        share: np.ndarray,
+        device: str,
+    ) -> None:
+        self.x, self.share = x, share
+        self.targets = to_device(targets, device)
+        self.weights = None if weights is None else to_device(weights, device)
+        if sp.issparse(x):
+            self._csr = tuple(to_device(part, device) for part in (x.data, x.indices, x.indptr))
+        else:
+            self._dense = to_device(x, device)
+
+    def times(self, coef: Array, bias: Array) -> Array:
+        """Return ``coef @ x.T + bias`` of shape (K, B), for `coef` of shape (K, D)."""
+        if sp.issparse(self.x):
+            data, indices, indptr = self._csr
+            scores = csr_matmul(data, indices, indptr, coef.T).T
+        else:
+            scores = matmul(self._dense, _even(coef), transpose_b=True)[:, : len(coef)].T
+        scores += bias[:, None]
+        return scores
+
+    def transposed_times(self, dz: Array) -> Array:
+        """Return ``x.T @ dz.T`` of shape (D, K), for `dz` of shape (K, B)."""
+        if sp.issparse(self.x):
+            data, indices, indptr = self._csr
+            shape = (self.x.shape[1], len(dz))
+            coef = namespace(dz).broadcast_to(dz[:1, :1], shape)  # only its shape counts
+            return csr_matmul_backward(dz.T, data, indices, indptr, coef)
+        return matmul(_even(dz), self._dense)[: len(dz)].T
+
+    @functools.cached_property
+    def sample_shares(self) -> Array:
+        """The part of each row in the mean, of shape (B,), for a single model."""
+        if self.weights is None:
+            n_rows = self.x.shape[0]
+            return like(np.full(n_rows, self.share[0] / n_rows, self.x.dtype), self.targets)
+        weights = to_host(self.weights)[0]
+        shares = weights * (self.share[0] / (weights.sum() or 1))
+        return like(shares.astype(self.x.dtype), self.targets)
+
+    def with_ones(self, value: float) -> Any:
+        """Return a copy of the rows with one more column, of this value, at the end.
+
+        Dense rows are on the device. Sparse ones are on the host, as a CSC matrix.
+        """
+        if sp.issparse(self.x):
+            column = np.full((self.x.shape[0], 1), value, self.x.dtype)
+            return sp.hstack([self.x, column], format="csc")
+        xp = namespace(self._dense)
+        return xp.hstack([self._dense, xp.full((len(self._dense), 1), value, self.x.dtype)])
+
+    def of_models(self, models: np.ndarray) -> tuple[Array | None, np.ndarray]:
+        """Return the weights and the shares of some models of the stack."""
+        if len(self.share) == 1:
+            return self.weights, self.share
+        return None if self.weights is None else self.weights[models], self.share[models]
+
+
+def _even(rows: Array) -> Array:
+    """Add a row of zeros to an odd number of them.
+
+    A BLAS sums the last row of an odd number in another way than the others. So a model that is
+    the last of a stack would come out other than alone, by a rounding error. A single row is left
+    to the product with a vector, which is far faster.
+    """
+    if len(rows) % 2 == 0 or len(rows) == 1 or not isinstance(rows, np.ndarray):
+        return rows
+    return np.concatenate([rows, np.zeros_like(rows[:1])])
+
+
+def row_blocks(
+    X: Any, targets: np.ndarray, sample_weight: np.ndarray | None, device: str
+) -> list[RowBlock]:
+    """Cut X into blocks that stay in a core's cache; sparse X and a GPU's stay in one piece.
+
+    Parameters
+    ----------
+    X : ndarray or CSR matrix of shape (N, D)
+    targets : ndarray of shape (N,) or (N, K)
+    sample_weight : ndarray of shape (N,) or (M, N), or None
+    device : str
+        As `resolve_device` returns it.
+    """
+    n_samples, n_features = X.shape
+    size = n_samples
+    if not sp.issparse(X) and device == "cpu":
+        size = max(64, BLOCK_BYTES // max(n_features * X.itemsize, 1))
+    weights = None if sample_weight is None else np.atleast_2d(sample_weight)
+    blocks = []
+    for start in range(0, n_samples, size):
+        rows = slice(start, min(start + size, n_samples))
+        whole = size >= n_samples
+        if weights is None:
+            part, share = None, np.array([(rows.stop - rows.start) / n_samples])
+        else:
+            part = weights[:, rows]
+            total = weights.sum(axis=1, dtype=np.float64)
+            share = part.sum(axis=1, dtype=np.float64) / np.where(total == 0, 1, total)
+        blocks.append(RowBlock(X if whole else X[rows], targets[rows], part, share, device))
+    return blocks
+
+
+def pieces(x: Any) -> Iterator[tuple[slice, Any]]:
+    """Yield slices of rows and what `x` has there, in the form in which `weighted_gram` is faster.
+
+    An array is one piece, and so is a CSC matrix with few values a row. A well-filled one is given
+    as arrays, a bounded number of rows at a time.
+    """
+    if sp.issparse(x):
+        n_rows, n_columns = x.shape
+        filled = np.bincount(x.indices, minlength=n_rows)
+        if _DENSE_STEPS * np.sum(filled**2) > n_rows * n_columns**2:
+            x = x.tocsr()
+            for rows in slices(n_rows, max(64, BLOCK_BYTES // (n_columns * x.dtype.itemsize))):
+                yield rows, x[rows].toarray()
+            return
+    yield slice(None), x
+
+
+def weighted_gram(left: Any, weights: Array, right: Any) -> np.ndarray:
+    """Return ``left.T @ diag(weights) @ right`` for two arrays or two CSC matrices."""
+    if sp.issparse(left):
+        return (left.T @ right.multiply(weights[:, None]).tocsc()).toarray()
+    return to_host(matmul(left, weights[:, None] * right, transpose_a=True))

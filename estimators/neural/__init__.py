@@ -1,0 +1,1 @@
+"""The networks: how they are described, trained and used."""

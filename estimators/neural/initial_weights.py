@@ -1,0 +1,87 @@
+"""The first weights of a layer: how wide they are drawn.
+
+Glorot and Bengio (AISTATS 2010) drew the weights of a layer as wide as its numbers of inputs and
+outputs allow, for activations that are bounded and have slope 1 at 0, like tanh. He et al. (ICCV
+2015) saw that rectifiers halve what goes through them, layer after layer, unless the variance of
+the weights of `n` inputs is 2 / n. The same thought serves every activation `f` that is not
+bounded: values of mean square 1 go in, weights of variance ``v / n`` make normal ones of variance
+`v` of them, and `v` is such that `f` of these has mean square 1 again. That is 2 / (1 + slope**2)
+for the leaky rectifier (He et al., equation 15) and 1 where there is no activation (LeCun et al.,
+Efficient BackProp, 1998).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+
+from cukernels.activations.activations import ACTIVATIONS
+from estimators.layers.dense import Shape, Weighted
+
+# layer, shape of its samples, the activation that its outputs go through, stream
+Draw = Callable[[Weighted, Shape, str, np.random.RandomState], dict[str, np.ndarray]]
+
+_LARGEST = 16.0  # variance; that of a rectifier is 2
+
+
+def draw_as_scikit_learn(
+    layer: Weighted, shape: Shape, activation: str, rng: np.random.RandomState
+) -> dict[str, np.ndarray]:
+    """Glorot and Bengio's weights (their equation 16), and biases as wide, in its order."""
+    factor = 2.0 if layer.drawn_for() == "logistic" else 6.0
+    bound = np.sqrt(factor / sum(layer.fans(shape)))
+    shapes = layer.parameter_shapes(shape)
+    return {name: rng.uniform(-bound, bound, s) for name, s in shapes.items()}
+
+
+def draw_for_activation(
+    layer: Weighted, shape: Shape, activation: str, rng: np.random.RandomState
+) -> dict[str, np.ndarray]:
+    """Uniform weights, as wide as suits the activation, and biases of 0."""
+    fans, variance = layer.fans(shape), variance_for(activation)
+    if variance is None:
+        bound = np.sqrt(6 / sum(fans)) / slope_at_0(activation)
+    else:
+        bound = np.sqrt(3 * variance / fans[0])
+    shapes = layer.parameter_shapes(shape)
+    return {"w": rng.uniform(-bound, bound, shapes["w"]), "bias": np.zeros(shapes["bias"])}
+
+
+@cache
+def variance_for(activation: str) -> float | None:
+    """The variance of normal values that an activation gives the mean square 1.
+
+    None for those that never get there (tanh, logistic) or that are of all units at once (softmax):
+    Glorot and Bengio's weights are for them.
+    """
+    if not _is_of_one_unit(activation):
+        return None
+    f, z = ACTIVATIONS[activation].forward, np.linspace(-12, 12, 12001)
+    density = np.exp(-z * z / 2) / np.exp(-z * z / 2).sum()
+
+    def mean_square(variance: float) -> float:
+        return float((density * f(np.sqrt(variance) * z) ** 2).sum())
+
+    if mean_square(_LARGEST) < 1:
+        return None
+    low, high = 0.0, _LARGEST
+    for _ in range(24):
+        middle = (low + high) / 2
+        low, high = (middle, high) if mean_square(middle) < 1 else (low, middle)
+    return round(high, 4)  # the same on every processor
+
+
+@cache
+def slope_at_0(activation: str) -> float:
+    """The slope of an activation at 0; 1 for one of all units at once."""
+    if not _is_of_one_unit(activation):
+        return 1.0
+    below, above = ACTIVATIONS[activation].forward(np.array([-1e-3, 1e-3]))
+    return round(float(above - below) / 2e-3, 4)
+
+
+def _is_of_one_unit(activation: str) -> bool:
+    f, z = ACTIVATIONS[activation].forward, np.array([-1.0, 0.0, 2.0])
+    return bool(np.allclose(f(z), f(z[:, None])[:, 0]))

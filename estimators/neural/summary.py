@@ -1,0 +1,46 @@
+"""The layers of a network as a table, with shapes and parameter counts; nothing is allocated."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, fields
+from math import prod
+from typing import Any
+
+from estimators.neural.network import Network
+
+
+def summary_table(network: Network) -> str:
+    """Return a table of a network's layers, output shapes and parameters, and their total."""
+    rows = [("input", _shape(network.shapes[0]), "")]
+    total = 0
+    for layer, before, after in zip(
+        network.layers, network.shapes, network.shapes[1:], strict=False
+    ):
+        count = sum(prod(shape) for shape in layer.parameter_shapes(before).values())
+        total += count
+        rows.append((_call(layer), _shape(after), f"{count:,}"))
+    rows.append(("total", "", f"{total:,}"))
+    rows.insert(0, ("layer", "output", "parameters"))
+    widths = [max(len(row[i]) for row in rows) for i in range(3)]
+    lines = [
+        f"{name:<{widths[0]}}  {shape:<{widths[1]}}  {count:>{widths[2]}}"
+        for name, shape, count in rows
+    ]
+    rule = "-" * len(lines[0])
+    return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+
+
+def _call(layer: Any) -> str:
+    """How one would write the layer, with the fields that are not at their defaults."""
+    given = [(f.name, getattr(layer, f.name)) for f in fields(layer) if f.default is MISSING]
+    changed = [
+        (f.name, getattr(layer, f.name))
+        for f in fields(layer)
+        if f.default is not MISSING and getattr(layer, f.name) != f.default
+    ]
+    arguments = [str(value) for _, value in given] + [f"{n}={value!r}" for n, value in changed]
+    return f"{type(layer).__name__}({', '.join(arguments)})"
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))

@@ -1,0 +1,1 @@
+"""L-BFGS with a strong Wolfe line search."""

@@ -1,0 +1,338 @@
+"""Limited-memory BFGS over a stack of models (Liu and Nocedal, Mathematical Programming 45, 1989).
+
+Every model has its own direction, line search, memory and end, and all share each evaluation. A
+model that has ended leaves the stack, so nobody waits for it. What one model is computed from never
+mixes with its neighbours: its steps are bit for bit those it would take alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from cukernels.matmul.matmul import matmul
+from cukernels.runtime.arrays import Array, namespace, to_host
+from estimators.optimize.curvature import CurvatureMemory
+from estimators.optimize.line_search import LARGEST_STEP, WolfeSearch
+
+ValueAndGradient = Callable[[Array, np.ndarray], tuple[Array, Array]]
+Callback = Callable[[np.ndarray, Array, np.ndarray], Any]
+Limit = float | np.ndarray  # for all models, or one each
+
+CONVERGED, LIMIT, ABNORMAL, INTERRUPTED = 0, 1, 2, 3
+EPSILON = np.finfo(np.float64).eps
+
+End = tuple[int, str]
+FLAT_GRADIENT = CONVERGED, "CONVERGENCE: NORM OF PROJECTED GRADIENT <= PGTOL"  # SciPy's wording
+FLAT_VALUE = CONVERGED, "CONVERGENCE: RELATIVE REDUCTION OF F <= FACTR*EPSMCH"
+MAX_ITER = LIMIT, "STOP: TOTAL NO. OF ITERATIONS REACHED LIMIT"
+MAX_FUN = LIMIT, "STOP: TOTAL NO. OF F,G EVALUATIONS EXCEEDS LIMIT"
+HALTED = LIMIT, "STOP: CALLBACK REQUESTED HALT"
+NO_STEP = ABNORMAL, "ABNORMAL: the line search found no lower value"
+NOT_FINITE = ABNORMAL, "ABNORMAL: the first value or gradient is not finite"
+CTRL_C = INTERRUPTED, "STOP: INTERRUPTED BY THE USER"
+
+
+@dataclass
+class LBFGSResult:
+    """Where each model of a stack ended.
+
+    Attributes
+    ----------
+    x : array of shape (M, P)
+    fun : ndarray of shape (M,)
+        Value at `x`.
+    n_iter, n_evaluations : integer ndarrays of shape (M,)
+    status : integer ndarray of shape (M,)
+        0 converged; 1 a limit or the callback stopped it; 2 the line search found no step, or the
+        first value was not finite; 3 interrupted by Ctrl-C.
+    message : list of M str
+    """
+
+    x: Array
+    fun: np.ndarray
+    n_iter: np.ndarray
+    n_evaluations: np.ndarray
+    status: np.ndarray
+    message: list[str]
+
+
+def minimize_lbfgs(
+    value_and_gradient: ValueAndGradient,
+    x0: Array,
+    *,
+    max_iter: Limit = 15000,
+    gtol: Limit = 1e-5,
+    ftol: Limit = 2.2e-9,
+    max_fun: Limit = 15000,
+    max_line_search: int = 50,
+    memory: int = 10,
+    noise: float = 0.0,
+    callback: Callback | None = None,
+) -> LBFGSResult:
+    """Minimise a stack of M smooth functions of P variables each.
+
+    Stopping rules, first step and line search are those of L-BFGS-B as SciPy runs it (Zhu et al.,
+    ACM TOMS 23, 1997), so that iteration counts compare.
+
+    Parameters
+    ----------
+    value_and_gradient : callable
+        ``value_and_gradient(x, models) -> values, gradients`` at points `x` of shape (A, P) of
+        the A models of the stack whose places are in `models`: new arrays of shapes (A,) and
+        (A, P).
+    x0 : array of shape (M, P), float32 or float64
+        Where to start; it is not changed. Vectors stay in its dtype and on its device, the
+        scalars of each model are float64 on the host.
+    max_iter : int or array of shape (M,), default=15000
+        Most iterations of a model.
+    gtol : float or array of shape (M,), default=1e-5
+        A model has converged where no component of its gradient is larger, nor than 2e-19 in
+        float32: the square of a smaller one underflows.
+    ftol : float or array of shape (M,), default=2.2e-9
+        A model has converged where an iteration lowers its value f by no more than
+        ``ftol * max(|f before|, |f after|, 1)``.
+    max_fun : int or array of shape (M,), default=15000
+        Evaluations of a model after which it begins no further iteration.
+    max_line_search : int, default=50
+        Most evaluations in one line search.
+    memory : int, default=10
+        Number of steps that the curvature is estimated from.
+    noise : float, default=0.0
+        Relative rounding error of the values, where they are rounded more than their gradients:
+        while a value moves no further than that, a smaller gradient counts as progress.
+    callback : callable, default=None
+        Called as ``callback(models, x, values)`` with the models that have just ended an
+        iteration. It may return which of these are to halt, as booleans, and it ends the whole
+        run by raising StopIteration.
+
+    Returns
+    -------
+    result : LBFGSResult
+        After Ctrl-C too: the last completed iteration of each model, with status 3.
+    """
+    gtol = np.maximum(gtol, 2 * math.sqrt(np.finfo(x0.dtype).tiny))
+    limits = [np.broadcast_to(limit, len(x0)) for limit in (max_iter, gtol, ftol, max_fun)]
+    run = _Run(value_and_gradient, x0, memory, noise, limits)
+    try:
+        run.begin()
+        while len(run.models):
+            run.choose_directions()
+            before = run.value
+            moved, stuck = run.try_steps(max_line_search)
+            halted = None
+            if callback is not None and len(moved):
+                halted = callback(run.models[moved], run.x[moved], run.value[moved])
+            ends = run.judge(moved, before)
+            if halted is not None:
+                ends |= {i: HALTED for i, halts in zip(moved, halted, strict=True) if halts}
+            run.end(ends | run.restart(stuck))
+    except StopIteration:
+        run.end_all(HALTED)
+    except KeyboardInterrupt:
+        run.end_all(CTRL_C)
+    return run.result
+
+
+class _Run:
+    """The models that still run (axis 0 of every array), and the result of those that ended."""
+
+    STATE: ClassVar[list[str]] = [
+        *("models", "x", "value", "gradient", "direction", "slope", "fresh", "searches"),
+        *("memory", "largest", "n_iter", "n_evaluations", "max_iter", "gtol", "ftol", "max_fun"),
+    ]
+
+    def __init__(
+        self,
+        evaluate: ValueAndGradient,
+        x0: Array,
+        memory: int,
+        noise: float,
+        limits: list[np.ndarray],
+    ) -> None:
+        n_models, n_parameters = x0.shape
+        self.evaluate, self.noise = evaluate, noise
+        self.tiny = np.finfo(x0.dtype).tiny
+        self.max_iter, self.gtol, self.ftol, self.max_fun = limits
+        self.models = np.arange(n_models)  # places in the whole stack
+        self.x = x0.copy()
+        self.value = np.full(n_models, np.nan)
+        self.gradient = self.direction = self.x
+        self.slope = np.zeros(n_models)  # of the value along the direction
+        self.fresh = np.ones(n_models, dtype=bool)  # about to choose a direction
+        self.searches = np.empty(n_models, dtype=object)  # each a WolfeSearch
+        self.memory = CurvatureMemory(n_models, memory, n_parameters, like=x0)
+        self.largest = np.zeros(n_models)  # component of the gradient
+        self.n_iter = np.zeros(n_models, dtype=int)
+        self.n_evaluations = np.zeros(n_models, dtype=int)
+        self.result = LBFGSResult(
+            x0.copy(),
+            self.value.copy(),
+            self.n_iter.copy(),
+            self.n_evaluations.copy(),
+            np.full(n_models, CTRL_C[0]),
+            [CTRL_C[1]] * n_models,
+        )
+
+    def begin(self) -> None:
+        """Evaluate the first points."""
+        value, self.gradient = self.evaluate(self.x, self.models)
+        self.value = _host(value)
+        self.n_evaluations += 1
+        ends: dict[int, End] = {}
+        self.largest = _largest(self.gradient)
+        for i, largest in enumerate(self.largest):
+            if not (np.isfinite(self.value[i]) and np.isfinite(largest)):
+                ends[i] = NOT_FINITE
+            elif largest <= self.gtol[i]:
+                ends[i] = FLAT_GRADIENT
+            elif self.max_iter[i] == 0:
+                ends[i] = MAX_ITER
+        self.direction = -self.gradient
+        self.end(ends)
+
+    def choose_directions(self) -> None:
+        """Begin a line search for the models that have just moved, or lost their memory."""
+        fresh = self.fresh.nonzero()[0].tolist()
+        if not fresh:
+            return
+        step = self.memory.newton_step(self.gradient)
+        self.direction = _merge(self.direction, step, self.fresh)
+        self.slope = _merge(self.slope, _dot(self.gradient, self.direction), self.fresh)
+        uphill = [i for i in fresh if not self.slope[i] < 0]
+        if uphill:
+            self.memory.forget(uphill)
+            self.direction[uphill] = -self.gradient[uphill]
+            self.slope[uphill] = _dot(self.gradient, self.direction)[uphill]
+        for i in fresh:
+            first = 1.0
+            if self.memory.n_pairs[i] == 0:  # the gradient has no natural length: move by 1
+                first = min(1 / math.sqrt(-self.slope[i]), LARGEST_STEP)
+            value, slope = float(self.value[i]), float(self.slope[i])
+            self.searches[i] = WolfeSearch(value, slope, first, self.noise * abs(value))
+
+    def try_steps(self, max_line_search: int) -> tuple[list[int], list[int]]:
+        """Evaluate the next step of each search.
+
+        Returns
+        -------
+        moved : list of int
+            The models whose search ended, and which are now at its end.
+        stuck : list of int
+            Those whose search failed, and which are where they were.
+        """
+        steps = np.array([search.step for search in self.searches])
+        change = _column(steps, self.x) * self.direction
+        x = self.x + change
+        value, gradient = self.evaluate(x, self.models)
+        value, slope = _host(value), _dot(gradient, self.direction)
+        values, slopes = value.tolist(), slope.tolist()  # plain numbers are faster one by one
+        self.n_evaluations = self.n_evaluations + 1
+        moved: list[int] = []
+        stuck: list[int] = []
+        for i, search in enumerate(self.searches):
+            if search.advance(values[i], slopes[i]):
+                (moved if search.step > 0 else stuck).append(i)
+            elif search.n_steps >= max_line_search:
+                stuck.append(i)
+        # s'y from the slopes along the direction; a step without curvature is not remembered
+        rise = slope - self.slope
+        sy = steps * rise
+        curved = [i for i in moved if rise[i] > EPSILON * -self.slope[i] and sy[i] > self.tiny]
+        if len(curved) == len(steps):  # the usual case, without copies
+            self.memory.add(curved, change, gradient - self.gradient, sy)
+        elif curved:
+            y = gradient[curved] - self.gradient[curved]
+            self.memory.add(curved, change[curved], y, sy[curved])
+        if len(moved) == len(steps):
+            self.fresh = np.ones(len(steps), dtype=bool)
+            self.value, self.gradient, self.x = value, gradient, x
+        else:
+            self.fresh = np.zeros(len(steps), dtype=bool)
+            self.fresh[moved] = True
+            self.value = _merge(self.value, value, self.fresh)
+            self.gradient = _merge(self.gradient, gradient, self.fresh)
+            self.x = _merge(self.x, x, self.fresh)
+        self.n_iter = self.n_iter + self.fresh
+        return moved, stuck
+
+    def restart(self, stuck: list[int]) -> dict[int, End]:
+        """Send models on down the gradient; return the ends of those that came from there."""
+        ends: dict[int, End] = {}
+        for i in stuck:
+            if self.memory.n_pairs[i] == 0:
+                search = self.searches[i]
+                flat = search.step == 0 and not search.has_overflowed
+                ends[i] = FLAT_VALUE if flat else NO_STEP
+        again = [i for i in stuck if i not in ends]
+        if again:
+            self.memory.forget(again)
+            self.fresh[again] = True
+        return ends
+
+    def judge(self, moved: list[int], before: np.ndarray) -> dict[int, End]:
+        """Return the ends of the models that have converged or reached a limit."""
+        ends: dict[int, End] = {}
+        largest, largest_before = _largest(self.gradient), self.largest
+        self.largest = largest
+        for i in moved:
+            old, new = before[i], self.value[i]
+            flatter = self.noise > 0 and largest[i] < largest_before[i]
+            if largest[i] <= self.gtol[i]:
+                ends[i] = FLAT_GRADIENT
+            elif old - new <= self.ftol[i] * max(abs(old), abs(new), 1) and not flatter:
+                ends[i] = FLAT_VALUE
+            elif self.n_iter[i] >= self.max_iter[i]:
+                ends[i] = MAX_ITER
+            elif self.n_evaluations[i] > self.max_fun[i]:
+                ends[i] = MAX_FUN
+        return ends
+
+    def end(self, ends: dict[int, End]) -> None:
+        """Write the models named by `ends` into the result, and go on with the others."""
+        if not ends:
+            return
+        gone = list(ends)
+        models, result = self.models[gone], self.result
+        result.x[models] = self.x[gone]
+        result.fun[models] = self.value[gone]
+        result.n_iter[models] = self.n_iter[gone]
+        result.n_evaluations[models] = self.n_evaluations[gone]
+        for model, (status, message) in zip(models, ends.values(), strict=True):
+            result.status[model], result.message[model] = status, message
+        keep = np.setdiff1d(np.arange(len(self.models)), gone)
+        # in one call, which Ctrl-C cannot break into
+        self.__dict__.update({name: getattr(self, name)[keep] for name in self.STATE})
+
+    def end_all(self, why: End) -> None:
+        """Write all models that still run into the result."""
+        self.end(dict.fromkeys(range(len(self.models)), why))
+
+
+def _merge(old: Array, new: Array, chosen: np.ndarray) -> Array:
+    """Return `new` for the chosen models and `old` for the others."""
+    if chosen.all():
+        return new
+    merged, places = old.copy(), chosen.nonzero()[0]  # masks would make a GPU wait
+    merged[places] = new[places]
+    return merged
+
+
+def _dot(a: Array, b: Array) -> np.ndarray:
+    return _host(matmul(a[:, None], b[..., None])[:, 0, 0])
+
+
+def _largest(gradient: Array) -> np.ndarray:
+    return _host(abs(gradient).max(axis=1))
+
+
+def _host(scalars: Array) -> np.ndarray:
+    return to_host(scalars).astype(np.float64, copy=False)
+
+
+def _column(scalars: np.ndarray, like: Array) -> Array:
+    return namespace(like).asarray(scalars, dtype=like.dtype)[:, None]

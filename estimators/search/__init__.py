@@ -1,0 +1,1 @@
+"""Searches whose fits are trained together, as stacks of models."""

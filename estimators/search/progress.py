@@ -1,0 +1,66 @@
+"""How a search goes: models done, the epoch, the best score so far."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from estimators.shared.progress import progress_bar
+
+
+class SearchProgress:
+    """Shows how the fits of a search go: a bar, or a line a fit where tqdm is missing.
+
+    Parameters
+    ----------
+    n_fits : int, default=0
+        Fits planned; 0 shows nothing.
+    """
+
+    def __init__(self, n_fits: int = 0) -> None:
+        self._n_fits, self._n_done = n_fits, 0
+        self._bar: Any = None
+        self._shown: dict[str, Any] = {}
+        self._best = -np.inf
+        self._epoch = 0
+        if n_fits:
+            self._bar = progress_bar(total=n_fits, unit="fit")
+
+    def begin(self, n_models: int) -> None:
+        """A stack of models begins to train."""
+        self._epoch = 0
+        self._shown["stack"] = n_models
+
+    def epoch(self, n_training: int, loss: float) -> None:
+        """An epoch ended: so many models go on, and this is the lowest loss."""
+        if self._bar is None:
+            return
+        self._epoch += 1
+        self._shown |= {"training": n_training, "epoch": self._epoch, "loss": f"{loss:.4f}"}
+        self._bar.set_postfix(self._shown)
+
+    def scored(self, result: Any) -> None:
+        """A fit is done; `result` is what scikit-learn's function returned for it."""
+        if not self._n_fits:
+            return
+        self._n_done += 1
+        scores = result.get("test_scores") if isinstance(result, dict) else None
+        first = next(iter(scores.values()), None) if isinstance(scores, dict) else scores
+        if first is not None and first > self._best:
+            self._best = first
+            self._shown["best score"] = f"{first:.4f}"
+        if self._bar is None:
+            best = f", best score = {self._best:.4f}" if np.isfinite(self._best) else ""
+            print(f"Fit {self._n_done} of {self._n_fits} done{best}")  # noqa: T201
+            return
+        self._bar.set_postfix(self._shown, refresh=False)
+        self._bar.update()
+
+    def __enter__(self) -> SearchProgress:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Leave the bar as it stands."""
+        if self._bar is not None:
+            self._bar.close()

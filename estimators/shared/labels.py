@@ -1,0 +1,180 @@
+"""Labels of a fit: known or new, as 0-1 columns, and what each weighs."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from sklearn.model_selection import StratifiedShuffleSplit
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils import compute_class_weight, compute_sample_weight
+from sklearn.utils.multiclass import unique_labels
+
+from estimators.shared.base import check_weights
+
+
+def learn_labels(y: np.ndarray) -> tuple[LabelBinarizer, np.ndarray]:
+    """Return the binarizer of the labels of a first fit, and what it makes of them.
+
+    A single class is one column of zeros, as two are one column.
+    """
+    binarizer = LabelBinarizer().fit(y)
+    return binarizer, indicators_of(y, binarizer)
+
+
+def indicators_of(y: Any, binarizer: LabelBinarizer) -> np.ndarray:
+    """Return labels as columns of 0 and 1.
+
+    Of indicators, whatever is not 0 is 1, as in scikit-learn's MLPClassifier: the binarizer
+    leaves a 2 as it is.
+    """
+    return (binarizer.transform(y) != 0).astype(int)
+
+
+def check_known(y: np.ndarray, classes: np.ndarray, *, all_of_them: bool) -> None:
+    """Raise ValueError where `y` has labels that are not in `classes`, or lacks some."""
+    labels = unique_labels(y)
+    if all_of_them and set(labels) != set(classes):
+        raise ValueError(
+            "warm_start can only be used where `y` has the same classes as in the previous call "
+            f"to fit. Previously got {classes}, `y` has {labels}"
+        )
+    if len(np.setdiff1d(labels, classes, assume_unique=True)):
+        raise ValueError(
+            "`y` has classes not in `self.classes_`. "
+            f"`self.classes_` has {classes}. 'y' has {labels}."
+        )
+
+
+def check_kind(y: Any, binarizer: LabelBinarizer) -> None:
+    """Raise ValueError where labels are of another kind than a binarizer knows.
+
+    That is strings for numbers, one label a sample for several, or another number of columns; in
+    the words of :func:`sklearn.utils.multiclass.unique_labels`.
+    """
+    known = binarizer.classes_
+    if binarizer.y_type_ == "multilabel-indicator":
+        known = np.zeros((1, len(known)), int)
+    unique_labels(known, y)
+
+
+def check_scored(y_val: Any, binarizer: LabelBinarizer) -> None:
+    """Warn of labels of a validation set that nobody learns, and raise ValueError if all are such.
+
+    Raises
+    ------
+    ValueError
+        Also if they are of another kind than those that are learned.
+    """
+    check_kind(y_val, binarizer)
+    if y_val.ndim == 2:
+        return
+    labels, classes = unique_labels(y_val), binarizer.classes_
+    unknown = np.setdiff1d(labels, classes)
+    if len(unknown) == len(labels):
+        raise ValueError(
+            "`y_val` has classes not in `self.classes_`. "
+            f"`self.classes_` has {classes}. `y_val` has {labels}."
+        )
+    if len(unknown):
+        warnings.warn(
+            f"`y_val` has classes {unknown} that are not in `self.classes_`, which has {classes}: "
+            "no prediction of them is right",
+            stacklevel=7,
+        )
+
+
+def check_members(estimator: Any, labels: np.ndarray) -> None:
+    """Raise ValueError where early stopping is to hold out some of a class of one member.
+
+    The error is that of scikit-learn's split and names the label; scikit-learn's classifiers name
+    its place among the classes instead.
+
+    Parameters
+    ----------
+    estimator : classifier
+        Its parameters say whether and how many samples are held out.
+    labels : integer ndarray of shape (n_samples,)
+        Places in its classes.
+    """
+    if estimator.early_stopping and 1 in np.bincount(labels):
+        fraction = estimator.validation_fraction
+        next(StratifiedShuffleSplit(test_size=fraction).split(labels, estimator.classes_[labels]))
+
+
+NO_AVERAGE = (
+    "The sample weights for validation set sum to zero, which leaves no average to score by: "
+    "consider using a different random state, or weights that are not negative."
+)
+
+
+def check_scoring_weights(weight: np.ndarray) -> None:
+    """Raise ValueError where what early stopping holds out has no weight to score it by."""
+    if not weight.any():
+        raise ValueError(
+            "The sample weights for validation set are all zero, consider using a different "
+            "random state."
+        )
+    if weight.sum() == 0:
+        raise ValueError(NO_AVERAGE)
+
+
+def total_weights(
+    class_weight: Any, classes: np.ndarray, y: np.ndarray, dtype: Any, sample_weight: Any
+) -> np.ndarray | None:
+    """Weights of the samples times those of their classes, or None where all are 1.
+
+    Parameters
+    ----------
+    class_weight : dict, "balanced" or None
+        A list of them, one a column, where `y` has several labels a sample.
+    classes : ndarray of shape (n_classes,)
+        All labels, also those that are not among these samples.
+    y : ndarray of shape (n_samples,) or (n_samples, n_labels)
+    dtype : dtype
+        What they are computed with.
+    sample_weight : array-like of shape (n_samples,)
+
+    Raises
+    ------
+    ValueError
+        If they are not one a sample, are not finite in the dtype, or sum to 0 there.
+    """
+    weights = _product(class_weight, classes, y, sample_weight)
+    return None if weights is None else checked_total(weights, dtype)
+
+
+def checked_total(weights: np.ndarray, dtype: Any) -> np.ndarray:
+    """Return weights in a dtype; raise unless they are finite in it and do not sum to 0."""
+    with np.errstate(over="ignore"):
+        weights = weights.astype(dtype)
+    if not np.isfinite(weights).all():
+        raise ValueError(
+            "The weights of samples, times those of classes, hold NaN, infinity or a value too "
+            f"large for {np.dtype(dtype)!r}."
+        )
+    total, size = weights.sum(dtype=float), np.abs(weights).sum(dtype=float)
+    if not size:
+        raise ValueError("Sample weights must contain at least one non-zero number.")
+    if abs(total) <= size * np.finfo(dtype).eps:
+        raise ValueError(
+            "The weights of samples, times those of classes, sum to 0, and the loss is their "
+            "weighted mean: negative weights must be outweighed by positive ones."
+        )
+    return weights
+
+
+def _product(
+    class_weight: Any, classes: np.ndarray, y: np.ndarray, sample_weight: Any
+) -> np.ndarray | None:
+    if sample_weight is not None:
+        sample_weight = check_weights(sample_weight, y)
+    if class_weight is None:
+        return sample_weight
+    if y.ndim == 2:
+        by_class = compute_sample_weight(class_weight, y)
+    else:
+        per_class = compute_class_weight(class_weight, classes=classes, y=y)
+        by_class = per_class[np.searchsorted(classes, y)]
+    return by_class if sample_weight is None else sample_weight * by_class
