@@ -58,8 +58,8 @@ from cukernels.perceptron.perceptron import (
     csr_perceptron_sweep,
     perceptron_sweep,
 )
-from cukernels.runtime.op import OPS
 from cukernels.runtime.precision import precision
+from cukernels.runtime.registry import OPS
 from cukernels.runtime.show_versions import show_versions
 from cukernels.runtime.version import __version__ as __version__
 from cukernels.sparse.sparse import (

@@ -16,7 +16,7 @@ from sklearn.utils.validation import validate_data
 
 from cukernels.activations.activations import log_softmax, softmax
 from cukernels.runtime.arrays import resolve_device
-from estimators.linear.logistic_fit import LogisticTraining
+from estimators.linear.logistic_fit import LogisticFit
 from estimators.linear.logistic_parameters import check_classes, resolve_penalty, total_weights
 from estimators.linear.loss import LinearObjective
 from estimators.shared.base import FLOATS, LinearClassifier
@@ -210,7 +210,7 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
 
     def _prepare(
         self, samples: Samples, sample_weight: Any = None, rows: np.ndarray | None = None
-    ) -> LogisticTraining:
+    ) -> LogisticFit:
         """All of a fit that comes before its first step.
 
         `rows` are those of the samples that it learns from, by default all; `sample_weight` is
@@ -226,7 +226,7 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
         )
         check_classes(self, X)
         weights = total_weights(self.class_weight, self.classes_, labels, X.dtype, sample_weight)
-        return LogisticTraining(
+        return LogisticFit(
             self, samples, X, labels, rows, weights, C, l1_ratio, device, sample_weight
         )
 

@@ -15,8 +15,8 @@ from sklearn.utils.validation import validate_data
 
 from cukernels.runtime.arrays import resolve_device
 from cukernels.sparse.sparse import check_rows
-from estimators.linear.perceptron_compiled import CompiledTraining
-from estimators.linear.perceptron_fit import SweptTraining
+from estimators.linear.perceptron_compiled import CompiledFit
+from estimators.linear.perceptron_swept import SweptFit
 from estimators.shared.base import FLOATS, LinearClassifier, dense_rows_of
 from estimators.shared.samples import Samples
 
@@ -259,10 +259,10 @@ class Perceptron(LinearClassifier):
         return self._run(self._training.of(self, Samples(X, y), X, labels, sample_weight, start))
 
     @property
-    def _training(self) -> type[CompiledTraining] | type[SweptTraining]:
+    def _training(self) -> type[CompiledFit] | type[SweptFit]:
         """What runs a fit: scikit-learn's loop, where it has this rule and runs on the device."""
         is_there = self.multi_class == "ovr" and resolve_device(self.device) == "cpu"
-        return CompiledTraining if is_there else SweptTraining
+        return CompiledFit if is_there else SweptFit
 
     def _prepare(
         self,
@@ -271,7 +271,7 @@ class Perceptron(LinearClassifier):
         intercept_init: Any = None,
         sample_weight: Any = None,
         rows: np.ndarray | None = None,
-    ) -> CompiledTraining | SweptTraining:
+    ) -> CompiledFit | SweptFit:
         """All of a fit that comes before its first step.
 
         `rows` are those of the samples that it learns from, by default all; `sample_weight` is
@@ -348,7 +348,7 @@ class Perceptron(LinearClassifier):
         dtype = np.float64 if len(coef) == 1 else X.dtype
         return np.array(coef, X.dtype, order="C"), np.array(intercept, dtype)
 
-    def _run(self, training: CompiledTraining | SweptTraining) -> Perceptron:
+    def _run(self, training: CompiledFit | SweptFit) -> Perceptron:
         try:
             type(training).run([training])  # type: ignore[list-item]
         except KeyboardInterrupt:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from cukernels.runtime.op import OPS
+from cukernels.runtime.registry import OPS
 
 
 def placed(cupy, arguments: dict) -> dict:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cukernels.matmul.gemm_plan import FMA_TILES, ITEMSIZES, LARGEST, TENSOR_TILES
-from cukernels.runtime.kernel import source
+from cukernels.runtime.source import source
 
 ASK = """
 template <typename Layout, typename T>

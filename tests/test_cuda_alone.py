@@ -170,7 +170,8 @@ IMPORTED = """
 import re
 import cupy, cukernels, estimators
 from cupy.cuda import nvrtc
-from cukernels.runtime.kernel import OPTIONS, source
+from cukernels.runtime.kernel import OPTIONS
+from cukernels.runtime.source import source
 program = nvrtc.createProgram(source("running_mean.cu"), "running_mean.cu", (), ())
 nvrtc.addNameExpression(program, "running_mean<float>")
 nvrtc.compileProgram(program, (*OPTIONS, "-arch=sm_90"))

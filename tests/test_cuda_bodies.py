@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cukernels.runtime.op import OPS
+from cukernels.runtime.registry import OPS
 from test_ops import DTYPES, all_calls, assert_close, cast, copied, results
 
 # 9.0 has all instructions; 7.5 has neither asynchronous copies nor TF32

@@ -18,7 +18,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
 from cukernels.runtime.arrays import to_device
-from cukernels.runtime.op import OPS
+from cukernels.runtime.registry import OPS
 from estimators import (
     BatchNorm,
     Conv2D,

@@ -12,7 +12,7 @@ from emulator.compiler import has_compiler
 from emulator.cupy_on_host import installed
 from estimators import ConvNetClassifier, LogisticRegression, MLPClassifier, Perceptron
 from estimators.model_selection import GridSearchCV
-from estimators.neural.fit import NeuralTraining
+from estimators.neural.fit import NeuralFit
 from estimators.shared.memory import free_memory
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -44,13 +44,13 @@ SEARCHES = {
 
 @pytest.mark.parametrize(("estimator", "grid", "n_stacks"), SEARCHES.values(), ids=SEARCHES)
 def test_a_search_on_a_device_is_one_stack(emulated_cupy, monkeypatch, estimator, grid, n_stacks):
-    ran, run = [], NeuralTraining.run.__func__
+    ran, run = [], NeuralFit.run.__func__
 
     def counted(cls, trainings, watch=None):
         ran.append((trainings[0].device, len(trainings)))
         return run(cls, trainings, watch)
 
-    monkeypatch.setattr(NeuralTraining, "run", classmethod(counted))
+    monkeypatch.setattr(NeuralFit, "run", classmethod(counted))
     options = {"cv": 2, "refit": False, "scoring": ["accuracy", "neg_log_loss"]}
     if isinstance(estimator, Perceptron):
         options["scoring"] = ["accuracy"]
@@ -71,9 +71,9 @@ def test_a_search_on_a_device_is_one_stack(emulated_cupy, monkeypatch, estimator
 def test_a_stack_is_split_where_the_memory_of_the_device_ends(monkeypatch):
     with installed("90", memory=1_200_000):
         assert free_memory("cuda:0") == 1_200_000
-        ran, run = [], NeuralTraining.run.__func__
+        ran, run = [], NeuralFit.run.__func__
         monkeypatch.setattr(
-            NeuralTraining,
+            NeuralFit,
             "run",
             classmethod(lambda cls, some, watch=None: ran.append(len(some)) or run(cls, some)),
         )

@@ -14,7 +14,7 @@ import _oracle_arguments as arguments_of
 from cukernels import optimizers, pooling
 from cukernels.images import patches
 from cukernels.runtime import workers
-from cukernels.runtime.op import OPS
+from cukernels.runtime.registry import OPS
 from cukernels.runtime.workspace import Workspace
 from test_ops import assert_close, bound_to_backward, cast, copied, poisoned, results  # noqa: F401
 

@@ -23,8 +23,8 @@ from sklearn.datasets import load_digits
 
 import cukernels
 from _on_a_gpu import placed
-from cukernels.runtime.op import OPS
 from cukernels.runtime.precision import precision
+from cukernels.runtime.registry import OPS
 from estimators import (
     BatchNorm,
     ConvNetClassifier,

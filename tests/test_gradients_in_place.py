@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import cukernels
-from cukernels.runtime.op import OPS
+from cukernels.runtime.registry import OPS
 from test_cuda_bodies import on_device, on_host
 from test_ops import bound_to_backward, cast, samples_of
 

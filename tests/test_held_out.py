@@ -16,10 +16,11 @@ from estimators import ConvNetClassifier, MLPClassifier, Perceptron
 from estimators.layers.dense import Dense, Mode, Scores
 from estimators.model_selection import cross_validate
 from estimators.neural.data import Data
-from estimators.neural.held_out import HeldOut, places_of, validation_scores
+from estimators.neural.held_out import HeldOut, places_of
 from estimators.neural.network import Network
 from estimators.neural.objective import Objective
 from estimators.neural.trainee import Progress, Settings, Trainee
+from estimators.neural.validation import validation_scores
 
 RELEASE = tuple(map(int, sklearn.__version__.split(".")[:2]))
 KINDS = ["two classes", "three classes", "names", "several labels"]
@@ -82,7 +83,7 @@ def stack(rng, X, places, n_models, own):
 @pytest.mark.parametrize("at_once", [2**20, 35])
 def test_scores_of_a_stack_are_those_of_its_models(monkeypatch, sparse, at_once):
     monkeypatch.setattr(
-        "estimators.neural.held_out._VALUES_AT_ONCE", at_once
+        "estimators.neural.validation._VALUES_AT_ONCE", at_once
     )  # 5 rows of the widest
     rng = np.random.default_rng(0)
     dense = rng.normal(size=(40, 7))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import cukernels
-from cukernels.runtime.op import OPS, Op
+from cukernels.runtime.registry import OPS, Op
 
 assert cukernels.OPS is OPS
 FORWARDS = [op for op in OPS.values() if not op.is_backward]

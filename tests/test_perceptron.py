@@ -15,9 +15,9 @@ from sklearn.linear_model import Perceptron as ScikitLearns
 
 from estimators import Perceptron
 from estimators.linear import perceptron_compiled
-from estimators.linear.perceptron_fit import SweptTraining
 from estimators.linear.perceptron_order import fisher_yates
 from estimators.linear.perceptron_stack import OnlineStack
+from estimators.linear.perceptron_swept import SweptFit
 from estimators.model_selection import GridSearchCV
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -65,7 +65,7 @@ def assert_near(ours, theirs, rtol=1e-9):
 @pytest.fixture
 def swept(monkeypatch):
     """Our own sweeps where scikit-learn's loop would run: as on a GPU, but by the reference."""
-    monkeypatch.setattr(Perceptron, "_training", SweptTraining)
+    monkeypatch.setattr(Perceptron, "_training", SweptFit)
 
 
 @pytest.mark.parametrize("shuffle", [False, True])

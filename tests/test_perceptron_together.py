@@ -17,9 +17,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import ParameterGrid, StratifiedKFold
 
 from estimators import Perceptron
-from estimators.linear.perceptron_compiled import CompiledTraining
-from estimators.linear.perceptron_fit import SweptTraining
+from estimators.linear.perceptron_compiled import CompiledFit
 from estimators.linear.perceptron_stack import OnlineStack
+from estimators.linear.perceptron_swept import SweptFit
 from estimators.shared.samples import Samples
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -210,7 +210,7 @@ def test_other_orders_and_rules_are_other_stacks(differing):
 def test_each_rule_has_an_engine():
     X, y = DATA["noisy"]
     estimators = [Perceptron(multi_class=rule) for rule in ("ovr", "multinomial")]
-    assert [type(t) for t in prepared(estimators, X, y)] == [CompiledTraining, SweptTraining]
+    assert [type(t) for t in prepared(estimators, X, y)] == [CompiledFit, SweptFit]
     run_and_compare(estimators, X, y, n_stacks=2)
 
 
@@ -311,7 +311,7 @@ def test_ctrl_c_leaves_each_as_far_as_it_got(monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(OnlineStack, "epoch", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            SweptTraining.run(trainings)
+            SweptFit.run(trainings)
     for training, epochs in zip(trainings, (3, 2, 3), strict=True):
         assert training.has_begun
         training.finish()
@@ -327,7 +327,7 @@ def test_watch_is_told_of_each_epoch(capsys):
     settings = {"tol": None, "verbose": 1, "multi_class": "multinomial"}
     estimators = [Perceptron(max_iter=m, **settings) for m in (2, 5, 3)]
     trainings = prepared(estimators, X, y)
-    SweptTraining.run(trainings, lambda n, loss: told.append((n, loss)))
+    SweptFit.run(trainings, lambda n, loss: told.append((n, loss)))
     assert [n for n, _ in told] == [3, 2, 1, 1, 0]
     assert not capsys.readouterr().out
     Perceptron(max_iter=5, **settings).fit(X, y)

@@ -14,16 +14,18 @@ import pytest
 
 import cukernels
 from cukernels.runtime.arrays import resolve_device, to_device, to_host
-from cukernels.runtime.op import OPS, op
+from cukernels.runtime.op import op
+from cukernels.runtime.registry import OPS
 from test_ops import all_calls, cast
 
 
 @pytest.fixture
-def registry(monkeypatch):
+def registry():
     """A registry to write into, without trace in the real one."""
-    scratch = dict(OPS)
-    monkeypatch.setattr("cukernels.runtime.op.OPS", scratch)
-    return scratch
+    before = dict(OPS)
+    yield OPS
+    OPS.clear()
+    OPS.update(before)
 
 
 def test_every_op_is_public():

@@ -26,8 +26,8 @@ from threadpoolctl import threadpool_limits
 from estimators import ConvNetClassifier, LogisticRegression, MLPClassifier, Perceptron
 from estimators import model_selection as ours
 from estimators.linear import logistic_fit
-from estimators.linear.perceptron_compiled import CompiledTraining
-from estimators.neural.fit import NeuralTraining
+from estimators.linear.perceptron_compiled import CompiledFit
+from estimators.neural.fit import NeuralFit
 from estimators.shared.samples import Samples
 
 pytestmark = [
@@ -60,13 +60,13 @@ def mlp(**parameters):
 @pytest.fixture
 def stacks(monkeypatch):
     """The sizes of the stacks of networks that run from now on."""
-    sizes, run = [], NeuralTraining.run.__func__
+    sizes, run = [], NeuralFit.run.__func__
 
     def counted(cls, trainings, watch=None):
         sizes.append(len(trainings))
         return run(cls, trainings, watch)
 
-    monkeypatch.setattr(NeuralTraining, "run", classmethod(counted))
+    monkeypatch.setattr(NeuralFit, "run", classmethod(counted))
     return sizes
 
 
@@ -374,14 +374,14 @@ def test_samples_of_any_kind(digits, stacks, kind):
 
 def test_ctrl_c_between_fits_of_scikit_learns_loop(digits, monkeypatch):
     """What is done counts, what is not was never begun: the loop gives nothing in between."""
-    fit, n_fits = CompiledTraining._fit, count()
+    fit, n_fits = CompiledFit._fit, count()
 
     def interrupted(self, *args, **kwargs):
         if next(n_fits) == 8:
             raise KeyboardInterrupt
         return fit(self, *args, **kwargs)
 
-    monkeypatch.setattr(CompiledTraining, "_fit", interrupted)
+    monkeypatch.setattr(CompiledFit, "_fit", interrupted)
     grid = {"eta0": [0.1, 1.0, 2.0]}
     with pytest.warns(UserWarning, match="of 9 fits 6 are done, 2 are taken .* 1 did not begin"):
         search = ours.GridSearchCV(Perceptron(), grid, cv=3, refit=False).fit(*digits)
@@ -848,7 +848,7 @@ def test_an_interrupt_before_a_candidate_has_all_its_folds_is_an_interrupt(
         model, grid = mlp(callbacks=_Interrupt(after=2)), {"alpha": [1e-4, 1e-2, 1.0]}
         options["max_stack_bytes"] = 1 if one == "mlp" else None
     if one == "fails":  # all are under way, and none of them can be finished
-        monkeypatch.setattr(NeuralTraining, "finish", _fails)
+        monkeypatch.setattr(NeuralFit, "finish", _fails)
     search = getattr(ours, name)(model, grid, cv=3, **options)
     one_thread = threadpool_limits(1, user_api="blas")
     with one_thread, warnings.catch_warnings(), pytest.raises(KeyboardInterrupt):

@@ -23,8 +23,8 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from estimators import LogisticRegression, MLPClassifier, Perceptron
 from estimators import model_selection as ours
-from estimators.linear.logistic_fit import LogisticTraining
-from estimators.neural.fit import NeuralTraining
+from estimators.linear.logistic_fit import LogisticFit
+from estimators.neural.fit import NeuralFit
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
@@ -290,7 +290,7 @@ def test_callbacks_of_the_pipeline_itself_hear_of_its_fits():
 # What fails in a stack, and only there ------------------------------------------------------------
 
 
-@pytest.mark.parametrize("training", [LogisticTraining, NeuralTraining])
+@pytest.mark.parametrize("training", [LogisticFit, NeuralFit])
 @pytest.mark.parametrize("head", [[], HEADS["two steps"]], ids=["alone", "pipeline"])
 @pytest.mark.parametrize("error_score", [np.nan, "raise"])
 def test_a_stack_that_fails_where_the_fit_alone_does_not(
@@ -299,8 +299,8 @@ def test_a_stack_that_fails_where_the_fit_alone_does_not(
     """A defect of ours is no misconfigured model: the fit alone decides, and somebody is told."""
     X, y = load_iris(return_X_y=True)
     last = {
-        LogisticTraining: LogisticRegression(),
-        NeuralTraining: MLPClassifier((5,), max_iter=5, random_state=0),
+        LogisticFit: LogisticRegression(),
+        NeuralFit: MLPClassifier((5,), max_iter=5, random_state=0),
     }[training]
     expected = sk.cross_validate(
         pipeline_of(head, None, last), X, y, cv=3, return_estimator=True, error_score=error_score

@@ -19,7 +19,7 @@ from estimators.model_selection import (
     cross_val_predict,
     cross_val_score,
 )
-from estimators.neural.fit import NeuralTraining
+from estimators.neural.fit import NeuralFit
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -28,13 +28,13 @@ START = 20  # seconds after which workers that do not come up, or cannot be reac
 
 def count_stacks(dask_worker):
     """Note, on a worker, the sizes of the stacks of networks that run there from now on."""
-    dask_worker.stacks, run = [], NeuralTraining.run.__func__
+    dask_worker.stacks, run = [], NeuralFit.run.__func__
 
     def counted(cls, trainings, watch=None):
         dask_worker.stacks.append(len(trainings))
         return run(cls, trainings, watch)
 
-    NeuralTraining.run = classmethod(counted)
+    NeuralFit.run = classmethod(counted)
 
 
 def noted_stacks(dask_worker):

@@ -13,7 +13,7 @@ from cukernels.images import conv_cuda, local_cuda
 from cukernels.matmul.gemm_plan import FMA_TILES, TENSOR_TILES
 from cukernels.matmul.matmul import gemm_plan, matmul_cuda
 from cukernels.runtime import shared_memory
-from cukernels.runtime.op import OPS
+from cukernels.runtime.registry import OPS
 from cukernels.runtime.shared_memory import allow, shared_limit
 from emulator.compiler import HostKernel
 from emulator.cupy_on_host import OPT_IN, UNASKED

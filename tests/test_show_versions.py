@@ -11,7 +11,7 @@ import pytest
 import cukernels
 from cukernels import __main__ as main
 from cukernels.runtime import show_versions
-from cukernels.runtime.op import OPS
+from cukernels.runtime.registry import OPS
 from cukernels.runtime.self_check import check_body, sample_calls, self_check
 
 

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cukernels.runtime.arrays import Array, namespace, special
-from cukernels.runtime.op import OPS, op
+from cukernels.runtime.op import op
+from cukernels.runtime.registry import OPS
 
 
 def _values(rng: np.random.Generator) -> Iterator[dict[str, Any]]:

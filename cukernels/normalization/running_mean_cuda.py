@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from cukernels.runtime.arrays import Array
-from cukernels.runtime.kernel import Kernel, contiguous, ctype, stacked
+from cukernels.runtime.kernel import Kernel, contiguous, ctype
+from cukernels.runtime.stacks_cuda import stacked
 
 _THREADS = 256
 

@@ -1,79 +1,26 @@
-"""What an op takes, read from its docstring, and what is said to a caller who gives something else.
-
-`x : array of shape (..., N, K)` is text for people, and here it is the rule that arguments are held
-to. A letter has one value in a call. `...` and `*stack` are any number of axes, which broadcast.
-"""
+"""What is said to a caller whose arguments do not fit an op."""
 
 from __future__ import annotations
 
 import inspect
 import opcode
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from numbers import Integral, Real
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from cukernels.runtime.arrays import Array, namespace
+from cukernels.runtime.registry import Op
+from cukernels.runtime.rules import ANY_SHAPE, Rule, Shape, rules_of
 
-if TYPE_CHECKING:
-    from cukernels.runtime.op import Op
-
-Shape = tuple[str, ...]  # as ("...", "N", "K")
 Sizes = dict[str, Any]  # what letters and groups of axes stand for in a call
 
-_ENTRY = re.compile(r"^(\w+(?:, \w+)*) : (.*(?:\n    .*)*)", re.MULTILINE)
-_SHAPES = re.compile(r"\([^()]*\)|(?<=of shape )\w+")
-_TRANSPOSED = re.compile(r"(\([^()]*\)) with\s+`(\w+)`")
-_NUMBERS = {
-    "float": Real,
-    "int": Integral,
-    "bool": bool | np.bool_ | int,
-    "str": str,
-    "tuple": tuple | list,
-}
 _PACKAGE = str(Path(__file__).parent.parent)
 _RAISE = opcode.opmap["RAISE_VARARGS"]
-_ANY: Shape = ("*shape",)
 _UNSIGNED = {np.dtype(c): np.dtype(c.upper()) for c in "bhilq"}
-
-
-class Rule(NamedTuple):
-    """What one argument has to be.
-
-    Attributes
-    ----------
-    shapes : tuple of Shape
-        One of these; none where it is no array or may have any shape.
-    is_array : bool
-        Whether it may be an array; of which dtype, `_dtypes` says.
-    broadcasts : bool
-        Whether it may be smaller than the shape.
-    optional : bool
-        Whether it may be None.
-    extent : int
-        How its leading axes go with those of the others: it is updated, or is one number a model,
-        and has the same as all such (0); they broadcast to what all have in common (1), or to what
-        the others have (2); or they are what the others have in common (3).
-    number : type, default=None
-        What it may be instead of an array.
-    flag : (str, Shape), default=None
-        An argument that, where it is true, gives it another shape.
-    like : str, default=""
-        The argument whose shape it has.
-    """
-
-    shapes: tuple[Shape, ...]
-    is_array: bool = True
-    broadcasts: bool = False
-    optional: bool = False
-    extent: int = 1
-    number: Any = None
-    flag: tuple[str, Shape] | None = None
-    like: str = ""
 
 
 def is_in_words(error: BaseException) -> bool:
@@ -99,7 +46,7 @@ def explain(entry: Op, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None
     """
     signature = inspect.signature(entry.reference)
     given = signature.bind(*args, **kwargs).arguments
-    rules = entry.rules
+    rules = rules_of(entry)
     xp = namespace(given[entry.parameters[0]])
     arrays = {}
     for name, value in given.items():
@@ -152,107 +99,6 @@ def check_integers(op: str, name: str, values: np.ndarray, stop: int, what: str)
         raise ValueError(f"{op}: {name} holds {found}, which is none of the {stop} {what}")
 
 
-# How a docstring is read ---------------------------------------------------------------------
-
-
-def rules_of(entry: Op) -> dict[str, Rule]:
-    """The rules of the arguments; what the docstring leaves to another op's is read there."""
-    known: dict[str, Rule] = {}
-    for source in _sources(entry):
-        documented = dict(_documented(source.reference))
-        if source is not entry and entry.is_backward and documented.keys() & source.outputs[:1]:
-            documented.setdefault("dy", documented[source.outputs[0]])
-        known = documented | known
-    first, *others = entry.parameters
-    known.setdefault(first, Rule((_ANY,)))
-    outputs = {"dy", *(entry.forward.outputs if entry.forward else ())}
-    defaults = _defaults(entry)
-    for name in (first, *others):
-        if entry.is_backward and name in ("x", "y") and name not in known:  # it is elementwise
-            known[name] = Rule((), like="dy")
-        if name not in known and (number := _NUMBERS.get(_annotation(entry, name))):
-            known[name] = Rule((), is_array=False, number=number)
-        if name in known:
-            optional = name in defaults and defaults[name] is None
-            leads = entry.gradients if not entry.is_backward else ()  # of a loss
-            follows = optional or known[name].broadcasts or (leads and name not in leads)
-            exact = name in entry.mutates or known[name].extent == 0
-            extent = 0 if exact else 3 if name in outputs else 2 if follows else 1
-            known[name] = known[name]._replace(optional=optional, extent=extent)
-    return known
-
-
-def _defaults(entry: Op) -> dict[str, Any]:
-    """What arguments are where they are left out, also by the op whose backward this is."""
-    found: dict[str, Any] = {}
-    for source in (entry.forward, entry):
-        if source is not None:
-            parameters = inspect.signature(source.reference).parameters.values()
-            found |= {p.name: p.default for p in parameters if p.default is not p.empty}
-    return found
-
-
-def _annotation(entry: Op, name: str) -> str:
-    return str(inspect.signature(entry.reference).parameters[name].annotation)
-
-
-def _sources(entry: Op) -> Iterator[Op]:
-    """The op, the one whose backward it is, and those that their docstrings name."""
-    from cukernels.runtime.op import OPS
-
-    forward = [entry.forward] if entry.is_backward and entry.forward else []
-    seen: list[Op] = []
-    waiting = [entry, *forward]
-    while waiting:
-        source = waiting.pop(0)
-        if source in seen:
-            continue
-        seen.append(source)
-        named = re.findall(r"`(\w+)`", source.reference.__doc__ or "")
-        waiting += [OPS[name] for name in named if name in OPS]
-    return iter(seen)
-
-
-def _documented(function: Callable[..., Any]) -> Iterator[tuple[str, Rule]]:
-    for names, text in _ENTRY.findall(inspect.cleandoc(function.__doc__ or "")):
-        yield from _read(names.split(", "), text)
-
-
-def _read(names: list[str], text: str) -> Iterator[tuple[str, Rule]]:
-    """The rules of arguments described together."""
-    head = text.partition("\n")[0]
-    kind = re.match(r"(?:(?:integer|uint64|bool) )?arrays? (of|that) ", head)
-    if kind is None:
-        number = next((n for word, n in _NUMBERS.items() if re.match(rf"{word}\b", head)), None)
-        if number is not None and not re.match(r"int(?:,| or) \(", head):  # windows say it better
-            yield from ((name, Rule((), is_array=False, number=number)) for name in names)
-        return
-    if "of the shape of" in head:
-        like = re.findall(r"`(\w+)`", head)[0]
-        yield from ((name, Rule(((),), like=like)) for name in names)
-        return
-    shapes = [_axes(shape) for shape in _SHAPES.findall(head)]
-    is_stack = "of shape stack" in head
-    turned = _TRANSPOSED.search(text)
-    common = Rule(
-        tuple(shapes),
-        broadcasts=kind[1] == "that",
-        extent=0 if is_stack else 1,
-        number=Real if "or float" in head.replace("float32 or float64", "") else None,
-        flag=(turned[2], _axes(turned[1])) if turned else None,
-    )
-    one_each = len(names) == len(shapes) > 1
-    for i, name in enumerate(names):
-        yield name, common._replace(shapes=(shapes[i],)) if one_each else common
-
-
-def _axes(text: str) -> Shape:
-    """`(..., N, K)` as its parts; `stack` alone is the stack of models."""
-    if not text.startswith("("):
-        return (f"*{text}",)
-    return tuple(part.strip() for part in text[1:-1].split(",") if part.strip())
-
-
 # How shapes are held to it -------------------------------------------------------------------
 
 
@@ -260,7 +106,7 @@ def _choices(rules: dict[str, Rule], name: str, given: Mapping[str, Any]) -> tup
     rule = rules[name]
     if rule.like:
         other = rules.get(rule.like)
-        return other.shapes if other is not None and not other.like else (_ANY,)
+        return other.shapes if other is not None and not other.like else (ANY_SHAPE,)
     if rule.flag and given.get(rule.flag[0]):
         return (rule.flag[1],)
     return rule.shapes
@@ -335,7 +181,7 @@ def _joined(
 
 
 def _text(shape: Shape) -> str:
-    if shape == _ANY:
+    if shape == ANY_SHAPE:
         return "of any shape"
     return f"({', '.join(shape)}{',' * (len(shape) == 1)})"
 

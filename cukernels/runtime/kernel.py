@@ -9,10 +9,8 @@ arguments: arrays are checked against it and numbers are cast to it.
 from __future__ import annotations
 
 import functools
-import re
 import sys
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -20,28 +18,11 @@ import numpy as np
 from cukernels.runtime.arrays import Array, namespace
 from cukernels.runtime.shared_memory import allow
 from cukernels.runtime.signature import Signature
+from cukernels.runtime.source import DTYPES, declaration, parameter_of, source
 
 OPTIONS = ("-std=c++17",)
 
-_SOURCES = {  # no two files have one name, so that an include need not say where its file lies
-    file.name: file for file in Path(__file__).parent.parent.rglob("*.cu*")
-}
-_INCLUDE = re.compile(r'#include "([\w.]+)"')
-_DECLARATION = re.compile(
-    r"template\s*<([^<>]*)>\s*__global__\s+void\s+"
-    r"(?:__launch_bounds__\s*\((?:[^()]|\([^()]*\))*\)\s*)?(\w+)\s*\(([^()]*)\)"
-)
-_DTYPES = {
-    "float": np.float32,
-    "double": np.float64,
-    "int": np.int32,
-    "unsigned": np.uint32,
-    "int64": np.int64,
-    "uint64": np.uint64,
-    "bool": np.bool_,
-    "byte": np.uint8,
-}
-_CTYPES = {np.dtype(dtype): name for name, dtype in _DTYPES.items()}
+_CTYPES = {np.dtype(dtype): name for name, dtype in DTYPES.items()}
 Grid = tuple[int, int, int]
 
 
@@ -77,11 +58,7 @@ class Kernel:
     @functools.cached_property
     def declaration(self) -> tuple[list[str], list[tuple[str, str]]]:
         """Names of the template's parameters, and type and name of the function's."""
-        for templates, name, arguments in _DECLARATION.findall(source(self.file)):
-            if name == self.name:
-                parameters = [_split(p) for p in _strip(arguments).split(",")]
-                return [_split(p)[1] for p in templates.split(",")], parameters
-        raise LookupError(f"{self.file} declares no __global__ template {self.name}")
+        return declaration(self.file, self.name)
 
 
 KERNELS: list[Kernel] = []
@@ -102,7 +79,7 @@ class Instance:
         """Of each argument the dtype, and whether it is an array."""
         names, parameters = self.kernel.declaration
         given = dict(zip(names, self.arguments, strict=True))
-        return [_parameter(given, type_) for type_, _ in parameters]
+        return [parameter_of(given, type_) for type_, _ in parameters]
 
     @functools.cached_property
     def _signature(self) -> Signature:
@@ -199,37 +176,6 @@ class Instance:
         return module.get_function(self.expression)
 
 
-def _parameter(given: dict[str, str], type_: str) -> tuple[np.dtype, bool]:
-    """Return the dtype of a declared type, and whether it is that of an array."""
-    words = [given.get(word, word) for word in re.findall(r"\w+|\*", type_)]
-    ctype = next(word for word in words if word not in ("const", "__restrict__", "*"))
-    return np.dtype(_DTYPES[ctype]), "*" in words
-
-
-@functools.cache
-def source(file: str) -> str:
-    """Return the text of a `.cu` file with its own headers in place.
-
-    CuPy's cache of compiled kernels knows a kernel by its text: a header that only the compiler
-    sees could change unnoticed.
-    """
-    seen: set[str] = set()
-
-    def expand(name: str) -> Iterator[str]:
-        seen.add(name)
-        yield f'#line 1 "{name}"'
-        for number, line in enumerate(_SOURCES[name].read_text().splitlines(), 1):
-            include = _INCLUDE.match(line)
-            if include is None:
-                yield "" if line == "#pragma once" else line
-            else:
-                if include[1] not in seen:
-                    yield from expand(include[1])
-                yield f'#line {number + 1} "{name}"'
-
-    return "\n".join(expand(file)) + "\n"
-
-
 def ctype(x: Array) -> str:
     """Return the C++ name of an array's dtype."""
     return _CTYPES[x.dtype]
@@ -254,46 +200,3 @@ def multiprocessors(x: Array) -> int:
 def contiguous(x: Array) -> Array:
     """Return `x` itself if it is C-contiguous, else a copy that is."""
     return x if x.flags.c_contiguous else namespace(x).ascontiguousarray(x)
-
-
-def stacked(x: Array, own: int) -> tuple[Array, int]:
-    """Return where a stack of models begins, and how many elements lie between two of them.
-
-    The weights of M models are views of one array of shape (M, P): each model's are contiguous,
-    but the stack is not. A kernel takes the first model and the stride.
-
-    Parameters
-    ----------
-    x : array of shape (*own) or (M, *own)
-        One array for all models, or one each.
-    own : int
-        The number of axes that belong to a model.
-
-    Returns
-    -------
-    first : array
-        A contiguous array that begins where the stack begins.
-    stride : int
-        Elements from one model to the next; 0 where all share one.
-    """
-    if x.ndim == own or x.shape[0] == 1:
-        return contiguous(x), 0
-    if x.ndim != own + 1:
-        raise ValueError(f"a stack has one axis before the {own} of a model, got shape {x.shape}")
-    first = x[0]
-    if not first.flags.c_contiguous or x.strides[0] < 0:
-        x = namespace(x).ascontiguousarray(x)
-        first = x[0]
-    return first, x.strides[0] // x.itemsize
-
-
-def _strip(text: str) -> str:
-    """Take comments out of C++ text."""
-    return re.sub(r"//[^\n]*|/\*.*?\*/", "", text, flags=re.DOTALL)
-
-
-def _split(parameter: str) -> tuple[str, str]:
-    """Split a C++ parameter into its type and its name."""
-    match = re.fullmatch(r"\s*(.*?[\s*])(\w+)\s*(?:=.*)?", parameter, flags=re.DOTALL)
-    assert match, f"not a parameter: {parameter!r}"
-    return match[1].strip(), match[2]

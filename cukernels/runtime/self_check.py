@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cukernels.runtime.arrays import current, to_device, to_host
-from cukernels.runtime.op import OPS, Op
+from cukernels.runtime.registry import OPS, Op
 
 Call = tuple[Op, dict[str, Any]]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from threadpoolctl import threadpool_info
 
-from cukernels.runtime.op import OPS
+from cukernels.runtime.registry import OPS
 from cukernels.runtime.version import __version__
 
 _PACKAGES = ("numpy", "scipy", "scikit-learn", "threadpoolctl", "joblib")

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 
 from cukernels.runtime.arrays import Array, namespace
-from cukernels.runtime.kernel import stacked
+from cukernels.runtime.kernel import contiguous
 
 Shape = tuple[int, ...]
 
@@ -39,3 +39,34 @@ def place_for(
         return None
     fits = place.shape == of.shape and place.dtype == of.dtype and place.flags.c_contiguous
     return place if fits else None
+
+
+def stacked(x: Array, own: int) -> tuple[Array, int]:
+    """Return where a stack of models begins, and how many elements lie between two of them.
+
+    The weights of M models are views of one array of shape (M, P): each model's are contiguous,
+    but the stack is not. A kernel takes the first model and the stride.
+
+    Parameters
+    ----------
+    x : array of shape (*own) or (M, *own)
+        One array for all models, or one each.
+    own : int
+        The number of axes that belong to a model.
+
+    Returns
+    -------
+    first : array
+        A contiguous array that begins where the stack begins.
+    stride : int
+        Elements from one model to the next; 0 where all share one.
+    """
+    if x.ndim == own or x.shape[0] == 1:
+        return contiguous(x), 0
+    if x.ndim != own + 1:
+        raise ValueError(f"a stack has one axis before the {own} of a model, got shape {x.shape}")
+    first = x[0]
+    if not first.flags.c_contiguous or x.strides[0] < 0:
+        x = namespace(x).ascontiguousarray(x)
+        first = x[0]
+    return first, x.strides[0] // x.itemsize

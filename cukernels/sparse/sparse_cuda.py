@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from cukernels.runtime.arrays import Array, namespace
-from cukernels.runtime.kernel import Kernel, contiguous, ctype, stacked
+from cukernels.runtime.kernel import Kernel, contiguous, ctype
+from cukernels.runtime.stacks_cuda import stacked
 from cukernels.sparse.sparse import check_csr
 
 _TYPES, _INTEGERS = ("float", "double"), ("int", "int64")

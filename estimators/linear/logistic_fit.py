@@ -20,8 +20,9 @@ from estimators.linear.loss import LinearObjective
 from estimators.linear.row_blocks import BLOCK_BYTES
 from estimators.shared.base import foresee_scores
 from estimators.shared.callbacks import FitCallbacks
+from estimators.shared.fit_protocol import NotTrainedError, Watch, raise_error_of
 from estimators.shared.progress import Reporter
-from estimators.shared.samples import NotTrainedError, Samples, Watch, raise_error_of
+from estimators.shared.samples import Samples
 
 _CACHE = 5 << 19  # bytes that the scores of a block of rows may take, and their gradients
 _LEAST_MODELS = 4  # of a stack, or it is little faster than one by one
@@ -29,8 +30,8 @@ _VECTORS = 28  # of a model's parameters: the memory of L-BFGS, and what an iter
 
 
 @dataclass(eq=False)
-class LogisticTraining:
-    """A fit of `LogisticRegression` that is prepared and not yet run; see `_samples.Training`.
+class LogisticFit:
+    """A fit of `LogisticRegression` that is prepared and not yet run; see `fit_protocol.Fit`.
 
     Attributes
     ----------
@@ -93,7 +94,7 @@ class LogisticTraining:
 
     @classmethod
     @on_one_blas_thread  # sums are then the same on any number of cores
-    def run(cls, trainings: Sequence[LogisticTraining], watch: Watch | None = None) -> None:
+    def run(cls, trainings: Sequence[LogisticFit], watch: Watch | None = None) -> None:
         """Run trainings of equal keys.
 
         With "lbfgs" those on the same rows are one stack, and stacks share the cores. Other
@@ -105,13 +106,13 @@ class LogisticTraining:
             After Ctrl-C; each model then is as far as it got.
         """
         first = trainings[0]
-        folds: dict[tuple, list[LogisticTraining]] = {}
+        folds: dict[tuple, list[LogisticFit]] = {}
         for training in trainings:
             folds.setdefault((id(training.samples), id(training.rows)), []).append(training)
         together = first.estimator.solver == "lbfgs"
         silent = len(trainings) > 1
 
-        def run_fold(_: None, fold: list[LogisticTraining]) -> None:
+        def run_fold(_: None, fold: list[LogisticFit]) -> None:
             X = fold[0].X if fold[0].rows is None else fold[0].X[fold[0].rows]
             for stack in [fold] if together else [[training] for training in fold]:
                 _run_stack(stack, X, silent, watch)
@@ -136,7 +137,7 @@ class LogisticTraining:
         return _weights_of(self.objective, self.X.dtype, self.solution.x)
 
     @staticmethod
-    def foresee(trainings: Sequence[LogisticTraining], X: Any) -> None:
+    def foresee(trainings: Sequence[LogisticFit], X: Any) -> None:
         """Compute what the models of a stack will be asked for: their scores for X."""
         foresee_scores(trainings, X)
 
@@ -173,7 +174,7 @@ def _weights_of(
     return coef.astype(dtype), intercept.astype(dtype)
 
 
-def _parts(fold: list[LogisticTraining], n_folds: int) -> list[list[LogisticTraining]]:
+def _parts(fold: list[LogisticFit], n_folds: int) -> list[list[LogisticFit]]:
     """Cut the models of a fold so that their scores stay in the cache, and every core has some."""
     first = fold[0]
     n_rows = min(
@@ -185,9 +186,7 @@ def _parts(fold: list[LogisticTraining], n_folds: int) -> list[list[LogisticTrai
     return [fold[part] for part in shares(len(fold), min(at_once, for_cores))]
 
 
-def _run_stack(
-    stack: Sequence[LogisticTraining], X: Any, silent: bool, watch: Watch | None
-) -> None:
+def _run_stack(stack: Sequence[LogisticFit], X: Any, silent: bool, watch: Watch | None) -> None:
     """Run trainings on all rows of X; more than one with "lbfgs" only."""
     first, estimator = stack[0], stack[0].estimator
     objective = _objective(stack, X)
@@ -227,7 +226,7 @@ def _run_stack(
         raise KeyboardInterrupt
 
 
-def _objective(trainings: Sequence[LogisticTraining], X: Any) -> LinearObjective:
+def _objective(trainings: Sequence[LogisticFit], X: Any) -> LinearObjective:
     first, estimator = trainings[0], trainings[0].estimator
     liblinear = estimator.solver == "liblinear"
     weights = [t.weights for t in trainings if t.weights is not None]

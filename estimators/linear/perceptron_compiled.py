@@ -17,10 +17,11 @@ from sklearn.linear_model import SGDClassifier
 from sklearn.utils import compute_class_weight
 
 from cukernels.runtime.workers import in_parallel, threads
-from estimators.linear.perceptron_fit import OnlineTraining
+from estimators.linear.perceptron_fit import OnlineFit
 from estimators.shared.base import check_weights
+from estimators.shared.fit_protocol import Watch
 from estimators.shared.labels import NO_AVERAGE, check_members
-from estimators.shared.samples import Samples, Watch
+from estimators.shared.samples import Samples
 
 # Parameters that mean the same there.
 _PARAMETERS = (
@@ -48,8 +49,8 @@ class _Epochs(int):
 
 
 @dataclass(eq=False)
-class CompiledTraining(OnlineTraining):
-    """A fit of `Perceptron` that is prepared for scikit-learn's loop; see `_samples.Training`.
+class CompiledFit(OnlineFit):
+    """A fit of `Perceptron` that is prepared for scikit-learn's loop; see `fit_protocol.Fit`.
 
     Those with equal keys learn from the same rows and may differ in everything else.
 
@@ -76,7 +77,7 @@ class CompiledTraining(OnlineTraining):
         start: tuple[np.ndarray, np.ndarray],
         rows: np.ndarray | None = None,
         epochs: int | None = None,
-    ) -> CompiledTraining:
+    ) -> CompiledFit:
         """A training from weights and intercepts; without a number of `epochs` an incremental one.
 
         `sample_weight` is of the rows. The weights are kept, not copied.
@@ -115,7 +116,7 @@ class CompiledTraining(OnlineTraining):
         return self._is_done
 
     @classmethod
-    def run(cls, trainings: Sequence[CompiledTraining], watch: Watch | None = None) -> None:
+    def run(cls, trainings: Sequence[CompiledFit], watch: Watch | None = None) -> None:
         """Run trainings of equal keys, each on a thread; one that fails does so alone.
 
         Raises
@@ -128,7 +129,7 @@ class CompiledTraining(OnlineTraining):
         size = X.nnz if sp.issparse(X) else X.size
         is_alone = len(trainings) == 1
 
-        def fit(_: None, training: CompiledTraining) -> None:
+        def fit(_: None, training: CompiledFit) -> None:
             # what was validated once needs no second look; the setting is one of the thread
             with config_context(assume_finite=True, skip_parameter_validation=True):
                 try:

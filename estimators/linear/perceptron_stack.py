@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cukernels.perceptron.perceptron import csr_perceptron_sweep, perceptron_sweep
 from cukernels.runtime.arrays import Array, namespace, to_device, to_host
 from estimators.layers.dense import SparseRows
+from estimators.linear.perceptron_problem import SweptProblem
 from estimators.shared.base import placed_rows, scores_of
-
-if TYPE_CHECKING:
-    from estimators.linear.perceptron_fit import SweptTraining
 
 _SPARSE_BIAS_RATE = 0.01  # scikit-learn's: in sparse data only the bias is never 0
 
@@ -27,18 +24,18 @@ class OnlineStack:
 
     Parameters
     ----------
-    trainings : sequence of SweptTraining
+    trainings : sequence of SweptProblem
         Of equal keys.
 
     Attributes
     ----------
-    trainings : list of SweptTraining
+    trainings : list of SweptProblem
         The models that go on.
     n_iter : int
         Epochs done.
     """
 
-    def __init__(self, trainings: Sequence[SweptTraining]) -> None:
+    def __init__(self, trainings: Sequence[SweptProblem]) -> None:
         first = self._first = trainings[0]
         self.trainings = list(trainings)
         self.n_iter = 0

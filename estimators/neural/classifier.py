@@ -36,7 +36,7 @@ from cukernels.runtime.arrays import current, resolve_device, to_device
 from estimators.layers.dense import BatchNorm, Dropout, Shape
 from estimators.neural.callbacks import EpochCallbacks
 from estimators.neural.data import Data
-from estimators.neural.fit import NeuralTraining, placed_samples
+from estimators.neural.fit import NeuralFit, placed_samples
 from estimators.neural.fitted import NetworkModel
 from estimators.neural.held_out import HeldOut, places_of
 from estimators.neural.network import Network
@@ -221,7 +221,7 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
         X_val: Any = None,
         y_val: Any = None,
         incremental: bool = False,
-    ) -> NeuralTraining:
+    ) -> NeuralFit:
         """All of a fit that comes before its first step.
 
         `rows` are those of the samples that it learns from, by default all; `sample_weight` is
@@ -291,7 +291,7 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
 
         if not incremental:
             callbacks.begin(progress.params)
-        return NeuralTraining(
+        return NeuralFit(
             self,
             network,
             objective,
@@ -421,7 +421,7 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
         one_class = len(self.classes_) == 1
         return HeldOut(np.arange(X.shape[0]), labels, data=data, one_class=one_class)
 
-    def _finish(self, training: NeuralTraining) -> None:
+    def _finish(self, training: NeuralFit) -> None:
         """Check what the training left, warn, and set the fitted attributes."""
         network, incremental = training.network, training.incremental
         progress, settings = training.trainee.progress, training.trainee.settings

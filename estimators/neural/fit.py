@@ -24,23 +24,24 @@ from estimators.neural.network import Network
 from estimators.neural.objective import Objective
 from estimators.neural.trainee import Trainee
 from estimators.shared.base import float_dtype
+from estimators.shared.fit_protocol import Watch, raise_error_of
 from estimators.shared.progress import Reporter
-from estimators.shared.samples import Samples, Watch, raise_error_of
+from estimators.shared.samples import Samples
 
 _LBFGS_VECTORS = 28  # of the size of the parameters: its memory, and what an iteration makes
 _PREDICTED_VALUES = 2**26  # of the widest layer of all models at once: 256 MB of float32
 
 
 @dataclass(eq=False)
-class NeuralTraining:
-    """A fit of a network that is prepared and not yet run; see `_samples.Training`.
+class NeuralFit:
+    """A fit of a network that is prepared and not yet run; see `fit_protocol.Fit`.
 
     Attributes
     ----------
     estimator : NeuralClassifier
         Whose fit this is; its labels and the shape of its samples are known.
     network, objective, trainee
-        As `_training.train` takes them.
+        As `loop.train` takes them.
     samples : Samples
         What it shares with others.
     X, targets : arrays
@@ -122,7 +123,7 @@ class NeuralTraining:
 
     @classmethod
     @on_one_blas_thread  # our own threads share the work out, and BLAS's would stand in their way
-    def run(cls, trainings: Sequence[NeuralTraining], watch: Watch | None = None) -> None:
+    def run(cls, trainings: Sequence[NeuralFit], watch: Watch | None = None) -> None:
         """Run trainings of equal keys as one stack."""
         first = trainings[0]
         trainees = [t._ready(alone=len(trainings) == 1) for t in trainings]
@@ -143,7 +144,7 @@ class NeuralTraining:
                 train(first.network, first.objective, data, trainees, epochs, watch)
 
     @staticmethod
-    def foresee(trainings: Sequence[NeuralTraining], X: Any) -> None:
+    def foresee(trainings: Sequence[NeuralFit], X: Any) -> None:
         """Compute what the models of a stack will be asked for: their predictions for X."""
         first = trainings[0]
         network, model = first.network, first.estimator

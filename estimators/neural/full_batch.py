@@ -13,7 +13,7 @@ from estimators.neural.network import Network
 from estimators.neural.objective import Objective
 from estimators.neural.trainee import Trainee
 from estimators.optimize.lbfgs import HALTED, INTERRUPTED, LIMIT, NOT_FINITE, minimize_lbfgs
-from estimators.shared.samples import Watch
+from estimators.shared.fit_protocol import Watch
 
 
 def train_lbfgs(
@@ -29,7 +29,7 @@ def train_lbfgs(
     Parameters
     ----------
     network, objective, data
-        As `_training.train` takes them.
+        As `loop.train` takes them.
     trainees : sequence of Trainee
         The models. They have the same rows, and these are not sparse if there are several.
     max_fun : sequence of int

@@ -17,13 +17,14 @@ from cukernels.runtime.workspace import Workspaces
 from cukernels.training.epoch_loss import add_loss, loss_total
 from cukernels.training.optimizers import adam, sgd
 from estimators.layers.dense import Mode
-from estimators.neural.data import Data, Step, epoch_steps
-from estimators.neural.held_out import validation_scores
+from estimators.neural.data import Data
 from estimators.neural.network import Network
 from estimators.neural.objective import Objective
 from estimators.neural.pieces import Pieces
+from estimators.neural.steps import Step, epoch_steps
 from estimators.neural.trainee import Trainee
-from estimators.shared.samples import Watch
+from estimators.neural.validation import validation_scores
+from estimators.shared.fit_protocol import Watch
 
 
 class Part:

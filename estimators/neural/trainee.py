@@ -1,23 +1,21 @@
 """One model in training: what was asked for it, how far it has come, and when it stops.
 
 Everything here is on the host and happens once an epoch. The arithmetic of the steps is in
-`_training`, which runs many trainees as one stack.
+`loop`, which runs many trainees as one stack.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from cukernels.runtime.arrays import Array
+from estimators.neural.held_out import HeldOut
 from estimators.neural.schedules import epoch_rates
 from estimators.shared.progress import Reporter
-
-if TYPE_CHECKING:
-    from estimators.neural.held_out import HeldOut
 
 
 @dataclass(frozen=True)

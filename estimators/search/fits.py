@@ -35,8 +35,8 @@ from estimators.search.shared_steps import (
     own_parameters,
     steps_key,
 )
+from estimators.shared.fit_protocol import Fit, NotTrainedError, raise_error_of
 from estimators.shared.memory import free_memory
-from estimators.shared.samples import NotTrainedError, Training, raise_error_of
 
 Call = tuple[Callable, tuple, dict[str, Any]]
 
@@ -59,7 +59,7 @@ class StackedFit:
         for name in {"train", "test"} & set(self.arguments):
             self.arguments[name] = shared.rows(self.arguments[name])
         self.shared = shared
-        self.training: Training | None = None
+        self.training: Fit | None = None
         self.error: Exception | None = None
         self.seconds = 0.0
         self.is_prepared = self.is_under_way = self.is_interrupted = False

@@ -223,7 +223,7 @@ def scores_of(x: Array | SparseRows, coef: Array, bias: Array) -> Array:
 
 @on_one_blas_thread
 def foresee_scores(trainings: Sequence[Any], X: Any) -> None:
-    """Let linear models that were trained together know their scores for X; see `_samples`.
+    """Let linear models that were trained together know their scores for X; see `fit_protocol`.
 
     `learned` of each training is its `coef_` and its `intercept_`.
     """

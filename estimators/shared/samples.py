@@ -1,14 +1,13 @@
-"""What several fits share: their samples, validated once, and trainings that can run together."""
+"""Samples that several fits share, validated once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar
 
 from sklearn.utils.validation import validate_data
 
 T = TypeVar("T")
-Watch = Callable[[int, float], None]  # told of each epoch: models still training, lowest loss
 
 
 class Samples:
@@ -40,64 +39,3 @@ class Samples:
             X = estimator._as_rows(self.X)
             validate_data(estimator, X, reset=True, skip_check_array=True)
         return self.once(key, lambda: estimator._check_X_y(self.X, self.y, reset=True))
-
-
-class NotTrainedError(RuntimeError):
-    """Of a fit that Ctrl-C came before."""
-
-
-def raise_error_of(training: Any) -> None:
-    """Raise the error that a training has kept, if any, and let go of it.
-
-    It refers to the frames that it came through, and these to the training: kept, it would be a
-    cycle that holds the samples.
-    """
-    error, training.error = training.error, None
-    if error is not None:
-        try:
-            raise error
-        finally:
-            del error
-
-
-class Training(Protocol):
-    """A fit that is prepared and not yet run.
-
-    Attributes
-    ----------
-    key : hashable
-        Trainings of one class with equal keys may run together.
-    n_bytes : int
-        What one more of them adds to the memory that they take while they run.
-    has_begun : bool
-        Whether there is something to `finish` with; asked after an interrupt.
-    error : Exception or None
-        What made it fail, for `finish`.
-    """
-
-    key: Hashable
-    n_bytes: int
-    has_begun: bool
-    error: Exception | None
-
-    @classmethod
-    def run(cls, trainings: Sequence[Any], watch: Watch | None = None) -> None:
-        """Run trainings of equal keys, each as it would have run alone.
-
-        A training that fails keeps its error for `finish`, and takes no other down.
-
-        Raises
-        ------
-        KeyboardInterrupt
-            After Ctrl-C; each training then is as far as it got.
-        """
-
-    @staticmethod
-    def foresee(trainings: Sequence[Any], X: Any) -> None:
-        """Let the estimators of trainings that ran together know their predictions for X.
-
-        Until `_foreseen` is deleted, they give them when they are asked about this very object.
-        """
-
-    def finish(self) -> None:
-        """Set the fitted attributes of the estimator, with the warnings and errors of its fit."""
