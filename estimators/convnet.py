@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from cukernels.images.windows import pair
+from cukernels.images import pair
 from estimators.layers.dense import (
     Layer,
     Scores,

@@ -14,8 +14,8 @@ from sklearn.utils._param_validation import Hidden, Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
-from cukernels.activations.activations import log_softmax, softmax
-from cukernels.runtime.arrays import resolve_device
+from cukernels import log_softmax, softmax
+from cukernels.runtime import resolve_device
 from estimators.linear.logistic_fit import LogisticFit
 from estimators.linear.logistic_parameters import check_classes, resolve_penalty, total_weights
 from estimators.linear.loss import LinearObjective

@@ -11,9 +11,8 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from cukernels.matmul.matmul import matmul
-from cukernels.runtime.arrays import current, resolve_device, to_device, to_host
-from cukernels.runtime.precision import precision
+from cukernels import matmul, precision
+from cukernels.runtime import current, resolve_device, to_device, to_host
 from estimators.shared.base import FLOATS, Classifier
 from estimators.shared.image_shapes import rows_of_images
 

@@ -13,8 +13,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
 from sklearn.utils.validation import validate_data
 
-from cukernels.runtime.arrays import resolve_device
-from cukernels.sparse.sparse import check_rows
+from cukernels.runtime import resolve_device
+from cukernels.sparse import check_rows
 from estimators.linear.perceptron_compiled import CompiledFit
 from estimators.linear.perceptron_swept import SweptFit
 from estimators.shared.base import FLOATS, LinearClassifier, dense_rows_of

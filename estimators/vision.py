@@ -18,8 +18,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from cukernels.images.conv import conv2d
-from cukernels.runtime.arrays import current, resolve_device, to_device, to_host
+from cukernels import conv2d
+from cukernels.runtime import current, resolve_device, to_device, to_host
 from estimators.neighbors import Block
 from estimators.shared.base import FLOATS
 from estimators.shared.image_shapes import (

@@ -11,11 +11,11 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 import _oracle_arguments as arguments_of
-from cukernels import optimizers, pooling
-from cukernels.images import patches
+from cukernels.images import patches, pooling_numpy
 from cukernels.runtime import workers
 from cukernels.runtime.registry import OPS
 from cukernels.runtime.workspace import Workspace
+from cukernels.training import optimizers_numpy
 from test_ops import assert_close, bound_to_backward, cast, copied, poisoned, results  # noqa: F401
 
 DTYPES = (np.float32, np.float64)
@@ -89,11 +89,11 @@ FAST = [
 @pytest.fixture
 def many_chunks(monkeypatch):
     """Chunks so small that every call has several."""
-    for module in (patches, optimizers, pooling):
+    for module in (patches, optimizers_numpy, pooling_numpy):
         monkeypatch.setattr(module, "_CHUNK", FEW)
-    optimizers._pieces.cache_clear()
+    optimizers_numpy._pieces.cache_clear()
     yield
-    optimizers._pieces.cache_clear()
+    optimizers_numpy._pieces.cache_clear()
 
 
 def poison_scratch() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 import cukernels
 from cukernels.images.windows_cuda import PIXEL, PLACE
+from cukernels.matmul import gemm_plan, matmul_cuda
 from cukernels.matmul.gemm_plan import (
     FMA_TILES,
     LARGEST,
@@ -17,7 +18,6 @@ from cukernels.matmul.gemm_plan import (
     plan,
     sum_length,
 )
-from cukernels.matmul.matmul import gemm_plan, matmul_cuda
 from cukernels.runtime.precision import PRECISIONS, current_precision
 from emulator.cupy_on_host import OPT_IN
 

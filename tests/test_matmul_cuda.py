@@ -10,9 +10,9 @@ import pytest
 import cukernels
 from cukernels import OPS
 from cukernels.activations.fused import FUSED
+from cukernels.matmul import gemm_plan, matmul_cuda
+from cukernels.matmul import sums as _sums
 from cukernels.matmul.gemm_plan import FMA_TILES, LARGEST, REQUESTED_TILES, TENSOR_TILES, Plan
-from cukernels.matmul.matmul import gemm_plan, matmul_cuda
-from cukernels.matmul.matmul import sums as _sums
 from cukernels.runtime.workers import slices
 from test_cuda_bodies import device_results, on_host
 from test_ops import assert_close, bound_to_backward, cast, copied, results

@@ -75,7 +75,7 @@ def outcome(model, x):
 @pytest.mark.parametrize("kind", INPUTS)
 def test_the_short_way_leads_where_the_long_one_does(fitted, monkeypatch, name, kind):
     short = outcome(fitted[name], INPUTS[kind])
-    for module in ("_base", "_network_model"):
+    for module in ("shared.base", "neural.fitted"):
         monkeypatch.setattr(f"estimators.{module}.is_plainly_valid", lambda *_: False)
     assert short == outcome(fitted[name], INPUTS[kind])
 

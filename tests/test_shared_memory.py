@@ -10,8 +10,8 @@ import pytest
 
 import cukernels
 from cukernels.images import conv_cuda, local_cuda
+from cukernels.matmul import gemm_plan, matmul_cuda
 from cukernels.matmul.gemm_plan import FMA_TILES, TENSOR_TILES
-from cukernels.matmul.matmul import gemm_plan, matmul_cuda
 from cukernels.runtime import shared_memory
 from cukernels.runtime.registry import OPS
 from cukernels.runtime.shared_memory import allow, shared_limit

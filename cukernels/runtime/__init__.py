@@ -1,1 +1,31 @@
 """How an op finds its body, and a kernel its GPU."""
+
+from cukernels.runtime.arrays import (
+    Array,
+    current,
+    like,
+    namespace,
+    resolve_device,
+    to_device,
+    to_host,
+)
+from cukernels.runtime.blas_threads import is_undivided, on_one_blas_thread
+from cukernels.runtime.workers import in_parallel, shares, slices, threads
+from cukernels.runtime.workspace import Workspaces
+
+__all__ = [
+    "Array",
+    "current",
+    "like",
+    "namespace",
+    "resolve_device",
+    "to_device",
+    "to_host",
+    "is_undivided",
+    "on_one_blas_thread",
+    "in_parallel",
+    "shares",
+    "slices",
+    "threads",
+    "Workspaces",
+]

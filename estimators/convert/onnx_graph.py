@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cukernels.images.windows import Axis, grid
+from cukernels.images import Axis, grid
 from estimators.layers.dense import Activation, BatchNorm, Dense, Dropout, Layer, Parameters, Shape
 from estimators.layers.image import AvgPool2D, Conv2D, LocallyConnected2D, MaxPool2D
 

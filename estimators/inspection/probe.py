@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cukernels.images.windows import Grid, grid
-from cukernels.runtime.arrays import current, resolve_device, to_device, to_host
+from cukernels.images import Grid, grid
+from cukernels.runtime import current, resolve_device, to_device, to_host
 from estimators.layers.dense import Layer, Mode, Parameters, Weighted
 from estimators.layers.image import Conv2D, MaxPool2D
 from estimators.neural.fitted import NetworkModel

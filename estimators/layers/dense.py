@@ -16,18 +16,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cukernels.activations.activations import ACTIVATIONS
-from cukernels.matmul.matmul import matmul, matmul_backward
-from cukernels.normalization.normalization import (
+from cukernels import (
     batch_norm,
     batch_norm_backward,
     batch_norm_inference,
     batch_norm_inference_backward,
+    csr_matmul,
+    csr_matmul_backward,
+    dropout,
+    dropout_backward,
+    matmul,
+    matmul_backward,
+    running_mean,
 )
-from cukernels.normalization.running_mean import running_mean
-from cukernels.runtime.arrays import Array
-from cukernels.sparse.sparse import csr_matmul, csr_matmul_backward
-from cukernels.training.dropout import dropout, dropout_backward
+from cukernels.activations import ACTIVATIONS
+from cukernels.runtime import Array
 
 Shape = tuple[int, ...]
 Parameters = dict[str, Array]

@@ -6,16 +6,18 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from cukernels.images.conv import conv2d, conv2d_backward
-from cukernels.images.local import local2d, local2d_backward
-from cukernels.images.pooling import (
+from cukernels import (
     avg_pool2d,
     avg_pool2d_backward,
+    conv2d,
+    conv2d_backward,
+    local2d,
+    local2d_backward,
     max_pool2d,
     max_pool2d_backward,
 )
-from cukernels.images.windows import Grid, Padding, Pair, grid, pair
-from cukernels.runtime.arrays import Array
+from cukernels.images import Grid, Padding, Pair, grid, pair
+from cukernels.runtime import Array
 from estimators.layers.dense import (
     Backward,
     Layer,

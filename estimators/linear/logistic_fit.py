@@ -11,9 +11,7 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from cukernels.runtime.arrays import current
-from cukernels.runtime.blas_threads import on_one_blas_thread
-from cukernels.runtime.workers import in_parallel, shares, threads
+from cukernels.runtime import current, in_parallel, on_one_blas_thread, shares, threads
 from estimators.linear.logistic_parameters import penalty_strength
 from estimators.linear.logistic_solvers import Solution, solve, solve_lbfgs
 from estimators.linear.loss import LinearObjective

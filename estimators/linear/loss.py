@@ -12,11 +12,16 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from cukernels.activations.activations import logistic, logistic_backward, softmax, softmax_backward
-from cukernels.runtime.arrays import Array, namespace, to_device, to_host
-from cukernels.runtime.workers import in_parallel
-from cukernels.runtime.workspace import Workspaces
-from cukernels.training.losses import logistic_loss, softmax_cross_entropy, squared_loss
+from cukernels import (
+    logistic,
+    logistic_backward,
+    logistic_loss,
+    softmax,
+    softmax_backward,
+    softmax_cross_entropy,
+    squared_loss,
+)
+from cukernels.runtime import Array, Workspaces, in_parallel, namespace, to_device, to_host
 from estimators.linear.row_blocks import RowBlock, pieces, row_blocks, weighted_gram
 
 

@@ -16,7 +16,7 @@ from sklearn import config_context
 from sklearn.linear_model import SGDClassifier
 from sklearn.utils import compute_class_weight
 
-from cukernels.runtime.workers import in_parallel, threads
+from cukernels.runtime import in_parallel, threads
 from estimators.linear.perceptron_fit import OnlineFit
 from estimators.shared.base import check_weights
 from estimators.shared.fit_protocol import Watch

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.utils import compute_class_weight
 
-from cukernels.runtime.arrays import resolve_device
+from cukernels.runtime import resolve_device
 from estimators.linear.perceptron_fit import OnlineFit
 from estimators.linear.perceptron_order import epoch_permutations, held_out_places
 from estimators.shared.base import check_weights

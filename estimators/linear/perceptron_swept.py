@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cukernels.runtime.arrays import current
-from cukernels.runtime.blas_threads import on_one_blas_thread
+from cukernels.runtime import current, on_one_blas_thread
 from estimators.linear.perceptron_problem import SweptProblem
 from estimators.linear.perceptron_stack import OnlineStack
 from estimators.shared.fit_protocol import Watch

@@ -9,10 +9,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from cukernels.matmul.matmul import matmul
-from cukernels.runtime.arrays import Array, like, namespace, to_device, to_host
-from cukernels.runtime.workers import slices
-from cukernels.sparse.sparse import csr_matmul, csr_matmul_backward
+from cukernels import csr_matmul, csr_matmul_backward, matmul
+from cukernels.runtime import Array, like, namespace, slices, to_device, to_host
 
 BLOCK_BYTES = 4 << 20  # of X: what a core's share of the cache holds
 _DENSE_STEPS = 32  # multiplications of a dense product, in the time of one of a sparse product

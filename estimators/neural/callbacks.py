@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cukernels.runtime.arrays import Array, to_host
+from cukernels.runtime import Array, to_host
 from estimators.neural.network import Network
 from estimators.neural.objective import Objective
 from estimators.shared.callbacks import FitCallbacks

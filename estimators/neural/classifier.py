@@ -31,8 +31,8 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from cukernels.activations.activations import ACTIVATIONS
-from cukernels.runtime.arrays import current, resolve_device, to_device
+from cukernels.activations import ACTIVATIONS
+from cukernels.runtime import current, resolve_device, to_device
 from estimators.layers.dense import BatchNorm, Dropout, Shape
 from estimators.neural.callbacks import EpochCallbacks
 from estimators.neural.data import Data

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from cukernels.runtime.arrays import Array, like, namespace
-from cukernels.training.gather import gather_rows
+from cukernels import gather_rows
+from cukernels.runtime import Array, like, namespace
 from estimators.layers.dense import SparseRows
 
 

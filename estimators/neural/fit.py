@@ -13,8 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.exceptions import ConvergenceWarning
 
-from cukernels.runtime.arrays import current, to_device
-from cukernels.runtime.blas_threads import on_one_blas_thread
+from cukernels.runtime import current, on_one_blas_thread, to_device
 from estimators.layers.dense import Dropout
 from estimators.neural.callbacks import EpochCallbacks
 from estimators.neural.data import Data

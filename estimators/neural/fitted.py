@@ -10,9 +10,18 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from cukernels.runtime.arrays import Array, current, namespace, resolve_device, to_device, to_host
-from cukernels.runtime.blas_threads import is_undivided, on_one_blas_thread
-from cukernels.runtime.workers import in_parallel, shares
+from cukernels.runtime import (
+    Array,
+    current,
+    in_parallel,
+    is_undivided,
+    namespace,
+    on_one_blas_thread,
+    resolve_device,
+    shares,
+    to_device,
+    to_host,
+)
 from estimators.layers.dense import Layer, Mode, Parameters, Shape, SparseRows
 from estimators.neural.initial_weights import draw_as_scikit_learn
 from estimators.neural.network import Network

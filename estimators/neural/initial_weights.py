@@ -17,7 +17,7 @@ from functools import cache
 
 import numpy as np
 
-from cukernels.activations.activations import ACTIVATIONS
+from cukernels.activations import ACTIVATIONS
 from estimators.layers.dense import Shape, Weighted
 
 # layer, shape of its samples, the activation that its outputs go through, stream

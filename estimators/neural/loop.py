@@ -11,11 +11,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cukernels.runtime.arrays import Array, like, namespace, to_host
-from cukernels.runtime.workers import in_parallel
-from cukernels.runtime.workspace import Workspaces
-from cukernels.training.epoch_loss import add_loss, loss_total
-from cukernels.training.optimizers import adam, sgd
+from cukernels import adam, add_loss, sgd
+from cukernels.runtime import Array, Workspaces, in_parallel, like, namespace, to_host
+from cukernels.training import loss_total
 from estimators.layers.dense import Mode
 from estimators.neural.data import Data
 from estimators.neural.network import Network

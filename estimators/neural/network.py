@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cukernels.runtime.arrays import Array
+from cukernels.runtime import Array
 from estimators.layers.dense import Activation, Dropout, Layer, Mode, Parameters, Shape, Weighted
 from estimators.neural.initial_weights import Draw, draw_as_scikit_learn
 

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cukernels.activations.activations import ACTIVATIONS
-from cukernels.runtime.arrays import Array
-from cukernels.training.losses import logistic_loss, softmax_cross_entropy, squared_loss
+from cukernels import logistic_loss, softmax_cross_entropy, squared_loss
+from cukernels.activations import ACTIVATIONS
+from cukernels.runtime import Array
 
 
 class Objective(NamedTuple):

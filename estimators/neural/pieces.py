@@ -18,8 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from cukernels.runtime import workers
-from cukernels.runtime.workers import slices
+from cukernels.runtime import slices, workers
 from estimators.layers.dense import BatchNorm, Dropout
 from estimators.layers.image import Conv2D
 from estimators.neural.data import Data

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cukernels.images.augment import shift_and_flip
-from cukernels.runtime.arrays import Array, like
+from cukernels import shift_and_flip
+from cukernels.runtime import Array, like
 from estimators.layers.dense import SparseRows
 from estimators.neural.data import Batch, Cut, Data
 from estimators.neural.trainee import Trainee

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from cukernels.runtime.arrays import Array
+from cukernels.runtime import Array
 from estimators.neural.held_out import HeldOut
 from estimators.neural.schedules import epoch_rates
 from estimators.shared.progress import Reporter

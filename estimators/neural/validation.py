@@ -7,7 +7,7 @@ from math import prod
 
 import numpy as np
 
-from cukernels.runtime.arrays import Array, to_host
+from cukernels.runtime import Array, to_host
 from estimators.layers.dense import Mode
 from estimators.neural.data import Cut, Data
 from estimators.neural.held_out import HeldOut

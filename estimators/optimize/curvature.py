@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from cukernels.matmul.matmul import matmul
-from cukernels.runtime.arrays import Array, namespace, to_host
+from cukernels import matmul
+from cukernels.runtime import Array, namespace, to_host
 
 
 class CurvatureMemory:

@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from cukernels.matmul.matmul import matmul
-from cukernels.runtime.arrays import Array, namespace, to_host
+from cukernels import matmul
+from cukernels.runtime import Array, namespace, to_host
 from estimators.optimize.curvature import CurvatureMemory
 from estimators.optimize.line_search import LARGEST_STEP, WolfeSearch
 

@@ -13,7 +13,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import _safe_split
 
-from cukernels.runtime.arrays import resolve_device
+from cukernels.runtime import resolve_device
 from estimators.shared.samples import Samples
 
 

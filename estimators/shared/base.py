@@ -10,11 +10,18 @@ import scipy.sparse as sp
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from cukernels.matmul.matmul import matmul
-from cukernels.runtime.arrays import Array, current, resolve_device, to_device, to_host
-from cukernels.runtime.blas_threads import is_undivided, on_one_blas_thread
-from cukernels.runtime.workers import in_parallel, shares
-from cukernels.sparse.sparse import csr_matmul
+from cukernels import csr_matmul, matmul
+from cukernels.runtime import (
+    Array,
+    current,
+    in_parallel,
+    is_undivided,
+    on_one_blas_thread,
+    resolve_device,
+    shares,
+    to_device,
+    to_host,
+)
 from estimators.layers.dense import Shape, SparseRows
 
 _SCORES_AT_ONCE = 2**25

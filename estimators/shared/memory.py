@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from cukernels.runtime.arrays import current
+from cukernels.runtime import current
 
 _SOMETHING = 2**32  # where the system does not say
 
