@@ -324,7 +324,7 @@ def test_every_batch_gets_the_changes_that_were_drawn_for_it(digits, monkeypatch
         Augmentation, "draw", lambda self, n, rng: drawn.append(draw(self, n, rng)) or drawn[-1]
     )
     monkeypatch.setattr(
-        "estimators.neural.data.shift_and_flip",
+        "estimators.neural.steps.shift_and_flip",
         lambda x, moves: applied.append(moves[0]) or shift_and_flip(x, moves),
     )
     small(augment={"shift": 2, "vertical_flip": True}, batch_size=70).fit(X, y)

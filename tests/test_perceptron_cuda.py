@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from cukernels.perceptron import perceptron_cuda
+from cukernels.perceptron import perceptron_cuda as bodies
 from cukernels.perceptron.perceptron import csr_perceptron_sweep, perceptron_sweep
 
 
@@ -50,11 +50,11 @@ SETTINGS = {
 @pytest.mark.parametrize("name", SETTINGS)
 def test_several_sweeps(name, is_sparse, emulated_cupy, rng):
     x, y = problem(rng)
-    host, device = perceptron_sweep, perceptron_cuda.perceptron_sweep
+    host, device = perceptron_sweep, bodies.perceptron_sweep
     if is_sparse:
         x, (host, device) = (
             sp.csr_array(x),
-            (csr_perceptron_sweep, perceptron_cuda.csr_perceptron_sweep),
+            (csr_perceptron_sweep, bodies.csr_perceptron_sweep),
         )
     arguments = SETTINGS[name] | {"eta": 0.3}
     expected = swept(host, np.asarray, x, y, arguments)
@@ -67,9 +67,9 @@ def test_several_sweeps(name, is_sparse, emulated_cupy, rng):
 def test_csr_is_dense(name, emulated_cupy, rng):
     x, y = problem(rng)
     arguments = SETTINGS[name] | {"eta": 0.3}
-    dense = swept(perceptron_cuda.perceptron_sweep, emulated_cupy.asarray, x, y, arguments)
+    dense = swept(bodies.perceptron_sweep, emulated_cupy.asarray, x, y, arguments)
     sparse = swept(
-        perceptron_cuda.csr_perceptron_sweep, emulated_cupy.asarray, sp.csr_array(x), y, arguments
+        bodies.csr_perceptron_sweep, emulated_cupy.asarray, sp.csr_array(x), y, arguments
     )
     for a, b in zip(dense, sparse, strict=True):
         np.testing.assert_allclose(a.get(), b.get(), rtol=1e-9, atol=1e-9)
@@ -86,7 +86,7 @@ def test_a_stack_is_its_models(classes, emulated_cupy, rng):
 
     def run(part):
         state = asarray(w[part]), asarray(b[part])
-        objective = perceptron_cuda.perceptron_sweep(
+        objective = bodies.perceptron_sweep(
             asarray(x), asarray(y), *state, asarray(eta[part]), **shared
         )
         return [a.get() for a in (*state, objective)]
@@ -104,8 +104,8 @@ def test_little_shared_memory(limit, classes, emulated_cupy, monkeypatch, rng):
     x, y = problem(rng, d=200)
     arguments = {"eta": 0.3} | ({} if classes is None else {"classes": classes})
     expected = swept(perceptron_sweep, np.asarray, x, y, arguments)
-    monkeypatch.setattr(perceptron_cuda, "shared_limit", lambda architecture: limit or 1_000)
-    got = swept(perceptron_cuda.perceptron_sweep, emulated_cupy.asarray, x, y, arguments)
+    monkeypatch.setattr(bodies, "shared_limit", lambda architecture: limit or 1_000)
+    got = swept(bodies.perceptron_sweep, emulated_cupy.asarray, x, y, arguments)
     for e, g in zip(expected, got, strict=True):
         np.testing.assert_allclose(g.get(), e, rtol=1e-9, atol=1e-9)
 
@@ -127,14 +127,12 @@ def test_an_order_for_each_problem(alpha, emulated_cupy, rng):
         return [np.asarray(a.get() if hasattr(a, "get") else a) for a in (*state, objective)]
 
     several = {"order": orders, "follows": follows}
-    together = run(slice(None), asarray, perceptron_cuda.perceptron_sweep, **several)
+    together = run(slice(None), asarray, bodies.perceptron_sweep, **several)
     reference = run(slice(None), np.array, perceptron_sweep, **several)
     for whole, expected in zip(together, reference, strict=True):
         np.testing.assert_allclose(whole, expected, rtol=1e-4, atol=1e-5)
     for p in range(3):
-        alone = run(
-            slice(p, p + 1), asarray, perceptron_cuda.perceptron_sweep, order=orders[follows[p]]
-        )
+        alone = run(slice(p, p + 1), asarray, bodies.perceptron_sweep, order=orders[follows[p]])
         for whole, own in zip(together, alone, strict=True):
             np.testing.assert_array_equal(whole[p], own[0])
 
@@ -147,18 +145,18 @@ def test_gram_matrices_in_parts(case, emulated_cupy, monkeypatch, rng):
     orders = np.stack([rng.permutation(100) for _ in range(3)])
     results = []
     for room in (2**28, 1):
-        monkeypatch.setattr(perceptron_cuda, "_GRAM_BYTES", room)
+        monkeypatch.setattr(bodies, "_GRAM_BYTES", room)
         w, b = asarray(np.zeros((3, 13))), asarray(np.zeros(3))
         classes, follows = asarray(np.arange(3)), asarray(np.arange(3))
         order = {"order": asarray(orders), "follows": follows}
         eta = asarray(np.linspace(1, 0.1, 100))
-        objective = perceptron_cuda.perceptron_sweep(
+        objective = bodies.perceptron_sweep(
             asarray(x), asarray(y), w, b, eta, classes=classes, **order, **case
         )
         results.append([a.get() for a in (w, b, objective)])
     for whole, parts in zip(*results, strict=True):
         np.testing.assert_allclose(parts, whole, rtol=1e-12)
-    assert perceptron_cuda._parts(100, 1) == [(0, 32), (32, 64), (64, 96), (96, 100)]
+    assert bodies._parts(100, 1) == [(0, 32), (32, 64), (64, 96), (96, 100)]
 
 
 @pytest.mark.parametrize("follows", [None, np.arange(3)], ids=["not said", "classes compete"])
@@ -168,7 +166,7 @@ def test_several_orders_need_to_know_whose(follows, emulated_cupy, rng):
     classes = np.arange(3) if follows is None else None
     for to, body in (
         (np.array, perceptron_sweep),
-        (emulated_cupy.asarray, perceptron_cuda.perceptron_sweep),
+        (emulated_cupy.asarray, bodies.perceptron_sweep),
     ):
         more = {"order": orders, "follows": follows, "classes": classes}
         more = {name: to(a) for name, a in more.items() if a is not None}
@@ -178,17 +176,15 @@ def test_several_orders_need_to_know_whose(follows, emulated_cupy, rng):
 
 def test_too_many_classes_are_an_error(emulated_cupy, monkeypatch, rng):
     x, y = problem(rng)
-    monkeypatch.setattr(perceptron_cuda, "shared_limit", lambda architecture: 100)
+    monkeypatch.setattr(bodies, "shared_limit", lambda architecture: 100)
     with pytest.raises(ValueError, match="3 classes that compete .* 100 a block"):
-        swept(perceptron_cuda.perceptron_sweep, emulated_cupy.asarray, x, y, {"eta": 0.3})
+        swept(bodies.perceptron_sweep, emulated_cupy.asarray, x, y, {"eta": 0.3})
 
 
 def test_most_samples_are_right(emulated_cupy, rng):
     """The weights that come out tell the classes apart."""
     x, y = problem(rng, n=200)
-    w, b, *_ = swept(
-        perceptron_cuda.perceptron_sweep, emulated_cupy.asarray, x, y, {"eta": 1.0}, sweeps=5
-    )
+    w, b, *_ = swept(bodies.perceptron_sweep, emulated_cupy.asarray, x, y, {"eta": 1.0}, sweeps=5)
     assert np.mean((x @ w.get().T + b.get()).argmax(axis=1) == y) > 0.95
 
 

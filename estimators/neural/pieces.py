@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from cukernels.runtime import slices, workers
+from cukernels.runtime import slices, threads
 from estimators.layers.dense import BatchNorm, Dropout
 from estimators.layers.image import Conv2D
 from estimators.neural.data import Data
@@ -93,13 +93,13 @@ class Pieces(NamedTuple):
             return slices(n_models, max(n_models, 1))
         n_pieces = -(-n_models // self.models_at_once)
         if self.models_of_a_thread:
-            threads = min(workers.threads(), max(n_models // self.models_of_a_thread, 1))
-            n_pieces = threads * -(-n_pieces // threads)
+            n_threads = min(threads(), max(n_models // self.models_of_a_thread, 1))
+            n_pieces = n_threads * -(-n_pieces // n_threads)
         return slices(n_models, -(-n_models // max(n_pieces, 1)) or 1)
 
     def by_models(self, n_pieces: int) -> bool:
         """Whether pieces of the models go through an epoch each by itself; else step by step."""
-        return n_pieces >= workers.threads() or self.most_chunks == 1
+        return n_pieces >= threads() or self.most_chunks == 1
 
     def rows(self, n_rows: int) -> list[slice]:
         """The rows of each piece of a step."""

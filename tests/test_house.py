@@ -1,0 +1,152 @@
+"""The architecture, read from the source: imports run one way, and files and folders stay small.
+
+A room is a folder of one of the packages. A floor is a list of rooms that do not know each other;
+each knows the floors below it. What another package may import from `cukernels` are the faces.
+"""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from statistics import median
+
+import pytest
+
+import cukernels
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("cukernels", "estimators")
+
+# From the top to the bottom. A name that ends in a dot stands for the files of that folder.
+FLOORS = (
+    ("estimators.convert.", "estimators.inspection."),
+    (
+        "estimators.convnet",
+        "estimators.logistic",
+        "estimators.mlp",
+        "estimators.model_selection",
+        "estimators.neighbors",
+        "estimators.perceptron",
+        "estimators.vision",
+    ),
+    ("estimators.search.", "estimators.neural.", "estimators.linear."),
+    ("estimators.layers.", "estimators.optimize."),
+    ("estimators.shared.",),
+    ("estimators.datasets", "estimators.scikit_learn"),
+    ("cukernels", "cukernels.__main__"),
+    ("cukernels.images.", "cukernels.perceptron."),
+    ("cukernels.matmul.", "cukernels.training."),
+    ("cukernels.activations.", "cukernels.normalization.", "cukernels.sparse."),
+    ("cukernels.runtime.",),
+)
+# Faces that use another: an estimator is a configuration of another, a block uses a search.
+SIDEWAYS = {
+    ("estimators.convnet", "estimators.mlp"),
+    ("estimators.vision", "estimators.neighbors"),
+    ("cukernels.__main__", "cukernels"),
+}
+# Where `cukernels` may be entered from the other package.
+FACES = {"cukernels"} | {
+    f"cukernels.{room}" for room in ("activations", "images", "runtime", "sparse", "training")
+}
+MOST_LINES, MEDIAN_LINES, MOST_FILES = 350, 150, 25
+
+
+def files() -> dict[str, Path]:
+    """Every module of the packages, by its dotted name."""
+    found = {}
+    for path in sorted(p for name in PACKAGES for p in (ROOT / name).rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+FILES = files()
+
+
+def imports(text: str, modules: Mapping[str, Path] = FILES) -> Iterator[str]:
+    """The modules of the packages that a text imports, wherever in it it does."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            yield from (a.name for a in node.names if a.name in modules)
+        elif isinstance(node, ast.ImportFrom) and node.module in modules:
+            assert not node.level, "a relative import"
+            for alias in node.names:
+                submodule = f"{node.module}.{alias.name}"
+                is_op = node.module == "cukernels" and alias.name in cukernels.__all__
+                yield submodule if submodule in modules and not is_op else node.module
+
+
+IMPORTS = {name: set(imports(path.read_text())) - {name} for name, path in FILES.items()}
+
+
+def room(module: str) -> str:
+    """The entry of `FLOORS` that a module belongs to."""
+    for rooms in FLOORS:
+        for entry in rooms:
+            if f"{module}." == entry or (entry[-1] == "." and module.startswith(entry)):
+                return entry
+    return module
+
+
+def upwards(arrows: Mapping[str, set[str]]) -> list[str]:
+    """The imports that do not lead to a floor below, nor stay in their room."""
+    height = {entry: -number for number, rooms in enumerate(FLOORS) for entry in rooms}
+    return [
+        f"{module} -> {other}"
+        for module, others in arrows.items()
+        for other in others
+        if module != "estimators"  # its face lists what it has
+        and room(module) != room(other)
+        and (module, other) not in SIDEWAYS
+        and height[room(other)] >= height[room(module)]
+    ]
+
+
+def test_every_module_has_its_place():
+    assert {name for name in FILES if room(name) not in sum(FLOORS, ())} == {"estimators"}
+    assert {e for rooms in FLOORS for e in rooms} == {room(name) for name in FILES} - {"estimators"}
+
+
+def test_imports_run_one_way():
+    assert upwards(IMPORTS) == []
+
+
+def test_there_is_no_circle():
+    """Also none behind `TYPE_CHECKING`, and none in a function."""
+    list(graphlib.TopologicalSorter(IMPORTS).static_order())
+
+
+def test_the_other_package_enters_by_the_faces():
+    entered = {
+        (module, other)
+        for module, others in IMPORTS.items()
+        for other in others
+        if module.startswith("estimators") and other.startswith("cukernels")
+    }
+    assert {(m, o) for m, o in entered if o not in FACES} == set()
+    assert not any("estimators" in other for m in IMPORTS for other in IMPORTS[m] if m[0] == "c")
+
+
+@pytest.mark.parametrize(
+    ("module", "text"),
+    [
+        ("cukernels.runtime.kernel", "from cukernels.matmul import sums"),
+        ("cukernels.sparse.sparse", "def f():\n    from cukernels.activations import fused"),
+        ("estimators.linear.loss", "from estimators.neural.network import Network"),
+        ("estimators.shared.labels", "if TYPE_CHECKING:\n    import estimators.layers.dense"),
+        ("estimators.mlp", "import estimators.convnet"),
+    ],
+)
+def test_finds_an_arrow_that_leads_up(module, text):
+    assert len(upwards({module: set(imports(text))})) == 1
+
+
+def test_files_are_short_and_folders_small():
+    lengths = {str(p.relative_to(ROOT)): len(p.read_text().splitlines()) for p in FILES.values()}
+    assert {name: n for name, n in lengths.items() if n > MOST_LINES} == {}
+    assert median(lengths.values()) < MEDIAN_LINES
+    for folder in {path.parent for path in FILES.values()}:
+        assert len([p for p in folder.iterdir() if p.is_file()]) <= MOST_FILES, folder
