@@ -54,6 +54,10 @@ from cukernels.normalization.normalization import (
 from cukernels.normalization.running_mean import (
     running_mean,
 )
+from cukernels.optimizers.optimizers import (
+    adam,
+    sgd,
+)
 from cukernels.perceptron.perceptron import (
     csr_perceptron_sweep,
     perceptron_sweep,
@@ -82,10 +86,6 @@ from cukernels.training.losses import (
     perceptron_loss,
     softmax_cross_entropy,
     squared_loss,
-)
-from cukernels.training.optimizers import (
-    adam,
-    sgd,
 )
 
 __all__ = [

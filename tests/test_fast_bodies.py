@@ -12,10 +12,10 @@ from threadpoolctl import threadpool_limits
 
 import _oracle_arguments as arguments_of
 from cukernels.images import patches, pooling_numpy
+from cukernels.optimizers import optimizers_numpy
 from cukernels.runtime import workers
 from cukernels.runtime.registry import OPS
 from cukernels.runtime.workspace import Workspace
-from cukernels.training import optimizers_numpy
 from test_ops import assert_close, bound_to_backward, cast, copied, poisoned, results  # noqa: F401
 
 DTYPES = (np.float32, np.float64)

@@ -38,7 +38,12 @@ FLOORS = (
     ("cukernels", "cukernels.__main__"),
     ("cukernels.images.", "cukernels.perceptron."),
     ("cukernels.matmul.", "cukernels.training."),
-    ("cukernels.activations.", "cukernels.normalization.", "cukernels.sparse."),
+    (
+        "cukernels.activations.",
+        "cukernels.normalization.",
+        "cukernels.optimizers.",
+        "cukernels.sparse.",
+    ),
     ("cukernels.runtime.",),
 )
 # Faces that use another: an estimator is a configuration of another, a block uses a search.

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from cukernels.optimizers.optimizers import check_decayed
 from cukernels.runtime.arrays import Array, namespace
 from cukernels.runtime.op import op
-from cukernels.training.optimizers import check_decayed
 
 _PART = 8192  # weights that a block squares: 8 loads of 16 bytes a thread
 

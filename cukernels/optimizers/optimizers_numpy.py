@@ -7,9 +7,9 @@ from functools import lru_cache
 
 import numpy as np
 
+from cukernels.optimizers.optimizers import check_adam, check_decayed, columns
 from cukernels.runtime.arrays import Array
 from cukernels.runtime.workers import in_parallel, scratch, shares, slices
-from cukernels.training.optimizers import check_adam, check_decayed, columns
 
 _CHUNK = 2**17  # elements of each array, which stay in the cache from line to line
 

@@ -1,0 +1,1 @@
+"""Optimizers: one step of all parameters of all models of a stack."""
