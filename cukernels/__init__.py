@@ -54,9 +54,15 @@ from cukernels.normalization.normalization import (
 from cukernels.normalization.running_mean import (
     running_mean,
 )
+from cukernels.optimizers.adamw import (
+    adamw,
+)
 from cukernels.optimizers.optimizers import (
     adam,
     sgd,
+)
+from cukernels.optimizers.rmsprop import (
+    rmsprop,
 )
 from cukernels.perceptron.perceptron import (
     csr_perceptron_sweep,
@@ -136,6 +142,8 @@ __all__ = [
     "batch_norm_inference_backward",
     "sgd",
     "adam",
+    "adamw",
+    "rmsprop",
     "perceptron_sweep",
     "csr_perceptron_sweep",
     "max_pool2d",

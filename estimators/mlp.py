@@ -21,10 +21,12 @@ from estimators.layers.dense import (
 from estimators.neural.classifier import NeuralClassifier
 from estimators.neural.given_weights import set_weights, weights_of
 from estimators.neural.network import Network
+from estimators.neural.optimizers import lists_solvers
 
 
+@lists_solvers
 class MLPClassifier(NeuralClassifier):
-    """Multi-layer perceptron that minimises the log-loss by Adam, SGD or L-BFGS.
+    """Multi-layer perceptron that minimises the log-loss.
 
     Parameters, attributes, random draws and arithmetic are those of scikit-learn's class: with
     ``dtype="float64"`` the same `random_state` gives the same loss curve, to rounding and as long
@@ -39,17 +41,21 @@ class MLPClassifier(NeuralClassifier):
     activation : str or list of str, default="relu"
         Of the hidden layers, one for all or one each: "identity", "logistic", "tanh", "relu",
         "leaky_relu", "elu", "gelu", "silu", "softplus", "softmax" or "log_softmax".
-    solver : {"adam", "sgd", "lbfgs"}, default="adam"
-        Adam, stochastic gradient descent, or L-BFGS on all samples at once.
+    solver : <solvers>, default="adam"
+        How the weights are learned:
+
+        <summaries of solvers>
     alpha : float, default=0.0001
-        Strength of the L2 penalty ``alpha / 2 * |w|^2 / n_samples``; biases are not penalised.
+        Strength of the L2 penalty ``alpha / 2 * |w|^2 / n_samples`` on the weights, not the biases,
+        of <solvers with penalises>; of others what `solver` says.
     batch_size : int or "auto", default="auto"
         Samples a step; "auto" is ``min(200, n_samples)``. Not used by "lbfgs".
     learning_rate : {"constant", "invscaling", "adaptive", "cosine", "one_cycle"}, \
             default="constant"
-        How `learning_rate_init` changes. For "sgd" as in scikit-learn: ``/ t**power_t``, or
-        divided by 5 whenever the loss stalls. For "sgd" and "adam": down to 0 along half a cosine
-        over `max_iter` epochs, or up from 1/25 and down to nearly 0 (Smith and Topin 2017).
+        How `learning_rate_init` changes. In scikit-learn's ways: ``/ t**power_t``, or divided by 5
+        whenever the loss stalls; these are for <solvers with epoch_schedules>, and of no effect on
+        others, as there. Down to 0 along half a cosine over `max_iter` epochs, or up from 1/25 and
+        down to nearly 0 (Smith and Topin 2017); these are for <solvers with goes_by_steps>.
     learning_rate_init : float, default=0.001
         The step size; the highest one of "one_cycle".
     power_t : float, default=0.5
@@ -70,18 +76,19 @@ class MLPClassifier(NeuralClassifier):
     warm_start : bool, default=False
         Whether `fit` goes on from the weights of the last one.
     momentum : float, default=0.9
-        Of "sgd", in [0, 1].
+        Of <solvers with momentum>, in [0, 1].
     nesterovs_momentum : bool, default=True
-        Whether the momentum of "sgd" looks ahead.
+        Whether the momentum of <solvers with nesterovs_momentum> looks ahead.
     early_stopping : bool, default=False
         Whether to stop by the score on a validation set rather than by the loss, and to return to
         the weights of the best epoch, also where a later one diverges.
     validation_fraction : float, default=0.1
         Part of the samples that early stopping holds out, unless `fit` is given a validation set.
     beta_1, beta_2 : float, default=0.9 and 0.999
-        Decay rates of Adam's running means, in [0, 1).
+        Decay rates, in [0, 1), of the running means of the gradient (<solvers with beta_1>) and of
+        its square (<solvers with beta_2>).
     epsilon : float, default=1e-8
-        Keeps Adam's division finite.
+        Keeps the division by the square's root finite (<solvers with epsilon>).
     n_iter_no_change : int, default=10
         Epochs without improvement after which to stop.
     max_fun : int, default=15000

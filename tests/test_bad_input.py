@@ -10,6 +10,7 @@ from sklearn.utils._param_validation import StrOptions
 
 from cukernels.activations.activations import ACTIVATIONS
 from estimators import ConvNetClassifier, LogisticRegression, MLPClassifier, Perceptron
+from estimators.neural.optimizers import SOLVERS
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -130,7 +131,7 @@ NAMES = {
     },
     MLPClassifier: {
         "activation": list(ACTIVATIONS),
-        "solver": ["adam", "lbfgs", "sgd"],
+        "solver": sorted(SOLVERS),
         "learning_rate": ["adaptive", "constant", "cosine", "invscaling", "one_cycle"],
         "loss": ["log_loss", "squared_error"],
         "class_weight": ["balanced"],

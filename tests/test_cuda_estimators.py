@@ -34,6 +34,7 @@ from estimators.layers.dense import Scores
 from estimators.neural.loop import Data, train
 from estimators.neural.network import Network
 from estimators.neural.objective import Objective
+from estimators.neural.optimizers import STEPPED
 from estimators.neural.trainee import Progress, Settings, Trainee, dropout_streams
 
 RNG = np.random.default_rng(0)
@@ -122,8 +123,8 @@ def convnet(**settings):
 # MLPClassifier ---------------------------------------------------------------------------------
 
 MLPS = {
-    "adam": (mlp(), X, Y, {}),
-    "sgd": (mlp(solver="sgd", learning_rate="invscaling", momentum=0.8), X, Y, {}),
+    **{name: (mlp(solver=name), X, Y, {}) for name in STEPPED},
+    "sgd-invscaling": (mlp(solver="sgd", learning_rate="invscaling", momentum=0.8), X, Y, {}),
     "sgd-heavy-ball": (mlp(solver="sgd", nesterovs_momentum=False), X, Y, {}),
     "one-batch": (mlp(batch_size=60), X, Y, {}),
     "two-layers": (mlp(hidden_layer_sizes=(9, 5), activation=["tanh", "gelu"]), X, Y, {}),

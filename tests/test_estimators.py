@@ -22,6 +22,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from estimators import ConvNetClassifier, LogisticRegression, MLPClassifier, Perceptron
 from estimators.convert import to_sklearn
+from estimators.neural.optimizers import STEPPED
 
 RELEASE = tuple(map(int, sklearn.__version__.split(".")[:2]))
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -96,7 +97,7 @@ def test_scikit_learns_checks_in_float32(estimator, check):
     check(estimator)
 
 
-@pytest.mark.parametrize("solver", ["adam", "sgd"])
+@pytest.mark.parametrize("solver", STEPPED)
 @pytest.mark.parametrize("network", [MLPClassifier, ConvNetClassifier], ids=lambda c: c.__name__)
 def test_a_weight_is_a_repetition_in_float32(network, solver, digits):
     X, y = digits[0][:60], digits[1][:60]

@@ -50,6 +50,16 @@ def sgd_steps(rng) -> dict:
     }
 
 
+def adamw_steps(rng) -> dict:
+    case = adam_steps(rng)
+    return case | {"weight_decay": case.pop("l2")}
+
+
+def rmsprop_steps(rng) -> dict:
+    case = adam_steps(rng)
+    return {name: case[name] for name in case if name not in ("first", "beta_1", "step")}
+
+
 def epoch_losses(rng) -> dict:
     case = adam_steps(rng)
     models = len(case["params"])
@@ -63,6 +73,7 @@ def epoch_losses(rng) -> dict:
 
 DRAWN = {
     "adam": adam_steps,
+    "adamw": adamw_steps,
     "add_loss": epoch_losses,
     "avg_pool2d": arguments_of.pooled,
     "conv2d": arguments_of.convolution,
@@ -75,6 +86,7 @@ DRAWN = {
     "matmul": arguments_of.factors,
     "max_pool2d": arguments_of.pooled,
     "relu": activations,
+    "rmsprop": rmsprop_steps,
     "sgd": sgd_steps,
     "softmax_cross_entropy": arguments_of.scores,
 }
@@ -91,9 +103,9 @@ def many_chunks(monkeypatch):
     """Chunks so small that every call has several."""
     for module in (patches, optimizers_numpy, pooling_numpy):
         monkeypatch.setattr(module, "_CHUNK", FEW)
-    optimizers_numpy._pieces.cache_clear()
+    optimizers_numpy.pieces.cache_clear()
     yield
-    optimizers_numpy._pieces.cache_clear()
+    optimizers_numpy.pieces.cache_clear()
 
 
 def poison_scratch() -> None:

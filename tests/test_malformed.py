@@ -20,6 +20,7 @@ from sklearn.utils._param_validation import Interval
 
 from _malformed import complaint
 from estimators import ConvNetClassifier, LogisticRegression, MLPClassifier, Perceptron
+from estimators.neural.optimizers import SOLVERS
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -301,7 +302,7 @@ def test_classes(estimator, labels):
 
 
 @each_network
-@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+@pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("loss", ["log_loss", "squared_error"])
 def test_very_large_values(estimator, solver, loss):
     """In words as scikit-learn's: the largest of float64 that can be squared is 1e154."""

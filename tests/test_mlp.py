@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from sklearn.utils import compute_sample_weight
 
 from cukernels.activations.activations import ACTIVATIONS
 from estimators import MLPClassifier
-from estimators.neural import loop
+from estimators.neural.optimizers import SOLVERS, STEPPED
 from estimators.neural.schedules import PER_STEP, epoch_rates
 
 RELEASE = tuple(map(int, sklearn.__version__.split(".")[:2]))
@@ -325,13 +326,13 @@ ILL_FATED = 0.004  # the learning rate of models that diverge
 @pytest.fixture
 def divergence(monkeypatch):
     """From the 20th step on, which is in the fifth epoch, models of that learning rate explode."""
-    adam = loop.adam
+    adam = SOLVERS["adam"].op
 
-    def exploding(params, grads, *moments, learning_rate, step, **settings):
-        adam(params, grads, *moments, learning_rate=learning_rate, step=step, **settings)
+    def exploding(params, grads, *, learning_rate, step, **others):
+        adam(params, grads, learning_rate=learning_rate, step=step, **others)
         params[(learning_rate == ILL_FATED) & (step >= 20)] *= 1e30
 
-    monkeypatch.setattr(loop, "adam", exploding)
+    monkeypatch.setitem(SOLVERS, "adam", replace(SOLVERS["adam"], op=exploding))
 
 
 DIVERGING = {"batch_size": 50, "learning_rate_init": ILL_FATED, "early_stopping": True}
@@ -436,7 +437,7 @@ def _log_loss(clf):
     return -np.log(p[np.arange(len(Y)), Y]).mean() + penalty
 
 
-@pytest.mark.parametrize("solver", ["adam", "sgd"])
+@pytest.mark.parametrize("solver", STEPPED)
 def test_planned_rates(solver):
     half = epoch_rates("cosine", 2.0, first_step=5, n_steps=1, total=11)
     np.testing.assert_allclose(half, 1.0)
@@ -456,13 +457,13 @@ def test_planned_rates(solver):
 
 @pytest.mark.parametrize("name", PER_STEP)
 def test_every_step_has_its_planned_rate(name, monkeypatch):
-    adam, rates = loop.adam, []
+    adam, rates = SOLVERS["adam"].op, []
 
     def watched(*arrays, learning_rate, **settings):
         rates.append(learning_rate.item())
         adam(*arrays, learning_rate=learning_rate, **settings)
 
-    monkeypatch.setattr(loop, "adam", watched)
+    monkeypatch.setitem(SOLVERS, "adam", replace(SOLVERS["adam"], op=watched))
     settings = {"learning_rate": name, "learning_rate_init": 0.01, "batch_size": 60, "tol": 0}
     clf = MLPClassifier(**SHORT | {"max_iter": 4}, **settings).fit(X, Y)
     assert clf.n_iter_ == 4
@@ -506,7 +507,7 @@ def test_ctrl_c_in_the_first_epoch_keeps_the_weights_of_the_start(monkeypatch):
     def interrupted(*arguments, **settings):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("estimators.neural.loop.adam", interrupted)
+    monkeypatch.setitem(SOLVERS, "adam", replace(SOLVERS["adam"], op=interrupted))
     with pytest.warns(UserWarning, match="Training interrupted by user"):
         clf = MLPClassifier(**SHORT).fit(X, Y)
     assert clf.n_iter_ == 0

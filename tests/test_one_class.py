@@ -22,6 +22,7 @@ from estimators.model_selection import (
     cross_val_score,
     learning_curve,
 )
+from estimators.neural.optimizers import SOLVERS
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -45,7 +46,7 @@ def assert_always(clf, label, X=X):
 
 
 @each
-@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+@pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("early_stopping", [False, True])
 @pytest.mark.parametrize("labels", LABELS, ids=["int", "str", "bool", "column"])
 @pytest.mark.filterwarnings("ignore:A column-vector y was passed")

@@ -122,6 +122,63 @@ def adam(library, body, rng, dtype) -> None:
     close(params, expected, dtype)
 
 
+def adamw(library, body, rng, dtype) -> None:
+    """Against PyTorch, or scikit-learn's Adam and the decay beside it."""
+    params, grads, decayed = start(rng, dtype)
+    models = len(params)
+    hyper = rates(rng, models, dtype, learning_rate=0.1, beta_1=0.95, beta_2=0.999, epsilon=0.1)
+    hyper |= rates(rng, models, dtype, weight_decay=0.5)
+    rate, b1, b2, tiny, decay = (values.astype(float) for values in hyper.values())
+
+    def pytorch(groups, m):
+        return torch.optim.AdamW(groups, rate[m], betas=(b1[m], b2[m]), eps=tiny[m])
+
+    if library == "torch":
+        expected = train_by_torch(pytorch, params, grads, decayed, {"l2": hyper["weight_decay"]})
+    else:
+        expected = params.astype(float)
+        for m, row in enumerate(expected):
+            optimizer = AdamOptimizer([row], rate[m], beta_1=b1[m], beta_2=b2[m])
+            for t, g in enumerate(grads[:, m].astype(float), 1):
+                optimizer.epsilon = tiny[m] * np.sqrt(1 - b2[m] ** t)  # it corrects the bias later
+                lost = rate[m] * decay[m] * row[:decayed]
+                optimizer.update_params([row], [g])
+                row[:decayed] -= lost
+    first, second = np.zeros_like(params), np.zeros_like(params)
+    for t, g in enumerate(grads, 1):
+        body(params, g, first, second, step=np.full(models, t), n_decayed=decayed, **hyper)
+    close(params, expected, dtype)
+
+
+def rmsprop(library, body, rng, dtype) -> None:
+    """Against PyTorch, or scikit-learn's Adam with no mean of gradients and no correction."""
+    params, grads, decayed = start(rng, dtype)
+    hyper = rates(rng, len(params), dtype, learning_rate=0.1, beta_2=0.999, epsilon=0.1, l2=0.1)
+    rate, b2, tiny = (hyper[n].astype(float) for n in ("learning_rate", "beta_2", "epsilon"))
+
+    class Uncorrected(AdamOptimizer):
+        def update_params(self, params, grads):
+            self.learning_rate_init = self.start / np.sqrt(1 - self.beta_2 ** (self.t + 1))
+            super().update_params(params, grads)
+
+    def sklearn(rows, m):
+        optimizer = Uncorrected(rows, beta_1=0.0, beta_2=b2[m], epsilon=tiny[m])
+        optimizer.start = rate[m]
+        return optimizer
+
+    def pytorch(groups, m):
+        return torch.optim.RMSprop(groups, rate[m], alpha=b2[m], eps=tiny[m])
+
+    if library == "sklearn":
+        expected = train_by_sklearn(sklearn, params, grads, decayed, hyper)
+    else:
+        expected = train_by_torch(pytorch, params, grads, decayed, hyper)
+    second = np.zeros_like(params)
+    for g in grads:
+        body(params, g, second, n_decayed=decayed, **hyper)
+    close(params, expected, dtype)
+
+
 class Problem:
     """Samples, and a stack of M models with K problems each, for a few sweeps.
 
@@ -237,6 +294,8 @@ def multinomial_perceptron(sparse, body, rng, dtype) -> None:
 CHECKS = {
     "sgd": (partial(sgd, "sklearn"), partial(sgd, "torch")),
     "adam": (partial(adam, "sklearn"), partial(adam, "torch")),
+    "adamw": (partial(adamw, "sklearn"), partial(adamw, "torch")),
+    "rmsprop": (partial(rmsprop, "sklearn"), partial(rmsprop, "torch")),
     "add_loss": (partial(epochs.add_loss, False), partial(epochs.add_loss, True)),
     "running_mean": (
         partial(epochs.running_mean, "batch_norm"),

@@ -9,6 +9,7 @@ so that it costs no pass of its own.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,9 @@ import numpy as np
 from cukernels.runtime.arrays import Array, namespace
 from cukernels.runtime.dtypes import INTEGER
 from cukernels.runtime.op import op
+from cukernels.runtime.workers import scratch, shares, slices
+
+_CHUNK = 2**17  # elements of each array, which stay in the cache from line to line
 
 
 def _sgd_steps(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
@@ -33,7 +37,8 @@ def _sgd_steps(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
             }
 
 
-def _adam_steps(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
+def adam_steps(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
+    """Arguments of `adam`, from which those of its relatives are made."""
     for case in _sgd_steps(rng):
         if case.pop("nesterov"):
             shape = case["params"].shape
@@ -97,14 +102,14 @@ def sgd(
         Whether to look ahead.
     """
     check_decayed("sgd", params, n_decayed)
-    g = _penalised(grads, params, l2, n_decayed)
+    g = penalised(grads, params, l2, n_decayed)
     rate, keep = columns(params, learning_rate, momentum)
     velocity[...] = keep * velocity - rate * g
     params += keep * velocity - rate * g if nesterov else velocity
 
 
 @op(
-    samples=_adam_steps,
+    samples=adam_steps,
     outputs=(),
     mutates=("params", "first", "second"),
     kinds={"step": INTEGER},
@@ -141,8 +146,8 @@ def adam(
     """
     xp = namespace(params)
     check_decayed("adam", params, n_decayed)
-    check_adam(step, beta_2)
-    g = _penalised(grads, params, l2, n_decayed)
+    check_steps("adam", step, beta_2)
+    g = penalised(grads, params, l2, n_decayed)
     corrected = learning_rate * xp.sqrt(1 - beta_2**step) / (1 - beta_1**step)
     epsilon = xp.maximum(epsilon, np.finfo(params.dtype).tiny)  # 0 in this dtype, it keeps nothing
     rate, b1, b2, tiny = columns(params, corrected, beta_1, beta_2, epsilon)
@@ -160,15 +165,21 @@ def check_decayed(op: str, params: Array, n_decayed: int) -> None:
         )
 
 
-def check_adam(step: Array, beta_2: Array) -> None:
-    """Raise ValueError unless steps are counted from 1 and second moments decay."""
+def check_steps(op: str, step: Array, beta_2: Array) -> None:
+    """Raise ValueError unless the bias of running means can be corrected."""
     if any(number < 1 for number in step.tolist()):
-        raise ValueError(f"adam: steps are counted from 1, got {step}")
+        raise ValueError(f"{op}: steps are counted from 1, got {step}")
+    check_decay(op, beta_2)
+
+
+def check_decay(op: str, beta_2: Array) -> None:
+    """Raise ValueError unless the running mean of the squares is one."""
     if not all(0 <= decay < 1 for decay in beta_2.tolist()):
-        raise ValueError(f"adam: beta_2 must be in [0, 1), got {beta_2}")
+        raise ValueError(f"{op}: beta_2 must be in [0, 1), got {beta_2}")
 
 
-def _penalised(grads: Array, params: Array, l2: Array, n_decayed: int) -> Array:
+def penalised(grads: Array, params: Array, l2: Array, n_decayed: int) -> Array:
+    """The gradient with that of the penalty."""
     g = grads.copy()
     (strength,) = columns(params, l2)
     g[:, :n_decayed] += strength * params[:, :n_decayed]
@@ -178,3 +189,40 @@ def _penalised(grads: Array, params: Array, l2: Array, n_decayed: int) -> Array:
 def columns(params: Array, *vectors: Array) -> tuple[Array, ...]:
     """One value a model as columns that broadcast along its parameters, in their dtype."""
     return tuple(vector.astype(params.dtype)[:, None] for vector in vectors)
+
+
+def root_of_squares(square: Array, g: Array, b2: Array, out: Array) -> None:
+    """Move the running mean of the squares in place, and store its root."""
+    np.multiply(g, g, out=out)
+    out *= 1 - b2
+    square *= b2
+    square += out
+    np.sqrt(square, out=out)
+
+
+Piece = tuple[slice, slice]  # models, and parameters of each
+
+
+@lru_cache(maxsize=16)
+def pieces(models: int, size: int) -> list[Piece]:
+    """Cut the parameters into pieces that fit the cache: parts of one model, or several models."""
+    parts = shares(size, _CHUNK) or [slice(0, 0)]
+    at_once = max(_CHUNK // max(size, 1), 1)
+    return [(several, part) for several in slices(models, at_once) for part in parts]
+
+
+def penalised_piece(
+    params: Array, grads: Array, l2: Array, n_decayed: int, piece: Piece
+) -> tuple[Array, Array]:
+    """The gradient of a piece with its penalty, not to be written to; and memory of its shape."""
+    models, part = piece
+    g = grads[piece]
+    own, change = (scratch(role, g.shape, g.dtype) for role in ("penalised", "change"))
+    decayed = min(n_decayed - part.start, g.shape[1])
+    if decayed <= 0 or not l2[models].any():
+        return g, change
+    (strength,) = columns(params, l2[models])
+    np.multiply(params[piece][:, :decayed], strength, out=own[:, :decayed])
+    own[:, :decayed] += g[:, :decayed]
+    own[:, decayed:] = g[:, decayed:]
+    return own, change

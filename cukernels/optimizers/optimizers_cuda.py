@@ -9,9 +9,9 @@ from cukernels.runtime import elementwise
 from cukernels.runtime.arrays import Array
 from cukernels.runtime.kernel import Kernel, contiguous, ctype
 
-_TYPES = [("float",), ("double",)]
-_SGD = Kernel("optimizers.cu", "sgd", _TYPES)
-_ADAM = Kernel("optimizers.cu", "adam", _TYPES)
+TYPES = [("float",), ("double",)]
+_SGD = Kernel("optimizers.cu", "sgd", TYPES)
+_ADAM = Kernel("optimizers.cu", "adam", TYPES)
 
 
 def sgd(
@@ -29,10 +29,10 @@ def sgd(
     models, p = params.shape
     updated = contiguous(params), contiguous(velocity)
     _SGD[ctype(params)](
-        _grid(params), elementwise.THREADS, updated[0], contiguous(grads), updated[1],
-        *map(_vector, (learning_rate, momentum, l2)), p, n_decayed, nesterov,
+        grid(params), elementwise.THREADS, updated[0], contiguous(grads), updated[1],
+        *map(vector, (learning_rate, momentum, l2)), p, n_decayed, nesterov,
     )  # fmt: skip
-    _write_back(updated, (params, velocity))
+    write_back(updated, (params, velocity))
 
 
 def adam(
@@ -53,24 +53,25 @@ def adam(
     models, p = params.shape
     updated = contiguous(params), contiguous(first), contiguous(second)
     _ADAM[ctype(params)](
-        _grid(params), elementwise.THREADS, updated[0], contiguous(grads), *updated[1:],
+        grid(params), elementwise.THREADS, updated[0], contiguous(grads), *updated[1:],
         contiguous(step.astype(np.int64, copy=False)),
-        *map(_vector, (learning_rate, beta_1, beta_2, epsilon, l2)), p, n_decayed,
+        *map(vector, (learning_rate, beta_1, beta_2, epsilon, l2)), p, n_decayed,
     )  # fmt: skip
-    _write_back(updated, (params, first, second))
+    write_back(updated, (params, first, second))
 
 
-def _grid(params: Array) -> tuple[int, int, int]:
+def grid(params: Array) -> tuple[int, int, int]:
+    """Blocks of a model, and models."""
     models, p = params.shape
     return elementwise.blocks(params, p), models, 1
 
 
-def _vector(values: Array) -> Array:
+def vector(values: Array) -> Array:
     """One value a model, as the kernels read it."""
     return contiguous(values.astype(np.float64, copy=False))
 
 
-def _write_back(updated: tuple[Array, ...], given: tuple[Array, ...]) -> None:
+def write_back(updated: tuple[Array, ...], given: tuple[Array, ...]) -> None:
     """Copy results to where the caller's arrays are, if they were not contiguous."""
     for new, old in zip(updated, given, strict=True):
         if new is not old:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 
 import numpy as np
 
-from cukernels.optimizers.optimizers import check_adam, check_decayed, columns
+from cukernels.optimizers.optimizers import (
+    Piece,
+    check_decayed,
+    check_steps,
+    columns,
+    penalised_piece,
+    pieces,
+    root_of_squares,
+)
 from cukernels.runtime.arrays import Array
-from cukernels.runtime.workers import in_parallel, scratch, shares, slices
-
-_CHUNK = 2**17  # elements of each array, which stay in the cache from line to line
+from cukernels.runtime.workers import in_parallel
 
 
 def sgd(
@@ -29,7 +34,7 @@ def sgd(
     rates, keeps = columns(params, learning_rate, momentum)
 
     def move(_: None, piece: Piece) -> None:
-        g, change = _penalised_piece(params, grads, l2, n_decayed, piece)
+        g, change = penalised_piece(params, grads, l2, n_decayed, piece)
         p, v, keep = params[piece], velocity[piece], keeps[piece[0]]
         np.multiply(g, rates[piece[0]], out=change)
         v *= keep
@@ -40,7 +45,7 @@ def sgd(
         else:
             p += v
 
-    in_parallel(move, _pieces(*params.shape))
+    in_parallel(move, pieces(*params.shape))
 
 
 def adam(
@@ -58,7 +63,7 @@ def adam(
     n_decayed: int,
 ) -> None:
     check_decayed("adam", params, n_decayed)
-    check_adam(step, beta_2)
+    check_steps("adam", step, beta_2)
     settings = (vector.tolist() for vector in (learning_rate, beta_1, beta_2, step))
     corrected = [  # numbers one by one: faster than vectors as short as these
         rate * math.sqrt(1 - b2**t) / (1 - b1**t) for rate, b1, b2, t in zip(*settings, strict=True)
@@ -67,47 +72,15 @@ def adam(
     rates, b1s, b2s, tinies = columns(params, np.array(corrected), beta_1, beta_2, tiny)
 
     def move(_: None, piece: Piece) -> None:
-        g, change = _penalised_piece(params, grads, l2, n_decayed, piece)
+        g, change = penalised_piece(params, grads, l2, n_decayed, piece)
         p, mean, square = params[piece], first[piece], second[piece]
         b1, b2 = b1s[piece[0]], b2s[piece[0]]
         mean *= b1
         mean += np.multiply(g, 1 - b1, out=change)
-        np.multiply(g, g, out=change)
-        change *= 1 - b2
-        square *= b2
-        square += change
-        np.sqrt(square, out=change)
+        root_of_squares(square, g, b2, out=change)
         change += tinies[piece[0]]
         np.divide(mean, change, out=change)
         change *= rates[piece[0]]
         p -= change
 
-    in_parallel(move, _pieces(*params.shape))
-
-
-Piece = tuple[slice, slice]  # models, and parameters of each
-
-
-@lru_cache(maxsize=16)
-def _pieces(models: int, size: int) -> list[Piece]:
-    """Cut the parameters into pieces that fit the cache: parts of one model, or several models."""
-    parts = shares(size, _CHUNK) or [slice(0, 0)]
-    at_once = max(_CHUNK // max(size, 1), 1)
-    return [(several, part) for several in slices(models, at_once) for part in parts]
-
-
-def _penalised_piece(
-    params: Array, grads: Array, l2: Array, n_decayed: int, piece: Piece
-) -> tuple[Array, Array]:
-    """The gradient of a piece with its penalty, not to be written to; and memory of its shape."""
-    models, part = piece
-    g = grads[piece]
-    own, change = (scratch(role, g.shape, g.dtype) for role in ("penalised", "change"))
-    decayed = min(n_decayed - part.start, g.shape[1])
-    if decayed <= 0 or not l2[models].any():
-        return g, change
-    (strength,) = columns(params, l2[models])
-    np.multiply(params[piece][:, :decayed], strength, out=own[:, :decayed])
-    own[:, :decayed] += g[:, :decayed]
-    own[:, decayed:] = g[:, decayed:]
-    return own, change
+    in_parallel(move, pieces(*params.shape))

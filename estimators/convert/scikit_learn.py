@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from estimators.logistic import LogisticRegression
 from estimators.mlp import MLPClassifier
 from estimators.neural.given_weights import set_weights
+from estimators.neural.optimizers import SOLVERS, listed, solver_named
 from estimators.perceptron import Perceptron
 
 _THEIRS: dict[type, type] = {
@@ -50,7 +51,8 @@ def to_sklearn(estimator: Any) -> Any:
         If the estimator is none of the three.
     ValueError
         If scikit-learn's class cannot predict the same: an MLPClassifier with batch normalisation,
-        with an activation that scikit-learn does not have, or with several.
+        with an activation that scikit-learn does not have, or with several. Or if it has no such
+        solver, so that it could not go on training.
     """
     if type(estimator) not in _THEIRS:
         raise TypeError(
@@ -98,6 +100,8 @@ def from_sklearn(estimator: Any, **params: Any) -> Any:
     ------
     TypeError
         If the estimator is none of the three.
+    ValueError
+        If its solver has no counterpart here, and `params` names no other.
     """
     if type(estimator) not in _OURS:
         raise TypeError(
@@ -114,6 +118,8 @@ def from_sklearn(estimator: Any, **params: Any) -> Any:
         ours = target(**known | params)
         _copy_attributes(estimator, ours, (*_LINEAR, "t_"))
         return ours
+    if "solver" not in params:
+        known["solver"] = _our_solver(known["solver"])
     ours = target(**{"dtype": str(estimator.coefs_[0].dtype)} | known | params)
     binarizer = estimator._label_binarizer
     set_weights(
@@ -151,11 +157,36 @@ def _their_network_params(model: Any, params: dict[str, Any]) -> dict[str, Any]:
         )
     learning_rate = params["learning_rate"]
     return {
+        "solver": _their_solver(params["solver"]),
         "activation": names.pop() if names else "relu",
         "learning_rate": learning_rate
         if learning_rate in ("constant", "invscaling", "adaptive")
         else "constant",
     }
+
+
+def _their_solver(name: str) -> str:
+    """What scikit-learn calls a solver, or an error where it has none like it."""
+    theirs = solver_named(name).in_sklearn
+    if theirs is None:
+        known = [solver.in_sklearn for solver in SOLVERS.values() if solver.in_sklearn is not None]
+        raise ValueError(
+            f"scikit-learn's MLPClassifier has no solver {name!r}, only {listed(known)}: choose "
+            "one with which it is to go on training, as to_sklearn(model.set_params("
+            f"solver={known[0]!r}))"
+        )
+    return theirs
+
+
+def _our_solver(name: str) -> str:
+    """The solver of this package that scikit-learn's is, or an error where there is none."""
+    for ours, solver in SOLVERS.items():
+        if solver.in_sklearn == name:
+            return ours
+    raise ValueError(
+        f"there is no solver here that is scikit-learn's {name!r}, only {listed(SOLVERS)}: choose "
+        f"one with which to go on training, as from_sklearn(model, solver={next(iter(SOLVERS))!r})"
+    )
 
 
 def _knows_deprecated_penalty() -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from estimators.inspection.tiles import axes, pyplot
+from estimators.neural.optimizers import STEPPED, listed
 from estimators.shared.image_shapes import final_estimator
 
 
@@ -84,7 +85,7 @@ class LossCurveDisplay:
             if not hasattr(model, "loss_curve_"):
                 raise ValueError(
                     f"this {type(model).__name__} has no loss_curve_: the networks have one after "
-                    "solver='adam' or 'sgd'"
+                    f"solver={listed(STEPPED, 'or')}"
                 )
             losses[name] = model.loss_curve_
             if getattr(model, "validation_scores_", None) is not None:

@@ -41,6 +41,7 @@ from estimators.neural.fitted import NetworkModel
 from estimators.neural.held_out import HeldOut, places_of
 from estimators.neural.network import Network
 from estimators.neural.objective import Objective
+from estimators.neural.optimizers import SOLVERS, STEPPED, listed, solver_named
 from estimators.neural.schedules import PER_STEP
 from estimators.neural.trainee import Progress, Settings, Trainee, dropout_streams
 from estimators.shared.callbacks import CallbackSupportMixin
@@ -61,10 +62,11 @@ _CASTS: dict[str, Any] = {"float": float, "int": int}  # of numbers of NumPy, Tr
 
 
 def _is_stochastic(estimator: NeuralClassifier) -> bool:
-    if estimator.solver not in ("adam", "sgd"):
+    name = estimator.solver
+    known = isinstance(name, str) and name in SOLVERS  # of others the call itself complains
+    if known and not SOLVERS[name].goes_by_steps:
         raise AttributeError(
-            "partial_fit is only available for stochastic optimizers. "
-            f"{estimator.solver} is not stochastic."
+            f"partial_fit is only available for stochastic optimizers. {name} is not stochastic."
         )
     return True
 
@@ -76,7 +78,7 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
 
     _parameter_constraints: ClassVar[dict] = {
         "activation": [StrOptions(set(ACTIVATIONS)), "array-like"],
-        "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
+        "solver": [StrOptions(set(SOLVERS))],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "learning_rate": [StrOptions({"constant", "invscaling", "adaptive", *PER_STEP})],
@@ -271,7 +273,7 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
         else:
             learned, held_out = self._split(y, indicators, weight, rng, learned)
         settings = self._settings(len(learned), incremental)
-        if not (incremental and progress.moments):
+        if not incremental or progress.solver != settings.solver:
             progress.restart_optimizer(settings)
         epochs = 1 if incremental else self.max_iter
         dropouts = [layer.rate for layer in network.layers if isinstance(layer, Dropout)]
@@ -354,10 +356,11 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
 
     def _check_solver(self, network: Network) -> None:
         random = [x for x in network.layers if isinstance(x, Dropout | BatchNorm)]
-        if self.solver == "lbfgs" and (random or self._augmentation() is not None):
+        at_once = not solver_named(self.solver).goes_by_steps
+        if at_once and (random or self._augmentation() is not None):
             raise ValueError(
-                "solver='lbfgs' minimises one fixed function of all samples: dropout, batch_norm "
-                "and augment need solver='adam' or 'sgd'"
+                f"solver={self.solver!r} minimises one fixed function of all samples: dropout, "
+                f"batch_norm and augment need solver={listed(STEPPED, 'or')}"
             )
 
     def _settings(self, n_rows: int, incremental: bool) -> Settings:
@@ -371,7 +374,7 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
         if self.batch_size == "auto":
             values["batch_size"] = min(200, n_rows)
         elif self.batch_size > n_rows:
-            if self.solver != "lbfgs":  # which has no batches
+            if solver_named(self.solver).goes_by_steps:  # the others have no batches
                 warnings.warn(
                     "Got `batch_size` less than 1 or larger than sample size. "
                     "It is going to be clipped",
@@ -389,7 +392,7 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
         rows: np.ndarray,
     ) -> tuple[np.ndarray, HeldOut | None]:
         """Rows to learn from, and what early stopping holds out of them."""
-        if not self.early_stopping or self.solver == "lbfgs":
+        if not self.early_stopping or not solver_named(self.solver).goes_by_steps:
             return rows, None
         one_column = indicators.shape[1] == 1
         if one_column:  # the only labels that the split is stratified by
@@ -434,7 +437,7 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
             )
             if progress.params is last:
                 raise ValueError(complaint)
-            progress.moments = {}  # they are not finite either
+            progress.forget_optimizer()  # its moments are not finite either
             warnings.warn(
                 f"{complaint} The weights are those of the best epoch before.",
                 ConvergenceWarning,
@@ -443,7 +446,7 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
         planned = settings.learning_rate in PER_STEP
         ended = incremental or out_of_patience or diverged
         ran_out = progress.n_iter == self.max_iter and not ended
-        if ran_out and self.solver != "lbfgs" and not planned:
+        if ran_out and training.solver.goes_by_steps and not planned:
             warnings.warn(
                 f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the "
                 "optimization hasn't converged yet.",
@@ -462,7 +465,7 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
         self.n_iter_ = progress.n_iter
         self.t_ = progress.t
         self.loss_ = progress.loss
-        if self.solver != "lbfgs":
+        if training.solver.goes_by_steps:
             self.loss_curve_ = progress.loss_curve
             self.best_loss_ = None if self.early_stopping else progress.best_loss
             scores = progress.validation_scores

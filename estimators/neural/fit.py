@@ -17,17 +17,19 @@ from cukernels.runtime import current, on_one_blas_thread, to_device
 from estimators.layers.dense import Dropout
 from estimators.neural.callbacks import EpochCallbacks
 from estimators.neural.data import Data
-from estimators.neural.full_batch import train_lbfgs
+from estimators.neural.full_batch import train_at_once
 from estimators.neural.loop import train
 from estimators.neural.network import Network
 from estimators.neural.objective import Objective
+from estimators.neural.optimizers import Solver, solver_named
 from estimators.neural.trainee import Trainee
 from estimators.shared.base import float_dtype
 from estimators.shared.fit_protocol import Watch, raise_error_of
 from estimators.shared.progress import Reporter
 from estimators.shared.samples import Samples
 
-_LBFGS_VECTORS = 28  # of the size of the parameters: its memory, and what an iteration makes
+# Of the size of the parameters: the memory of L-BFGS, and what an iteration of it makes.
+_VECTORS_AT_ONCE = 28
 _PREDICTED_VALUES = 2**26  # of the widest layer of all models at once: 256 MB of float32
 
 
@@ -68,6 +70,11 @@ class NeuralFit:
     has_begun: ClassVar[bool] = True  # with the weights that it starts from
 
     @property
+    def solver(self) -> Solver:
+        """The entry of its solver."""
+        return solver_named(self.trainee.settings.solver)
+
+    @property
     def key(self) -> Hashable:
         """What models of one stack have in common."""
         settings = self.trainee.settings
@@ -80,11 +87,11 @@ class NeuralFit:
         steps: tuple = (len(self.trainee.rows), settings.batch_size)
         if self.device != "cpu":  # rows of weight 0, which fill up short steps, change no sum there
             steps = (n_batches, settings.batch_size if n_batches > 1 else "all rows")
-        if settings.solver == "lbfgs":  # on the same rows; each has its own of a sparse matrix
+        if not self.solver.goes_by_steps:  # the same rows; each has its own of a sparse matrix
             alone = id(self) if sp.issparse(self.X) else None
             weighted = self.trainee.sample_weight is not None
             steps = (alone, weighted, id(self.samples), self.trainee.rows.tobytes())
-        solver = (settings.solver, settings.solver == "sgd" and settings.nesterovs_momentum)
+        solver = (settings.solver, *self.solver.agreed(settings))
         return (self.device, sp.issparse(self.X), shape, steps, solver)
 
     @property
@@ -94,8 +101,8 @@ class NeuralFit:
         n_copies = 2 + len(self.trainee.progress.moments)
         values = 2 * sum(map(prod, self.network.shapes))
         rows = min(settings.batch_size, len(self.trainee.rows))
-        if settings.solver == "lbfgs":
-            rows, n_copies = len(self.trainee.rows), _LBFGS_VECTORS
+        if not self.solver.goes_by_steps:
+            rows, n_copies = len(self.trainee.rows), _VECTORS_AT_ONCE
         return params.itemsize * (n_copies * params.size + rows * values)
 
     @property
@@ -115,7 +122,7 @@ class NeuralFit:
     def learned(self) -> np.ndarray:
         """The parameters it ends with: the best that early stopping saw, else the last."""
         trainee = self.trainee
-        stops_early = self.estimator.early_stopping and trainee.settings.solver != "lbfgs"
+        stops_early = self.estimator.early_stopping and self.solver.goes_by_steps
         best = trainee.progress.best_params if stops_early else None
         ended = not self.incremental or self.is_out_of_patience or self.has_diverged
         return best.copy() if best is not None and ended else trainee.progress.params
@@ -131,16 +138,16 @@ class NeuralFit:
             data, begins = Data.joined(list(parts.values()))
             for t in trainings:
                 t.trainee.first_row = int(begins[list(parts).index(id(t._data()))])
-            if first.trainee.settings.solver == "lbfgs":
-                max_fun = [t.estimator.max_fun for t in trainings]
-                complaints = train_lbfgs(
-                    first.network, first.objective, data, trainees, max_fun, watch
-                )
-                for t, complaint in zip(trainings, complaints, strict=True):
-                    t.complaint = complaint
-            else:
+            if first.solver.goes_by_steps:
                 epochs = int(max(t.epochs for t in trainees))
                 train(first.network, first.objective, data, trainees, epochs, watch)
+                return
+            max_fun = [t.estimator.max_fun for t in trainings]
+            complaints = train_at_once(
+                first.network, first.objective, data, trainees, max_fun, watch
+            )
+            for t, complaint in zip(trainings, complaints, strict=True):
+                t.complaint = complaint
 
     @staticmethod
     def foresee(trainings: Sequence[NeuralFit], X: Any) -> None:

@@ -1,4 +1,4 @@
-"""Training on all rows at once, by L-BFGS."""
+"""Training on all rows at once."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from estimators.layers.dense import Mode
 from estimators.neural.data import Cut, Data
 from estimators.neural.network import Network
 from estimators.neural.objective import Objective
+from estimators.neural.optimizers import solver_named
 from estimators.neural.trainee import Trainee
-from estimators.optimize.lbfgs import HALTED, INTERRUPTED, LIMIT, NOT_FINITE, minimize_lbfgs
+from estimators.optimize.lbfgs import HALTED, INTERRUPTED, LIMIT, NOT_FINITE
 from estimators.shared.fit_protocol import Watch
 
 
-def train_lbfgs(
+def train_at_once(
     network: Network,
     objective: Objective,
     data: Data,
@@ -31,7 +32,8 @@ def train_lbfgs(
     network, objective, data
         As `loop.train` takes them.
     trainees : sequence of Trainee
-        The models. They have the same rows, and these are not sparse if there are several.
+        The models. They have the same solver and rows, and these are not sparse if there are
+        several.
     max_fun : sequence of int
         Most evaluations of the loss of each model.
     watch : callable, default=None
@@ -44,10 +46,15 @@ def train_lbfgs(
 
     Raises
     ------
+    ValueError
+        If the solver is one that trains in steps.
     KeyboardInterrupt
         After Ctrl-C, with the last iterates in `progress`.
     """
     first = trainees[0]
+    minimize = solver_named(first.settings.solver).minimize
+    if minimize is None:
+        raise ValueError(f"solver={first.settings.solver!r} does not train on all rows at once")
     rows, n_rows = first.first_row + first.rows, len(first.rows)
     (batch,) = data.batches(rows, Cut(models=1, size=n_rows, full=0, rest=n_rows))
     x, y = batch.part()
@@ -86,7 +93,7 @@ def train_lbfgs(
         return stop
 
     with np.errstate(over="ignore", invalid="ignore"):  # a diverging loss says it itself
-        result = minimize_lbfgs(
+        result = minimize(
             value_and_gradient,
             start,
             max_iter=np.array([t.settings.max_iter for t in trainees]),
@@ -108,7 +115,10 @@ def train_lbfgs(
                 "Increase the number of iterations to improve the convergence "
                 f"(max_iter={trainee.settings.max_iter})."
             )
-        failed = f"lbfgs failed to converge after {progress.n_iter} iteration(s) ({message}). "
+        failed = (
+            f"{trainee.settings.solver} failed to converge after {progress.n_iter} iteration(s) "
+            f"({message}). "
+        )
         complaints.append(failed + advice if advice else "")
     if (result.status == INTERRUPTED).any():
         raise KeyboardInterrupt

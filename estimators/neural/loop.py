@@ -11,13 +11,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cukernels import adam, add_loss, sgd
+from cukernels import add_loss
 from cukernels.runtime import Array, Workspaces, in_parallel, like, namespace, to_host
 from cukernels.training import loss_total
 from estimators.layers.dense import Mode
 from estimators.neural.data import Data
 from estimators.neural.network import Network
 from estimators.neural.objective import Objective
+from estimators.neural.optimizers import solver_named
 from estimators.neural.pieces import Pieces
 from estimators.neural.steps import Step, epoch_steps
 from estimators.neural.trainee import Trainee
@@ -36,10 +37,12 @@ class Part:
     dropouts : dict
         Rates and seeds of the models of the stack, by the place of the layer.
     settings : dict
-        Settings of the optimizer, each of shape (M,).
+        Settings of the solver by the arguments of its op, each of shape (M,).
 
     Attributes
     ----------
+    constants : dict
+        The arguments of the solver's op that are the same ones in every step.
     grads, gradients : list
         Of each chunk of rows, flat and by layer; that of the first is the stack's.
     """
@@ -55,13 +58,13 @@ class Part:
         self.models, self.n_decayed = models, network.n_decayed
         self.params = stack.params[models]
         self.grads = [grads[models] for grads in stack.grads]
-        self.moments = {name: a[models] for name, a in stack.moments.items()}
-        self.settings = {name: a[models] for name, a in settings.items()}
+        self.constants = {name: a[models] for name, a in (stack.moments | settings).items()}
+        self.constants |= stack.shared | {"n_decayed": self.n_decayed}
         self.parameters = network.views(self.params)
         for place, (rate, seed) in dropouts.items():
             self.parameters[place] |= {"rate": rate[models], "seed": seed[models]}
         self.gradients = [network.views(grads) for grads in self.grads]
-        self.nesterov = stack.trainees[0].settings.nesterovs_momentum
+        self.op, self.of_step = stack.op, stack.solver.of_step
         self.network, self.cut = network, stack.cut
         self.workspaces = stack.workspaces
 
@@ -91,14 +94,12 @@ class Part:
         for other, grads in zip(losses[1:], self.grads[1:], strict=False):
             loss = loss + other
             self.grads[0] += grads
-        of_step = {"l2": step.l2[own], "n_decayed": self.n_decayed}
-        add_loss(total[own], loss, self.params, size=step.size[own], **of_step)
-        arguments = self.moments | self.settings | of_step
-        arguments["learning_rate"] = step.learning_rate[own]
-        if "velocity" in self.moments:
-            sgd(self.params, self.grads[0], **arguments, nesterov=self.nesterov)
-        else:
-            adam(self.params, self.grads[0], **arguments, step=step.number[own])
+        add_loss(
+            total[own], loss, self.params, size=step.size[own], l2=step.l2[own],
+            n_decayed=self.n_decayed,
+        )  # fmt: skip
+        vectors = {name: getattr(step, of)[own] for name, of in self.of_step.items()}
+        self.op(self.params, self.grads[0], **self.constants, **vectors)
 
 
 class Stack:
@@ -109,12 +110,18 @@ class Stack:
     ) -> None:
         self.network, self.cut = network, cut
         self.trainees, self.workspaces = trainees, Workspaces()
+        first = trainees[0].settings
+        self.solver = solver_named(first.solver)
+        if self.solver.op is None:
+            raise ValueError(f"solver={first.solver!r} does not train in steps")
+        self.op = self.solver.op
+        self.shared = {name: getattr(first, of) for name, of in self.solver.shared.items()}
         self.params = like(np.stack([t.progress.params for t in trainees]), reference)
         xp = namespace(reference)
         self.grads = [xp.zeros_like(self.params) for _ in range(cut.most_chunks)]
         self.moments = {
             name: like(np.stack([t.progress.moments[name] for t in trainees]), reference)
-            for name in trainees[0].progress.moments
+            for name in self.solver.moments
         }
         self._bind()
 
@@ -127,8 +134,7 @@ class Stack:
             )
             for i, place in enumerate(self.network.dropouts)
         }
-        names = ("momentum",) if "velocity" in self.moments else ("beta_1", "beta_2", "epsilon")
-        settings = {name: self._vector(name) for name in names}
+        settings = {name: self._vector(of) for name, of in self.solver.settings.items()}
         self.parts = [
             Part(self, models, dropouts, settings) for models in self.cut.models(len(self.params))
         ]
@@ -175,8 +181,8 @@ def train(
     data : Data
         What their rows point into.
     trainees : list of Trainee
-        The models. They agree in `solver`, `batch_size`, `nesterovs_momentum` and the number of
-        batches an epoch, and may differ in everything else.
+        The models. They agree in `solver`, in what it shares (`Solver.shared`), in `batch_size`
+        and in the number of batches an epoch, and may differ in everything else.
     epochs : int
         How many epochs at the most; a model may have fewer of its own.
     watch : callable, default=None

@@ -29,7 +29,7 @@ class Step(NamedTuple):
     weight : array of shape (M, B), or None
     size, learning_rate, l2 : float64 arrays of shape (M,)
         Rows of each model, its rate, and the strength of the penalty: alpha over the weight of
-        the rows.
+        the rows, or 0 where the solver has another use of alpha.
     number : integer array of shape (M,)
         From 1, over all epochs.
     changes : integer array of shape (M, B, 4), or None
@@ -91,7 +91,7 @@ def epoch_steps(trainees: list[Trainee], data: Data, reference: Array) -> Iterat
     for i, weight in enumerate(_pieces_from_the_end(weights, cut)):
         if weight is not None:
             mass[i] = weight.sum(axis=1)
-    l2 = [t.settings.alpha for t in trainees] / np.where(mass == 0, 1, mass)
+    l2 = [t.penalty for t in trainees] / np.where(mass == 0, 1, mass)
 
     table = like(np.stack([sizes, rates, l2], axis=1), reference)
     numbers = like(numbers + np.arange(cut.steps)[:, None], reference)

@@ -14,6 +14,7 @@ import numpy as np
 
 from cukernels.runtime import Array
 from estimators.neural.held_out import HeldOut
+from estimators.neural.optimizers import solver_named
 from estimators.neural.schedules import epoch_rates
 from estimators.shared.progress import Reporter
 
@@ -45,7 +46,8 @@ class Progress:
     """How far a model has come: what `partial_fit` and `warm_start` go on from. Picklable."""
 
     params: np.ndarray  # (P,)
-    moments: dict[str, np.ndarray] = field(default_factory=dict)  # of the optimizer, (P,) each
+    solver: str = ""  # whose moments these are; none before the first training
+    moments: dict[str, np.ndarray] = field(default_factory=dict)  # of the solver, (P,) each
     step: int = 0
     learning_rate: float = 0.0
     n_iter: int = 0
@@ -60,10 +62,15 @@ class Progress:
 
     def restart_optimizer(self, settings: Settings) -> None:
         """Forget the moments, as a fit does that is no `partial_fit`."""
-        names = ("velocity",) if settings.solver == "sgd" else ("first", "second")
+        self.solver = settings.solver
+        names = solver_named(settings.solver).moments
         self.moments = {name: np.zeros_like(self.params) for name in names}
         self.step = 0
         self.learning_rate = settings.learning_rate_init
+
+    def forget_optimizer(self) -> None:
+        """Let the next training begin with moments of its own, whatever it is."""
+        self.solver, self.moments = "", {}
 
 
 @dataclass
@@ -117,6 +124,16 @@ class Trainee:
         """Steps of an epoch."""
         return -(-len(self.rows) // self.settings.batch_size)
 
+    @property
+    def penalty(self) -> float:
+        """Strength of the L2 penalty in the loss, for rows of a total weight of 1."""
+        return self.settings.alpha if solver_named(self.settings.solver).penalises else 0.0
+
+    def _follows(self, name: str) -> bool:
+        """Whether this is its learning rate, of those that change between epochs."""
+        follows_any = solver_named(self.settings.solver).epoch_schedules
+        return follows_any and self.settings.learning_rate == name
+
     def start_epoch(self) -> np.ndarray:
         """Shuffle the rows, with scikit-learn's draws, and return the rates of the steps."""
         if self.settings.shuffle:
@@ -150,7 +167,7 @@ class Trainee:
             self._compare_scores(params)
         else:
             self._compare_losses()
-        if s.solver == "sgd" and s.learning_rate == "invscaling":
+        if self._follows("invscaling"):
             p.learning_rate = s.learning_rate_init / (p.t + 1) ** s.power_t
         self.is_lost = not np.isfinite(loss) or (score is not None and np.isnan(score))
         done = self.is_lost or (p.no_improvement > s.n_iter_no_change and self._gives_up())
@@ -182,7 +199,7 @@ class Trainee:
             f"{what} did not improve more than tol={s.tol:f} for {s.n_iter_no_change} "
             "consecutive epochs."
         )
-        if s.solver != "sgd" or s.learning_rate != "adaptive":
+        if not self._follows("adaptive"):
             self.reporter.note(f"{message} Stopping.")
             return True
         if p.learning_rate <= 1e-6:

@@ -1,0 +1,84 @@
+"""AdamW: one step of all parameters of all models of a stack, in place, as in `optimizers`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from cukernels.optimizers.optimizers import (
+    adam_steps,
+    check_decayed,
+    check_steps,
+    columns,
+)
+from cukernels.runtime.arrays import Array, namespace
+from cukernels.runtime.dtypes import INTEGER
+from cukernels.runtime.op import op
+
+
+def _steps(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
+    for case in adam_steps(rng):
+        yield {("weight_decay" if name == "l2" else name): value for name, value in case.items()}
+
+
+@op(
+    samples=_steps,
+    outputs=(),
+    mutates=("params", "first", "second"),
+    kinds={"step": INTEGER},
+    no_backward="it updates its parameters in place",
+)
+def adamw(
+    params: Array,
+    grads: Array,
+    first: Array,
+    second: Array,
+    *,
+    step: Array,
+    learning_rate: Array,
+    beta_1: Array,
+    beta_2: Array,
+    epsilon: Array,
+    weight_decay: Array,
+    n_decayed: int,
+) -> None:
+    """Adam with decoupled weight decay (Loshchilov and Hutter, arXiv:1711.05101, algorithm 2).
+
+    The weights shrink by themselves, by ``learning_rate * weight_decay``, instead of through a
+    penalty whose gradient Adam would divide by its size. As in PyTorch the decay follows the
+    learning rate; in the paper it follows the schedule of the learning rate alone.
+
+    Parameters
+    ----------
+    params, grads, first, second : arrays of shape (M, P), float32 or float64
+        Parameters, their gradients, and the running means of the gradient and of its square; all
+        but the gradients are updated.
+    step : integer array of shape (M,)
+        The number of this step, from 1, which corrects the bias of the running means.
+    learning_rate, beta_1, beta_2, epsilon, weight_decay : arrays of shape (M,)
+        Step size, decay rates of the two means, term that keeps the division finite (at least the
+        smallest normal number of the dtype), and the part of the weights that a step of size 1
+        takes away.
+    n_decayed : int
+        How many parameters of each model, from the first, are weights that decay.
+    """
+    xp = namespace(params)
+    check_decayed("adamw", params, n_decayed)
+    check_steps("adamw", step, beta_2)
+    epsilon = xp.maximum(epsilon, np.finfo(params.dtype).tiny)  # 0 in this dtype, it keeps nothing
+    rate, root, b1, b2, tiny, shrinkage = columns(
+        params,
+        learning_rate / (1 - beta_1**step),
+        1 / xp.sqrt(1 - beta_2**step),
+        beta_1,
+        beta_2,
+        epsilon,
+        learning_rate * weight_decay,
+    )
+    first[...] = b1 * first + (1 - b1) * grads
+    second[...] = b2 * second + (1 - b2) * (grads * grads)
+    change = rate * first / (xp.sqrt(second) * root + tiny)
+    change[:, :n_decayed] += shrinkage * params[:, :n_decayed]
+    params -= change

@@ -1,0 +1,38 @@
+"""CUDA body of `adamw`, which launches the kernel of `adamw.cu`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cukernels.optimizers.optimizers import check_decayed
+from cukernels.optimizers.optimizers_cuda import TYPES, grid, vector, write_back
+from cukernels.runtime import elementwise
+from cukernels.runtime.arrays import Array
+from cukernels.runtime.kernel import Kernel, contiguous, ctype
+
+_KERNEL = Kernel("adamw.cu", "adamw", TYPES)
+
+
+def adamw(
+    params: Array,
+    grads: Array,
+    first: Array,
+    second: Array,
+    *,
+    step: Array,
+    learning_rate: Array,
+    beta_1: Array,
+    beta_2: Array,
+    epsilon: Array,
+    weight_decay: Array,
+    n_decayed: int,
+) -> None:
+    check_decayed("adamw", params, n_decayed)
+    updated = contiguous(params), contiguous(first), contiguous(second)
+    _KERNEL[ctype(params)](
+        grid(params), elementwise.THREADS, updated[0], contiguous(grads), *updated[1:],
+        contiguous(step.astype(np.int64, copy=False)),
+        *map(vector, (learning_rate, beta_1, beta_2, epsilon, weight_decay)),
+        params.shape[1], n_decayed,
+    )  # fmt: skip
+    write_back(updated, (params, first, second))

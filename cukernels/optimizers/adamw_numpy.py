@@ -1,0 +1,71 @@
+"""The NumPy body of AdamW."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from cukernels.optimizers.optimizers import (
+    Piece,
+    check_decayed,
+    check_steps,
+    columns,
+    pieces,
+    root_of_squares,
+)
+from cukernels.runtime.arrays import Array
+from cukernels.runtime.workers import in_parallel, scratch
+
+
+def adamw(
+    params: Array,
+    grads: Array,
+    first: Array,
+    second: Array,
+    *,
+    step: Array,
+    learning_rate: Array,
+    beta_1: Array,
+    beta_2: Array,
+    epsilon: Array,
+    weight_decay: Array,
+    n_decayed: int,
+) -> None:
+    check_decayed("adamw", params, n_decayed)
+    check_steps("adamw", step, beta_2)
+    steps = step.tolist()  # numbers one by one: faster than vectors as short as these
+    settings = zip(learning_rate.tolist(), beta_1.tolist(), steps, strict=True)
+    corrected = [rate / (1 - b1**t) for rate, b1, t in settings]
+    squares = zip(beta_2.tolist(), steps, strict=True)
+    roots = [1 / math.sqrt(1 - b2**t) for b2, t in squares]
+    vectors = columns(
+        params,
+        np.array(corrected),
+        np.array(roots),
+        beta_1,
+        beta_2,
+        np.maximum(epsilon, np.finfo(params.dtype).tiny),
+        learning_rate * weight_decay,
+    )
+
+    def move(_: None, piece: Piece) -> None:
+        models, part = piece
+        g, p, mean, square = grads[piece], params[piece], first[piece], second[piece]
+        rate, root, b1, b2, tiny, shrinkage = (vector[models] for vector in vectors)
+        change = scratch("change", g.shape, g.dtype)
+        mean *= b1
+        mean += np.multiply(g, 1 - b1, out=change)
+        root_of_squares(square, g, b2, out=change)
+        change *= root
+        change += tiny
+        np.divide(mean, change, out=change)
+        change *= rate
+        decayed = min(n_decayed - part.start, g.shape[1])
+        if decayed > 0 and shrinkage.any():
+            lost = scratch("penalised", (len(g), decayed), g.dtype)
+            np.multiply(p[:, :decayed], shrinkage, out=lost)
+            change[:, :decayed] += lost
+        p -= change
+
+    in_parallel(move, pieces(*params.shape))

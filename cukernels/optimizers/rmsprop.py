@@ -1,0 +1,67 @@
+"""RMSprop: one step of all parameters of all models of a stack, in place, as in `optimizers`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from cukernels.optimizers.optimizers import (
+    adam_steps,
+    check_decay,
+    check_decayed,
+    columns,
+    penalised,
+)
+from cukernels.runtime.arrays import Array, namespace
+from cukernels.runtime.op import op
+
+
+def _steps(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
+    for case in adam_steps(rng):
+        yield {n: v for n, v in case.items() if n not in ("first", "beta_1", "step")}
+
+
+@op(
+    samples=_steps,
+    outputs=(),
+    mutates=("params", "second"),
+    no_backward="it updates its parameters in place",
+)
+def rmsprop(
+    params: Array,
+    grads: Array,
+    second: Array,
+    *,
+    learning_rate: Array,
+    beta_2: Array,
+    epsilon: Array,
+    l2: Array,
+    n_decayed: int,
+) -> None:
+    """RMSprop (Tieleman and Hinton, Neural Networks for Machine Learning, lecture 6e, 2012).
+
+    ``second = beta_2 * second + (1 - beta_2) * g**2``, then
+    ``params -= learning_rate * g / (sqrt(second) + epsilon)``: as PyTorch's RMSprop, with epsilon
+    outside the root, and without momentum.
+
+    Parameters
+    ----------
+    params, grads, second : arrays of shape (M, P), float32 or float64
+        Parameters, their gradients, and the running mean of the gradient's square; all but the
+        gradients are updated.
+    learning_rate, beta_2, epsilon, l2 : arrays of shape (M,)
+        Step size, decay rate of the mean, term that keeps the division finite (at least the
+        smallest normal number of the dtype), and strength of the L2 penalty.
+    n_decayed : int
+        How many parameters of each model, from the first, the L2 penalty concerns.
+    """
+    xp = namespace(params)
+    check_decayed("rmsprop", params, n_decayed)
+    check_decay("rmsprop", beta_2)
+    g = penalised(grads, params, l2, n_decayed)
+    epsilon = xp.maximum(epsilon, np.finfo(params.dtype).tiny)  # 0 in this dtype, it keeps nothing
+    rate, b2, tiny = columns(params, learning_rate, beta_2, epsilon)
+    second[...] = b2 * second + (1 - b2) * (g * g)
+    params -= rate * g / (xp.sqrt(second) + tiny)

@@ -1,0 +1,31 @@
+"""CUDA body of `rmsprop`, which launches the kernel of `rmsprop.cu`."""
+
+from __future__ import annotations
+
+from cukernels.optimizers.optimizers import check_decayed
+from cukernels.optimizers.optimizers_cuda import TYPES, grid, vector, write_back
+from cukernels.runtime import elementwise
+from cukernels.runtime.arrays import Array
+from cukernels.runtime.kernel import Kernel, contiguous, ctype
+
+_KERNEL = Kernel("rmsprop.cu", "rmsprop", TYPES)
+
+
+def rmsprop(
+    params: Array,
+    grads: Array,
+    second: Array,
+    *,
+    learning_rate: Array,
+    beta_2: Array,
+    epsilon: Array,
+    l2: Array,
+    n_decayed: int,
+) -> None:
+    check_decayed("rmsprop", params, n_decayed)
+    updated = contiguous(params), contiguous(second)
+    _KERNEL[ctype(params)](
+        grid(params), elementwise.THREADS, updated[0], contiguous(grads), updated[1],
+        *map(vector, (learning_rate, beta_2, epsilon, l2)), params.shape[1], n_decayed,
+    )  # fmt: skip
+    write_back(updated, (params, second))

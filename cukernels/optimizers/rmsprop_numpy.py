@@ -1,0 +1,45 @@
+"""The NumPy body of RMSprop."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cukernels.optimizers.optimizers import (
+    Piece,
+    check_decay,
+    check_decayed,
+    columns,
+    penalised_piece,
+    pieces,
+    root_of_squares,
+)
+from cukernels.runtime.arrays import Array
+from cukernels.runtime.workers import in_parallel
+
+
+def rmsprop(
+    params: Array,
+    grads: Array,
+    second: Array,
+    *,
+    learning_rate: Array,
+    beta_2: Array,
+    epsilon: Array,
+    l2: Array,
+    n_decayed: int,
+) -> None:
+    check_decayed("rmsprop", params, n_decayed)
+    check_decay("rmsprop", beta_2)
+    tiny = np.maximum(epsilon, np.finfo(params.dtype).tiny)
+    rates, b2s, tinies = columns(params, learning_rate, beta_2, tiny)
+
+    def move(_: None, piece: Piece) -> None:
+        g, change = penalised_piece(params, grads, l2, n_decayed, piece)
+        p, models = params[piece], piece[0]
+        root_of_squares(second[piece], g, b2s[models], out=change)
+        change += tinies[models]
+        np.divide(g, change, out=change)
+        change *= rates[models]
+        p -= change
+
+    in_parallel(move, pieces(*params.shape))
