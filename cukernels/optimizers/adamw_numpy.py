@@ -6,14 +6,8 @@ import math
 
 import numpy as np
 
-from cukernels.optimizers.optimizers import (
-    Piece,
-    check_decayed,
-    check_steps,
-    columns,
-    pieces,
-    root_of_squares,
-)
+from cukernels.optimizers.optimizers import check_decayed, check_steps, columns
+from cukernels.optimizers.optimizers_numpy import Piece, pieces, root_of_squares
 from cukernels.runtime.arrays import Array
 from cukernels.runtime.workers import in_parallel, scratch
 

@@ -9,7 +9,6 @@ so that it costs no pass of its own.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,9 +16,6 @@ import numpy as np
 from cukernels.runtime.arrays import Array, namespace
 from cukernels.runtime.dtypes import INTEGER
 from cukernels.runtime.op import op
-from cukernels.runtime.workers import scratch, shares, slices
-
-_CHUNK = 2**17  # elements of each array, which stay in the cache from line to line
 
 
 def _sgd_steps(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
@@ -189,40 +185,3 @@ def penalised(grads: Array, params: Array, l2: Array, n_decayed: int) -> Array:
 def columns(params: Array, *vectors: Array) -> tuple[Array, ...]:
     """One value a model as columns that broadcast along its parameters, in their dtype."""
     return tuple(vector.astype(params.dtype)[:, None] for vector in vectors)
-
-
-def root_of_squares(square: Array, g: Array, b2: Array, out: Array) -> None:
-    """Move the running mean of the squares in place, and store its root."""
-    np.multiply(g, g, out=out)
-    out *= 1 - b2
-    square *= b2
-    square += out
-    np.sqrt(square, out=out)
-
-
-Piece = tuple[slice, slice]  # models, and parameters of each
-
-
-@lru_cache(maxsize=16)
-def pieces(models: int, size: int) -> list[Piece]:
-    """Cut the parameters into pieces that fit the cache: parts of one model, or several models."""
-    parts = shares(size, _CHUNK) or [slice(0, 0)]
-    at_once = max(_CHUNK // max(size, 1), 1)
-    return [(several, part) for several in slices(models, at_once) for part in parts]
-
-
-def penalised_piece(
-    params: Array, grads: Array, l2: Array, n_decayed: int, piece: Piece
-) -> tuple[Array, Array]:
-    """The gradient of a piece with its penalty, not to be written to; and memory of its shape."""
-    models, part = piece
-    g = grads[piece]
-    own, change = (scratch(role, g.shape, g.dtype) for role in ("penalised", "change"))
-    decayed = min(n_decayed - part.start, g.shape[1])
-    if decayed <= 0 or not l2[models].any():
-        return g, change
-    (strength,) = columns(params, l2[models])
-    np.multiply(params[piece][:, :decayed], strength, out=own[:, :decayed])
-    own[:, :decayed] += g[:, :decayed]
-    own[:, decayed:] = g[:, decayed:]
-    return own, change

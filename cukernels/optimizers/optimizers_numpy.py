@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 
-from cukernels.optimizers.optimizers import (
-    Piece,
-    check_decayed,
-    check_steps,
-    columns,
-    penalised_piece,
-    pieces,
-    root_of_squares,
-)
+from cukernels.optimizers.optimizers import check_decayed, check_steps, columns
 from cukernels.runtime.arrays import Array
-from cukernels.runtime.workers import in_parallel
+from cukernels.runtime.workers import in_parallel, scratch, shares, slices
 
 
 def sgd(
@@ -84,3 +77,43 @@ def adam(
         p -= change
 
     in_parallel(move, pieces(*params.shape))
+
+
+_CHUNK = 2**17  # elements of each array, which stay in the cache from line to line
+
+
+def root_of_squares(square: Array, g: Array, b2: Array, out: Array) -> None:
+    """Move the running mean of the squares in place, and store its root."""
+    np.multiply(g, g, out=out)
+    out *= 1 - b2
+    square *= b2
+    square += out
+    np.sqrt(square, out=out)
+
+
+Piece = tuple[slice, slice]  # models, and parameters of each
+
+
+@lru_cache(maxsize=16)
+def pieces(models: int, size: int) -> list[Piece]:
+    """Cut the parameters into pieces that fit the cache: parts of one model, or several models."""
+    parts = shares(size, _CHUNK) or [slice(0, 0)]
+    at_once = max(_CHUNK // max(size, 1), 1)
+    return [(several, part) for several in slices(models, at_once) for part in parts]
+
+
+def penalised_piece(
+    params: Array, grads: Array, l2: Array, n_decayed: int, piece: Piece
+) -> tuple[Array, Array]:
+    """The gradient of a piece with its penalty, not to be written to; and memory of its shape."""
+    models, part = piece
+    g = grads[piece]
+    own, change = (scratch(role, g.shape, g.dtype) for role in ("penalised", "change"))
+    decayed = min(n_decayed - part.start, g.shape[1])
+    if decayed <= 0 or not l2[models].any():
+        return g, change
+    (strength,) = columns(params, l2[models])
+    np.multiply(params[piece][:, :decayed], strength, out=own[:, :decayed])
+    own[:, :decayed] += g[:, :decayed]
+    own[:, decayed:] = g[:, decayed:]
+    return own, change

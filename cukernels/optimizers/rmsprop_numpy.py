@@ -4,15 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from cukernels.optimizers.optimizers import (
-    Piece,
-    check_decay,
-    check_decayed,
-    columns,
-    penalised_piece,
-    pieces,
-    root_of_squares,
-)
+from cukernels.optimizers.optimizers import check_decay, check_decayed, columns
+from cukernels.optimizers.optimizers_numpy import Piece, penalised_piece, pieces, root_of_squares
 from cukernels.runtime.arrays import Array
 from cukernels.runtime.workers import in_parallel
 
