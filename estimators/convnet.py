@@ -73,7 +73,8 @@ class ConvNetClassifier(NeuralClassifier):
         Random changes of the training images: {"shift": pixels, "horizontal_flip": bool,
         "vertical_flip": bool}.
     activation : str or list of str, default="relu"
-        Of all convolutions and hidden layers, or one each in their order.
+        Of all convolutions and hidden layers, or one each in their order. Any name of
+        `cukernels.activations.ACTIVATIONS`.
     dropout : float, default=0.0
         Part of the units of the hidden dense layers that each step drops.
     batch_norm : bool, default=False

@@ -39,8 +39,8 @@ class MLPClassifier(NeuralClassifier):
     hidden_layer_sizes : int or array-like of int, default=(100,)
         Units of each hidden layer.
     activation : str or list of str, default="relu"
-        Of the hidden layers, one for all or one each: "identity", "logistic", "tanh", "relu",
-        "leaky_relu", "elu", "gelu", "silu", "softplus", "softmax" or "log_softmax".
+        Of the hidden layers, one for all or one each. Any name of
+        `cukernels.activations.ACTIVATIONS`, such as "tanh" or "gelu".
     solver : <solvers>, default="adam"
         How the weights are learned:
 

@@ -18,7 +18,11 @@ from estimators.neural.network import Network
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 GLOROTS = {"tanh": 1.0, "logistic": 4.0, "softmax": 1.0, "log_softmax": 1.0}
-kept = pytest.mark.parametrize("name", sorted(set(ACTIVATIONS) - set(GLOROTS)))
+FAR = np.array([-1e3, 1e3])
+kept = pytest.mark.parametrize(
+    "name",
+    [n for n, a in ACTIVATIONS.items() if not a.of_rows and np.abs(a.forward(FAR)).max() > 100],
+)
 X, Y = (a[:150] for a in load_digits(return_X_y=True))
 X = X / 16
 

@@ -15,24 +15,21 @@ import _oracle_arguments as draw
 from _oracle_arguments import both
 from _requirements import require
 from cukernels import OPS
+from cukernels.activations.activations import ACTIVATIONS as TABLE
 
 torch = require("torch", "oracle")
 F = torch.nn.functional
 
 RTOL = {"float64": 1e-10, "float32": 1e-5}
-ACTIVATIONS = {
+# An activation is PyTorch's function of that name, but for these.
+OF_ANOTHER_NAME = {
     "identity": lambda x: x,
     "logistic": torch.sigmoid,
-    "tanh": torch.tanh,
-    "relu": torch.relu,
-    "leaky_relu": F.leaky_relu,
-    "elu": F.elu,
-    "gelu": F.gelu,
-    "silu": F.silu,
     "softplus": lambda x: F.softplus(x, threshold=700),  # by default it is linear above 20
     "softmax": lambda x: torch.softmax(x, -1),
     "log_softmax": lambda x: torch.log_softmax(x, -1),
 }
+ACTIVATIONS = {name: lambda x, name=name: getattr(F, name)(x) for name in TABLE} | OF_ANOTHER_NAME
 
 
 def each_model(function, *operands):

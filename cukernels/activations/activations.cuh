@@ -1,6 +1,6 @@
 // Activation functions as template arguments: of elementwise kernels, and of the epilogues of
-// products. `parameter` is the negative slope of LeakyRelu and the alpha of Elu; the others take
-// no notice of it. A backward reads the output y, but for Gelu and Silu, which read the input x.
+// products. A backward reads what the op's backward reads, the output y or the input x. `parameter`
+// is the one option that an op may have, such as a slope.
 #pragma once
 #include "prelude.cuh"
 
@@ -106,3 +106,36 @@ struct Silu {
         return dy * s * (T(1) + x * (T(1) - s));
     }
 };
+
+struct Mish {  // in the terms of mish_backward: exp(x) is p / q
+    template <typename T>
+    static __device__ T forward(T x, T) {
+        const T e = exp(-fabs(x)), p = x < 0 ? e : T(1), q = x < 0 ? T(1) : e;
+        const T part = p * (p + 2 * q);
+        return x * (part / (part + 2 * q * q));
+    }
+    template <typename T>
+    static __device__ T backward(T dy, T x, T) {
+        const T e = exp(-fabs(x)), p = x < 0 ? e : T(1), q = x < 0 ? T(1) : e;
+        const T part = p * (p + 2 * q), whole = part + 2 * q * q;
+        return dy * (part / whole + x * (4 * p * (p + q) * q * q / (whole * whole)));
+    }
+};
+
+struct Hardswish {
+    template <typename T>
+    static __device__ T forward(T x, T) {
+        // divisions of doubles are calls, for which registers would spill
+        return largest(x, T(-3)) * (least(largest(x + T(3), T(0)), T(6)) * (T(1) / T(6)));
+    }
+    template <typename T>
+    static __device__ T backward(T dy, T x, T) {
+        return dy * (x <= -3 ? T(0) : x >= 3 ? T(1) : (x + T(1.5)) * (T(1) / T(3)));
+    }
+};
+
+template <typename... All>
+struct Functors {};
+
+// Those whose backward reads y: an epilogue knows each by its place in this list, from 0 on.
+using Fused = Functors<Identity, Logistic, Tanh, Relu, LeakyRelu, Elu, Softplus>;

@@ -4,25 +4,42 @@ Every forward takes `x` of any shape, float32 or float64, and returns an array o
 dtype. A backward takes `dy`, the gradient of the loss in the output, and either the input `x` or
 the output `y`, whichever the derivative is simplest in; it returns the gradient in `x`. The ones
 that need only `y` can be fused into a matrix product (`matmul(..., activation=...)`), which then
-never stores its pre-activation.
+never stores its pre-activation. The others, such as gelu, fall and rise again: a `y` of theirs does
+not tell which of two `x` it came from.
+
+`ACTIVATIONS`, at the end, is the one table of them. The exports of `cukernels`, the kernels, the
+epilogues of products, the estimators, the conversion to ONNX and the tests are derived from it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
+from cukernels.activations.activation import Activation, node
 from cukernels.runtime.arrays import Array, namespace, special
 from cukernels.runtime.op import op
-from cukernels.runtime.registry import OPS
+
+# What `cukernels` exports. It stands here in words because type checkers cannot evaluate a table.
+__all__ = [
+    "identity", "identity_backward", "logistic", "logistic_backward", "tanh", "tanh_backward",
+    "relu", "relu_backward", "leaky_relu", "leaky_relu_backward", "elu", "elu_backward", "gelu",
+    "gelu_backward", "silu", "silu_backward", "softplus", "softplus_backward", "mish",
+    "mish_backward", "hardswish", "hardswish_backward", "softmax", "softmax_backward",
+    "log_softmax", "log_softmax_backward",
+]  # fmt: skip
+
+_SLOPE, _ALPHA = 0.01, 1.0  # the defaults of leaky_relu and elu
+_SQRT_HALF = np.sqrt(0.5).item()
 
 
 def _values(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
     yield {"x": 3 * rng.standard_normal((4, 5, 7))}
     yield {"x": rng.standard_normal(129)}  # no multiple of a block or a vector
-    yield {"x": np.array([[-80.0, -1e-3, 1e-3, 80.0]])}  # the tails, both sides of every kink
+    # the tails, both sides of every kink
+    yield {"x": np.array([[-80.0, -3.001, -2.999, -1e-3, 1e-3, 2.999, 3.001, 80.0]])}
     yield {"x": rng.standard_normal(1)}
     yield {"x": rng.standard_normal((0, 3))}
 
@@ -91,19 +108,19 @@ def relu_backward(dy: Array, y: Array) -> Array:
 
 
 @op(samples=_values)
-def leaky_relu(x: Array, *, negative_slope: float = 0.01) -> Array:
+def leaky_relu(x: Array, *, negative_slope: float = _SLOPE) -> Array:
     """Leaky rectifier, ``x`` above 0 and ``negative_slope * x`` below (Maas et al., ICML 2013)."""
     return namespace(x).where(x > 0, x, negative_slope * x)
 
 
 @op(gradients=("x",))
-def leaky_relu_backward(dy: Array, y: Array, *, negative_slope: float = 0.01) -> Array:
+def leaky_relu_backward(dy: Array, y: Array, *, negative_slope: float = _SLOPE) -> Array:
     """Gradient of `leaky_relu` in its input, for a positive `negative_slope`."""
     return namespace(y).where(y > 0, dy, negative_slope * dy)
 
 
 @op(samples=_values)
-def elu(x: Array, *, alpha: float = 1.0) -> Array:
+def elu(x: Array, *, alpha: float = _ALPHA) -> Array:
     """Exponential linear unit (Clevert et al., arXiv:1511.07289).
 
     ``x`` above 0 and ``alpha * (exp(x) - 1)`` below.
@@ -113,7 +130,7 @@ def elu(x: Array, *, alpha: float = 1.0) -> Array:
 
 
 @op(gradients=("x",))
-def elu_backward(dy: Array, y: Array, *, alpha: float = 1.0) -> Array:
+def elu_backward(dy: Array, y: Array, *, alpha: float = _ALPHA) -> Array:
     """Gradient of `elu` in its input: below 0 its slope is ``y + alpha``."""
     return namespace(y).where(y > 0, dy, dy * (y + alpha))
 
@@ -125,14 +142,14 @@ def gelu(x: Array) -> Array:
     Phi is the standard normal distribution function, not its tanh approximation.
     """
     # erfc keeps its relative accuracy in the left tail, where 1 + erf(x) cancels
-    return 0.5 * x * special(x).erfc(x * -np.sqrt(0.5).item())
+    return 0.5 * x * special(x).erfc(x * -_SQRT_HALF)
 
 
 @op(gradients=("x",))
 def gelu_backward(dy: Array, x: Array) -> Array:
     """Gradient of `gelu` in its input, ``dy * (Phi(x) + x * phi(x))``."""
     xp = namespace(x)
-    distribution = 0.5 * special(x).erfc(x * -np.sqrt(0.5).item())
+    distribution = 0.5 * special(x).erfc(x * -_SQRT_HALF)
     density = xp.exp(-0.5 * x * x) * (1 / np.sqrt(2 * np.pi).item())
     return dy * (distribution + x * density)
 
@@ -161,6 +178,39 @@ def softplus(x: Array) -> Array:
 def softplus_backward(dy: Array, y: Array) -> Array:
     """Gradient of `softplus` in its input: its slope, logistic(x), is ``1 - exp(-y)``."""
     return dy * -namespace(y).expm1(-y)
+
+
+@op(samples=_values)
+def mish(x: Array) -> Array:
+    """Mish, ``x * tanh(softplus(x))`` (Misra, arXiv:1908.08681)."""
+    return x * namespace(x).tanh(softplus(x))
+
+
+@op(gradients=("x",))
+def mish_backward(dy: Array, x: Array) -> Array:
+    """Gradient of `mish` in its input, ``dy * (t + x * t')`` with ``t = tanh(softplus(x))``.
+
+    With ``exp(x) = p / q`` it is ``t = (p**2 + 2 p q) / (p**2 + 2 p q + 2 q**2)``.
+    """
+    xp = namespace(x)  # of t and t' all terms are positive: nothing cancels, as 1 - t**2 would
+    p, q = xp.exp(xp.minimum(x, 0)), xp.exp(-xp.maximum(x, 0))  # never above 1
+    part = p * (p + 2 * q)
+    whole = part + 2 * q * q
+    return dy * (part / whole + x * (4 * p * (p + q) * q * q / (whole * whole)))
+
+
+@op(samples=_values)
+def hardswish(x: Array) -> Array:
+    """Hard swish, ``x * min(max(x + 3, 0), 6) / 6`` (Howard et al., arXiv:1905.02244)."""
+    xp = namespace(x)  # below -3 it is 0, and so it is at minus infinity
+    return xp.maximum(x, -3) * (xp.clip(x + 3, 0, 6) / 6)
+
+
+@op(gradients=("x",))
+def hardswish_backward(dy: Array, x: Array) -> Array:
+    """Gradient of `hardswish` in its input; at the kinks the slope is 0 (at -3) and 1 (at 3)."""
+    xp = namespace(x)
+    return dy * xp.where(x <= -3, 0, xp.where(x >= 3, 1, (x + 1.5) / 3))
 
 
 @op(samples=_rows)
@@ -201,28 +251,38 @@ def log_softmax_backward(dy: Array, y: Array) -> Array:
     return dy - namespace(y).exp(y) * dy.sum(axis=-1, keepdims=True)
 
 
-class Activation(NamedTuple):
-    """An activation by name: its forward, its backward, and what the backward reads."""
-
-    forward: Callable[..., Array]
-    backward: Callable[..., Array]
-    reads_input: bool  # else it reads only the output, and can be fused
-
-
 ACTIVATIONS: dict[str, Activation] = {
-    forward.__name__: Activation(forward, backward, "x" in OPS[backward.__name__].parameters)
-    for forward, backward in (
-        (identity, identity_backward),
-        (logistic, logistic_backward),
-        (tanh, tanh_backward),
-        (relu, relu_backward),
-        (leaky_relu, leaky_relu_backward),
-        (elu, elu_backward),
-        (gelu, gelu_backward),
-        (silu, silu_backward),
-        (softplus, softplus_backward),
-        (softmax, softmax_backward),
-        (log_softmax, log_softmax_backward),
+    entry.name: entry
+    for entry in (
+        Activation(identity, identity_backward, "Identity", "x"),
+        Activation(logistic, logistic_backward, "Logistic", node("Sigmoid", "x")),
+        Activation(tanh, tanh_backward, "Tanh", node("Tanh", "x")),
+        Activation(relu, relu_backward, "Relu", node("Relu", "x")),
+        Activation(leaky_relu, leaky_relu_backward, "LeakyRelu", node("PRelu", "x", _SLOPE)),
+        Activation(elu, elu_backward, "Elu", node("Elu", "x", alpha=_ALPHA)),
+        Activation(
+            gelu,
+            gelu_backward,
+            "Gelu",
+            node(
+                "Mul",
+                node("Mul", "x", 0.5),
+                node("Add", node("Erf", node("Mul", "x", _SQRT_HALF)), 1.0),
+            ),
+        ),
+        Activation(silu, silu_backward, "Silu", node("Mul", "x", node("Sigmoid", "x"))),
+        Activation(softplus, softplus_backward, "Softplus", node("Softplus", "x")),
+        Activation(mish, mish_backward, "Mish", node("Mish", "x")),
+        Activation(
+            hardswish,
+            hardswish_backward,
+            "Hardswish",
+            node("Mul", "x", node("Div", node("Clip", node("Add", "x", 3.0), 0.0, 6.0), 6.0)),
+        ),
+        Activation(softmax, softmax_backward, "Softmax", node("Softmax", "x", axis=-1), True),
+        Activation(
+            log_softmax, log_softmax_backward, "LogSoftmax", node("LogSoftmax", "x", axis=-1), True
+        ),
     )
 }
 

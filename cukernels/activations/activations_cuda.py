@@ -6,28 +6,20 @@ from collections.abc import Callable, Iterator
 from itertools import product
 from typing import Any
 
+from cukernels.activations.activation import Activation
+from cukernels.activations.activations import ACTIVATIONS
 from cukernels.runtime import elementwise, rows
 from cukernels.runtime.arrays import Array, namespace
 from cukernels.runtime.kernel import Kernel, contiguous, ctype
 
 _TYPES = ("float", "double")
-_FUNCTORS = {
-    "logistic": "Logistic",
-    "tanh": "Tanh",
-    "relu": "Relu",
-    "leaky_relu": "LeakyRelu",
-    "elu": "Elu",
-    "gelu": "Gelu",
-    "silu": "Silu",
-    "softplus": "Softplus",
-}
-_DEFAULTS = {"leaky_relu": 0.01, "elu": 1.0}  # of the one parameter that they have
-_ROW_FUNCTORS = {"softmax": "Softmax", "log_softmax": "LogSoftmax"}
+_ELEMENTWISE = [a for a in ACTIVATIONS.values() if not (a.of_rows or a.name == "identity")]
+_OF_ROWS = [a for a in ACTIVATIONS.values() if a.of_rows]
 
-_INSTANCES = list(product(_TYPES, _FUNCTORS.values()))
+_INSTANCES = [(t, a.functor) for t in _TYPES for a in _ELEMENTWISE]
 _FORWARD = Kernel("activations.cu", "activation", _INSTANCES)
 _BACKWARD = Kernel("activations.cu", "activation_backward", _INSTANCES)
-_ROW_INSTANCES = list(product(_TYPES, _ROW_FUNCTORS.values(), rows.LANES))
+_ROW_INSTANCES = list(product(_TYPES, [a.functor for a in _OF_ROWS], rows.LANES))
 _ROWS = Kernel("activations.cu", "row_function", _ROW_INSTANCES)
 _ROWS_BACKWARD = Kernel("activations.cu", "row_function_backward", _ROW_INSTANCES)
 
@@ -40,9 +32,9 @@ def identity_backward(dy: Array, y: Array) -> Array:
     return dy
 
 
-def _elementwise_bodies(name: str, functor: str) -> tuple[Callable[..., Array], ...]:
+def _elementwise_bodies(activation: Activation) -> tuple[Callable[..., Array], ...]:
     """The bodies of an activation and of its backward."""
-    default = _DEFAULTS.get(name, 0.0)
+    functor, default = activation.functor, activation.parameter
 
     def forward(x: Array, **parameter: Any) -> Array:
         x = contiguous(x)
@@ -92,10 +84,10 @@ def _row_bodies(functor: str) -> tuple[Callable[..., Array], ...]:
 
 def _bodies() -> Iterator[tuple[str, Callable[..., Array]]]:
     """All bodies, each by the name of its op."""
-    for name, functor in _FUNCTORS.items():
-        yield from zip((name, f"{name}_backward"), _elementwise_bodies(name, functor), strict=True)
-    for name, functor in _ROW_FUNCTORS.items():
-        yield from zip((name, f"{name}_backward"), _row_bodies(functor), strict=True)
+    for a in _ELEMENTWISE:
+        yield from zip((a.name, f"{a.name}_backward"), _elementwise_bodies(a), strict=True)
+    for a in _OF_ROWS:
+        yield from zip((a.name, f"{a.name}_backward"), _row_bodies(a.functor), strict=True)
 
 
 globals().update(_bodies())  # where the registry looks for them

@@ -4,62 +4,44 @@
 #pragma once
 #include "activations.cuh"
 
-enum Fused {  // in the order of FUSED in activations/fused.py
-    fused_identity,
-    fused_logistic,
-    fused_tanh,
-    fused_relu,
-    fused_leaky_relu,
-    fused_elu,
-    fused_softplus
-};
+constexpr int fused_identity = 0;  // its place in Fused
 
 template <typename Activation, typename T, int N>
-__device__ inline void forward_all(Vector<T, N>& x, T parameter) {
+__device__ inline bool forward_all(Vector<T, N>& x, T parameter) {
 #pragma unroll
     for (int i = 0; i < N; i++) x[i] = Activation::forward(x[i], parameter);
+    return true;
+}
+
+template <typename Activation, typename T, int N>
+__device__ inline bool backward_all(Vector<T, N>& dy, const Vector<T, N>& y, T parameter) {
+#pragma unroll
+    for (int i = 0; i < N; i++) dy[i] = Activation::backward(dy[i], y[i], parameter);
+    return true;
+}
+
+// Go along the list up to the place that was chosen, and apply what stands there.
+template <typename T, int N, typename... All>
+__device__ inline void forward_chosen(Functors<All...>, int chosen, Vector<T, N>& x, T parameter) {
+    int place = 0;
+    (void)(... || (chosen == place++ && forward_all<All>(x, parameter)));
+}
+
+template <typename T, int N, typename... All>
+__device__ inline void backward_chosen(Functors<All...>, int chosen, Vector<T, N>& dy,
+                                       const Vector<T, N>& y, T parameter) {
+    int place = 0;
+    (void)(... || (chosen == place++ && backward_all<All>(dy, y, parameter)));
 }
 
 template <typename T, int N>
 __device__ inline void fused_forward(int activation, Vector<T, N>& x, T parameter) {
-    switch (activation) {
-        case fused_logistic:
-            return forward_all<Logistic>(x, parameter);
-        case fused_tanh:
-            return forward_all<Tanh>(x, parameter);
-        case fused_relu:
-            return forward_all<Relu>(x, parameter);
-        case fused_leaky_relu:
-            return forward_all<LeakyRelu>(x, parameter);
-        case fused_elu:
-            return forward_all<Elu>(x, parameter);
-        case fused_softplus:
-            return forward_all<Softplus>(x, parameter);
-    }
-}
-
-template <typename Activation, typename T, int N>
-__device__ inline void backward_all(Vector<T, N>& dy, const Vector<T, N>& y, T parameter) {
-#pragma unroll
-    for (int i = 0; i < N; i++) dy[i] = Activation::backward(dy[i], y[i], parameter);
+    forward_chosen(Fused(), activation, x, parameter);
 }
 
 // Turn gradients in the output into gradients in the input.
 template <typename T, int N>
 __device__ inline void fused_backward(int activation, Vector<T, N>& dy, const Vector<T, N>& y,
                                       T parameter) {
-    switch (activation) {
-        case fused_logistic:
-            return backward_all<Logistic>(dy, y, parameter);
-        case fused_tanh:
-            return backward_all<Tanh>(dy, y, parameter);
-        case fused_relu:
-            return backward_all<Relu>(dy, y, parameter);
-        case fused_leaky_relu:
-            return backward_all<LeakyRelu>(dy, y, parameter);
-        case fused_elu:
-            return backward_all<Elu>(dy, y, parameter);
-        case fused_softplus:
-            return backward_all<Softplus>(dy, y, parameter);
-    }
+    backward_chosen(Fused(), activation, dy, y, parameter);
 }

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import functools
-import inspect
+import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from cukernels.activations.activations import fused_activation
+from cukernels.activations.activations import ACTIVATIONS, fused_activation
 from cukernels.runtime.arrays import Array
+from cukernels.runtime.source import source
 
-FUSED = ("identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "softplus")  # in fused.cuh
+FUSED = tuple(name for name, a in ACTIVATIONS.items() if a.ends_a_kernel)
+_LIST = re.compile(r"^using Fused = Functors<([^>]*)>;", re.MULTILINE)
 
 
 class Fused(NamedTuple):
@@ -19,7 +21,7 @@ class Fused(NamedTuple):
     Attributes
     ----------
     code : int
-        Place in `FUSED`.
+        Place in the list `Fused` of `activations.cuh`; 0 is the identity.
     parameter : float
         The slope or the alpha of those that have one.
     after : callable or None
@@ -39,9 +41,20 @@ def fused(activation: str) -> Fused:
     ------
     ValueError
         If it cannot end a product.
+    LookupError
+        If `activations.cuh` does not list its functor.
     """
-    forward = fused_activation(activation).forward
-    if activation not in FUSED:
-        return Fused(0, 0.0, forward)
-    _, *options = inspect.signature(forward).parameters.values()
-    return Fused(FUSED.index(activation), options[0].default if options else 0.0, None)
+    entry = fused_activation(activation)
+    if not entry.ends_a_kernel:
+        return Fused(0, 0.0, entry.forward)
+    functors = fused_functors()
+    if entry.functor not in functors:
+        raise LookupError(f"activations.cuh does not list {entry.functor} in Fused, but {functors}")
+    return Fused(functors.index(entry.functor), entry.parameter, None)
+
+
+@functools.cache
+def fused_functors() -> list[str]:
+    """Return the list `Fused` of `activations.cuh`, which numbers the functors."""
+    (listed,) = _LIST.findall(source("activations.cuh"))
+    return [name.strip() for name in listed.split(",")]

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from cukernels.activations import ACTIVATIONS, Formula, Node
 from cukernels.images import Axis, grid
 from estimators.layers.dense import Activation, BatchNorm, Dense, Dropout, Layer, Parameters, Shape
 from estimators.layers.image import AvgPool2D, Conv2D, LocallyConnected2D, MaxPool2D
@@ -13,17 +14,7 @@ from estimators.layers.image import AvgPool2D, Conv2D, LocallyConnected2D, MaxPo
 OPSET = 18  # of 2022; onnxruntime 1.14 and later know it
 _IR_VERSION = 8
 
-# The activations that are one ONNX operator, with its attributes.
-_OPERATORS: dict[str, tuple[str, dict[str, Any]]] = {
-    "logistic": ("Sigmoid", {}),
-    "tanh": ("Tanh", {}),
-    "relu": ("Relu", {}),
-    "leaky_relu": ("LeakyRelu", {"alpha": 0.01}),
-    "elu": ("Elu", {"alpha": 1.0}),
-    "softplus": ("Softplus", {}),
-    "softmax": ("Softmax", {"axis": -1}),
-    "log_softmax": ("LogSoftmax", {"axis": -1}),
-}
+_IN_FLOAT32 = {"Erf"}  # onnxruntime has these operators for no other dtype
 
 
 class Graph:
@@ -95,24 +86,22 @@ class Graph:
 
 def add_activation(graph: Graph, name: str, x: str) -> str:
     """Apply an activation of `cukernels` along the last axis."""
-    if name == "identity":
+    return _add_formula(graph, ACTIVATIONS[name].onnx, x)
+
+
+def _add_formula(graph: Graph, formula: Formula, x: str) -> str:
+    if formula == "x":
         return x
-    if name == "gelu":
-        half = graph.add("Mul", x, graph.constant(0.5))
-        erf = _error_function(graph, graph.add("Mul", x, graph.constant(np.sqrt(0.5))))
-        return graph.add("Mul", half, graph.add("Add", erf, graph.constant(1.0)))
-    if name == "silu":
-        return graph.add("Mul", x, graph.add("Sigmoid", x))
-    operator, attributes = _OPERATORS[name]
-    return graph.add(operator, x, **attributes)
-
-
-def _error_function(graph: Graph, x: str) -> str:
-    """In float32, as onnxruntime has no other."""
-    if graph.dtype == np.float32:
-        return graph.add("Erf", x)
-    erf = graph.add("Erf", graph.add("Cast", x, to=graph.onnx.TensorProto.FLOAT))
-    return graph.add("Cast", erf, to=graph.onnx.helper.np_dtype_to_tensor_dtype(graph.dtype))
+    if not isinstance(formula, Node):
+        return graph.constant(formula)
+    inputs = [_add_formula(graph, part, x) for part in formula.inputs]
+    narrow = formula.operator in _IN_FLOAT32 and graph.dtype != np.float32
+    if narrow:
+        inputs = [graph.add("Cast", part, to=graph.onnx.TensorProto.FLOAT) for part in inputs]
+    y = graph.add(formula.operator, *inputs, **formula.attributes)
+    if narrow:
+        y = graph.add("Cast", y, to=graph.onnx.helper.np_dtype_to_tensor_dtype(graph.dtype))
+    return y
 
 
 def add_layer(graph: Graph, layer: Layer, p: Parameters, x: str, shape: Shape) -> str:
