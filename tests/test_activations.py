@@ -98,7 +98,7 @@ def allowed(f, seen, dtype):
     h = 1e-5
     moved = np.abs(f(seen * (1 + h)) - f(seen * (1 - h))) / (2 * h)
     limits = np.finfo(dtype)
-    return 16 * limits.eps * (np.abs(f(seen)) + moved) + 2 * float(limits.tiny)
+    return 8 * limits.eps * (np.abs(f(seen)) + moved) + 2 * float(limits.tiny)
 
 
 @elementwise
