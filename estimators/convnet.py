@@ -8,7 +8,6 @@ from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from cukernels.images import pair
@@ -26,6 +25,7 @@ from estimators.neural.augment import Augmentation
 from estimators.neural.classifier import NeuralClassifier
 from estimators.neural.initial_weights import draw_for_activation
 from estimators.neural.network import Network
+from estimators.scikit_learn import Interval, StrOptions
 from estimators.shared.image_shapes import (
     given_image_shape,
     rows_of_images,
@@ -261,7 +261,7 @@ class ConvNetClassifier(NeuralClassifier):
         X, y = super()._check_X_y(X, y, reset=reset, shape=shape)
         if shape is None:
             told = self.image_shape is not None or self._given_shape is not None
-            warn_of_layout(self._sample_shape(X.shape[1]), X, told=told, stacklevel=9)
+            warn_of_layout(self._sample_shape(X.shape[1]), X, told=told)
         return X, y
 
     def _sample_shape(self, n_features: int) -> Shape:
@@ -271,7 +271,7 @@ class ConvNetClassifier(NeuralClassifier):
         if len(shape) == 1:
             shape = self._shape_of(shape[0])
         shape = given_image_shape(shape)
-        warn_of_layout(shape, stacklevel=3)
+        warn_of_layout(shape)
         return Network(self._build_layers(shape, n_outputs), shape)
 
     @property

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Hidden, Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
@@ -19,10 +16,11 @@ from cukernels.runtime import resolve_device
 from estimators.linear.logistic_fit import LogisticFit
 from estimators.linear.logistic_parameters import check_classes, resolve_penalty, total_weights
 from estimators.linear.loss import LinearObjective
+from estimators.scikit_learn import CallbackSupportMixin, Hidden, Interval, StrOptions, fit_context
 from estimators.shared.base import FLOATS, LinearClassifier
-from estimators.shared.callbacks import CallbackSupportMixin
 from estimators.shared.progress import VERBOSE
 from estimators.shared.samples import Samples
+from estimators.shared.warnings import warn
 
 INDEX_32 = ("liblinear", "sag", "saga")  # scikit-learn's solvers that take no 64-bit indices
 
@@ -173,7 +171,7 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
         self.loss = loss
         self.device = device
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> LogisticRegression:
         """Fit the model to labelled samples.
 
@@ -204,7 +202,7 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
         except KeyboardInterrupt:
             if not training.has_begun:
                 raise
-            warnings.warn("Training interrupted by user.", stacklevel=3)
+            warn("Training interrupted by user.")
         training.finish()
         return self
 

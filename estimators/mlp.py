@@ -7,7 +7,6 @@ from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.utils._param_validation import Interval
 
 from estimators.layers.dense import (
     Dense,
@@ -22,6 +21,7 @@ from estimators.neural.classifier import NeuralClassifier
 from estimators.neural.given_weights import set_weights, weights_of
 from estimators.neural.network import Network
 from estimators.neural.optimizers import lists_solvers
+from estimators.scikit_learn import Interval
 
 
 @lists_solvers

@@ -14,12 +14,17 @@ from numbers import Integral
 from typing import Any
 
 from sklearn import model_selection as sk
-from sklearn.base import _fit_context
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
-from sklearn.model_selection._search import BaseSearchCV
-from sklearn.utils._param_validation import Interval, validate_params
 
-from estimators.search.fits import rebound, report_failures
+from estimators.scikit_learn import (
+    BaseSearchCV,
+    Interval,
+    constraints_of,
+    fit_context,
+    rebound,
+    validate_params,
+)
+from estimators.search.fits import report_failures
 from estimators.search.parallel import StackedParallel
 
 __all__ = [
@@ -76,7 +81,7 @@ class _StackedSearch(BaseSearchCV):
     max_stack_bytes: int | None
     progress: bool
 
-    @_fit_context(prefer_skip_nested_validation=False)  # as scikit-learn's
+    @fit_context(prefer_skip_nested_validation=False)  # as scikit-learn's
     def fit(self, X: Any, y: Any = None, **params: Any) -> _StackedSearch:
         """Run the fits of all candidates, and refit the best.
 
@@ -110,8 +115,12 @@ class _StackedSearch(BaseSearchCV):
 
 def _replaced(max_stack_bytes: int | None, progress: bool) -> dict[str, Callable]:
     """What scikit-learn's code finds here instead of its own."""
-    parallel = partial(StackedParallel, max_stack_bytes=max_stack_bytes, progress=progress)
-    return {"Parallel": parallel, "_warn_or_raise_about_fit_failures": report_failures}
+    options: dict[str, Any] = {"max_stack_bytes": max_stack_bytes, "progress": progress}
+    return {
+        "parallel": partial(StackedParallel, **options),
+        "report_failures": report_failures,
+        "cross_validate": partial(cross_validate, **options),  # of which cross_val_score takes
+    }
 
 
 def _stacked_search(cls: Any) -> Any:
@@ -127,7 +136,7 @@ def _stacked_search(cls: Any) -> Any:
     __init__.__signature__ = _extended(original, (self,))  # type: ignore[attr-defined]
     cls.__init__ = __init__
     cls._parameter_constraints = {
-        **original._parameter_constraints,
+        **constraints_of(original),
         "fused": ["boolean"],
         "max_stack_bytes": [Interval(Integral, 1, None, closed="left"), None],
         "progress": ["boolean"],
@@ -166,18 +175,14 @@ class HalvingRandomSearchCV(sk.HalvingRandomSearchCV, _StackedSearch):
 
 def _stacked(original: Any, summary: str) -> Callable:
     """scikit-learn's function of this name, with the options of stacks."""
-    constraints = original._skl_parameter_constraints
+    constraints = constraints_of(original)
 
     @wraps(original)
     def run(*args: Any, **kwargs: Any) -> Any:
         fused, max_stack_bytes, progress = (kwargs.pop(n, d) for n, d in _OPTIONS.items())
         if not fused:
             return original(*args, **kwargs)
-        options = {"max_stack_bytes": max_stack_bytes, "progress": progress}
-        names = _replaced(max_stack_bytes, progress)
-        if original is sk.cross_val_score:  # which is cross_validate, and takes of its results
-            names["cross_validate"] = partial(cross_validate, **options)
-        own = rebound(original, **names)
+        own = rebound(original, **_replaced(max_stack_bytes, progress))
         return validate_params(constraints, prefer_skip_nested_validation=False)(own)(
             *args, **kwargs
         )

@@ -6,13 +6,12 @@ from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import _fit_context
-from sklearn.utils._param_validation import Interval
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from cukernels import matmul, precision
 from cukernels.runtime import current, resolve_device, to_device, to_host
+from estimators.scikit_learn import Interval, fit_context
 from estimators.shared.base import FLOATS, Classifier
 from estimators.shared.image_shapes import rows_of_images
 
@@ -67,7 +66,7 @@ class NearestNeighborClassifier(Classifier):
         self.block_size = block_size
         self.device = device
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any) -> NearestNeighborClassifier:
         """Remember the samples.
 

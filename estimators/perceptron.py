@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import warnings
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.base import _fit_context
-from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
 from cukernels.runtime import resolve_device
 from cukernels.sparse import check_rows
 from estimators.linear.perceptron_compiled import CompiledFit
 from estimators.linear.perceptron_swept import SweptFit
+from estimators.scikit_learn import Interval, StrOptions, check_partial_fit_first_call, fit_context
 from estimators.shared.base import FLOATS, LinearClassifier, dense_rows_of
 from estimators.shared.samples import Samples
+from estimators.shared.warnings import warn
 
 
 class Perceptron(LinearClassifier):
@@ -188,7 +187,7 @@ class Perceptron(LinearClassifier):
         self.power_t = power_t
         self.device = device
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
         X: Any,
@@ -219,7 +218,7 @@ class Perceptron(LinearClassifier):
         training = self._prepare(Samples(X, y), coef_init, intercept_init, sample_weight)
         return self._run(training)
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
         self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
     ) -> Perceptron:
@@ -248,7 +247,7 @@ class Perceptron(LinearClassifier):
                 "weights as the class_weight parameter."
             )
         X, y = self._check_X_y(X, y, reset=first)
-        _check_partial_fit_first_call(self, classes)
+        check_partial_fit_first_call(self, classes)
         unknown = np.setdiff1d(y, self.classes_)
         if len(unknown):
             raise ValueError(f"y has classes {unknown} that are not in classes {self.classes_}")
@@ -354,6 +353,6 @@ class Perceptron(LinearClassifier):
         except KeyboardInterrupt:
             if not training.has_begun:
                 raise
-            warnings.warn("Training interrupted by user.", stacklevel=4)
+            warn("Training interrupted by user.")
         training.finish()
         return self

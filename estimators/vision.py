@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import warnings
 from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    _fit_context,
-)
+from sklearn.base import TransformerMixin
 from sklearn.cluster import MiniBatchKMeans
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from cukernels import conv2d
 from cukernels.runtime import current, resolve_device, to_device, to_host
 from estimators.neighbors import Block
+from estimators.scikit_learn import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    Interval,
+    fit_context,
+)
 from estimators.shared.base import FLOATS
 from estimators.shared.image_shapes import (
     Shape,
@@ -29,6 +28,7 @@ from estimators.shared.image_shapes import (
     told_image_shape,
     warn_of_layout,
 )
+from estimators.shared.warnings import warn
 
 N_FILTERS = 38
 _SIDE = 8  # pixels: smaller squares in colour may as well be some images of a few columns
@@ -98,7 +98,7 @@ class FilterBankTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         self.image_shape = image_shape
         self.device = device
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None) -> FilterBankTransformer:
         """Make the filters for images of this size; nothing is learned from their content.
 
@@ -128,13 +128,12 @@ class FilterBankTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         n_features = X.shape[1]
         told = told_image_shape(given, self.image_shape, n_features)
         self.image_shape_ = told or inferred_image_shape(n_features) or (1, n_features, 1)
-        warn_of_layout(self.image_shape_, X, told=told is not None, stacklevel=3)
+        warn_of_layout(self.image_shape_, X, told=told is not None)
         side = len(X)
         if given in ((side, 3, 1), (side, 4, 1)) and side >= _SIDE:
-            warnings.warn(
+            warn(
                 f"X is taken as {side} images of {side} x {given[1]} pixels: give X[None] if it "
                 "is a single image in colour",
-                stacklevel=3,
             )
         # taps further out than the image is wide never see a pixel
         reach = min(int(np.ceil(2 * 3 * scales.max())), max(self.image_shape_[:2]) - 1)
@@ -256,7 +255,7 @@ class VisualWordsTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         self.random_state = random_state
         self.device = device
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None) -> VisualWordsTransformer:
         """Cluster the features of the places.
 

@@ -27,7 +27,7 @@ def test_the_report_names_versions_ops_and_bodies(capsys):
 
 
 def test_without_cupy_the_report_says_so(monkeypatch):
-    monkeypatch.setattr(show_versions, "_cupy", lambda: None)
+    monkeypatch.setattr(show_versions, "installed_cupy", lambda: None)
     assert show_versions.cuda_facts()["GPU"] == "none can be used: CuPy is not installed"
     assert show_versions.cuda_devices() == []
 
@@ -70,7 +70,7 @@ class Machine:
 
 def test_the_report_describes_gpus(monkeypatch):
     monkeypatch.setenv("CUPY_CACHE_DIR", "/somewhere")
-    monkeypatch.setattr(show_versions, "_cupy", Machine)
+    monkeypatch.setattr(show_versions, "installed_cupy", Machine)
     facts = show_versions.cuda_facts()
     assert facts["NVRTC"] == "13.2"
     assert facts["driver"] == "13.2"
@@ -80,7 +80,7 @@ def test_the_report_describes_gpus(monkeypatch):
     assert show_versions.cuda_devices() == ["cuda:0"]
     monkeypatch.setattr(Machine.runtime, "driverGetVersion", lambda: 0)
     assert show_versions.cuda_facts()["driver"] == "none"
-    monkeypatch.setattr(show_versions, "_cupy", lambda: Machine(known=False))
+    monkeypatch.setattr(show_versions, "installed_cupy", lambda: Machine(known=False))
     assert show_versions.cuda_facts()["devices"] == "unknown (no driver)"
     assert show_versions.cuda_devices() == []
 

@@ -1,12 +1,13 @@
 """Where arrays live: on the host (NumPy) or on a GPU (CuPy).
 
 The only file that imports CuPy, and it does so late: a program that never asks for a GPU never
-pays for the import.
+pays for the import. The only private name of CuPy that is used stands here too.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import operator
 import re
 import sys
 from collections.abc import Iterator
@@ -24,6 +25,22 @@ INSTALL_CUDA = (
 
 # What a user can do about a device with too little memory.
 LOWER = "batch_size of a network, max_stack_bytes of a search, or the number of samples"
+
+is_c_contiguous = operator.attrgetter("_c_contiguous")
+"""Whether the elements of a CuPy array lie in C's order. `x.flags` says the same, and costs more
+than all the rest of a launch, for it makes an object each time."""
+
+
+def check_private_names() -> None:
+    """Raise ImportError if CuPy's arrays no longer have the private name that a launch reads."""
+    cupy = sys.modules.get("cupy")
+    if cupy is not None and not hasattr(cupy.ndarray, "_c_contiguous"):
+        raise ImportError(
+            "cupy.ndarray has no _c_contiguous. cukernels needs it for checking the arrays of a "
+            "kernel. It is a private name, which any release may change; installed is CuPy "
+            f"{cupy.__version__}. Install a release of CuPy that has it, or a newer release of "
+            "cukernels."
+        )
 
 
 def namespace(x: Array) -> ModuleType:
@@ -53,6 +70,13 @@ def special(x: Array) -> ModuleType:
     return cupyx.scipy.special
 
 
+def installed_cupy() -> ModuleType | None:
+    """Import CuPy and return it; None where it is not installed."""
+    if importlib.util.find_spec("cupy") is None:
+        return None
+    return importlib.import_module("cupy")
+
+
 def resolve_device(device: str) -> str:
     """Turn a `device` parameter into "cpu" or "cuda:N".
 
@@ -79,9 +103,9 @@ def resolve_device(device: str) -> str:
             f"Unknown device {device!r}: expected 'auto', 'cpu', 'cuda' or 'cuda:N' (as 'cuda:1')."
         )
     wanted = int(index or 0)
-    if importlib.util.find_spec("cupy") is None:
+    cupy = installed_cupy()
+    if cupy is None:
         raise ImportError(f"device={device!r} needs CuPy, which is not installed. {INSTALL_CUDA}")
-    import cupy
 
     try:
         found = cupy.cuda.runtime.getDeviceCount()

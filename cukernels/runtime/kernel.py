@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from cukernels.runtime.arrays import Array, namespace
+from cukernels.runtime.arrays import Array, check_private_names, is_c_contiguous, namespace
 from cukernels.runtime.shared_memory import allow
 from cukernels.runtime.signature import Signature
 from cukernels.runtime.source import DTYPES, declaration, parameter_of, source
@@ -121,12 +121,15 @@ class Instance:
         if len(arguments) != count:
             raise TypeError(f"{self.expression} takes {count} arguments, got {len(arguments)}")
         arrays = arrays_of(arguments)
-        for dtype, x in zip(dtypes, arrays, strict=True):
-            # CuPy makes an object of `x.flags`, which costs more than all the rest
-            if x is not None and (
-                x.dtype is not dtype or not x._c_contiguous or x.data.device_id != device
-            ):
-                self._check(arguments, device)
+        try:
+            for dtype, x in zip(dtypes, arrays, strict=True):
+                if x is not None and (
+                    x.dtype is not dtype or not is_c_contiguous(x) or x.data.device_id != device
+                ):
+                    self._check(arguments, device)
+        except AttributeError:
+            check_private_names()
+            raise
         return in_order(arrays + cast(numbers_of(arguments)))
 
     def _check(self, arguments: tuple[Any, ...], device: int) -> None:

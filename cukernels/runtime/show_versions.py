@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import os
 import platform
 import sys
@@ -12,6 +10,7 @@ from typing import Any
 
 from threadpoolctl import threadpool_info
 
+from cukernels.runtime.arrays import installed_cupy
 from cukernels.runtime.registry import OPS
 from cukernels.runtime.version import __version__
 
@@ -73,7 +72,7 @@ def report() -> list[str]:
 def cuda_facts() -> dict[str, str]:
     """Return versions of CuPy and CUDA, the cache, and a line for each GPU."""
     facts = {name: found for name in _CUPY if (found := _version(name))}
-    cupy = _cupy()
+    cupy = installed_cupy()
     if cupy is None:
         return facts | {"GPU": "none can be used: CuPy is not installed"}
     for name, ask in (
@@ -90,7 +89,7 @@ def cuda_facts() -> dict[str, str]:
 
 def cuda_devices() -> list[str]:
     """Return the names of the GPUs of this machine, as "cuda:0"."""
-    cupy = _cupy()
+    cupy = installed_cupy()
     if cupy is None:
         return []
     try:
@@ -117,12 +116,6 @@ def _describe(cupy: Any, device: str) -> str:
         f"{name}, compute capability {facts['major']}.{facts['minor']}, "
         f"{facts['totalGlobalMem'] / 2**30:.1f} GiB, {facts['multiProcessorCount']} multiprocessors"
     )
-
-
-def _cupy() -> Any:
-    if importlib.util.find_spec("cupy") is None:
-        return None
-    return importlib.import_module("cupy")
 
 
 def _answer(ask: Any) -> str:

@@ -14,6 +14,7 @@ from estimators.mlp import MLPClassifier
 from estimators.neural.given_weights import set_weights
 from estimators.neural.optimizers import SOLVERS, listed, solver_named
 from estimators.perceptron import Perceptron
+from estimators.scikit_learn import label_binarizer_of, make_ready
 
 _THEIRS: dict[type, type] = {
     Perceptron: sklearn.linear_model.Perceptron,
@@ -25,7 +26,7 @@ _LINEAR = ("coef_", "intercept_", "classes_", "n_features_in_", "n_iter_")
 _NETWORK = (
     "coefs_", "intercepts_", "classes_", "n_features_in_", "n_iter_", "n_layers_", "n_outputs_",
     "out_activation_", "t_", "loss_", "loss_curve_", "best_loss_", "validation_scores_",
-    "best_validation_score_", "_label_binarizer",
+    "best_validation_score_",
 )  # fmt: skip
 
 
@@ -73,8 +74,7 @@ def to_sklearn(estimator: Any) -> Any:
         estimator, theirs, _LINEAR + ("t_",) if hasattr(estimator, "coef_") else _NETWORK
     )
     if isinstance(estimator, MLPClassifier):
-        theirs._random_state = np.random.RandomState()
-        theirs._no_improvement_count = 0
+        make_ready(theirs, estimator._label_binarizer)
     return theirs
 
 
@@ -121,7 +121,7 @@ def from_sklearn(estimator: Any, **params: Any) -> Any:
     if "solver" not in params:
         known["solver"] = _our_solver(known["solver"])
     ours = target(**{"dtype": str(estimator.coefs_[0].dtype)} | known | params)
-    binarizer = estimator._label_binarizer
+    binarizer = label_binarizer_of(estimator)
     set_weights(
         ours,
         estimator.coefs_,
@@ -129,7 +129,7 @@ def from_sklearn(estimator: Any, **params: Any) -> Any:
         np.asarray(estimator.classes_),
         multilabel=binarizer.y_type_ == "multilabel-indicator",
     )
-    kept = [name for name in _NETWORK if name not in ("coefs_", "intercepts_", "_label_binarizer")]
+    kept = [name for name in _NETWORK if name not in ("coefs_", "intercepts_")]
     _copy_attributes(estimator, ours, kept)
     return ours
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +20,7 @@ from estimators.shared.callbacks import FitCallbacks
 from estimators.shared.fit_protocol import NotTrainedError, Watch, raise_error_of
 from estimators.shared.progress import Reporter
 from estimators.shared.samples import Samples
+from estimators.shared.warnings import warn
 
 _CACHE = 5 << 19  # bytes that the scores of a block of rows may take, and their gradients
 _LEAST_MODELS = 4  # of a stack, or it is little faster than one by one
@@ -148,7 +148,7 @@ class LogisticFit:
         estimator.coef_, estimator.intercept_ = self.learned
         estimator.n_iter_ = np.array([self.solution.n_iter], dtype=np.int32)
         if self.solution.complaint:
-            warnings.warn(self.solution.complaint, ConvergenceWarning, stacklevel=4)
+            warn(self.solution.complaint, ConvergenceWarning)
         self.callbacks.end()
 
     def _begin(self, objective: LinearObjective, X: Any) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ from sklearn.utils import compute_class_weight
 
 from estimators.shared.base import check_weights
 from estimators.shared.labels import checked_total
+from estimators.shared.warnings import warn
 
 
 def resolve_penalty(estimator: Any) -> tuple[float, float]:
@@ -31,30 +31,27 @@ def resolve_penalty(estimator: Any) -> tuple[float, float]:
     if penalty == "deprecated":
         penalty = _penalty_name(estimator.C, l1_ratio)
         if l1_ratio is None:
-            warnings.warn(
+            warn(
                 "'l1_ratio=None' was deprecated in version 1.8 and will trigger an error in 1.10. "
                 "Use 0<=l1_ratio<=1 instead.",
                 FutureWarning,
-                stacklevel=4,
             )
     else:
-        warnings.warn(
+        warn(
             "'penalty' was deprecated in version 1.8 and will be removed in 1.10. To avoid this "
             "warning, leave 'penalty' set to its default value and use 'l1_ratio' or 'C' instead. "
             "Use l1_ratio=0 instead of penalty='l2', l1_ratio=1 instead of penalty='l1', "
             "l1_ratio set to a float between 0 and 1 instead of penalty='elasticnet', and C=np.inf "
             "instead of penalty=None.",
             FutureWarning,
-            stacklevel=4,
         )
     _check_penalty(estimator, penalty)
     _warn_of_contradictions(estimator, penalty)
     if estimator.n_jobs is not None:
-        warnings.warn(
+        warn(
             "'n_jobs' has no effect since 1.8 and will be removed in 1.10. You provided "
             f"'n_jobs={estimator.n_jobs}', please leave it unspecified.",
             FutureWarning,
-            stacklevel=4,
         )
     C = np.inf if estimator.penalty is None else float(estimator.C)
     return C, {"l1": 1.0, "elasticnet": l1_ratio}.get(penalty, 0.0)
@@ -100,21 +97,17 @@ def _check_penalty(estimator: Any, penalty: str | None) -> None:
 def _warn_of_contradictions(estimator: Any, penalty: str | None) -> None:
     given, l1_ratio = estimator.penalty, estimator.l1_ratio
     if penalty != "elasticnet" and l1_ratio is not None and 0 < l1_ratio < 1:
-        warnings.warn(
+        warn(
             "l1_ratio parameter is only used when penalty is 'elasticnet'. Got "
             f"(penalty={penalty})",
-            stacklevel=5,
         )
     if (given == "l2" and l1_ratio != 0) or (given == "l1" and l1_ratio != 1):
-        warnings.warn(
+        warn(
             f"Inconsistent values: penalty={given} with l1_ratio={l1_ratio}. penalty is "
             "deprecated. Please use l1_ratio only.",
-            stacklevel=5,
         )
     if given is None and estimator.C != 1.0:
-        warnings.warn(
-            "Setting penalty=None will ignore the C and l1_ratio parameters", stacklevel=5
-        )
+        warn("Setting penalty=None will ignore the C and l1_ratio parameters")
 
 
 def check_classes(estimator: Any, X: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
@@ -13,6 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from estimators.shared.base import foresee_scores
 from estimators.shared.fit_protocol import raise_error_of
 from estimators.shared.samples import Samples
+from estimators.shared.warnings import warn
 
 
 @dataclass(eq=False)
@@ -82,9 +82,8 @@ class OnlineFit:
         estimator.t_ += self.n_iter * len(self.labels)
         is_at_limit = self.n_iter == self.epochs and not self.incremental
         if estimator.tol is not None and is_at_limit:
-            warnings.warn(
+            warn(
                 "Maximum number of iteration reached before convergence. Consider increasing "
                 "max_iter to improve the fit.",
                 ConvergenceWarning,
-                stacklevel=5,
             )

@@ -6,7 +6,6 @@ training loop, and the fitted attributes.
 
 from __future__ import annotations
 
-import warnings
 from copy import deepcopy
 from dataclasses import fields
 from functools import partial
@@ -14,15 +13,12 @@ from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import (
-    _check_partial_fit_first_call,
     check_classification_targets,
     type_of_target,
 )
@@ -44,7 +40,15 @@ from estimators.neural.objective import Objective
 from estimators.neural.optimizers import SOLVERS, STEPPED, listed, solver_named
 from estimators.neural.schedules import PER_STEP
 from estimators.neural.trainee import Progress, Settings, Trainee, dropout_streams
-from estimators.shared.callbacks import CallbackSupportMixin
+from estimators.scikit_learn import (
+    CallbackSupportMixin,
+    HasMethods,
+    Interval,
+    Options,
+    StrOptions,
+    check_partial_fit_first_call,
+    fit_context,
+)
 from estimators.shared.labels import (
     check_kind,
     check_known,
@@ -57,6 +61,7 @@ from estimators.shared.labels import (
 )
 from estimators.shared.progress import VERBOSE, Reporter
 from estimators.shared.samples import Samples
+from estimators.shared.warnings import warn
 
 _CASTS: dict[str, Any] = {"float": float, "int": int}  # of numbers of NumPy, True and 10**30
 
@@ -113,7 +118,7 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
 
     # Fit -------------------------------------------------------------------------------------
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
         X: Any,
@@ -153,7 +158,7 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
         return self._fit(X, y, sample_weight, X_val, y_val, incremental=False)
 
     @available_if(_is_stochastic)
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
         self,
         X: Any,
@@ -184,7 +189,7 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
         """
         if isinstance(classes, list | tuple | np.ndarray):
             _check_one_axis(classes)
-        if _check_partial_fit_first_call(self, classes):
+        if check_partial_fit_first_call(self, classes):
             try:
                 multilabel = type_of_target(y).startswith("multilabel")
                 self._label_binarizer = LabelBinarizer().fit(y if multilabel else classes)
@@ -210,7 +215,7 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
         try:
             training.run([training])
         except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=4)
+            warn("Training interrupted by user.")
         training.finish()
         return self
 
@@ -375,10 +380,9 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
             values["batch_size"] = min(200, n_rows)
         elif self.batch_size > n_rows:
             if solver_named(self.solver).goes_by_steps:  # the others have no batches
-                warnings.warn(
+                warn(
                     "Got `batch_size` less than 1 or larger than sample size. "
                     "It is going to be clipped",
-                    stacklevel=6,
                 )
             values["batch_size"] = n_rows
         return Settings(**values)
@@ -438,20 +442,18 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
             if progress.params is last:
                 raise ValueError(complaint)
             progress.forget_optimizer()  # its moments are not finite either
-            warnings.warn(
+            warn(
                 f"{complaint} The weights are those of the best epoch before.",
                 ConvergenceWarning,
-                stacklevel=6,
             )
         planned = settings.learning_rate in PER_STEP
         ended = incremental or out_of_patience or diverged
         ran_out = progress.n_iter == self.max_iter and not ended
         if ran_out and training.solver.goes_by_steps and not planned:
-            warnings.warn(
+            warn(
                 f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the "
                 "optimization hasn't converged yet.",
                 ConvergenceWarning,
-                stacklevel=6,
             )
         self.early_stopped_ = bool(
             self.early_stopping and incremental and (out_of_patience or diverged)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 import weakref
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +26,7 @@ from estimators.shared.base import float_dtype
 from estimators.shared.fit_protocol import Watch, raise_error_of
 from estimators.shared.progress import Reporter
 from estimators.shared.samples import Samples
+from estimators.shared.warnings import warn
 
 # Of the size of the parameters: the memory of L-BFGS, and what an iteration of it makes.
 _VECTORS_AT_ONCE = 28
@@ -177,7 +177,7 @@ class NeuralFit:
         raise_error_of(self)
         self.estimator._finish(self)
         if self.complaint:
-            warnings.warn(self.complaint, ConvergenceWarning, stacklevel=5)
+            warn(self.complaint, ConvergenceWarning)
         self.callbacks.end()
 
     def _ready(self, *, alone: bool) -> Trainee:

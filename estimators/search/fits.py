@@ -9,22 +9,29 @@ only hands over what was learned: messages, scores, times and errors are scikit-
 from __future__ import annotations
 
 import time
-import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import cache
-from inspect import signature, unwrap
-from types import FunctionType, SimpleNamespace
+from inspect import signature
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.metrics._scorer import _BaseScorer, _PassthroughScorer
-from sklearn.model_selection._validation import _warn_or_raise_about_fit_failures
-from sklearn.utils.metaestimators import _safe_split
-from sklearn.utils.validation import _check_method_params
 
+from estimators.scikit_learn import (
+    BaseScorer,
+    Call,
+    PassthroughScorer,
+    check_method_params,
+    function_of,
+    is_fit,
+    rebound,
+    safe_split,
+    scorers_of,
+    warn_or_raise_about_fit_failures,
+)
 from estimators.search.progress import SearchProgress
 from estimators.search.shared_steps import (
     Shared,
@@ -37,8 +44,7 @@ from estimators.search.shared_steps import (
 )
 from estimators.shared.fit_protocol import Fit, NotTrainedError, raise_error_of
 from estimators.shared.memory import free_memory
-
-Call = tuple[Callable, tuple, dict[str, Any]]
+from estimators.shared.warnings import warn
 
 
 class StackedFit:
@@ -54,7 +60,7 @@ class StackedFit:
 
     def __init__(self, call: Call, shared: Shared) -> None:
         self.function = function_of(call)
-        self.is_fit = fits(call)
+        self.is_fit = is_fit(self.function)
         self.arguments = arguments_of(call)
         for name in {"train", "test"} & set(self.arguments):
             self.arguments[name] = shared.rows(self.arguments[name])
@@ -91,7 +97,7 @@ class StackedFit:
             last = last_step(self.estimator)
             last._validate_params()
             given = own_parameters(self.estimator, a.get("fit_params"))
-            weights = _check_method_params(a["X"], params=given, indices=a["train"])
+            weights = check_method_params(a["X"], params=given, indices=a["train"])
             samples, rows = self.shared.samples(
                 self.estimator, self.steps, a["X"], a["y"], a["train"]
             )
@@ -127,7 +133,7 @@ class StackedFit:
         learned.fit = finish
         function = rebound(
             self.function,
-            _safe_split=self._split,
+            split=self._split,
             time=SimpleNamespace(time=lambda: time.time() + spent),
         )
         try:
@@ -151,11 +157,10 @@ class StackedFit:
         alone = candidate(a)
         alone.fit(*self.shared.part(alone, a["X"], a["y"], a["train"]), **fit_params)
         vars(learned).update(vars(alone))
-        warnings.warn(
+        warn(
             f"A fit of {type(last_step(learned)).__name__} failed in a stack of models and not "
             f"alone; its results are those of the fit alone. Please report this defect: "
             f"{type(error).__name__}: {error}",
-            stacklevel=2,
         )
 
     def _split(self, estimator: Any, X: Any, y: Any, rows: Any, train: Any = None) -> tuple:
@@ -164,18 +169,8 @@ class StackedFit:
         if train is None and not (a.get("return_train_score") or a.get("callback_ctx")):
             return None, None
         if not keeps_its_samples(a.get("scorer")):
-            return _safe_split(estimator, X, y, rows, train)
+            return safe_split(estimator, X, y, rows, train)
         return self.shared.part(estimator, X, y, a["train"] if train is None else a["test"])
-
-
-def function_of(call: Call) -> Callable:
-    """The function of scikit-learn's that a delayed call means."""
-    return getattr(call[0], "function", call[0])
-
-
-def fits(call: Call) -> bool:
-    """Whether a call fits an estimator with `fit`; those of learning curves may not."""
-    return function_of(call).__name__ in ("_fit_and_score", "_fit_and_predict")
 
 
 def arguments_of(call: Call) -> dict[str, Any]:
@@ -188,8 +183,8 @@ _signature = cache(signature)  # scikit-learn's have many parameters
 
 def keeps_its_samples(scorer: Any) -> bool:
     """Whether a scorer is one of scikit-learn's; a function of the user's may change X in place."""
-    scorers = getattr(scorer, "_scorers", {"": scorer}).values()
-    return all(one is None or isinstance(one, _BaseScorer | _PassthroughScorer) for one in scorers)
+    theirs = (BaseScorer, PassthroughScorer)
+    return all(one is None or isinstance(one, theirs) for one in scorers_of(scorer))
 
 
 def candidate(arguments: dict[str, Any]) -> Any:
@@ -199,20 +194,6 @@ def candidate(arguments: dict[str, Any]) -> Any:
         return estimator.set_params(**clone(arguments.get("parameters") or {}, safe=False))
     except (ValueError, TypeError):
         return None
-
-
-def rebound(function: Callable, **names: Any) -> Callable:
-    """Return a function of scikit-learn's that finds these objects under its global names."""
-    function = unwrap(function)
-    own = FunctionType(
-        function.__code__,
-        {**function.__globals__, **names},
-        function.__name__,
-        function.__defaults__,
-        function.__closure__,
-    )
-    own.__kwdefaults__ = function.__kwdefaults__
-    return own
 
 
 def run_fits(
@@ -279,11 +260,10 @@ def _results(fits: list[StackedFit], max_bytes: int, progress: SearchProgress) -
     left = [fit for fit in fits if id(fit) not in results]
     if left:
         under_way = sum(fit.has_begun for fit in left)
-        warnings.warn(
+        warn(
             f"Search interrupted by user: of {len(fits)} fits {len(fits) - len(left)} are done, "
             f"{under_way} are taken as far as they got, and {len(left) - under_way} did not begin: "
             "their scores are NaN.",
-            stacklevel=2,
         )
     for fit in left:
         fit.is_interrupted = True
@@ -313,7 +293,7 @@ def _has_a_candidate(fits: list[StackedFit], results: dict[int, Any]) -> bool:
 def report_failures(results: list[dict[str, Any]], error_score: Any) -> None:
     """Report fits that failed as scikit-learn does; those that Ctrl-C came before did not fail."""
     begun = [r for r in results if NotTrainedError.__name__ not in (r["fit_error"] or "")]
-    _warn_or_raise_about_fit_failures(begun, error_score)
+    warn_or_raise_about_fit_failures(begun, error_score)
 
 
 def _trained(

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.parallel import delayed
 
-from estimators.search.fits import Call, arguments_of, candidate, fits, run_fits
+from estimators.scikit_learn import Call, Parallel, effective_n_jobs, function_of, is_fit
+from estimators.search.fits import arguments_of, candidate, run_fits
 from estimators.search.progress import SearchProgress
 from estimators.search.shared_steps import can_stack
 
@@ -46,7 +47,7 @@ class StackedParallel(Parallel):
         calls = list(iterable)
         if not any(_is_ours(call) for call in calls):
             return super().__call__(calls)
-        n_jobs = min(self._effective_n_jobs(), len(calls))  # as the backend takes n_jobs
+        n_jobs = min(effective_n_jobs(self), len(calls))  # as the backend takes n_jobs
         share = _SHARE_OF_FREE_MEMORY / n_jobs
         if n_jobs == 1:
             with SearchProgress(len(calls) if self._progress else 0) as progress:
@@ -64,8 +65,10 @@ class StackedParallel(Parallel):
 
 
 def _is_ours(call: Call) -> bool:
+    if not is_fit(function_of(call)):
+        return False
     arguments = arguments_of(call)
-    estimator = candidate(arguments) if fits(call) else None
+    estimator = candidate(arguments)
     return estimator is not None and can_stack(estimator, arguments.get("fit_params"))
 
 

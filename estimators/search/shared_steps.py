@@ -11,9 +11,9 @@ from sklearn import get_config
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
-from sklearn.utils.metaestimators import _safe_split
 
 from cukernels.runtime import resolve_device
+from estimators.scikit_learn import has_callbacks, safe_split
 from estimators.shared.samples import Samples
 
 
@@ -46,7 +46,7 @@ class Shared:
 
     def part(self, estimator: Any, X: Any, y: Any, rows: Any) -> tuple[Any, Any]:
         """Some rows of X and y."""
-        return self._once("part", (X, y, rows), lambda: _safe_split(estimator, X, y, rows))
+        return self._once("part", (X, y, rows), lambda: safe_split(estimator, X, y, rows))
 
     def forget(self, steps: set[str]) -> None:
         """Drop what was transformed by steps that no fit needs any more."""
@@ -124,9 +124,5 @@ def can_stack(estimator: Any, fit_params: Any) -> bool:
             return False
     # a subclass with a fit of its own is another estimator
     fits = next((c for c in type(last).__mro__ if "fit" in vars(c)), object)
-    told = any(
-        hasattr(one, name)
-        for one in (estimator, last)
-        for name in ("_skl_callbacks", "_parent_callback_ctx")
-    )
+    told = has_callbacks(estimator) or has_callbacks(last)
     return "_prepare" in vars(fits) and set(given) <= {"sample_weight"} and not told

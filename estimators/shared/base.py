@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.base import ClassifierMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from cukernels import csr_matmul, matmul
 from cukernels.runtime import (
@@ -23,6 +23,7 @@ from cukernels.runtime import (
     to_host,
 )
 from estimators.layers.dense import Shape, SparseRows
+from estimators.scikit_learn import BaseEstimator, check_sample_weight
 
 _SCORES_AT_ONCE = 2**25
 _LARGEST = int(np.finfo(float).max)
@@ -178,7 +179,7 @@ def check_weights(sample_weight: Any, X: Any, dtype: Any = None) -> np.ndarray:
     ValueError
         If they are not one a sample, or all 0 (which releases before 1.9 let pass).
     """
-    weights = _check_sample_weight(sample_weight, X, dtype=dtype)
+    weights = check_sample_weight(sample_weight, X, dtype=dtype)
     if not weights.any():
         raise ValueError("Sample weights must contain at least one non-zero number.")
     return weights

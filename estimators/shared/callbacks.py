@@ -7,12 +7,7 @@ from typing import Any
 
 import numpy as np
 
-try:
-    from sklearn.callback import CallbackSupportMixin
-except ImportError:  # an older scikit-learn has no callbacks, nor set_callbacks
-
-    class CallbackSupportMixin:  # type: ignore[no-redef]
-        """Nothing to support."""
+from estimators.scikit_learn import has_callbacks, init_callback_context
 
 
 class FitCallbacks:
@@ -47,11 +42,9 @@ class FitCallbacks:
 
     def begin(self, x: np.ndarray) -> None:
         """The fit starts from these parameters."""
-        if hasattr(self._estimator, "_skl_callbacks") or hasattr(
-            self._estimator, "_parent_callback_ctx"
-        ):
+        if has_callbacks(self._estimator):
             # the last iteration to begin is one that does not come to be
-            self._fit = self._estimator._init_callback_context(max_subtasks=self._max_iter + 1)
+            self._fit = init_callback_context(self._estimator, self._max_iter + 1)
             self._fit.call_on_fit_task_begin(**self._task)
             self._begin_iteration(x)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from math import isqrt, prod
 from typing import Any
@@ -11,6 +10,8 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
+
+from estimators.shared.warnings import warn
 
 Shape = tuple[int, int, int]
 _IN_COLOUR = 8  # pixels a side: rows of smaller pictures in colour are no sure sign of them
@@ -50,7 +51,7 @@ def checked_image_shape(image_shape: Any, n_features: int) -> Shape:
 
 
 def warn_of_layout(
-    shape: tuple[int, ...], X: np.ndarray | None = None, *, told: bool = True, stacklevel: int
+    shape: tuple[int, ...], X: np.ndarray | None = None, *, told: bool = True
 ) -> None:
     """Warn of images that are almost surely laid out in another way than they are taken.
 
@@ -62,37 +63,32 @@ def warn_of_layout(
         The images as rows, where it is not sure that they are images.
     told : bool, default=True
         Whether somebody said that this is their shape.
-    stacklevel : int
-        As in `warnings.warn`, counted from the caller.
     """
     height, width, channels = shape
     if _are_channels_first(shape):
-        warnings.warn(
+        warn(
             f"X is taken as images of {height} x {width} pixels with {channels} channels, but "
             f"looks like {width} x {channels} pixels with the channels first: give "
             f"X.reshape(-1, {height}, {width}, {channels}).transpose(0, 2, 3, 1), or for rows "
             f"where the channels of a pixel stand side by side "
             f"image_shape=({width}, {channels}, {height})",
-            stacklevel=stacklevel + 1,
         )
     if not told and channels == 3 and height >= _IN_COLOUR:
-        warnings.warn(
+        warn(
             f"X is taken as images of {height} x {width} pixels in colour: if they are, give "
             f"image_shape=({height}, {width}, 3) where the colours of a pixel stand side by side, "
             f"or X.reshape(-1, 3, {height}, {width}).transpose(0, 2, 3, 1) where they are one "
             "plane after the other",
-            stacklevel=stacklevel + 1,
         )
     side = isqrt(width // 3)
     is_line = not told and height == 1 and 3 * side * side == width
     if is_line and side >= _IN_COLOUR and X is not None and not _are_signals(X, side):
-        warnings.warn(
+        warn(
             f"X is taken as rows of {width} pixels, but {width} is 3 x {side} x {side}: if these "
             f"are images in colour, give image_shape=({side}, {side}, 3) where the colours of a "
             "pixel stand side by side, or "
             f"X.reshape(-1, 3, {side}, {side}).transpose(0, 2, 3, 1) where they are one plane "
             "after the other",
-            stacklevel=stacklevel + 1,
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from sklearn.utils import compute_class_weight, compute_sample_weight
 from sklearn.utils.multiclass import unique_labels
 
 from estimators.shared.base import check_weights
+from estimators.shared.warnings import warn
 
 
 def learn_labels(y: np.ndarray) -> tuple[LabelBinarizer, np.ndarray]:
@@ -78,10 +78,9 @@ def check_scored(y_val: Any, binarizer: LabelBinarizer) -> None:
             f"`self.classes_` has {classes}. `y_val` has {labels}."
         )
     if len(unknown):
-        warnings.warn(
+        warn(
             f"`y_val` has classes {unknown} that are not in `self.classes_`, which has {classes}: "
             "no prediction of them is right",
-            stacklevel=7,
         )
 
 

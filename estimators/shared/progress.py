@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from typing import Any
 
-from sklearn.utils._param_validation import StrOptions
+from estimators.scikit_learn import StrOptions
+from estimators.shared.warnings import warn
 
 VERBOSE = ["verbose", StrOptions({"bar"})]  # what the parameter may be
 
@@ -97,10 +97,9 @@ def progress_bar(*, total: int, unit: str) -> Any:
     try:
         from tqdm.auto import tqdm
     except ImportError:
-        warnings.warn(
+        warn(
             "A progress bar needs tqdm, which is not installed: lines are printed instead. Install "
             "it with `pip install 'cukernels[progress]'`.",
-            stacklevel=2,
         )
         return None
     return tqdm(total=total, unit=unit)
