@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -37,3 +39,17 @@ def test_every_public_name_is_there():
     everything: dict = {}
     exec("from estimators import *", everything)
     assert set(estimators.__all__) <= set(everything)
+
+
+def test_type_checkers_see_what_python_finds():
+    """The imports for type checkers name the same classes, in the same modules."""
+    tree = ast.parse(Path(estimators.__file__).read_text())
+    imports = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
+    seen = {
+        name.asname: node.module.removeprefix("estimators.")
+        for node in imports
+        if node.module.startswith("estimators.")
+        for name in node.names
+        if name.name == name.asname  # else it is not public to a type checker
+    }
+    assert seen == estimators._MODULES

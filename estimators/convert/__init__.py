@@ -1,33 +1,23 @@
 """Fitted models for elsewhere: ONNX files, scikit-learn's own classes, and skops files."""
 
+from estimators import _MODULES, model_selection
 from estimators.convert.onnx_model import to_onnx
 from estimators.convert.scikit_learn import from_sklearn, to_sklearn
+from estimators.layers.dense import Scores
+from estimators.neural.network import Network, Slot
+from estimators.neural.trainee import Progress
 
 __all__ = ["SKOPS_TRUSTED", "from_sklearn", "to_onnx", "to_sklearn"]
 
-SKOPS_TRUSTED = [
-    "estimators.layers.image.AvgPool2D",
-    "estimators.layers.image.Conv2D",
-    "estimators.layers.image.LocallyConnected2D",
-    "estimators.layers.image.MaxPool2D",
-    "estimators.layers.dense.Activation",
-    "estimators.layers.dense.BatchNorm",
-    "estimators.layers.dense.Dense",
-    "estimators.layers.dense.Dropout",
-    "estimators.layers.dense.Scores",
-    "estimators.neural.network.Network",
-    "estimators.neural.network.Slot",
-    "estimators.neural.trainee.Progress",
-    "estimators.convnet.ConvNetClassifier",
-    "estimators.logistic.LogisticRegression",
-    "estimators.mlp.MLPClassifier",
-    "estimators.model_selection.GridSearchCV",
-    "estimators.model_selection.HalvingGridSearchCV",
-    "estimators.model_selection.HalvingRandomSearchCV",
-    "estimators.model_selection.RandomizedSearchCV",
-    "estimators.neighbors.NearestNeighborClassifier",
-    "estimators.perceptron.Perceptron",
-    "estimators.vision.FilterBankTransformer",
-    "estimators.vision.VisualWordsTransformer",
+_SEARCHES = [
+    found
+    for found in (getattr(model_selection, name) for name in model_selection.__all__)
+    if isinstance(found, type)
 ]
+_INSIDE = [Network, Progress, Scores, Slot]  # what fitted networks consist of
+
+SKOPS_TRUSTED = sorted(
+    [f"estimators.{module}.{name}" for name, module in _MODULES.items()]
+    + [f"{cls.__module__}.{cls.__name__}" for cls in _SEARCHES + _INSIDE]
+)
 """Names of the classes of this package, as ``skops.io.load(file, trusted=SKOPS_TRUSTED)`` wants."""
