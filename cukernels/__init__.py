@@ -23,6 +23,10 @@ from cukernels.matmul.matmul import (
     matmul,
     matmul_backward,
 )
+from cukernels.normalization.layer_norm import (
+    layer_norm,
+    layer_norm_backward,
+)
 from cukernels.normalization.normalization import (
     batch_norm,
     batch_norm_backward,
@@ -99,6 +103,8 @@ __all__ += [
     "batch_norm_backward",
     "batch_norm_inference",
     "batch_norm_inference_backward",
+    "layer_norm",
+    "layer_norm_backward",
     "sgd",
     "adam",
     "adamw",

@@ -5,16 +5,11 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # `X as X` tells type checkers that X is public here
+if TYPE_CHECKING:
     from estimators.convnet import ConvNetClassifier as ConvNetClassifier
-    from estimators.layers.dense import Activation as Activation
-    from estimators.layers.dense import BatchNorm as BatchNorm
-    from estimators.layers.dense import Dense as Dense
-    from estimators.layers.dense import Dropout as Dropout
-    from estimators.layers.image import AvgPool2D as AvgPool2D
-    from estimators.layers.image import Conv2D as Conv2D
-    from estimators.layers.image import LocallyConnected2D as LocallyConnected2D
-    from estimators.layers.image import MaxPool2D as MaxPool2D
+    from estimators.layers.dense import *  # noqa: F403
+    from estimators.layers.image import *  # noqa: F403
+    from estimators.layers.norm import *  # noqa: F403
     from estimators.logistic import LogisticRegression as LogisticRegression
     from estimators.mlp import MLPClassifier as MLPClassifier
     from estimators.neighbors import NearestNeighborClassifier as NearestNeighborClassifier
@@ -23,27 +18,33 @@ if TYPE_CHECKING:  # `X as X` tells type checkers that X is public here
     from estimators.vision import VisualWordsTransformer as VisualWordsTransformer
 
 _MODULES = {
-    **dict.fromkeys(("Activation", "BatchNorm", "Dense", "Dropout"), "layers.dense"),
-    **dict.fromkeys(("AvgPool2D", "Conv2D", "LocallyConnected2D", "MaxPool2D"), "layers.image"),
-    **dict.fromkeys(("FilterBankTransformer", "VisualWordsTransformer"), "vision"),
     "ConvNetClassifier": "convnet",
+    "FilterBankTransformer": "vision",
     "LogisticRegression": "logistic",
     "MLPClassifier": "mlp",
     "NearestNeighborClassifier": "neighbors",
     "Perceptron": "perceptron",
+    "VisualWordsTransformer": "vision",
 }
 
-__all__ = sorted(_MODULES)
+
+def _public_layers() -> dict[str, Any]:
+    """The layers by name; their files say which are public."""
+    return importlib.import_module(f"{__name__}.layers.all").LAYERS
 
 
 if not TYPE_CHECKING:  # a type checker would take any name for one that is here
 
     def __getattr__(name: str) -> Any:
         """Import a class when it is first asked for (PEP 562): a script pays for what it uses."""
-        if name not in _MODULES:
+        if name in _MODULES:
+            return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+        if name == "__all__":
+            return sorted([*_MODULES, *_public_layers()])
+        if name.startswith("_") or name not in _public_layers():
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+        return _public_layers()[name]
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *_MODULES, *_public_layers()})

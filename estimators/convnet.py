@@ -11,15 +11,10 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from cukernels.images import pair
-from estimators.layers.dense import (
-    Layer,
-    Scores,
-    Shape,
-    hidden_layer,
-    layer_activations,
-    layer_sizes,
-)
+from estimators.layers.all import LAYERS
+from estimators.layers.dense import Scores, hidden_layer, layer_activations, layer_sizes
 from estimators.layers.image import AvgPool2D, Conv2D, MaxPool2D
+from estimators.layers.layer import Layer, Shape
 from estimators.mlp import dense_layers
 from estimators.neural.augment import Augmentation
 from estimators.neural.classifier import NeuralClassifier
@@ -66,9 +61,9 @@ class ConvNetClassifier(NeuralClassifier):
         (n_samples, height, width, channels) is taken as it is, with a warning where the channels
         look to be first.
     layers : list of layers or None, default=None
-        Any chain of `Conv2D`, `LocallyConnected2D`, `MaxPool2D`, `AvgPool2D`, `Dense`, `Dropout`,
-        `BatchNorm` and `Activation`, in place of all parameters above but `image_shape`, and of
-        `activation`, `dropout` and `batch_norm`. The layer of scores is added at the end.
+        Any chain of the layers of this package, such as `Conv2D`, `MaxPool2D`, `Dropout` and
+        `Dense`, in place of all parameters above but `image_shape`, and of `activation`, `dropout`
+        and `batch_norm`. The layer of scores is added at the end.
     augment : dict or None, default=None
         Random changes of the training images: {"shift": pixels, "horizontal_flip": bool,
         "vertical_flip": bool}.
@@ -307,8 +302,6 @@ def _cut(window: Any, name: str, shape: Shape) -> tuple[int, int]:
 def _checked_layers(layers: Any) -> list[Layer]:
     for layer in layers:
         if not isinstance(layer, Layer):
-            raise ValueError(
-                "layers must be made of Conv2D, LocallyConnected2D, MaxPool2D, AvgPool2D, Dense, "
-                f"Dropout, BatchNorm and Activation, got {layer!r}"
-            )
+            *names, last = sorted(LAYERS)
+            raise ValueError(f"layers must be made of {', '.join(names)} and {last}, got {layer!r}")
     return list(layers)

@@ -8,15 +8,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from estimators.layers.dense import (
-    Dense,
-    Layer,
-    Scores,
-    Shape,
-    hidden_layer,
-    layer_activations,
-    layer_sizes,
-)
+from estimators.layers.dense import Dense, Scores, hidden_layer, layer_activations, layer_sizes
+from estimators.layers.layer import Layer, Shape
 from estimators.neural.classifier import NeuralClassifier
 from estimators.neural.given_weights import set_weights, weights_of
 from estimators.neural.network import Network

@@ -118,6 +118,22 @@ def batches(rng) -> dict:
     }
 
 
+def normal_rows(rng) -> dict:
+    """Arguments of `layer_norm`, of which some models may share the rows, others the units."""
+    stacks = [pair for pair in STACKS if len(pair[0]) == len(pair[1])]
+    left, right = stacks[rng.integers(len(stacks))]
+    *batch, k = sizes(rng, rng.integers(2, 5), most=40 if rng.random() < 0.3 else 6)
+    k += 2  # of one or two units the gradient in x cancels to nearly 0
+    r, share = rng.standard_normal, rng.random() < 0.3
+    units = (*[1 if share else n for n in right], k)
+    return {
+        "x": 2 + 3 * r((*left, *batch, k)),
+        "gamma": r(units),
+        "beta": r(units),
+        "epsilon": float(rng.choice([1e-5, 1e-2])),
+    }
+
+
 def weighted_batches(rng) -> dict:
     case = batches(rng)
     shape = case["x"].shape[: case["gamma"].ndim]

@@ -80,6 +80,7 @@ DRAWN = {
     "csr_matmul": arguments_of.sparse_factors,
     "dropout": arguments_of.masked,
     "gather_rows": arguments_of.picks,
+    "layer_norm": arguments_of.normal_rows,
     "local2d": lambda rng: arguments_of.convolution(rng, local=True),
     "logistic": activations,
     "logistic_loss": lambda rng: arguments_of.scores(rng, labels=False),

@@ -166,6 +166,10 @@ LARGE = {
     ],
     "max_pool2d": [{"x": normal(64, 28, 28, 32), "pool_size": 2}],
     "batch_norm": [{"x": normal(64, 14, 14, 48), "gamma": normal(48), "beta": normal(48)}],
+    "layer_norm": [
+        {"x": normal(2048, 300), "gamma": normal(300), "beta": normal(300)},
+        {"x": normal(4, 64, 14, 14, 32), "gamma": normal(4, 32), "beta": normal(4, 32)},
+    ],
     "softmax_cross_entropy": [
         {"z": normal(4096, 10), "y": classes(4096, below=10)},
         {"z": normal(2, 512, 1000), "y": classes(2, 512, below=1000)},

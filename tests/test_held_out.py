@@ -12,8 +12,9 @@ from sklearn.metrics import accuracy_score
 from sklearn.model_selection import cross_validate as sklearn_cross_validate
 from sklearn.preprocessing import LabelBinarizer
 
-from estimators import ConvNetClassifier, MLPClassifier, Perceptron
-from estimators.layers.dense import Dense, Mode, Scores
+from estimators import ConvNetClassifier, Dense, MLPClassifier, Perceptron
+from estimators.layers.dense import Scores
+from estimators.layers.layer import Mode
 from estimators.model_selection import cross_validate
 from estimators.neural.data import Data
 from estimators.neural.held_out import HeldOut, places_of

@@ -10,9 +10,19 @@ from sklearn.datasets import load_digits
 from sklearn.neural_network import MLPClassifier as ScikitLearns
 
 from cukernels.activations.activations import ACTIVATIONS
-from estimators import ConvNetClassifier, MLPClassifier
-from estimators.layers.dense import Activation, BatchNorm, Dense, Dropout, Mode, Scores
-from estimators.layers.image import Conv2D, LocallyConnected2D, MaxPool2D
+from estimators import (
+    Activation,
+    BatchNorm,
+    Conv2D,
+    ConvNetClassifier,
+    Dense,
+    Dropout,
+    LocallyConnected2D,
+    MaxPool2D,
+    MLPClassifier,
+)
+from estimators.layers.dense import Scores
+from estimators.layers.layer import Mode
 from estimators.neural.initial_weights import draw_for_activation, variance_for
 from estimators.neural.network import Network
 

@@ -9,16 +9,18 @@ import pytest
 import scipy.sparse as sp
 from sklearn.datasets import load_digits
 
-from estimators.layers.dense import (
+from estimators import (
     Activation,
+    AvgPool2D,
     BatchNorm,
+    Conv2D,
     Dense,
     Dropout,
-    Mode,
-    Scores,
-    SparseRows,
+    LocallyConnected2D,
+    MaxPool2D,
 )
-from estimators.layers.image import AvgPool2D, Conv2D, LocallyConnected2D, MaxPool2D
+from estimators.layers.dense import Scores
+from estimators.layers.layer import Mode, SparseRows
 from estimators.neural.held_out import HeldOut
 from estimators.neural.loop import Data, train
 from estimators.neural.network import Network

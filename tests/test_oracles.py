@@ -144,6 +144,13 @@ def batch_norm_inference(x, gamma, beta, mean, variance, epsilon):
     return each_model(one, (x, x.ndim - gamma.ndim + 1), *channels)
 
 
+def layer_norm(x, gamma, beta, epsilon):
+    def one(x, gamma, beta):
+        return F.layer_norm(x, gamma.shape, gamma, beta, epsilon)
+
+    return each_model(one, (x, x.ndim - gamma.ndim + 1), (gamma, 1), (beta, 1))
+
+
 def csr_matmul(data, indices, indptr, b):
     models = len(b) if b.ndim == 3 else 1
     rows, d = len(indptr) - 1, b.shape[-2]
@@ -190,6 +197,7 @@ ORACLES = {name: (draw.values, lambda x, f=f: f(x)) for name, f in ACTIVATIONS.i
     "perceptron_loss": (draw.scores, perceptron_loss),
     "batch_norm": (draw.weighted_batches, batch_norm),
     "batch_norm_inference": (draw.inferences, batch_norm_inference),
+    "layer_norm": (draw.normal_rows, layer_norm),
     "csr_matmul": (draw.sparse_factors, csr_matmul),
     "gather_rows": (draw.picks, gather_rows),
     "dropout": (draw.masked, dropout),

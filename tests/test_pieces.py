@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from cukernels.runtime import workers
-from estimators.layers.dense import BatchNorm, Dense, Dropout, Scores
-from estimators.layers.image import Conv2D, LocallyConnected2D, MaxPool2D
+from estimators import BatchNorm, Conv2D, Dense, Dropout, LocallyConnected2D, MaxPool2D
+from estimators.layers.dense import Scores
 from estimators.neural import loop
 from estimators.neural import pieces as _pieces
 from estimators.neural.data import Data
@@ -66,7 +65,7 @@ def test_how_models_are_cut_and_shared_changes_no_bit(monkeypatch, name, least_w
     results = []
     for cache, threads in ((1, 1), (1, 2), (1, 3), (2**30, 1), (2**30, 2), (2**16, 3)):
         monkeypatch.setattr(_pieces, "_CACHE", cache)
-        monkeypatch.setattr(workers, "threads", lambda threads=threads: threads)
+        monkeypatch.setattr("estimators.neural.pieces.threads", lambda threads=threads: threads)
         results.append(trained(NETWORKS[name]))
     for params, losses in results[1:]:
         np.testing.assert_array_equal(params, results[0][0])
@@ -140,12 +139,12 @@ def test_models_are_cut_for_the_cache_and_the_cores(monkeypatch):
         return [len(range(n_models)[p]) for p in pieces]
 
     for threads, few, many in ((1, [8], [8] * 7 + [4]), (2, [4, 4], [8] * 7 + [4])):
-        monkeypatch.setattr(workers, "threads", lambda threads=threads: threads)
+        monkeypatch.setattr("estimators.neural.pieces.threads", lambda threads=threads: threads)
         assert sizes(Pieces(8, 3, 0, 1), 8) == few  # enough for each of two threads
         assert sizes(Pieces(8, 5, 0, 1), 8) == [8]  # not enough
         assert sizes(Pieces(8, 0, 0, 1), 8) == [8]  # no use
         assert sizes(Pieces(8, 3, 0, 1), 60) == many
-    monkeypatch.setattr(workers, "threads", lambda: 3)
+    monkeypatch.setattr("estimators.neural.pieces.threads", lambda: 3)
     assert sizes(Pieces(8, 3, 0, 1), 60) == [7] * 8 + [4]  # three for each
     assert sizes(Pieces(8, 3, 0, 1), 1) == [1]
     assert Pieces(8, 3, 0, 1).models(0) == []
@@ -153,7 +152,7 @@ def test_models_are_cut_for_the_cache_and_the_cores(monkeypatch):
 
 def test_few_pieces_of_many_rows_go_step_by_step(monkeypatch):
     """So that the cores share in the rows."""
-    monkeypatch.setattr(workers, "threads", lambda: 3)
+    monkeypatch.setattr("estimators.neural.pieces.threads", lambda: 3)
     whole, chunks = Pieces(8, 3, 0, 1), Pieces(8, 3, 16, 2)
     assert [whole.by_models(n) for n in (2, 3, 4)] == [True, True, True]
     assert [chunks.by_models(n) for n in (2, 3, 4)] == [False, True, True]
@@ -170,7 +169,7 @@ def test_an_error_in_one_piece_stops_the_others(monkeypatch):
         time.sleep(0.01)
         steps.append(step)
 
-    monkeypatch.setattr(workers, "threads", lambda: 2)
+    monkeypatch.setattr("estimators.neural.pieces.threads", lambda: 2)
     monkeypatch.setattr(loop.Part, "learn", learn)
     monkeypatch.setattr(Pieces, "of", lambda *_: Pieces(1, 1, 0, 1))
     with pytest.raises(ArithmeticError):

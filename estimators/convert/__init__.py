@@ -3,7 +3,7 @@
 from estimators import _MODULES, model_selection
 from estimators.convert.onnx_model import to_onnx
 from estimators.convert.scikit_learn import from_sklearn, to_sklearn
-from estimators.layers.dense import Scores
+from estimators.layers.all import KINDS
 from estimators.neural.network import Network, Slot
 from estimators.neural.trainee import Progress
 
@@ -14,10 +14,10 @@ _SEARCHES = [
     for found in (getattr(model_selection, name) for name in model_selection.__all__)
     if isinstance(found, type)
 ]
-_INSIDE = [Network, Progress, Scores, Slot]  # what fitted networks consist of
+_INSIDE = [Network, Progress, Slot]  # what fitted networks consist of
 
 SKOPS_TRUSTED = sorted(
     [f"estimators.{module}.{name}" for name, module in _MODULES.items()]
-    + [f"{cls.__module__}.{cls.__name__}" for cls in _SEARCHES + _INSIDE]
+    + [f"{cls.__module__}.{cls.__name__}" for cls in KINDS + _SEARCHES + _INSIDE]
 )
 """Names of the classes of this package, as ``skops.io.load(file, trusted=SKOPS_TRUSTED)`` wants."""

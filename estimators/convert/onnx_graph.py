@@ -1,4 +1,4 @@
-"""Writing ONNX graphs: nodes and constants, and what each layer of a network becomes."""
+"""Writing ONNX graphs: nodes, constants, and activations."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ from typing import Any
 import numpy as np
 
 from cukernels.activations import ACTIVATIONS, Formula, Node
-from cukernels.images import Axis, grid
-from estimators.layers.dense import Activation, BatchNorm, Dense, Dropout, Layer, Parameters, Shape
-from estimators.layers.image import AvgPool2D, Conv2D, LocallyConnected2D, MaxPool2D
 
 OPSET = 18  # of 2022; onnxruntime 1.14 and later know it
 _IR_VERSION = 8
@@ -52,6 +49,10 @@ class Graph:
             tensor = self.onnx.numpy_helper.from_array(array.reshape(value.shape), name)
         self.constants.append(tensor)
         return name
+
+    def activation(self, name: str, x: str) -> str:
+        """Apply an activation of `cukernels` along the last axis."""
+        return add_activation(self, name, x)
 
     def append(self, model: Any, x: str) -> str:
         """Apply a model of one input and one output to x; returns the name of what it makes."""
@@ -102,110 +103,3 @@ def _add_formula(graph: Graph, formula: Formula, x: str) -> str:
     if narrow:
         y = graph.add("Cast", y, to=graph.onnx.helper.np_dtype_to_tensor_dtype(graph.dtype))
     return y
-
-
-def add_layer(graph: Graph, layer: Layer, p: Parameters, x: str, shape: Shape) -> str:
-    """Apply a layer to samples of a shape; images stay NHWC from layer to layer.
-
-    Raises
-    ------
-    NotImplementedError
-        If the layer is of a kind that is not known here.
-    """
-    if isinstance(layer, LocallyConnected2D):
-        z = _local(graph, layer, p, x, shape)
-    elif isinstance(layer, Conv2D):
-        z = _convolution(graph, layer, p, x, shape)
-    elif isinstance(layer, Dense):
-        if len(shape) > 1:
-            x = graph.add("Reshape", x, graph.constant(np.array([-1, np.prod(shape)])))
-        z = graph.add("Add", graph.add("MatMul", x, graph.constant(p["w"])), _vector(graph, p))
-    elif isinstance(layer, MaxPool2D):
-        return _pooling(graph, layer, x, shape)
-    elif isinstance(layer, BatchNorm):
-        scale = p["gamma"] / np.sqrt(p["variance"] + layer.epsilon)
-        shift = p["beta"] - p["mean"] * scale
-        return graph.add("Add", graph.add("Mul", x, graph.constant(scale)), graph.constant(shift))
-    elif isinstance(layer, Activation):
-        return add_activation(graph, layer.name, x)
-    elif isinstance(layer, Dropout):
-        return x
-    else:
-        raise NotImplementedError(f"{layer} cannot be written as ONNX")
-    return add_activation(graph, layer.activation, z)
-
-
-def _vector(graph: Graph, p: Parameters) -> str:
-    return graph.constant(p["bias"])
-
-
-def _convolution(graph: Graph, layer: Conv2D, p: Parameters, x: str, shape: Shape) -> str:
-    axes = grid(shape[:2], layer.kernel_size, **layer.geometry)
-    if graph.dtype != np.float32:  # onnxruntime has no other convolutions
-        filters = graph.constant(p["w"].reshape(len(p["w"]), -1).T)
-        product = graph.add("MatMul", _windows(graph, x, axes), filters)
-        return graph.add("Add", product, _vector(graph, p))
-    filters = graph.constant(p["w"].transpose(0, 3, 1, 2))  # KRSC to KCRS
-    images = graph.add("Transpose", x, perm=[0, 3, 1, 2])
-    maps = graph.add(
-        "Conv", images, filters, _vector(graph, p),
-        strides=[axis.stride for axis in axes], dilations=[axis.dilation for axis in axes],
-        pads=_pads(axes),
-    )  # fmt: skip
-    return graph.add("Transpose", maps, perm=[0, 2, 3, 1])
-
-
-def _pooling(graph: Graph, layer: MaxPool2D, x: str, shape: Shape) -> str:
-    stride = layer.pool_size if layer.stride is None else layer.stride
-    axes = grid(shape[:2], layer.pool_size, stride=stride, padding=layer.padding, name="pool_size")
-    average = isinstance(layer, AvgPool2D)
-    if average and graph.dtype != np.float32:  # nor other averages
-        taps = _taps(graph, x, axes)
-        return graph.add("Mul", graph.add("Sum", *taps), graph.constant(1 / len(taps)))
-    more: dict[str, Any] = {"count_include_pad": 1} if average else {}
-    images = graph.add("Transpose", x, perm=[0, 3, 1, 2])
-    pooled = graph.add(
-        "AveragePool" if average else "MaxPool", images,
-        kernel_shape=[axis.taps for axis in axes], strides=[axis.stride for axis in axes],
-        pads=_pads(axes), **more,
-    )  # fmt: skip
-    return graph.add("Transpose", pooled, perm=[0, 2, 3, 1])
-
-
-def _local(graph: Graph, layer: LocallyConnected2D, p: Parameters, x: str, shape: Shape) -> str:
-    """A product with own weights at each place."""
-    axes = grid(shape[:2], layer.kernel_size, **layer.geometry)
-    places, k = p["w"].shape[:2], p["w"].shape[2]
-    weights = graph.constant(p["w"].reshape(*places, k, -1))
-    z = graph.add("Einsum", _windows(graph, x, axes), weights, equation="npqd,pqkd->npqk")
-    return graph.add("Add", z, _vector(graph, p))
-
-
-def _windows(graph: Graph, x: str, axes: tuple[Axis, Axis]) -> str:
-    """The window under each place as a row, tap after tap."""
-    return graph.add("Concat", *_taps(graph, x, axes), axis=3)
-
-
-def _taps(graph: Graph, x: str, axes: tuple[Axis, Axis]) -> list[str]:
-    """For each tap of a window the images of what all places see there."""
-    rows, columns = axes
-    pads = np.array([0, rows.before, columns.before, 0, 0, rows.after, columns.after, 0])
-    padded = graph.add("Pad", x, graph.constant(pads))
-    seen = []
-    for r in range(rows.taps):
-        for s in range(columns.taps):
-            taps = rows.tap(r), columns.tap(s)
-            seen.append(
-                graph.add(
-                    "Slice", padded,
-                    graph.constant(np.array([tap.start for tap in taps])),
-                    graph.constant(np.array([tap.stop for tap in taps])),
-                    graph.constant(np.array([1, 2])),
-                    graph.constant(np.array([tap.step for tap in taps])),
-                )
-            )  # fmt: skip
-    return seen
-
-
-def _pads(axes: tuple[Axis, Axis]) -> list[int]:
-    return [axis.before for axis in axes] + [axis.after for axis in axes]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from estimators.convert.onnx_graph import Graph, add_layer
+from estimators.convert.onnx_graph import Graph
 from estimators.convert.onnx_steps import add_steps
 from estimators.logistic import LogisticRegression
 from estimators.neural.fitted import NetworkModel
@@ -108,7 +108,7 @@ def _network_scores(graph: Graph, model: Any, x: str) -> str:
     for layer, p, shape in zip(
         network.layers, model._parameters(network), network.shapes, strict=False
     ):
-        x = add_layer(graph, layer, p, x, shape)
+        x = layer.write_onnx(graph, p, x, shape)
     return x
 
 

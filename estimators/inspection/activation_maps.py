@@ -9,7 +9,7 @@ import numpy as np
 
 from estimators.inspection.probe import Probe
 from estimators.inspection.tiles import INK, around_zero, axes, frame, picture, pyplot
-from estimators.layers.dense import Dropout
+from estimators.layers.layer import Rows
 from estimators.shared.image_shapes import (
     as_images,
     before_the_last_step,
@@ -123,7 +123,7 @@ class ActivationMapsDisplay:
         if shown.ndim == 2:
             shown = shown.reshape(1, *shape_to_show(shown.shape[1], image_shape, model))
         probe = Probe(model)
-        kept = [i for i, layer in enumerate(probe.layers) if not isinstance(layer, Dropout)]
+        kept = [i for i, layer in enumerate(probe.layers) if layer.rows is not Rows.RANDOM]
         outputs = probe.outputs(x)
         maps = [outputs[i][0] for i in kept]
         maps[-1] = model.predict_proba(x)[0]

@@ -3,36 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from cukernels.images import Grid, grid
 from cukernels.runtime import current, resolve_device, to_device, to_host
-from estimators.layers.dense import Layer, Mode, Parameters, Weighted
-from estimators.layers.image import Conv2D, MaxPool2D
+from estimators.layers.layer import Field, Fields, Layer, Mode, Parameters
 from estimators.neural.fitted import NetworkModel
 from estimators.neural.network import Network
 
 _AT_ONCE = 2**22  # values of the widest layer: 16 MB of float32
-
-
-class Field(NamedTuple):
-    """The pixels of an input that one place of a layer sees, along rows or along columns.
-
-    Attributes
-    ----------
-    size : int
-        How many.
-    step : int
-        Pixels from the field of a place to that of the next.
-    first : int
-        The first pixel of the field of place 0; below 0 in the padding.
-    """
-
-    size: int
-    step: int
-    first: int
 
 
 class Probe:
@@ -54,8 +34,7 @@ class Probe:
 
     def __init__(self, model: NetworkModel, layer: int | None = None) -> None:
         self.network: Network = model._network
-        weighted = [i for i, a in enumerate(self.network.layers) if isinstance(a, Weighted)]
-        last = len(self.network.layers) - 1 if layer is None else weighted[layer]
+        last = len(self.network.layers) - 1 if layer is None else self.network.weighted[layer]
         self.layers: list[Layer] = self.network.layers[: last + 1]
         self.device = resolve_device(model.device)
         self.dtype = model.coefs_[0].dtype
@@ -82,18 +61,12 @@ class Probe:
         parts = [self.outputs(X[i : i + chunk])[-1] for i in range(0, max(len(X), 1), chunk)]
         return np.concatenate(parts)
 
-    def fields(self) -> tuple[Field, Field] | None:
+    def fields(self) -> Fields | None:
         """What one place of the last layer sees of the rows and the columns; None: all of them."""
-        rows, columns = Field(1, 1, 0), Field(1, 1, 0)
+        seen: Fields | None = Field(1, 1, 0), Field(1, 1, 0)
         for layer, shape in zip(self.layers, self.network.shapes, strict=False):
-            if isinstance(layer, Conv2D | MaxPool2D):
-                axes = _windows(layer, shape)
-                rows, columns = (
-                    _after(f, axis) for f, axis in zip((rows, columns), axes, strict=True)
-                )
-            elif isinstance(layer, Weighted):
-                return None
-        return rows, columns
+            seen = None if seen is None else layer.sees(seen, shape)
+        return seen
 
     def ascend(
         self,
@@ -164,18 +137,3 @@ class Probe:
     def _on_device(self, X: np.ndarray) -> Any:
         x = np.ascontiguousarray(X, self.dtype).reshape(1, len(X), *self.network.shapes[0])
         return to_device(x, self.device)
-
-
-def _windows(layer: Any, shape: tuple[int, ...]) -> Grid:
-    """The windows that a convolution or a pooling lays over its input."""
-    geometry = dict(layer.geometry)
-    window = geometry.pop("pool_size", None) or layer.kernel_size
-    if geometry["stride"] is None:
-        geometry["stride"] = window
-    return grid(shape[:2], window, **geometry)
-
-
-def _after(field: Field, axis: Any) -> Field:
-    """The field of a window of places that each have a field."""
-    size = field.size + (axis.taps - 1) * axis.dilation * field.step
-    return Field(size, field.step * axis.stride, field.first - axis.before * field.step)

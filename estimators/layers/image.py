@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+import numpy as np
+
 from cukernels import (
     avg_pool2d,
     avg_pool2d_backward,
@@ -18,20 +20,64 @@ from cukernels import (
 )
 from cukernels.images import Grid, Padding, Pair, grid, pair
 from cukernels.runtime import Array
-from estimators.layers.dense import (
+from estimators.layers.layer import (
     Backward,
+    Fields,
+    Graph,
     Layer,
     Mode,
+    Parameter,
     Parameters,
+    Rows,
     Shape,
     Weighted,
     check_activation,
     check_positive,
+    seen_through,
 )
+from estimators.layers.window_nodes import add_taps, add_windows, add_with_channels_first
+
+# these are public in `estimators`
+__all__ = ["AvgPool2D", "Conv2D", "LocallyConnected2D", "MaxPool2D"]
 
 
 @dataclass(frozen=True)
-class Conv2D(Weighted):
+class Filters(Weighted):
+    """Filters that look through windows at an image; the fields are those of `Conv2D`."""
+
+    filters: int
+    kernel_size: Pair = 3
+    stride: Pair = 1
+    padding: Padding = "same"
+    dilation: Pair = 1
+    activation: str = "relu"
+
+    def __post_init__(self) -> None:
+        check_positive(self, "filters", "kernel_size", "stride", "dilation")
+        check_activation(self.activation)
+
+    @property
+    def geometry(self) -> dict[str, Any]:
+        """Keyword arguments of the op."""
+        return {"stride": self.stride, "padding": self.padding, "dilation": self.dilation}
+
+    def windows(self, shape: Shape) -> Grid:
+        """The windows that the filters lay over an image."""
+        return _windows(self, shape, self.kernel_size, **self.geometry)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return (*(axis.places for axis in self.windows(shape)), self.filters)
+
+    def sees(self, seen: Fields, shape: Shape) -> Fields | None:
+        return seen_through(self.windows(shape), seen)
+
+    def fans(self, shape: Shape) -> tuple[int, int]:
+        taps = prod(pair(self.kernel_size, "kernel_size"))
+        return taps * shape[2], taps * self.filters
+
+
+@dataclass(frozen=True)
+class Conv2D(Filters):
     """The same filters at every place of an image.
 
     Parameters
@@ -50,36 +96,12 @@ class Conv2D(Weighted):
         Any name of `cukernels.activations.ACTIVATIONS`.
     """
 
-    filters: int
-    kernel_size: Pair = 3
-    stride: Pair = 1
-    padding: Padding = "same"
-    dilation: Pair = 1
-    activation: str = "relu"
+    is_divided = True
 
-    def __post_init__(self) -> None:
-        check_positive(self, "filters", "kernel_size", "stride", "dilation")
-        check_activation(self.activation)
-
-    @property
-    def geometry(self) -> dict[str, Any]:
-        """Keyword arguments of the op."""
-        return {"stride": self.stride, "padding": self.padding, "dilation": self.dilation}
-
-    def output_shape(self, shape: Shape) -> Shape:
-        h, w, _ = _image(self, shape)
-        axes = _fitted(self, (h, w), self.kernel_size, **self.geometry)
-        return (*(axis.places for axis in axes), self.filters)
-
-    def parameter_shapes(self, shape: Shape) -> dict[str, Shape]:
-        return {
-            "w": (self.filters, *pair(self.kernel_size, "kernel_size"), shape[2]),
-            "bias": (self.filters,),
-        }
-
-    def fans(self, shape: Shape) -> tuple[int, int]:
-        taps = prod(pair(self.kernel_size, "kernel_size"))
-        return taps * shape[2], taps * self.filters
+    def parameters(self, shape: Shape) -> dict[str, Parameter]:
+        taps = pair(self.kernel_size, "kernel_size")
+        w = Parameter((self.filters, *taps, shape[2]), is_decayed=True)
+        return {"w": w, "bias": Parameter((self.filters,))}
 
     def product(self, p: Parameters, x: Array, activation: str) -> Array:
         return conv2d(x, p["w"], p["bias"], **self.geometry, activation=activation)
@@ -93,14 +115,26 @@ class Conv2D(Weighted):
         )
         return dx
 
+    def write_product(self, graph: Graph, p: Parameters, x: str, shape: Shape) -> str:
+        axes, bias = self.windows(shape), graph.constant(p["bias"])
+        if graph.dtype != np.float32:  # onnxruntime has no other convolutions
+            filters = graph.constant(p["w"].reshape(len(p["w"]), -1).T)
+            return graph.add("Add", graph.add("MatMul", add_windows(graph, x, axes), filters), bias)
+        filters = graph.constant(p["w"].transpose(0, 3, 1, 2))  # KRSC to KCRS
+        dilations = [axis.dilation for axis in axes]
+        return add_with_channels_first(
+            graph, "Conv", x, filters, bias, axes=axes, dilations=dilations
+        )
+
 
 @dataclass(frozen=True)
-class LocallyConnected2D(Conv2D):
+class LocallyConnected2D(Filters):
     """Filters as in `Conv2D`, but each place of the image has its own."""
 
-    def parameter_shapes(self, shape: Shape) -> dict[str, Shape]:
-        places = self.output_shape(shape)[:2]
-        return {name: (*places, *s) for name, s in super().parameter_shapes(shape).items()}
+    def parameters(self, shape: Shape) -> dict[str, Parameter]:
+        (*places, k), taps = self.output_shape(shape), pair(self.kernel_size, "kernel_size")
+        w = Parameter((*places, k, *taps, shape[2]), is_decayed=True)
+        return {"w": w, "bias": Parameter((*places, k))}
 
     def product(self, p: Parameters, x: Array, activation: str) -> Array:
         return local2d(x, p["w"], p["bias"], **self.geometry, activation=activation)
@@ -114,9 +148,46 @@ class LocallyConnected2D(Conv2D):
         )
         return dx
 
+    def write_product(self, graph: Graph, p: Parameters, x: str, shape: Shape) -> str:
+        weights = graph.constant(p["w"].reshape(*p["w"].shape[:3], -1))
+        seen = add_windows(graph, x, self.windows(shape))
+        product = graph.add("Einsum", seen, weights, equation="npqd,pqkd->npqk")
+        return graph.add("Add", product, graph.constant(p["bias"]))
+
 
 @dataclass(frozen=True)
-class MaxPool2D(Layer):
+class Pooling(Layer):
+    """One value for each window of an image; the fields are those of `MaxPool2D`."""
+
+    pool_size: Pair = 2
+    stride: Pair | None = None
+    padding: Padding = 0
+    rows = Rows.ALONE
+
+    def __post_init__(self) -> None:
+        check_positive(self, "pool_size", "stride")
+
+    @property
+    def geometry(self) -> dict[str, Any]:
+        """Keyword arguments of the op."""
+        return {"pool_size": self.pool_size, "stride": self.stride, "padding": self.padding}
+
+    def windows(self, shape: Shape) -> Grid:
+        """The windows that are pooled."""
+        stride = self.pool_size if self.stride is None else self.stride
+        return _windows(
+            self, shape, self.pool_size, stride=stride, padding=self.padding, name="pool_size"
+        )
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return (*(axis.places for axis in self.windows(shape)), shape[2])
+
+    def sees(self, seen: Fields, shape: Shape) -> Fields | None:
+        return seen_through(self.windows(shape), seen)
+
+
+@dataclass(frozen=True)
+class MaxPool2D(Pooling):
     """The largest value of each window.
 
     Parameters
@@ -129,38 +200,33 @@ class MaxPool2D(Layer):
         Rows and columns around the image, which never hold the maximum.
     """
 
-    pool_size: Pair = 2
-    stride: Pair | None = None
-    padding: Padding = 0
-
-    def __post_init__(self) -> None:
-        check_positive(self, "pool_size", "stride")
-
-    @property
-    def geometry(self) -> dict[str, Any]:
-        """Keyword arguments of the op."""
-        return {"pool_size": self.pool_size, "stride": self.stride, "padding": self.padding}
-
-    def output_shape(self, shape: Shape) -> Shape:
-        h, w, c = _image(self, shape)
-        stride = self.pool_size if self.stride is None else self.stride
-        axes = _fitted(
-            self, (h, w), self.pool_size, stride=stride, padding=self.padding, name="pool_size"
-        )
-        return (*(axis.places for axis in axes), c)
-
     def forward(self, p: Parameters, x: Array, mode: Mode) -> tuple[Array, Backward]:
         y = max_pool2d(x, **self.geometry)
         return y, lambda dy, g, needs: max_pool2d_backward(dy, x, y, **self.geometry)
 
+    def write_onnx(self, graph: Graph, p: Parameters, x: str, shape: Shape) -> str:
+        axes = self.windows(shape)
+        sizes = [axis.taps for axis in axes]
+        return add_with_channels_first(graph, "MaxPool", x, axes=axes, kernel_shape=sizes)
+
 
 @dataclass(frozen=True)
-class AvgPool2D(MaxPool2D):
+class AvgPool2D(Pooling):
     """The mean of each window; parameters as in `MaxPool2D`, padded places count as zeros."""
 
     def forward(self, p: Parameters, x: Array, mode: Mode) -> tuple[Array, Backward]:
         y = avg_pool2d(x, **self.geometry)
         return y, lambda dy, g, needs: avg_pool2d_backward(dy, x, **self.geometry)
+
+    def write_onnx(self, graph: Graph, p: Parameters, x: str, shape: Shape) -> str:
+        axes = self.windows(shape)
+        if graph.dtype != np.float32:  # onnxruntime has no other averages
+            taps = add_taps(graph, x, axes)
+            return graph.add("Mul", graph.add("Sum", *taps), graph.constant(1 / len(taps)))
+        sizes = [axis.taps for axis in axes]
+        return add_with_channels_first(
+            graph, "AveragePool", x, axes=axes, kernel_shape=sizes, count_include_pad=1
+        )
 
 
 def _image(layer: Layer, shape: Shape) -> Shape:
@@ -172,9 +238,10 @@ def _image(layer: Layer, shape: Shape) -> Shape:
     return shape
 
 
-def _fitted(layer: Layer, shape: Shape, window: Pair, **geometry: Any) -> Grid:
+def _windows(layer: Layer, shape: Shape, window: Pair, **geometry: Any) -> Grid:
     """Lay the windows of a layer over an image; an error names the layer."""
+    h, w, _ = _image(layer, shape)
     try:
-        return grid(shape, window, **geometry)
+        return grid((h, w), window, **geometry)
     except ValueError as error:
         raise ValueError(f"{layer}: {error}") from None

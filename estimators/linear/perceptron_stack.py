@@ -8,7 +8,7 @@ import numpy as np
 
 from cukernels import csr_perceptron_sweep, perceptron_sweep
 from cukernels.runtime import Array, namespace, to_device, to_host
-from estimators.layers.dense import SparseRows
+from estimators.layers.layer import SparseRows
 from estimators.linear.perceptron_problem import SweptProblem
 from estimators.shared.base import placed_rows, scores_of
 

@@ -107,15 +107,9 @@ class EpochCallbacks(FitCallbacks):
 
     def _attributes(self, params: Array, progress: Any = None) -> dict[str, Any]:
         """The fitted attributes that predictions need, and how the training stands."""
-        flat = to_host(params)
-        parameters = [
-            {name: a[0].copy() for name, a in p.items()} for p in self._network.views(flat[None])
-        ]
         attributes: dict[str, Any] = {
             "_network": self._network,
-            "coefs_": [p["w"] for p in parameters if "w" in p],
-            "intercepts_": [p["bias"] for p in parameters if "w" in p],
-            "batch_norms_": [p for p in parameters if "gamma" in p],
+            **self._network.fitted_attributes(to_host(params)),
             "n_outputs_": self._network.shapes[-1][0],
             "out_activation_": self._objective.output,
         }

@@ -29,7 +29,7 @@ from sklearn.utils.validation import (
 
 from cukernels.activations import ACTIVATIONS
 from cukernels.runtime import current, resolve_device, to_device
-from estimators.layers.dense import BatchNorm, Dropout, Shape
+from estimators.layers.layer import Shape
 from estimators.neural.callbacks import EpochCallbacks
 from estimators.neural.data import Data
 from estimators.neural.fit import NeuralFit, placed_samples
@@ -281,7 +281,7 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
         if not incremental or progress.solver != settings.solver:
             progress.restart_optimizer(settings)
         epochs = 1 if incremental else self.max_iter
-        dropouts = [layer.rate for layer in network.layers if isinstance(layer, Dropout)]
+        dropouts = [network.layers[place].rate for place in network.dropouts]
         callbacks = EpochCallbacks(self, network, objective, X, y, sample_weight, epochs)
         trainee = Trainee(
             settings=settings,
@@ -360,9 +360,8 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
         return partial(augment.draw, rng=np.random.RandomState(seed))
 
     def _check_solver(self, network: Network) -> None:
-        random = [x for x in network.layers if isinstance(x, Dropout | BatchNorm)]
-        at_once = not solver_named(self.solver).goes_by_steps
-        if at_once and (random or self._augmentation() is not None):
+        is_fixed = network.has_rows_alone and self._augmentation() is None
+        if not (solver_named(self.solver).goes_by_steps or is_fixed):
             raise ValueError(
                 f"solver={self.solver!r} minimises one fixed function of all samples: dropout, "
                 f"batch_norm and augment need solver={listed(STEPPED, 'or')}"

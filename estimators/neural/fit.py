@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from sklearn.exceptions import ConvergenceWarning
 
 from cukernels.runtime import current, on_one_blas_thread, to_device
-from estimators.layers.dense import Dropout
+from estimators.layers.layer import Rows
 from estimators.neural.callbacks import EpochCallbacks
 from estimators.neural.data import Data
 from estimators.neural.full_batch import train_at_once
@@ -78,9 +78,9 @@ class NeuralFit:
     def key(self) -> Hashable:
         """What models of one stack have in common."""
         settings = self.trainee.settings
-        # of dropout it is the rate that may differ
-        layers = tuple(
-            replace(x, rate=0.5) if isinstance(x, Dropout) else x for x in self.network.layers
+        layers = tuple(  # the rates of random layers may differ
+            replace(layer, rate=0.5) if layer.rows is Rows.RANDOM else layer  # type: ignore[type-var]
+            for layer in self.network.layers
         )
         shape = (layers, self.network.shapes[0], self.objective, self.trainee.progress.params.dtype)
         n_batches = self.trainee.n_batches

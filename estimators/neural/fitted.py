@@ -22,7 +22,7 @@ from cukernels.runtime import (
     to_device,
     to_host,
 )
-from estimators.layers.dense import Layer, Mode, Parameters, Shape, SparseRows
+from estimators.layers.layer import Layer, Mode, Parameters, Shape, SparseRows
 from estimators.neural.initial_weights import draw_as_scikit_learn
 from estimators.neural.network import Network
 from estimators.neural.objective import Objective
@@ -106,33 +106,19 @@ class NetworkModel(Classifier):
     # Fitted parameters -----------------------------------------------------------------------
 
     def _unpack(self, network: Network, flat: np.ndarray) -> None:
-        """Set `coefs_`, `intercepts_` and `batch_norms_` from the flat vector of the training."""
-        parameters = [
-            {name: a[0].copy() for name, a in p.items()} for p in network.views(flat[None])
-        ]
-        self.coefs_ = [p["w"] for p in parameters if "w" in p]
-        self.intercepts_ = [p["bias"] for p in parameters if "w" in p]
-        self.batch_norms_ = [p for p in parameters if "gamma" in p]
+        """Set `coefs_`, `intercepts_` and their like from the flat vector of the training."""
+        for name, values in network.fitted_attributes(flat).items():
+            setattr(self, name, values)
 
     def _parameters(self, network: Network) -> list[Parameters]:
         """The fitted parameters of each layer, from the public attributes."""
-        n_weighted = sum(slot.name == "w" for slot in network.slots)
+        n_weighted = len(network.weighted)
         if n_weighted != len(self.coefs_):
             raise ValueError(
                 f"the parameters describe {n_weighted} layers of weights, but {len(self.coefs_)} "
                 "were fitted: fit anew, with warm_start=False"
             )
-        weights = iter(zip(self.coefs_, self.intercepts_, strict=True))
-        norms = iter(getattr(self, "batch_norms_", ()))
-        parameters: list[Parameters] = []
-        for layer, shape in zip(network.layers, network.shapes, strict=False):
-            names = layer.parameter_shapes(shape)
-            if "w" in names:
-                w, bias = next(weights)
-                parameters.append({"w": w, "bias": bias})
-            else:
-                parameters.append(next(norms) if names else {})
-        return parameters
+        return network.parameters_of(self)
 
     def _network_of_weights(self) -> Network:
         """The network of weights that nobody has fitted, but a user has set."""

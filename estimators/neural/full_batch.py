@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cukernels.runtime import Array, like, namespace, to_host
-from estimators.layers.dense import Mode
+from estimators.layers.layer import Mode
 from estimators.neural.data import Cut, Data
 from estimators.neural.network import Network
 from estimators.neural.objective import Objective

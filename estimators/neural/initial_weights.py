@@ -18,7 +18,7 @@ from functools import cache
 import numpy as np
 
 from cukernels.activations import ACTIVATIONS
-from estimators.layers.dense import Shape, Weighted
+from estimators.layers.layer import Shape, Weighted
 
 # layer, shape of its samples, the activation that its outputs go through, stream
 Draw = Callable[[Weighted, Shape, str, np.random.RandomState], dict[str, np.ndarray]]
@@ -32,8 +32,8 @@ def draw_as_scikit_learn(
     """Glorot and Bengio's weights (their equation 16), and biases as wide, in its order."""
     factor = 2.0 if layer.drawn_for() == "logistic" else 6.0
     bound = np.sqrt(factor / sum(layer.fans(shape)))
-    shapes = layer.parameter_shapes(shape)
-    return {name: rng.uniform(-bound, bound, s) for name, s in shapes.items()}
+    parameters = layer.parameters(shape)
+    return {name: rng.uniform(-bound, bound, p.shape) for name, p in parameters.items()}
 
 
 def draw_for_activation(
@@ -45,8 +45,8 @@ def draw_for_activation(
         bound = np.sqrt(6 / sum(fans)) / slope_at_0(activation)
     else:
         bound = np.sqrt(3 * variance / fans[0])
-    shapes = layer.parameter_shapes(shape)
-    return {"w": rng.uniform(-bound, bound, shapes["w"]), "bias": np.zeros(shapes["bias"])}
+    w, bias = (layer.parameters(shape)[name] for name in ("w", "bias"))
+    return {"w": rng.uniform(-bound, bound, w.shape), "bias": np.zeros(bias.shape)}
 
 
 @cache

@@ -14,7 +14,7 @@ import numpy as np
 from cukernels import add_loss
 from cukernels.runtime import Array, Workspaces, in_parallel, like, namespace, to_host
 from cukernels.training import loss_total
-from estimators.layers.dense import Mode
+from estimators.layers.layer import Mode
 from estimators.neural.data import Data
 from estimators.neural.network import Network
 from estimators.neural.objective import Objective

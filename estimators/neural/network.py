@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cukernels.runtime import Array
-from estimators.layers.dense import Activation, Dropout, Layer, Mode, Parameters, Shape, Weighted
+from estimators.layers.all import ATTRIBUTES
+from estimators.layers.layer import Layer, Mode, Parameters, Rows, Shape, Weighted
 from estimators.neural.initial_weights import Draw, draw_as_scikit_learn
 
 _MOST = 2**40  # parameters
@@ -61,15 +62,15 @@ class Network:
         for layer in self.layers:
             self.shapes.append(layer.output_shape(self.shapes[-1]))
         named = [
-            (i, name, shape)
+            (i, name, parameter)
             for i, layer in enumerate(self.layers)
-            for name, shape in layer.parameter_shapes(self.shapes[i]).items()
+            for name, parameter in layer.parameters(self.shapes[i]).items()
         ]
         self.slots: list[Slot] = []
         self.size = 0
-        self._lay_out([entry for entry in named if entry[1] == "w"])
+        self._lay_out([(i, name, p.shape) for i, name, p in named if p.is_decayed])
         self.n_decayed = self.size
-        self._lay_out([entry for entry in named if entry[1] != "w"])
+        self._lay_out([(i, name, p.shape) for i, name, p in named if not p.is_decayed])
         if self.size >= _MOST:
             raise ValueError(
                 f"the layers {self.layers} have {self.size} parameters for samples of shape "
@@ -85,18 +86,23 @@ class Network:
     @property
     def dropouts(self) -> list[int]:
         """Places of the layers that draw random numbers while training."""
-        return [i for i, layer in enumerate(self.layers) if isinstance(layer, Dropout)]
+        return [i for i, layer in enumerate(self.layers) if layer.rows is Rows.RANDOM]
+
+    @property
+    def weighted(self) -> list[int]:
+        """Places of the layers whose weights are entries of `coefs_`."""
+        return [slot.layer for slot in self.slots if slot.name == "w"]
+
+    @property
+    def has_rows_alone(self) -> bool:
+        """Whether what becomes of a row while training depends on nothing but that row."""
+        return all(layer.rows is Rows.ALONE for layer in self.layers)
 
     @functools.cached_property
     def operations(self) -> int:
         """Floating-point operations of the products, forward, for one sample."""
-        count = 0
-        for slot in self.slots:
-            if slot.name == "w":  # filters of shape (K, R, S, C) are used at each place
-                after = self.shapes[slot.layer + 1]
-                places = prod(after[:2]) if len(slot.shape) == 4 else 1
-                count += 2 * prod(slot.shape) * places
-        return count
+        pairs = zip(self.layers, self.shapes, strict=False)
+        return sum(layer.operations(shape) for layer, shape in pairs)
 
     def views(self, flat: Array) -> list[Parameters]:
         """The parameters of each layer as views of an array of shape (M, size)."""
@@ -112,26 +118,49 @@ class Network:
         """Draw the parameters of one model, layer after layer: an array of shape (size,)."""
         flat = np.zeros((1, self.size), dtype)
         for i, (layer, slots) in enumerate(zip(self.layers, self.views(flat), strict=True)):
-            shape = self.shapes[i]
-            if isinstance(layer, Weighted):
-                first = draw(layer, shape, self._activation_of(i), rng)
-            else:
-                first = layer.init(shape)
-            for name, values in first.items():
-                slots[name][0] = values
+
+            def drawn(layer: Weighted, shape: Shape, i: int = i) -> Parameters:
+                return draw(layer, shape, self._activation_of(i), rng)
+
+            first = layer.first(self.shapes[i], drawn)
+            for name, slot in slots.items():
+                slot[0] = first[name]
         return flat[0]
 
     def _activation_of(self, i: int) -> str:
-        """The activation that a layer of weights has, or that follows before the next ones."""
-        own = self.layers[i].activation  # type: ignore[attr-defined]
-        if own != "identity":
-            return own
-        for layer in self.layers[i + 1 :]:
-            if isinstance(layer, Activation):
-                return layer.name
-            if isinstance(layer, Weighted):
-                break
-        return own
+        """The activation that a layer has, or that follows before the next weights."""
+        until = next((k for k in self.weighted if k > i), len(self.layers))
+        names = (layer.nonlinearity for layer in self.layers[i:until])
+        return next((name for name in names if name != "identity"), "identity")
+
+    def fitted_attributes(self, flat: np.ndarray) -> dict[str, list]:
+        """The parameters of one model as the lists that an estimator shows after fit."""
+        lists: dict[str, list] = {n: [] for n in ("coefs_", "intercepts_", *ATTRIBUTES)}
+        for layer, p in zip(self.layers, self.views(flat[None]), strict=True):
+            own = {name: a[0].copy() for name, a in p.items()}
+            for attribute, entry in layer.kept(own).items():
+                lists[attribute].append(entry)
+        return lists
+
+    def parameters_of(self, model: Any) -> list[Parameters]:
+        """The parameters of each layer, from the fitted attributes of a model.
+
+        Raises
+        ------
+        ValueError
+            If there are more or fewer than the layers have.
+        """
+        entries = {n: iter(getattr(model, n, ())) for n in ("coefs_", "intercepts_", *ATTRIBUTES)}
+
+        def entry(attribute: str) -> Any:
+            for value in entries[attribute]:
+                return value
+            raise ValueError(
+                f"the layers have more parameters than the {len(getattr(model, attribute, ()))} "
+                f"entries of {attribute} that were fitted: fit anew, with warm_start=False"
+            )
+
+        return [layer.restored(entry) for layer in self.layers]
 
     def pack(self, parameters: Sequence[Parameters], dtype: Any) -> np.ndarray:
         """Copy the parameters of one model, each without a leading axis, into a flat vector.

@@ -19,8 +19,6 @@ import numpy as np
 import scipy.sparse as sp
 
 from cukernels.runtime import slices, threads
-from estimators.layers.dense import BatchNorm, Dropout
-from estimators.layers.image import Conv2D
 from estimators.neural.data import Data
 from estimators.neural.network import Network
 from estimators.neural.trainee import Trainee
@@ -38,8 +36,8 @@ def rows_at_once(network: Network, batch_size: int) -> int:
 
     Models of a stack have to agree in it.
     """
-    if _convolves(network) or any(isinstance(x, Dropout | BatchNorm) for x in network.layers):
-        return batch_size  # what the latter do to a row depends on the others, or on its place
+    if _is_divided(network) or not network.has_rows_alone:
+        return batch_size
     enough = max(_LEAST_WORK_OF_ROWS, _SUMMED * network.size)
     n_pieces = batch_size // max(_ROWS, int(enough / max(network.operations, 1)))
     if n_pieces < 2:
@@ -82,7 +80,7 @@ class Pieces(NamedTuple):
         n_bytes = itemsize * (values + 4 * network.size)
         chunks = 1 if rows >= batch_size else -(-batch_size // rows)
         worth = 0
-        if not _convolves(network):
+        if not _is_divided(network):
             worth = 1 + int(_LEAST_WORK / max(network.operations * batch_size, 1))
         at_once, rows = max(1, _CACHE // n_bytes), rows if chunks > 1 else 0
         return cls(at_once, worth, rows, chunks, itemsize * values)
@@ -106,5 +104,5 @@ class Pieces(NamedTuple):
         return slices(n_rows, self.rows_at_once or n_rows)
 
 
-def _convolves(network: Network) -> bool:
-    return any(type(layer) is Conv2D for layer in network.layers)
+def _is_divided(network: Network) -> bool:
+    return any(layer.is_divided for layer in network.layers)

@@ -16,7 +16,7 @@ def summary_table(network: Network) -> str:
     for layer, before, after in zip(
         network.layers, network.shapes, network.shapes[1:], strict=False
     ):
-        count = sum(prod(shape) for shape in layer.parameter_shapes(before).values())
+        count = sum(prod(p.shape) for p in layer.parameters(before).values())
         total += count
         rows.append((_call(layer), _shape(after), f"{count:,}"))
     rows.append(("total", "", f"{total:,}"))

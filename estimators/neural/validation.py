@@ -8,7 +8,7 @@ from math import prod
 import numpy as np
 
 from cukernels.runtime import Array, to_host
-from estimators.layers.dense import Mode
+from estimators.layers.layer import Mode
 from estimators.neural.data import Cut, Data
 from estimators.neural.held_out import HeldOut
 from estimators.neural.network import Network

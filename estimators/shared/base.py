@@ -22,7 +22,7 @@ from cukernels.runtime import (
     to_device,
     to_host,
 )
-from estimators.layers.dense import Shape, SparseRows
+from estimators.layers.layer import Shape, SparseRows
 from estimators.scikit_learn import BaseEstimator, check_sample_weight
 
 _SCORES_AT_ONCE = 2**25

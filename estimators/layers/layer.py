@@ -1,0 +1,293 @@
+"""What a layer is: a description with one hook for each thing that the package asks of it.
+
+A layer is frozen, so it can be searched over, cloned and pickled. It holds no weights: `forward` is
+given those of a stack of M models, as arrays of shape (M, ...), and images or rows of shape
+(M or 1, B, ...). It returns its output and a closure that runs the layer backward. What the closure
+needs to remember lives in it and dies with it.
+
+No other file asks which kind of layer it has before it. A hook without a meaningful default is
+abstract: a class that lacks one cannot be instantiated, and the error names the hook.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from enum import Enum
+from math import prod
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import numpy as np
+
+from cukernels.activations import ACTIVATIONS
+from cukernels.images import Grid
+from cukernels.runtime import Array
+
+Shape = tuple[int, ...]
+Parameters = dict[str, Array]
+Backward = Callable[[Array, Parameters, bool], Array]  # dy, gradients to fill, want dx
+Draw = Callable[["Weighted", Shape], Parameters]  # the first weights of one model
+Next = Callable[[str], Any]  # the next entry of a fitted attribute, which is a list
+
+
+class Mode(NamedTuple):
+    """How a forward pass is meant: to train, with what is random in it, or to predict."""
+
+    training: bool = False
+    sample_weight: Array | None = None  # (M, B)
+    step: Array | None = None  # (M,)
+
+
+class SparseRows(NamedTuple):
+    """Rows of a CSR matrix, those of each model of the stack after those of the one before."""
+
+    data: Array
+    indices: Array
+    indptr: Array
+
+
+class Parameter(NamedTuple):
+    """What a layer says of one parameter of a model.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    start : float or None, default=None
+        The number that all its elements begin with. None: they are drawn, as weights are.
+    is_decayed : bool, default=False
+        Whether the L2 penalty concerns it.
+    is_learned : bool, default=True
+        Whether it has a gradient. One that has none is updated by `forward` itself.
+    """
+
+    shape: Shape
+    start: float | None = None
+    is_decayed: bool = False
+    is_learned: bool = True
+
+
+class Rows(Enum):
+    """What the output for a row of a batch depends on while training."""
+
+    ALONE = "on that row"
+    TOGETHER = "on all rows of the batch"
+    RANDOM = "on that row, on its place in the batch, and on a random stream"
+
+
+class Field(NamedTuple):
+    """The pixels of an input that one place of a layer sees, along rows or along columns.
+
+    Attributes
+    ----------
+    size : int
+        How many.
+    step : int
+        Pixels from the field of a place to that of the next.
+    first : int
+        The first pixel of the field of place 0; below 0 in the padding.
+    """
+
+    size: int
+    step: int
+    first: int
+
+
+Fields = tuple[Field, Field]  # along the rows and along the columns
+
+
+class Graph(Protocol):
+    """What a layer writes itself into as operators of ONNX."""
+
+    dtype: np.dtype
+
+    def add(self, operator: str, *inputs: str, **attributes: Any) -> str:
+        """Add an operator and return the name of its output."""
+
+    def constant(self, value: Any) -> str:
+        """Add a constant and return its name; floats take the dtype of the graph."""
+
+    def activation(self, name: str, x: str) -> str:
+        """Apply an activation of `cukernels` along the last axis."""
+
+
+class Layer(ABC):
+    """A layer of a network.
+
+    Attributes
+    ----------
+    rows : Rows
+        What the output for a row depends on while training. A `RANDOM` layer has a field `rate`,
+        which may differ between the models of a stack: while training, `forward` finds the rates of
+        the models in ``p["rate"]`` and the seeds of their streams in ``p["seed"]``. At prediction
+        it changes nothing.
+    attribute : str
+        The fitted attribute that holds the parameters of all layers of the kind, a list with a
+        dict for each. A layer with parameters has one.
+    is_divided : bool
+        Whether its op shares out its work among the cores by itself. It is a hint for speed.
+    """
+
+    attribute: ClassVar[str] = ""
+    is_divided: ClassVar[bool] = False
+    rate: float
+
+    @property
+    @abstractmethod
+    def rows(self) -> Rows:
+        """See above; a subclass sets it in its body."""
+
+    @abstractmethod
+    def output_shape(self, shape: Shape) -> Shape:
+        """Shape of one sample after the layer; ValueError where the layer cannot take `shape`."""
+
+    @abstractmethod
+    def forward(self, p: Parameters, x: Array, mode: Mode) -> tuple[Array, Backward]:
+        """Return the output and the closure that runs the layer backward."""
+
+    @abstractmethod
+    def sees(self, seen: Fields, shape: Shape) -> Fields | None:
+        """What a place of the output sees of the input of the network, at prediction.
+
+        `seen` is what a place sees of it that the layer is given, and `shape` is the shape of such
+        a sample. None: all of it, or there are no places.
+        """
+
+    @abstractmethod
+    def write_onnx(self, graph: Graph, p: Parameters, x: str, shape: Shape) -> str:
+        """Add to a graph what the layer does at prediction, and return the name of its output.
+
+        `p` are the parameters of one model. Images stay (rows, columns, channels) from layer to
+        layer, and `shape` is the shape of a sample before this one.
+        """
+
+    def parameters(self, shape: Shape) -> dict[str, Parameter]:
+        """The parameters of one model, by name, for samples of a shape."""
+        return {}
+
+    def first(self, shape: Shape, draw: Draw) -> Parameters:
+        """The first parameters of one model; `draw` draws those of weights."""
+        return {name: np.full(q.shape, q.start) for name, q in self.parameters(shape).items()}
+
+    @property
+    def nonlinearity(self) -> str:
+        """The activation that it applies. The weights of a layer before it are drawn for that."""
+        return "identity"
+
+    def operations(self, shape: Shape) -> int:
+        """Floating-point operations of its products, forward, for one sample."""
+        return 0
+
+    def kept(self, p: Parameters) -> dict[str, Any]:
+        """What it appends to each fitted attribute, for the parameters of one model."""
+        if p and not self.attribute:
+            raise NotImplementedError(
+                f"{type(self).__name__} has parameters and no `attribute` that holds them"
+            )
+        return {self.attribute: p} if p else {}
+
+    def restored(self, entry: Next) -> Parameters:
+        """The parameters of one model from the entries of the fitted attributes."""
+        return entry(self.attribute) if self.attribute else {}
+
+
+class Elementwise(Layer):
+    """A layer that keeps the shape, and whose places each see one place."""
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return shape
+
+    def sees(self, seen: Fields, shape: Shape) -> Fields | None:
+        return seen
+
+
+class Weighted(Layer):
+    """A layer of weights and biases with an activation, fused where its derivative allows."""
+
+    activation: str
+    rows = Rows.ALONE
+
+    def drawn_for(self) -> str:
+        """The activation that decides in scikit-learn how wide the weights are drawn."""
+        return self.activation
+
+    @abstractmethod
+    def fans(self, shape: Shape) -> tuple[int, int]:
+        """How many inputs each output sees, and how many outputs each input reaches."""
+
+    @abstractmethod
+    def product(self, p: Parameters, x: Array, activation: str) -> Array:
+        """Inputs times weights plus bias, through an activation that can be fused."""
+
+    @abstractmethod
+    def product_backward(
+        self, dy: Array, p: Parameters, x: Array, y: Array, activation: str, needs: tuple[str, ...],
+        g: Parameters,
+    ) -> Array | None:  # fmt: skip
+        """Return the gradient of `product` in x, if needed; those in w and bias go to `g`."""
+
+    @abstractmethod
+    def write_product(self, graph: Graph, p: Parameters, x: str, shape: Shape) -> str:
+        """Add `product` without its activation to a graph, as `write_onnx` does."""
+
+    def forward(self, p: Parameters, x: Array, mode: Mode) -> tuple[Array, Backward]:
+        function = ACTIVATIONS[self.activation]
+        fused = "identity" if function.reads_input else self.activation
+        y = self.product(p, x, fused)
+
+        def backward(dy: Array, g: Parameters, needs_input: bool) -> Array:
+            if function.reads_input:
+                dy = function.backward(dy, y)
+            needs = ("x", "w", "bias") if needs_input else ("w", "bias")
+            return self.product_backward(dy, p, x, y, fused, needs, g)
+
+        return (function.forward(y) if function.reads_input else y), backward
+
+    def write_onnx(self, graph: Graph, p: Parameters, x: str, shape: Shape) -> str:
+        return graph.activation(self.activation, self.write_product(graph, p, x, shape))
+
+    def first(self, shape: Shape, draw: Draw) -> Parameters:
+        return draw(self, shape)
+
+    @property
+    def nonlinearity(self) -> str:
+        return self.activation
+
+    def operations(self, shape: Shape) -> int:
+        n_inputs, _ = self.fans(shape)
+        return 2 * n_inputs * prod(self.output_shape(shape))
+
+    def kept(self, p: Parameters) -> dict[str, Any]:
+        return {"coefs_": p["w"], "intercepts_": p["bias"]}
+
+    def restored(self, entry: Next) -> Parameters:
+        return {"w": entry("coefs_"), "bias": entry("intercepts_")}
+
+
+def seen_through(windows: Grid, seen: Fields) -> Fields:
+    """What a place sees that looks through a window at places which see `seen` each."""
+    rows, columns = (
+        Field(
+            field.size + (axis.taps - 1) * axis.dilation * field.step,
+            field.step * axis.stride,
+            field.first - axis.before * field.step,
+        )
+        for field, axis in zip(seen, windows, strict=True)
+    )
+    return rows, columns
+
+
+def check_positive(layer: Layer, *names: str) -> None:
+    """Raise ValueError, which names the layer, unless fields are None or positive integers."""
+    for name in names:
+        value = getattr(layer, name)
+        if value is None:
+            continue
+        numbers = value if isinstance(value, tuple | list) else (value,)
+        if not all(isinstance(n, int | np.integer) and n > 0 for n in numbers):
+            raise ValueError(f"{layer}: {name} must be made of positive integers, got {value!r}")
+
+
+def check_activation(name: str) -> None:
+    """Raise ValueError, which lists the known names, unless this is one."""
+    if not isinstance(name, str) or name not in ACTIVATIONS:
+        raise ValueError(f"Unknown activation {name!r}: expected one of {sorted(ACTIVATIONS)}.")
