@@ -13,11 +13,12 @@ from sklearn.utils.validation import validate_data
 
 from cukernels import log_softmax, softmax
 from cukernels.runtime import resolve_device
+from estimators.linear.classifier import LinearClassifier
 from estimators.linear.logistic_fit import LogisticFit
 from estimators.linear.logistic_parameters import check_classes, resolve_penalty, total_weights
 from estimators.linear.loss import LinearObjective
 from estimators.scikit_learn import CallbackSupportMixin, Hidden, Interval, StrOptions, fit_context
-from estimators.shared.base import FLOATS, LinearClassifier
+from estimators.shared.base import FLOATS
 from estimators.shared.progress import VERBOSE
 from estimators.shared.samples import Samples
 from estimators.shared.warnings import warn

@@ -12,10 +12,12 @@ from sklearn.utils.validation import validate_data
 
 from cukernels.runtime import resolve_device
 from cukernels.sparse import check_rows
+from estimators.linear.classifier import LinearClassifier
 from estimators.linear.perceptron_compiled import CompiledFit
 from estimators.linear.perceptron_swept import SweptFit
 from estimators.scikit_learn import Interval, StrOptions, check_partial_fit_first_call, fit_context
-from estimators.shared.base import FLOATS, LinearClassifier, dense_rows_of
+from estimators.shared.base import FLOATS
+from estimators.shared.rows import dense_rows_of
 from estimators.shared.samples import Samples
 from estimators.shared.warnings import warn
 

@@ -20,13 +20,14 @@ from estimators import (
     MaxPool2D,
 )
 from estimators.layers.dense import Scores
-from estimators.layers.layer import Mode, SparseRows
+from estimators.layers.layer import Mode
 from estimators.neural.held_out import HeldOut
 from estimators.neural.loop import Data, train
 from estimators.neural.network import Network
 from estimators.neural.objective import Objective
 from estimators.neural.optimizers import SOLVERS, STEPPED
 from estimators.neural.trainee import Progress, Settings, Trainee, dropout_streams
+from estimators.shared.rows import SparseRows
 
 CHAINS = {
     "dense": ([Dense(5, "tanh"), Dense(4, "gelu")], (6,)),

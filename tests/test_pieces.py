@@ -33,6 +33,12 @@ NETWORKS = {
 OBJECTIVES = [Objective("log_loss", "softmax"), Objective("squared_error", "softmax")]
 
 
+def use_threads(monkeypatch, n: int) -> None:
+    """Let there be so many threads, whatever the machine has."""
+    for user in ("estimators.neural.pieces", "cukernels.runtime.workers"):
+        monkeypatch.setattr(f"{user}.threads", lambda: n)
+
+
 def trainees(network, n_models, weighted=False, solver="adam", batch_size=25):
     models = []
     for m in range(n_models):
@@ -65,7 +71,7 @@ def test_how_models_are_cut_and_shared_changes_no_bit(monkeypatch, name, least_w
     results = []
     for cache, threads in ((1, 1), (1, 2), (1, 3), (2**30, 1), (2**30, 2), (2**16, 3)):
         monkeypatch.setattr(_pieces, "_CACHE", cache)
-        monkeypatch.setattr("estimators.neural.pieces.threads", lambda threads=threads: threads)
+        use_threads(monkeypatch, threads)
         results.append(trained(NETWORKS[name]))
     for params, losses in results[1:]:
         np.testing.assert_array_equal(params, results[0][0])
@@ -139,12 +145,12 @@ def test_models_are_cut_for_the_cache_and_the_cores(monkeypatch):
         return [len(range(n_models)[p]) for p in pieces]
 
     for threads, few, many in ((1, [8], [8] * 7 + [4]), (2, [4, 4], [8] * 7 + [4])):
-        monkeypatch.setattr("estimators.neural.pieces.threads", lambda threads=threads: threads)
+        use_threads(monkeypatch, threads)
         assert sizes(Pieces(8, 3, 0, 1), 8) == few  # enough for each of two threads
         assert sizes(Pieces(8, 5, 0, 1), 8) == [8]  # not enough
         assert sizes(Pieces(8, 0, 0, 1), 8) == [8]  # no use
         assert sizes(Pieces(8, 3, 0, 1), 60) == many
-    monkeypatch.setattr("estimators.neural.pieces.threads", lambda: 3)
+    use_threads(monkeypatch, 3)
     assert sizes(Pieces(8, 3, 0, 1), 60) == [7] * 8 + [4]  # three for each
     assert sizes(Pieces(8, 3, 0, 1), 1) == [1]
     assert Pieces(8, 3, 0, 1).models(0) == []
@@ -152,7 +158,7 @@ def test_models_are_cut_for_the_cache_and_the_cores(monkeypatch):
 
 def test_few_pieces_of_many_rows_go_step_by_step(monkeypatch):
     """So that the cores share in the rows."""
-    monkeypatch.setattr("estimators.neural.pieces.threads", lambda: 3)
+    use_threads(monkeypatch, 3)
     whole, chunks = Pieces(8, 3, 0, 1), Pieces(8, 3, 16, 2)
     assert [whole.by_models(n) for n in (2, 3, 4)] == [True, True, True]
     assert [chunks.by_models(n) for n in (2, 3, 4)] == [False, True, True]
@@ -169,7 +175,7 @@ def test_an_error_in_one_piece_stops_the_others(monkeypatch):
         time.sleep(0.01)
         steps.append(step)
 
-    monkeypatch.setattr("estimators.neural.pieces.threads", lambda: 2)
+    use_threads(monkeypatch, 2)
     monkeypatch.setattr(loop.Part, "learn", learn)
     monkeypatch.setattr(Pieces, "of", lambda *_: Pieces(1, 1, 0, 1))
     with pytest.raises(ArithmeticError):

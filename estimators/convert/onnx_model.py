@@ -12,8 +12,8 @@ from estimators.convert.onnx_steps import add_steps
 from estimators.logistic import LogisticRegression
 from estimators.neural.fitted import NetworkModel
 from estimators.perceptron import Perceptron
-from estimators.shared.base import dense_rows_of
 from estimators.shared.image_shapes import n_features_given, steps_and_model
+from estimators.shared.rows import dense_rows_of
 
 
 def to_onnx(estimator: Any, *, dtype: str = "float32") -> Any:

@@ -31,12 +31,12 @@ from estimators.layers.layer import (
     Parameters,
     Rows,
     Shape,
-    SparseRows,
     Weighted,
     check_activation,
     check_positive,
 )
 from estimators.layers.norm import BatchNorm
+from estimators.shared.rows import SparseRows
 
 __all__ = ["Activation", "Dense", "Dropout"]  # these are public in `estimators`
 

@@ -38,14 +38,6 @@ class Mode(NamedTuple):
     step: Array | None = None  # (M,)
 
 
-class SparseRows(NamedTuple):
-    """Rows of a CSR matrix, those of each model of the stack after those of the one before."""
-
-    data: Array
-    indices: Array
-    indptr: Array
-
-
 class Parameter(NamedTuple):
     """What a layer says of one parameter of a model.
 

@@ -15,7 +15,7 @@ from estimators.linear.logistic_parameters import penalty_strength
 from estimators.linear.logistic_solvers import Solution, solve, solve_lbfgs
 from estimators.linear.loss import LinearObjective
 from estimators.linear.row_blocks import BLOCK_BYTES
-from estimators.shared.base import foresee_scores
+from estimators.linear.scores import foresee_scores
 from estimators.shared.callbacks import FitCallbacks
 from estimators.shared.fit_protocol import NotTrainedError, Watch, raise_error_of
 from estimators.shared.progress import Reporter

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from estimators.shared.base import foresee_scores
+from estimators.linear.scores import foresee_scores
 from estimators.shared.fit_protocol import raise_error_of
 from estimators.shared.samples import Samples
 from estimators.shared.warnings import warn

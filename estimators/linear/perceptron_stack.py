@@ -8,9 +8,9 @@ import numpy as np
 
 from cukernels import csr_perceptron_sweep, perceptron_sweep
 from cukernels.runtime import Array, namespace, to_device, to_host
-from estimators.layers.layer import SparseRows
 from estimators.linear.perceptron_problem import SweptProblem
-from estimators.shared.base import placed_rows, scores_of
+from estimators.linear.scores import scores_of
+from estimators.shared.rows import SparseRows, placed_rows
 
 _SPARSE_BIAS_RATE = 0.01  # scikit-learn's: in sparse data only the bias is never 0
 

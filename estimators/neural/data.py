@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from cukernels import gather_rows
 from cukernels.runtime import Array, like, namespace
-from estimators.layers.layer import SparseRows
+from estimators.shared.rows import SparseRows
 
 
 class Cut(NamedTuple):

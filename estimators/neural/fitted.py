@@ -22,12 +22,13 @@ from cukernels.runtime import (
     to_device,
     to_host,
 )
-from estimators.layers.layer import Layer, Mode, Parameters, Shape, SparseRows
+from estimators.layers.layer import Layer, Mode, Parameters, Shape
 from estimators.neural.initial_weights import draw_as_scikit_learn
 from estimators.neural.network import Network
 from estimators.neural.objective import Objective
 from estimators.neural.summary import summary_table
 from estimators.shared.base import FLOATS, Classifier, float_dtype, is_plainly_valid
+from estimators.shared.rows import SparseRows
 
 _PREDICTED_AT_ONCE = 2**22  # values of the widest layer: 16 MB of float32
 

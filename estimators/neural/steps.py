@@ -14,9 +14,9 @@ import numpy as np
 
 from cukernels import shift_and_flip
 from cukernels.runtime import Array, like
-from estimators.layers.layer import SparseRows
 from estimators.neural.data import Batch, Cut, Data
 from estimators.neural.trainee import Trainee
+from estimators.shared.rows import SparseRows
 
 
 class Step(NamedTuple):

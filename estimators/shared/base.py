@@ -1,31 +1,19 @@
-"""What the estimators share: validated input, device placement and the linear decision function."""
+"""What all classifiers share: parameters, and input that is validated."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from cukernels import csr_matmul, matmul
 from cukernels.runtime import (
-    Array,
-    current,
     in_parallel,
-    is_undivided,
-    on_one_blas_thread,
-    resolve_device,
     shares,
-    to_device,
-    to_host,
 )
-from estimators.layers.layer import Shape, SparseRows
 from estimators.scikit_learn import BaseEstimator, check_sample_weight
 
-_SCORES_AT_ONCE = 2**25
 _LARGEST = int(np.finfo(float).max)
 _SUMMED = 2**20  # values of X that are worth a thread
 FLOATS = (np.float64, np.float32)  # what validate_data keeps; anything else becomes the first
@@ -46,7 +34,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
                     f"{value.bit_length()} bits instead."
                 )
 
-    def _as_rows(self, X: Any, *, shape: Shape | None = None) -> Any:
+    def _as_rows(self, X: Any, *, shape: tuple[int, ...] | None = None) -> Any:
         """Give X as 2-D input for validation.
 
         `shape` is that of the samples that the model takes, None where this X is to tell it.
@@ -60,81 +48,6 @@ class Classifier(ClassifierMixin, BaseEstimator):
             return X
         with np.errstate(over="ignore", invalid="ignore"):  # in the sum that it looks for NaN by
             return validate_data(self, X, accept_sparse="csr", dtype=FLOATS, reset=False)
-
-
-class LinearClassifier(Classifier):
-    """Predictions of a `coef_` of shape (1 or K, D) and an `intercept_` of shape (1 or K,).
-
-    A fit sets them, or a user does, with `classes_`, as with scikit-learn's linear models.
-    """
-
-    coef_: Any  # ndarray, or a CSR matrix after `sparsify`
-    intercept_: np.ndarray
-    classes_: np.ndarray
-
-    def decision_function(self, X: Any) -> np.ndarray:
-        """Return the signed distance of each sample to the hyperplane, times the norm of `coef_`.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Samples.
-
-        Returns
-        -------
-        scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            One score a class; with two classes one score, above 0 for `classes_[1]`.
-        """
-        foreseen = getattr(self, "_foreseen", None)
-        if foreseen is not None and foreseen[0] is X:
-            scores = foreseen[1]
-            return scores[:, 0].copy() if scores.shape[1] == 1 else scores.copy()
-        X, coef = self._checked_X(X), dense_rows_of(self.coef_)
-        if X.shape[1] != coef.shape[1]:  # where `coef_` was set by hand, nobody has compared them
-            raise ValueError(
-                f"X has {X.shape[1]} features, but {type(self).__name__} is expecting "
-                f"{coef.shape[1]} features as input."
-            )
-        scores = linear_scores(X, coef, self.intercept_, self.device)
-        return scores[:, 0] if scores.shape[1] == 1 else scores
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Return the class of highest score for each sample.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Samples.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,)
-            Labels out of `classes_`.
-        """
-        scores = self.decision_function(X)
-        winners = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)
-        return np.asarray(self.classes_)[winners]
-
-    def densify(self) -> LinearClassifier:
-        """Store `coef_` as an array, which is how `fit` leaves it, and return self."""
-        check_is_fitted(self)
-        if sp.issparse(self.coef_):
-            self.coef_ = self.coef_.toarray()
-        return self
-
-    def sparsify(self) -> LinearClassifier:
-        """Store `coef_` as a CSR matrix, small where an L1 penalty left zeros, and return self.
-
-        Call `densify` before fitting on from it (`partial_fit`, `warm_start`).
-        """
-        check_is_fitted(self)
-        self.coef_ = sp.csr_matrix(self.coef_)
-        return self
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags
 
 
 def is_plainly_valid(estimator: Any, X: Any, dtypes: Any) -> bool:
@@ -183,74 +96,3 @@ def check_weights(sample_weight: Any, X: Any, dtype: Any = None) -> np.ndarray:
     if not weights.any():
         raise ValueError("Sample weights must contain at least one non-zero number.")
     return weights
-
-
-def dense_rows_of(coef: Any) -> np.ndarray:
-    """Weights as an array with a row a problem, however a fit or a hand has set them."""
-    return np.atleast_2d(coef.toarray() if sp.issparse(coef) else coef)
-
-
-def linear_scores(X: Any, coef: np.ndarray, intercept: Any, device: str) -> np.ndarray:
-    """Return ``X @ coef.T + intercept`` of shape (n_samples, 1 or K), computed on a device.
-
-    The result has the wider of the two dtypes; `intercept` may be 0.0, as `fit_intercept=False`
-    leaves it.
-    """
-    # bits are the same on any number of cores either way
-    few = is_undivided(X.shape[0] * coef.size)
-    return (_linear_scores if few else _linear_scores_alone)(X, coef, intercept, device)
-
-
-def _linear_scores(X: Any, coef: np.ndarray, intercept: Any, device: str) -> np.ndarray:
-    device = resolve_device(device)
-    dtype = np.result_type(X.dtype, coef.dtype)
-    coef = np.ascontiguousarray(coef, dtype)
-    bias = np.broadcast_to(np.asarray(intercept, dtype), coef.shape[:1]).copy()
-    with current(device), np.errstate(over="ignore", invalid="ignore"):  # of very large X
-        x = placed_rows(X, dtype, device)
-        return to_host(scores_of(x, to_device(coef, device), to_device(bias, device)))
-
-
-_linear_scores_alone = on_one_blas_thread(_linear_scores)
-
-
-def placed_rows(X: Any, dtype: Any, device: str) -> Array | SparseRows:
-    """Bring an array or a CSR matrix to a device, in a dtype."""
-    if sp.issparse(X):
-        parts = (X.data.astype(dtype, copy=False), X.indices, X.indptr)
-        return SparseRows(*(to_device(part, device) for part in parts))
-    return to_device(np.asarray(X, dtype), device)
-
-
-def scores_of(x: Array | SparseRows, coef: Array, bias: Array) -> Array:
-    """Return ``x @ coef.T + bias``, where `x` is."""
-    if isinstance(x, SparseRows):
-        return csr_matmul(*x, coef.T.copy()) + bias
-    return matmul(x, coef, bias, transpose_b=True)
-
-
-@on_one_blas_thread
-def foresee_scores(trainings: Sequence[Any], X: Any) -> None:
-    """Let linear models that were trained together know their scores for X; see `fit_protocol`.
-
-    `learned` of each training is its `coef_` and its `intercept_`.
-    """
-    model = trainings[0].estimator
-    rows = validate_data(model, X, accept_sparse="csr", dtype=FLOATS, reset=False)
-    device = resolve_device(model.device)
-    if sp.issparse(rows):
-        return  # its scores are sums over few columns, a model at a time
-    learned = [t.learned for t in trainings]
-    at_once = max(1, _SCORES_AT_ONCE // max(1, len(rows) * len(learned[0][1])))
-    with current(device):
-        dtype = np.result_type(rows.dtype, learned[0][0].dtype)
-        x = to_device(np.asarray(rows, dtype), device)[None]
-        for i in range(0, len(trainings), at_once):
-            coef, intercept = (
-                to_device(np.stack(parts).astype(dtype), device)
-                for parts in zip(*learned[i : i + at_once], strict=True)
-            )
-            with np.errstate(over="ignore", invalid="ignore"):  # of models that diverged
-                scores = to_host(matmul(x, coef, intercept, transpose_b=True))
-            for training, own in zip(trainings[i : i + at_once], scores, strict=True):
-                training.estimator._foreseen = (X, own)

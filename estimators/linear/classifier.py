@@ -1,0 +1,88 @@
+"""What the linear classifiers share: scores from `coef_` and `intercept_`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.utils.validation import check_is_fitted
+
+from estimators.linear.scores import linear_scores
+from estimators.shared.base import Classifier
+from estimators.shared.rows import dense_rows_of
+
+
+class LinearClassifier(Classifier):
+    """Predictions of a `coef_` of shape (1 or K, D) and an `intercept_` of shape (1 or K,).
+
+    A fit sets them, or a user does, with `classes_`, as with scikit-learn's linear models.
+    """
+
+    coef_: Any  # ndarray, or a CSR matrix after `sparsify`
+    intercept_: np.ndarray
+    classes_: np.ndarray
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Return the signed distance of each sample to the hyperplane, times the norm of `coef_`.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            One score a class; with two classes one score, above 0 for `classes_[1]`.
+        """
+        foreseen = getattr(self, "_foreseen", None)
+        if foreseen is not None and foreseen[0] is X:
+            scores = foreseen[1]
+            return scores[:, 0].copy() if scores.shape[1] == 1 else scores.copy()
+        X, coef = self._checked_X(X), dense_rows_of(self.coef_)
+        if X.shape[1] != coef.shape[1]:  # where `coef_` was set by hand, nobody has compared them
+            raise ValueError(
+                f"X has {X.shape[1]} features, but {type(self).__name__} is expecting "
+                f"{coef.shape[1]} features as input."
+            )
+        scores = linear_scores(X, coef, self.intercept_, self.device)
+        return scores[:, 0] if scores.shape[1] == 1 else scores
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the class of highest score for each sample.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+            Labels out of `classes_`.
+        """
+        scores = self.decision_function(X)
+        winners = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)
+        return np.asarray(self.classes_)[winners]
+
+    def densify(self) -> LinearClassifier:
+        """Store `coef_` as an array, which is how `fit` leaves it, and return self."""
+        check_is_fitted(self)
+        if sp.issparse(self.coef_):
+            self.coef_ = self.coef_.toarray()
+        return self
+
+    def sparsify(self) -> LinearClassifier:
+        """Store `coef_` as a CSR matrix, small where an L1 penalty left zeros, and return self.
+
+        Call `densify` before fitting on from it (`partial_fit`, `warm_start`).
+        """
+        check_is_fitted(self)
+        self.coef_ = sp.csr_matrix(self.coef_)
+        return self
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags

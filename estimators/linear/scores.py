@@ -1,0 +1,83 @@
+"""The decision function of linear models, on any device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.utils.validation import validate_data
+
+from cukernels import csr_matmul, matmul
+from cukernels.runtime import (
+    Array,
+    current,
+    is_undivided,
+    on_one_blas_thread,
+    resolve_device,
+    to_device,
+    to_host,
+)
+from estimators.shared.base import FLOATS
+from estimators.shared.rows import SparseRows, placed_rows
+
+_SCORES_AT_ONCE = 2**25
+
+
+def linear_scores(X: Any, coef: np.ndarray, intercept: Any, device: str) -> np.ndarray:
+    """Return ``X @ coef.T + intercept`` of shape (n_samples, 1 or K), computed on a device.
+
+    The result has the wider of the two dtypes; `intercept` may be 0.0, as `fit_intercept=False`
+    leaves it.
+    """
+    # bits are the same on any number of cores either way
+    few = is_undivided(X.shape[0] * coef.size)
+    return (_linear_scores if few else _linear_scores_alone)(X, coef, intercept, device)
+
+
+def _linear_scores(X: Any, coef: np.ndarray, intercept: Any, device: str) -> np.ndarray:
+    device = resolve_device(device)
+    dtype = np.result_type(X.dtype, coef.dtype)
+    coef = np.ascontiguousarray(coef, dtype)
+    bias = np.broadcast_to(np.asarray(intercept, dtype), coef.shape[:1]).copy()
+    with current(device), np.errstate(over="ignore", invalid="ignore"):  # of very large X
+        x = placed_rows(X, dtype, device)
+        return to_host(scores_of(x, to_device(coef, device), to_device(bias, device)))
+
+
+_linear_scores_alone = on_one_blas_thread(_linear_scores)
+
+
+def scores_of(x: Array | SparseRows, coef: Array, bias: Array) -> Array:
+    """Return ``x @ coef.T + bias``, where `x` is."""
+    if isinstance(x, SparseRows):
+        return csr_matmul(*x, coef.T.copy()) + bias
+    return matmul(x, coef, bias, transpose_b=True)
+
+
+@on_one_blas_thread
+def foresee_scores(trainings: Sequence[Any], X: Any) -> None:
+    """Let linear models that were trained together know their scores for X; see `fit_protocol`.
+
+    `learned` of each training is its `coef_` and its `intercept_`.
+    """
+    model = trainings[0].estimator
+    rows = validate_data(model, X, accept_sparse="csr", dtype=FLOATS, reset=False)
+    device = resolve_device(model.device)
+    if sp.issparse(rows):
+        return  # its scores are sums over few columns, a model at a time
+    learned = [t.learned for t in trainings]
+    at_once = max(1, _SCORES_AT_ONCE // max(1, len(rows) * len(learned[0][1])))
+    with current(device):
+        dtype = np.result_type(rows.dtype, learned[0][0].dtype)
+        x = to_device(np.asarray(rows, dtype), device)[None]
+        for i in range(0, len(trainings), at_once):
+            coef, intercept = (
+                to_device(np.stack(parts).astype(dtype), device)
+                for parts in zip(*learned[i : i + at_once], strict=True)
+            )
+            with np.errstate(over="ignore", invalid="ignore"):  # of models that diverged
+                scores = to_host(matmul(x, coef, intercept, transpose_b=True))
+            for training, own in zip(trainings[i : i + at_once], scores, strict=True):
+                training.estimator._foreseen = (X, own)
