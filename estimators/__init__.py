@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from estimators.mlp import MLPClassifier as MLPClassifier
     from estimators.neighbors import NearestNeighborClassifier as NearestNeighborClassifier
     from estimators.perceptron import Perceptron as Perceptron
-    from estimators.vision import FilterBankTransformer as FilterBankTransformer
-    from estimators.vision import VisualWordsTransformer as VisualWordsTransformer
+    from estimators.vision.filter_bank import FilterBankTransformer as FilterBankTransformer
+    from estimators.vision.visual_words import VisualWordsTransformer as VisualWordsTransformer
 
 _MODULES = {
     "ConvNetClassifier": "convnet",
-    "FilterBankTransformer": "vision",
+    "FilterBankTransformer": "vision.filter_bank",
     "LogisticRegression": "logistic",
     "MLPClassifier": "mlp",
     "NearestNeighborClassifier": "neighbors",
     "Perceptron": "perceptron",
-    "VisualWordsTransformer": "vision",
+    "VisualWordsTransformer": "vision.visual_words",
 }
 
 

@@ -30,7 +30,7 @@ FLOORS = (
         "estimators.model_selection",
         "estimators.neighbors",
         "estimators.perceptron",
-        "estimators.vision",
+        "estimators.vision.",
     ),
     ("estimators.search.", "estimators.neural.", "estimators.linear."),
     ("estimators.layers.", "estimators.optimize."),
@@ -49,7 +49,7 @@ FLOORS = (
 # Faces that use another: an estimator is a configuration of another, a block uses a search.
 SIDEWAYS = {
     ("estimators.convnet", "estimators.mlp"),
-    ("estimators.vision", "estimators.neighbors"),
+    ("estimators.vision.visual_words", "estimators.neighbors"),
     ("cukernels.__main__", "cukernels"),
 }
 # Where `cukernels` may be entered from the other package.

@@ -12,7 +12,7 @@ from estimators.convert.onnx_steps import add_steps
 from estimators.logistic import LogisticRegression
 from estimators.neural.fitted import NetworkModel
 from estimators.perceptron import Perceptron
-from estimators.shared.image_shapes import n_features_given, steps_and_model
+from estimators.shared.pipelines import n_features_given, steps_and_model
 from estimators.shared.rows import dense_rows_of
 
 

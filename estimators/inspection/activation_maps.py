@@ -7,16 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from estimators.inspection.images import as_images, fitted_network, shape_to_show
 from estimators.inspection.probe import Probe
 from estimators.inspection.tiles import INK, around_zero, axes, frame, picture, pyplot
 from estimators.layers.layer import Rows
-from estimators.shared.image_shapes import (
-    as_images,
-    before_the_last_step,
-    fitted_network,
-    rows_of_images,
-    shape_to_show,
-)
+from estimators.shared.image_shapes import rows_of_images
+from estimators.shared.pipelines import before_the_last_step
 
 _GAP = 0.1
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.multiclass import unique_labels
 
+from estimators.inspection.images import as_images
 from estimators.inspection.tiles import (
     axes,
     columns_of,
@@ -17,7 +18,7 @@ from estimators.inspection.tiles import (
     pyplot,
     ratio_of,
 )
-from estimators.shared.image_shapes import as_images, final_estimator
+from estimators.shared.pipelines import final_estimator
 
 
 class ErrorsDisplay:

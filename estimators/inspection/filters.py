@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from estimators.inspection.images import checked_layer, checked_units
 from estimators.inspection.tiles import (
     DIVERGING,
     axes,
@@ -16,7 +17,7 @@ from estimators.inspection.tiles import (
     ratio_of,
     weight_tiles,
 )
-from estimators.shared.image_shapes import checked_layer, checked_units, final_estimator
+from estimators.shared.pipelines import final_estimator
 
 
 class FiltersDisplay:

@@ -9,7 +9,7 @@ import numpy as np
 
 from estimators.inspection.tiles import axes, pyplot
 from estimators.neural.optimizers import STEPPED, listed
-from estimators.shared.image_shapes import final_estimator
+from estimators.shared.pipelines import final_estimator
 
 
 class LossCurveDisplay:

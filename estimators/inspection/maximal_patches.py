@@ -9,16 +9,11 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.utils import check_random_state
 
+from estimators.inspection.images import as_images, checked_layer, checked_units, fitted_network
 from estimators.inspection.probe import Field, Probe
 from estimators.inspection.tiles import axes, draw_tiles, picture, pyplot
-from estimators.shared.image_shapes import (
-    as_images,
-    before_the_last_step,
-    checked_layer,
-    checked_units,
-    fitted_network,
-    rows_of_images,
-)
+from estimators.shared.image_shapes import rows_of_images
+from estimators.shared.pipelines import before_the_last_step
 
 
 class MaximalPatchesDisplay:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from estimators.inspection.images import shape_to_show
 from estimators.inspection.tiles import (
     DIVERGING,
     axes,
@@ -21,12 +22,7 @@ from estimators.inspection.tiles import (
     weight_tiles,
     write_labels,
 )
-from estimators.shared.image_shapes import (
-    final_estimator,
-    n_features_given,
-    shape_to_show,
-    steps_and_model,
-)
+from estimators.shared.pipelines import final_estimator, n_features_given, steps_and_model
 
 
 class WeightsDisplay:

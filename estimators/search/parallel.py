@@ -8,8 +8,9 @@ from typing import Any
 from sklearn.utils.parallel import delayed
 
 from estimators.scikit_learn import Call, Parallel, effective_n_jobs, function_of, is_fit
-from estimators.search.fits import arguments_of, candidate, run_fits
+from estimators.search.fits import arguments_of, candidate
 from estimators.search.progress import SearchProgress
+from estimators.search.run import run_fits
 from estimators.search.shared_steps import can_stack
 
 _SHARE_OF_FREE_MEMORY = 0.25

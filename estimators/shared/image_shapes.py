@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from math import isqrt, prod
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.pipeline import Pipeline
-from sklearn.utils.validation import check_is_fitted
 
 from estimators.shared.warnings import warn
 
@@ -128,28 +125,6 @@ def inferred_image_shape(n_features: int) -> Shape | None:
     return None
 
 
-def shape_to_show(n_features: int, image_shape: Any, model: Any = None) -> Shape:
-    """Return the image shape that is given, that a model was fitted on, or that is square.
-
-    Raises
-    ------
-    ValueError
-        If there is none of these.
-    """
-    if image_shape is not None:
-        return checked_image_shape(image_shape, n_features)
-    fitted = getattr(model, "image_shape_", None)
-    if fitted is not None and np.prod(fitted) == n_features:
-        return fitted
-    shape = inferred_image_shape(n_features)
-    if shape is None:
-        raise ValueError(
-            f"{n_features} features are no square image: give image_shape=(height, width) or "
-            "(height, width, channels)"
-        )
-    return shape
-
-
 def rows_of_images(
     X: Any, name: str, shape: tuple[int, ...] | None = None
 ) -> tuple[Any, Shape | None]:
@@ -235,97 +210,3 @@ def told_image_shape(given: Shape | None, image_shape: Any, n_features: int) -> 
     if given is not None and given_image_shape(image_shape) != given:
         raise ValueError(f"X holds images of shape {given}, but image_shape is {image_shape}")
     return checked_image_shape(image_shape, n_features)
-
-
-def as_images(X: Any, image_shape: Any = None, model: Any = None) -> np.ndarray:
-    """Return samples as images of shape (n_samples, height, width, channels).
-
-    Rows of pixels take the shape that `shape_to_show` finds; arrays of three or four axes keep
-    theirs.
-    """
-    X, given = rows_of_images(X, "a picture")
-    X = np.asarray(X)
-    if X.ndim != 2:
-        raise ValueError(f"expected {_FORMS}, got an array of shape {X.shape}")
-    return X.reshape(len(X), *(given or shape_to_show(X.shape[1], image_shape, model)))
-
-
-def steps_and_model(estimator: Any) -> tuple[list[tuple[str, Any]], Any]:
-    """Return what a search or a pipeline ends in, and the steps before it, by their names.
-
-    Of a search it is the best estimator. Steps that leave samples as they are are left out, and
-    those of a pipeline among the steps stand in its place.
-    """
-    steps: list[tuple[str, Any]] = []
-    while True:
-        if hasattr(estimator, "best_estimator_"):
-            estimator = estimator.best_estimator_
-        elif isinstance(estimator, Pipeline):
-            steps += _flat(estimator.steps[:-1])
-            estimator = estimator[-1]
-        else:
-            return steps, estimator
-
-
-def _flat(steps: list[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
-    for name, step in steps:
-        if isinstance(step, Pipeline):
-            yield from ((f"{name}__{inner}", s) for inner, s in _flat(step.steps))
-        elif step not in (None, "passthrough"):
-            yield name, step
-
-
-def n_features_given(steps: list[tuple[str, Any]], model: Any) -> int:
-    """How many features the first of some steps takes, or the model that they lead to."""
-    for one in (*(step for _, step in steps), model):
-        if hasattr(one, "n_features_in_"):
-            return one.n_features_in_
-    # weights that a hand has set
-    return np.shape(model.coefs_[0])[0] if hasattr(model, "coefs_") else model.coef_.shape[-1]
-
-
-def final_estimator(estimator: Any) -> Any:
-    """Return the fitted estimator itself, the last step of a pipeline, or the best of a search."""
-    _, model = steps_and_model(estimator)
-    check_is_fitted(model)
-    return model
-
-
-def before_the_last_step(estimator: Any, X: Any) -> Any:
-    """Return X as `final_estimator` is given it by the steps before it; elsewhere as it is."""
-    steps, _ = steps_and_model(estimator)
-    for _, step in steps:
-        X = step.transform(X)
-    return X
-
-
-def checked_layer(model: Any, layer: int) -> int:
-    """Return the number of a layer with weights; ValueError where a network has none of it."""
-    n = len(model.coefs_)
-    if not -n <= layer < n:
-        raise ValueError(f"{type(model).__name__} has layers 0 to {n - 1}, got layer={layer}")
-    return layer % n
-
-
-def checked_units(layer: int, units: Sequence[int], n_units: int) -> list[int]:
-    """Return the numbers of units; ValueError where a layer has none of them."""
-    if any(not 0 <= unit < n_units for unit in units):
-        raise ValueError(f"layer {layer} has units 0 to {n_units - 1}, got units={list(units)}")
-    return list(units)
-
-
-def fitted_network(estimator: Any) -> Any:
-    """Return the fitted network in an estimator.
-
-    Raises
-    ------
-    ValueError
-        If there is none.
-    """
-    model = final_estimator(estimator)
-    if not hasattr(model, "_network"):
-        raise ValueError(
-            f"a {type(model).__name__} has no layers to look into: expected a fitted "
-            "MLPClassifier or ConvNetClassifier"
-        )
-    return model

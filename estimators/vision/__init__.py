@@ -1,0 +1,6 @@
+"""Transformers that turn images into features by fixed filters and by visual words."""
+
+from estimators.vision.filter_bank import FilterBankTransformer, filter_bank
+from estimators.vision.visual_words import VisualWordsTransformer
+
+__all__ = ["FilterBankTransformer", "VisualWordsTransformer", "filter_bank"]
