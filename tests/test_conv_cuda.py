@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from _cuda_calls import device_results, on_device, on_host
+from _op_cases import assert_close
 from cukernels import OPS
 from cukernels.images import conv_cuda, local_cuda
 from cukernels.matmul.gemm_plan import (
@@ -15,8 +17,7 @@ from cukernels.matmul.gemm_plan import (
     Device,
     Plan,
 )
-from test_cuda_bodies import device_results, on_device, on_host
-from test_ops import assert_close, bound_to_backward, cast, copied, results, tolerance
+from cukernels.runtime.cases import bound_to_backward, cast, copied, results, tolerance
 
 CONV, LOCAL = OPS["conv2d"], OPS["local2d"]
 

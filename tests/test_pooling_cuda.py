@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 import cukernels.images.pooling_cuda as bodies
+from _cuda_calls import device_results
+from _op_cases import assert_close
 from cukernels import OPS
-from test_cuda_bodies import device_results
-from test_ops import assert_close, bound_to_backward, cast, copied, results
+from cukernels.runtime.cases import bound_to_backward, cast, copied, results
 
 CASES = {
     "2 x 2, four channels": ((3, 6, 8, 4), {}),
