@@ -88,7 +88,7 @@ class ConvNetClassifier(NeuralClassifier):
         Filters (n_filters, height, width, n_channels) and dense weights (n_in, n_out).
     intercepts_ : list of ndarray
         Biases.
-    classes_, batch_norms_, loss_, loss_curve_, best_loss_, validation_scores_, \
+    classes_, batch_norms_, layer_norms_, loss_, loss_curve_, best_loss_, validation_scores_, \
     best_validation_score_, early_stopped_, n_iter_, t_, n_features_in_, n_layers_, n_outputs_, \
     out_activation_
         As in `MLPClassifier`.

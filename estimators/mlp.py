@@ -114,6 +114,8 @@ class MLPClassifier(NeuralClassifier):
         Weights (n_in, n_out) and biases (n_out,) of each layer. Predictions use these arrays.
     batch_norms_ : list of dict of ndarray
         "gamma", "beta", "mean" and "variance" of each normalised layer.
+    layer_norms_ : list of dict of ndarray
+        "gamma" and "beta" of each `LayerNorm`, which only a ConvNetClassifier can have.
     loss_ : float
         Loss of the last epoch.
     loss_curve_ : list of float
