@@ -20,9 +20,9 @@ from cukernels.activations import activations
 from cukernels.activations.activation import Node
 from cukernels.activations.activations import ACTIVATIONS, FUSED_ACTIVATIONS
 from cukernels.activations.fused import FUSED, fused_functors
+from cukernels.gpu.source import source
 from cukernels.runtime.cases import DTYPES, bound_to_backward, cast, copied, results
 from cukernels.runtime.registry import OPS
-from cukernels.runtime.source import source
 from estimators import Activation, Conv2D, ConvNetClassifier, Dense, MLPClassifier
 from estimators.convert.onnx_graph import _IN_FLOAT32, Graph, add_activation
 from estimators.layers.dense import Mode, Scores

@@ -136,7 +136,7 @@ def test_the_operator_is_for_arrays_of_the_host(path):
     """Whoever launches kernels knows no `@`; an estimator's file with one works on the host."""
     tree = code(path)
     launches = any(
-        isinstance(node, ast.ImportFrom) and node.module == "cukernels.runtime.kernel"
+        isinstance(node, ast.ImportFrom) and node.module == "cukernels.gpu.kernel"
         for node in ast.walk(tree)
     )
     if launches or path.is_relative_to(ROOT / "estimators") and place(path) not in ON_THE_HOST:
@@ -173,8 +173,8 @@ IMPORTED = """
 import re
 import cupy, cukernels, estimators
 from cupy.cuda import nvrtc
-from cukernels.runtime.kernel import OPTIONS
-from cukernels.runtime.source import source
+from cukernels.gpu.kernel import OPTIONS
+from cukernels.gpu.source import source
 program = nvrtc.createProgram(source("running_mean.cu"), "running_mean.cu", (), ())
 nvrtc.addNameExpression(program, "running_mean<float>")
 nvrtc.compileProgram(program, (*OPTIONS, "-arch=sm_90"))

@@ -20,11 +20,11 @@ import pytest
 
 import cukernels
 from _requirements import require
+from cukernels.gpu.kernel import KERNELS, OPTIONS, Kernel
+from cukernels.gpu.source import source
 from cukernels.images.windows_cuda import PIXEL, PLACE
 from cukernels.matmul.gemm_plan import Tile
-from cukernels.runtime.kernel import KERNELS, OPTIONS, Kernel
 from cukernels.runtime.registry import OPS
-from cukernels.runtime.source import source
 from emulator.compiler import HostKernel
 from emulator.cupy_on_host import OPT_IN, UNASKED, installed
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 import cukernels
+from cukernels.gpu import shared_memory
+from cukernels.gpu.shared_memory import allow, shared_limit
 from cukernels.images import conv_cuda, local_cuda
 from cukernels.matmul import gemm_plan, matmul_cuda
 from cukernels.matmul.gemm_plan import FMA_TILES, TENSOR_TILES
-from cukernels.runtime import shared_memory
 from cukernels.runtime.registry import OPS
-from cukernels.runtime.shared_memory import allow, shared_limit
 from emulator.compiler import HostKernel
 from emulator.cupy_on_host import OPT_IN, UNASKED
 

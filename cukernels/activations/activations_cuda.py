@@ -8,9 +8,9 @@ from typing import Any
 
 from cukernels.activations.activation import Activation
 from cukernels.activations.activations import ACTIVATIONS
-from cukernels.runtime import elementwise, rows
+from cukernels.gpu import elementwise, rows
+from cukernels.gpu.kernel import Kernel, contiguous, ctype
 from cukernels.runtime.arrays import Array, namespace
-from cukernels.runtime.kernel import Kernel, contiguous, ctype
 
 _TYPES = ("float", "double")
 _ELEMENTWISE = [a for a in ACTIVATIONS.values() if not (a.of_rows or a.name == "identity")]

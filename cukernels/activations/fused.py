@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from cukernels.activations.activations import ACTIVATIONS, fused_activation
+from cukernels.gpu.source import source
 from cukernels.runtime.arrays import Array
-from cukernels.runtime.source import source
 
 FUSED = tuple(name for name, a in ACTIVATIONS.items() if a.ends_a_kernel)
 _LIST = re.compile(r"^using Fused = Functors<([^>]*)>;", re.MULTILINE)

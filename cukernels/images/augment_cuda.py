@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 
+from cukernels.gpu.division import divisor
+from cukernels.gpu.kernel import Kernel, contiguous, ctype
 from cukernels.images.augment import check_moves
 from cukernels.runtime.arrays import Array, namespace
-from cukernels.runtime.division import divisor
-from cukernels.runtime.kernel import Kernel, contiguous, ctype
 
 _THREADS = 256
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 
+from cukernels.gpu.kernel import ctype
+from cukernels.gpu.stacks import models_of, place_for
 from cukernels.images.conv import grid_of
 from cukernels.images.windows import Grid, Padding, Pair
 from cukernels.images.windows_cuda import (
@@ -26,8 +28,6 @@ from cukernels.images.windows_cuda import (
 from cukernels.matmul.gemm_plan import SHORT_LENGTH, Device, device_of, plan
 from cukernels.matmul.sums import activation_gradient, column_sums, sum_models
 from cukernels.runtime.arrays import Array, namespace
-from cukernels.runtime.kernel import ctype
-from cukernels.runtime.stacks_cuda import models_of, place_for
 
 CONV2D = products("conv.cu", "conv2d", largest=True)
 INPUT_GRADIENT = products("conv.cu", "conv2d_input_gradient")

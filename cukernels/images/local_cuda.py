@@ -10,6 +10,8 @@ from collections.abc import Mapping
 
 from cukernels.activations.activations import fused_activation
 from cukernels.activations.fused import fused
+from cukernels.gpu.kernel import contiguous, ctype
+from cukernels.gpu.stacks import models_of, place_for
 from cukernels.images.local import grid_of
 from cukernels.images.windows import Padding, Pair
 from cukernels.images.windows_cuda import (
@@ -26,8 +28,6 @@ from cukernels.images.windows_cuda import (
 from cukernels.matmul.gemm_plan import Device, device_of, plan
 from cukernels.matmul.sums import activation_gradient, sum_models
 from cukernels.runtime.arrays import Array, namespace
-from cukernels.runtime.kernel import contiguous, ctype
-from cukernels.runtime.stacks_cuda import models_of, place_for
 
 LOCAL2D = products("local.cu", "local2d", largest=True)
 INPUT_GRADIENT = products("local.cu", "local2d_input_gradient")

@@ -7,11 +7,11 @@ import math
 from itertools import product
 from typing import Any, NamedTuple
 
+from cukernels.gpu.division import divisor
+from cukernels.gpu.kernel import Instance, Kernel, contiguous, ctype
 from cukernels.images.pooling import are_apart, grid_of
 from cukernels.images.windows import Padding, Pair
 from cukernels.runtime.arrays import Array, namespace
-from cukernels.runtime.division import divisor
-from cukernels.runtime.kernel import Instance, Kernel, contiguous, ctype
 
 _RUNS = [("float", 4), ("float", 1), ("double", 2), ("double", 1)]  # channels that a thread takes
 _POOL = Kernel(

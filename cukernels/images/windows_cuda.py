@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cukernels.activations.fused import fused
+from cukernels.gpu.kernel import Instance, Kernel, ctype
+from cukernels.gpu.stacks import models_of
 from cukernels.images.windows import Grid, Padding, Pair
 from cukernels.matmul.gemm_plan import (
     FMA_TILES,
@@ -23,9 +25,7 @@ from cukernels.matmul.gemm_plan import (
 )
 from cukernels.matmul.sums import sum_models
 from cukernels.runtime.arrays import Array, namespace
-from cukernels.runtime.kernel import Instance, Kernel, ctype
 from cukernels.runtime.stacks import broadcast_stack
-from cukernels.runtime.stacks_cuda import models_of
 
 Shape = tuple[int, ...]
 PLACE, PIXEL = 16, 4  # bytes of a `Place` of windows.cuh, and of the number of a pixel

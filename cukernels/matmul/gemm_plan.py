@@ -10,10 +10,10 @@ from __future__ import annotations
 import functools
 from typing import NamedTuple
 
+from cukernels.gpu.kernel import architecture, multiprocessors
+from cukernels.gpu.shared_memory import shared_limit
 from cukernels.runtime.arrays import Array
-from cukernels.runtime.kernel import architecture, multiprocessors
 from cukernels.runtime.precision import current_precision
-from cukernels.runtime.shared_memory import shared_limit
 
 ITEMSIZES = {"float": 4, "double": 8}
 EPILOGUE = 128  # bytes of static shared memory in which a block keeps its epilogue

@@ -14,6 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from cukernels.activations.fused import fused
+from cukernels.gpu.kernel import Instance, Kernel, ctype
+from cukernels.gpu.stacks import models_of, place_for
 from cukernels.matmul.gemm_plan import (
     FMA_TILES,
     LARGEST,
@@ -26,8 +28,6 @@ from cukernels.matmul.gemm_plan import (
 )
 from cukernels.matmul.sums import activation_gradient, ordered_sum, sum_models
 from cukernels.runtime.arrays import Array, namespace
-from cukernels.runtime.kernel import Instance, Kernel, ctype
-from cukernels.runtime.stacks_cuda import models_of, place_for
 
 Shape = tuple[int, ...]
 

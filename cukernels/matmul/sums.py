@@ -7,8 +7,8 @@ import math
 
 from cukernels.activations.activations import fused_activation
 from cukernels.activations.fused import fused
+from cukernels.gpu.kernel import Instance, Kernel, contiguous, ctype
 from cukernels.runtime.arrays import Array, namespace
-from cukernels.runtime.kernel import Instance, Kernel, contiguous, ctype
 
 Shape = tuple[int, ...]
 

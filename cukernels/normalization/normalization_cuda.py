@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cukernels.gpu.division import divisor
+from cukernels.gpu.kernel import Kernel, contiguous, ctype
+from cukernels.gpu.stacks import models_of, place_for
 from cukernels.runtime.arrays import Array, namespace
-from cukernels.runtime.division import divisor
-from cukernels.runtime.kernel import Kernel, contiguous, ctype
-from cukernels.runtime.stacks_cuda import models_of, place_for
 
 _RUNS = [("float", 4), ("float", 1), ("double", 2), ("double", 1)]  # channels that a thread takes
 _TYPES = [("float",), ("double",)]

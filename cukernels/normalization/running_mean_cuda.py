@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from cukernels.gpu.kernel import Kernel, contiguous, ctype
+from cukernels.gpu.stacks import stacked
 from cukernels.runtime.arrays import Array
-from cukernels.runtime.kernel import Kernel, contiguous, ctype
-from cukernels.runtime.stacks_cuda import stacked
 
 _THREADS = 256
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from cukernels.gpu import elementwise
+from cukernels.gpu.kernel import Kernel, contiguous, ctype
 from cukernels.optimizers.optimizers import check_decayed
 from cukernels.optimizers.optimizers_cuda import TYPES, grid, vector, write_back
-from cukernels.runtime import elementwise
 from cukernels.runtime.arrays import Array
-from cukernels.runtime.kernel import Kernel, contiguous, ctype
 
 _KERNEL = Kernel("adamw.cu", "adamw", TYPES)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from cukernels.gpu import elementwise
+from cukernels.gpu.kernel import Kernel, contiguous, ctype
 from cukernels.optimizers.optimizers import check_decayed
-from cukernels.runtime import elementwise
 from cukernels.runtime.arrays import Array
-from cukernels.runtime.kernel import Kernel, contiguous, ctype
 
 TYPES = [("float",), ("double",)]
 _SGD = Kernel("optimizers.cu", "sgd", TYPES)

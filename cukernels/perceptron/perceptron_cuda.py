@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from cukernels.gpu.kernel import Kernel, architecture, contiguous, ctype
+from cukernels.gpu.shared_memory import shared_limit
 from cukernels.perceptron.rule import check_rates, checked_order
 from cukernels.runtime.arrays import Array, namespace
-from cukernels.runtime.kernel import Kernel, architecture, contiguous, ctype
-from cukernels.runtime.shared_memory import shared_limit
 
 THREADS, GROUP = 256, 32  # sweep_threads and group_size of perceptron.cu
 CLASS_BYTES = {4: 80, 8: 104}  # of its struct Class, by the size of an element

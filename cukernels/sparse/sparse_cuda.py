@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cukernels.gpu.kernel import Kernel, contiguous, ctype
+from cukernels.gpu.stacks import stacked
 from cukernels.runtime.arrays import Array, namespace
-from cukernels.runtime.kernel import Kernel, contiguous, ctype
-from cukernels.runtime.stacks_cuda import stacked
 from cukernels.sparse.sparse import check_csr
 
 _TYPES, _INTEGERS = ("float", "double"), ("int", "int64")

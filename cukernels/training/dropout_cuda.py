@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from cukernels.runtime import elementwise
+from cukernels.gpu import elementwise
+from cukernels.gpu.kernel import Kernel, contiguous, ctype
 from cukernels.runtime.arrays import Array, namespace
-from cukernels.runtime.kernel import Kernel, contiguous, ctype
 from cukernels.training.dropout import check_stack
 
 _TYPES = [("float",), ("double",)]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from cukernels.gpu.kernel import Kernel, contiguous, ctype
 from cukernels.runtime.arrays import Array
-from cukernels.runtime.kernel import Kernel, contiguous, ctype
 from cukernels.training.epoch_loss import check_parts
 
 _THREADS = 256

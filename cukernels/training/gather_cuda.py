@@ -7,10 +7,10 @@ from itertools import product
 
 import numpy as np
 
-from cukernels.runtime import elementwise
+from cukernels.gpu import elementwise
+from cukernels.gpu.division import divisor
+from cukernels.gpu.kernel import Kernel, contiguous, ctype, multiprocessors
 from cukernels.runtime.arrays import Array, namespace
-from cukernels.runtime.division import divisor
-from cukernels.runtime.kernel import Kernel, contiguous, ctype, multiprocessors
 
 _WORDS = {16: "Word16", 8: "Word8", 4: "Word4", 2: "Word2", 1: "byte"}
 _ROWS = ("int", "int64")

@@ -8,9 +8,9 @@ from itertools import product
 
 import numpy as np
 
-from cukernels.runtime import rows
+from cukernels.gpu import rows
+from cukernels.gpu.kernel import Kernel, contiguous, ctype
 from cukernels.runtime.arrays import Array, namespace
-from cukernels.runtime.kernel import Kernel, contiguous, ctype
 
 _LABELLED = ("SoftmaxCrossEntropy", "PerceptronLoss")
 _BY_OUTPUT = ("LogisticLoss", "SquaredLoss")

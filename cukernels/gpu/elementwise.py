@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from cukernels.gpu.kernel import multiprocessors
 from cukernels.runtime.arrays import Array
-from cukernels.runtime.kernel import multiprocessors
 
 THREADS = 256  # elementwise_threads of elementwise.cuh
 _BLOCKS_A_MULTIPROCESSOR = 8  # all the threads that it holds

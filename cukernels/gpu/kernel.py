@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from cukernels.gpu.shared_memory import allow
+from cukernels.gpu.signature import Signature
+from cukernels.gpu.source import DTYPES, declaration, parameter_of, source
 from cukernels.runtime.arrays import Array, check_private_names, is_c_contiguous, namespace
-from cukernels.runtime.shared_memory import allow
-from cukernels.runtime.signature import Signature
-from cukernels.runtime.source import DTYPES, declaration, parameter_of, source
 
 OPTIONS = ("-std=c++17",)
 

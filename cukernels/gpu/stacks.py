@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from cukernels.gpu.kernel import contiguous
 from cukernels.runtime.arrays import Array, namespace
-from cukernels.runtime.kernel import contiguous
 
 Shape = tuple[int, ...]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from cukernels.gpu.kernel import multiprocessors
 from cukernels.runtime.arrays import Array
-from cukernels.runtime.kernel import multiprocessors
 
 THREADS = 256  # row_threads of rows.cuh
 LANES = (4, 16, 32, 256)  # of a row
