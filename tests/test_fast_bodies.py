@@ -105,9 +105,9 @@ def many_chunks(monkeypatch):
     """Chunks so small that every call has several."""
     for module in (patches, optimizers_numpy, pooling_numpy):
         monkeypatch.setattr(module, "_CHUNK", FEW)
-    optimizers_numpy.pieces.cache_clear()
+    optimizers_numpy.chunks.cache_clear()
     yield
-    optimizers_numpy.pieces.cache_clear()
+    optimizers_numpy.chunks.cache_clear()
 
 
 def poison_scratch() -> None:

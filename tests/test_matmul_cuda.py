@@ -30,13 +30,13 @@ def forced(monkeypatch, tile, math: str, dtype: str, k_of_sum: int = 256, splits
         tile.expression, math, tile.m, tile.n, tile.threads, tile.shared(dtype), k_of_sum, splits
     )
     monkeypatch.setattr(matmul_cuda, "plan", lambda *_, **__: plan)
-    matmul_cuda._launch.cache_clear()
+    matmul_cuda._configuration.cache_clear()
 
 
 @pytest.fixture(autouse=True)
 def plans_of_one_test():
     yield
-    matmul_cuda._launch.cache_clear()
+    matmul_cuda._configuration.cache_clear()
 
 
 def factors(rng, m, n, k, a_k, b_k, dtype, *stack):

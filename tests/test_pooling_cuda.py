@@ -116,4 +116,4 @@ def test_a_model_is_the_same_in_any_stack(emulated_cupy):
 
 def test_too_large_images_are_refused():
     with pytest.raises(ValueError, match="2\\*\\*31 values"):
-        bodies._plan((1, 2**15, 2**14, 4), 4, 2, None, 0)
+        bodies._pooling((1, 2**15, 2**14, 4), 4, 2, None, 0)

@@ -139,7 +139,7 @@ def test_tiles_of_48_kb_are_launched(dtype, tile, emulated_cupy, unlaunched, mon
     monkeypatch.setattr(
         gemm_plan, "_cycles", lambda t, *rest: cycles(t, *rest) * (1 if t == tile else 1e9)
     )
-    caches = [gemm_plan.plan, matmul_cuda._launch]
+    caches = [gemm_plan.plan, matmul_cuda._configuration]
     for module in (conv_cuda, local_cuda):
         caches += [module._forward, module._input_gradient, module._filter_gradient]
     for cached in caches:

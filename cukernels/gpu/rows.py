@@ -1,4 +1,4 @@
-"""How kernels over rows of k values are launched; `rows.cuh` is their other half."""
+"""The launch configuration of kernels over rows of k values, which `rows.cuh` belongs to."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from cukernels.gpu.kernel import multiprocessors
 from cukernels.runtime.arrays import Array
 
 THREADS = 256  # row_threads of rows.cuh
-LANES = (4, 16, 32, 256)  # of a row
-_LONG = 1024  # values, from which on a row has a block
+LANES = (4, 16, 32, 256)  # how many threads may share a row
+_LONG = 1024  # rows of so many values or more have a whole block
 
 
 def lanes(k: int) -> int:

@@ -1,8 +1,8 @@
-"""How much shared memory a block can have, and how a kernel is allowed to have it.
+"""How much shared memory a block can have, and how a kernel gets more than the default.
 
-A block's shared memory is static (the kernel's own variables) plus dynamic (the bytes that a launch
-gives), and every limit is on both together. Without being asked, the driver gives a block 48 KB.
-It gives more dynamic shared memory to a function whose limit has been raised.
+A block's shared memory is static (the kernel's own variables) plus dynamic (the bytes given at the
+launch), and every limit is on their sum. By default the driver gives a block at most 48 KB. A
+kernel can have more dynamic shared memory once its limit has been raised.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-UNASKED = 48 * 1024  # bytes that any block can have, static and dynamic
+UNASKED = 48 * 1024  # bytes that a block can have by default, static and dynamic
 
 _RAISING = threading.Lock()
 
 
 def shared_limit(architecture: int) -> int:
-    """Return how many bytes of shared memory a block can have, static and dynamic."""
+    """Return how many bytes of shared memory a block can have at most, static and dynamic."""
     if architecture < 80:
         return 64 * 1024
     if architecture >= 120 or architecture // 10 == 8 and architecture not in (80, 87):
@@ -25,17 +25,17 @@ def shared_limit(architecture: int) -> int:
 
 
 def allow(function: Any, dynamic: int) -> None:
-    """Let launches of a function on the current device have so much dynamic shared memory.
+    """Raise the limit of a kernel on the current device to this much dynamic shared memory.
 
-    CuPy gives one function to all that ask for the same kernel, so a limit that somebody else has
-    raised further stays: it is never lowered, whatever the order of launches and of threads.
+    CuPy hands the same function to everybody who asks for a kernel. So a limit is never lowered,
+    whatever the order of launches and of threads: another launch may need it.
 
     Parameters
     ----------
     function : cupy.RawKernel
         The kernel.
     dynamic : int
-        Bytes.
+        Bytes of dynamic shared memory.
     """
     if dynamic + function.shared_size_bytes <= UNASKED:
         return

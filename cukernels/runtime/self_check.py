@@ -1,4 +1,4 @@
-"""Does this machine compute what the definitions say? Every body of every op, on its samples."""
+"""Check on this machine that every body of every op computes what the definition says."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LAYOUTS_OF_BODIES = (contiguous, backwards)
 
 
 class Check(NamedTuple):
-    """One body of one op against the definition of the op.
+    """The result of comparing one body of an op with its definition.
 
     Attributes
     ----------
@@ -28,9 +28,9 @@ class Check(NamedTuple):
     calls : int
         How many samples, in float32 and in float64.
     error : float
-        The largest error, as a part of what rounding explains; above 1 the body is wrong.
+        The largest error, in units of what rounding explains; above 1 the body is wrong.
     failure : str
-        What went wrong; empty where nothing did.
+        What is wrong; empty if nothing is.
     """
 
     op: str
@@ -46,12 +46,12 @@ class Check(NamedTuple):
 
 
 def self_check(devices: list[str] | None = None) -> Iterator[Check]:
-    """Run every body of every op on this machine and compare it with the definition, in float64.
+    """Compare every body of every op on this machine with the definition, computed in float64.
 
     Parameters
     ----------
     devices : list of str, default=None
-        GPUs, as "cuda:0", to run the CUDA bodies on; None: none.
+        The GPUs to run the CUDA bodies on, as "cuda:0"; None means no GPU.
 
     Yields
     ------
