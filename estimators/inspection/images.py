@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from estimators.shared.image_shapes import (
-    _FORMS,
+    FORMS,
     Shape,
     checked_image_shape,
     inferred_image_shape,
@@ -48,7 +48,7 @@ def as_images(X: Any, image_shape: Any = None, model: Any = None) -> np.ndarray:
     X, given = rows_of_images(X, "a picture")
     X = np.asarray(X)
     if X.ndim != 2:
-        raise ValueError(f"expected {_FORMS}, got an array of shape {X.shape}")
+        raise ValueError(f"expected {FORMS}, got an array of shape {X.shape}")
     return X.reshape(len(X), *(given or shape_to_show(X.shape[1], image_shape, model)))
 
 

@@ -1,4 +1,4 @@
-"""scikit-learn's callbacks (release 1.9 and later): told of a fit and of each of its iterations."""
+"""Tell scikit-learn's callbacks (release 1.9 and later) of a fit and of each iteration."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from estimators.scikit_learn import has_callbacks, init_callback_context
 
 
 class FitCallbacks:
-    """The callbacks of one fit of a linear model; silent where there are none.
+    """Calls the callbacks of one fit of a linear model; does nothing where there are none.
 
     Parameters
     ----------
     estimator : estimator
-        Whose callbacks are told.
+        The estimator that is fitted, whose callbacks are called.
     X, y, sample_weight
-        What it is fitted on.
+        What the estimator is fitted on.
     max_iter : int
-        Most iterations.
+        The most iterations that the fit may take.
     weights : callable
-        Gives `coef_` and `intercept_` of the parameters of an iteration.
+        Returns `coef_` and `intercept_` for the parameters of an iteration.
     """
 
     def __init__(
@@ -41,21 +41,21 @@ class FitCallbacks:
         self._fit: Any = None
 
     def begin(self, x: np.ndarray) -> None:
-        """The fit starts from these parameters."""
+        """Report that the fit starts from the parameters `x`."""
         if has_callbacks(self._estimator):
-            # the last iteration to begin is one that does not come to be
+            # after each iteration the next one begins, so one more begins than is ever run
             self._fit = init_callback_context(self._estimator, self._max_iter + 1)
             self._fit.call_on_fit_task_begin(**self._task)
             self._begin_iteration(x)
 
     def iteration(self, x: np.ndarray) -> None:
-        """An iteration ended at these parameters."""
+        """Report that an iteration ended at the parameters `x`."""
         if self._fit is not None:
             self._iteration.call_on_fit_task_end(**self._task, **self._reconstruction(x))
             self._begin_iteration(x)
 
     def end(self) -> None:
-        """The estimator has its fitted attributes."""
+        """Report that the estimator has its fitted attributes."""
         if self._fit is not None:
             self._iteration.call_on_fit_task_end(estimator=self._estimator)
             self._fit.call_on_fit_task_end(**self._task, reconstruction_attributes={})

@@ -5,25 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Protocol
 
-Watch = Callable[[int, float], None]  # told of each epoch: models still training, lowest loss
+# Called after each epoch with the number of models that still train, and their lowest loss.
+Watch = Callable[[int, float], None]
 
 
 class NotTrainedError(RuntimeError):
-    """Of a fit that Ctrl-C came before."""
+    """Raised for a fit that had not started when the search was interrupted."""
 
 
-def raise_error_of(training: Any) -> None:
-    """Raise the error that a training has kept, if any, and let go of it.
+def raise_error_of(fit: Any) -> None:
+    """Raise the error that a fit has kept, if any, and let go of it.
 
-    It refers to the frames that it came through, and these to the training: kept, it would be a
-    cycle that holds the samples.
+    An error refers to the frames that it passed through, and these refer to the fit. A fit that
+    kept its error would be part of a cycle, which holds the samples in memory.
     """
-    error, training.error = training.error, None
+    error, fit.error = fit.error, None
     if error is not None:
         try:
             raise error
         finally:
-            del error
+            del error  # this frame is one of those that it refers to
 
 
 class Fit(Protocol):
@@ -32,13 +33,13 @@ class Fit(Protocol):
     Attributes
     ----------
     key : hashable
-        Trainings of one class with equal keys may run together.
+        Fits of one class with equal keys may run together.
     n_bytes : int
-        What one more of them adds to the memory that they take while they run.
+        How much memory it adds, while it runs, to that of the fits beside it.
     has_begun : bool
-        Whether there is something to `finish` with; asked after an interrupt.
+        Whether it has learned something that `finish` can use; asked after an interrupt.
     error : Exception or None
-        What made it fail, for `finish`.
+        The error that made it fail, which `finish` raises.
     """
 
     key: Hashable
@@ -47,22 +48,24 @@ class Fit(Protocol):
     error: Exception | None
 
     @classmethod
-    def run(cls, trainings: Sequence[Any], watch: Watch | None = None) -> None:
-        """Run trainings of equal keys, each as it would have run alone.
+    def run(cls, fits: Sequence[Any], watch: Watch | None = None) -> None:
+        """Run fits of equal keys, each with the result that it would have alone.
 
-        A training that fails keeps its error for `finish`, and takes no other down.
+        A fit that fails keeps its error for `finish`, and the others go on.
 
         Raises
         ------
         KeyboardInterrupt
-            After Ctrl-C; each training then is as far as it got.
+            After Ctrl-C. Each fit is then as far as it got.
         """
 
     @staticmethod
-    def foresee(trainings: Sequence[Any], X: Any) -> None:
-        """Let the estimators of trainings that ran together know their predictions for X.
+    def foresee(fits: Sequence[Any], X: Any) -> None:
+        """Predict for X with all of some fits that ran together, in one pass.
 
-        Until `_foreseen` is deleted, they give them when they are asked about this very object.
+        Each estimator keeps X and its own predictions as `_foreseen`, and returns these when it is
+        asked about this very object. It holds X, so no other object can be mistaken for it. The
+        search deletes `_foreseen` when it has scored the fit.
         """
 
     def finish(self) -> None:
