@@ -46,8 +46,8 @@ _DOC = """{summary}
     Parameters
     ----------
     {names}
-        As in :{role}:`sklearn.model_selection.{name}`. `n_jobs` and joblib's backends mean what they
-        mean there; each job trains the fits of some folds as a stack.
+        As in :{role}:`sklearn.model_selection.{name}`. `n_jobs` and joblib's backends mean the
+        same as there; each job trains the fits of some folds as a stack.
     fused : bool, default=True
         Whether fits of equal shapes train together. If False, they run one after the other.
     max_stack_bytes : int, default=None
