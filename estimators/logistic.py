@@ -15,10 +15,11 @@ from cukernels import log_softmax, softmax
 from cukernels.runtime import resolve_device
 from estimators.linear.classifier import LinearClassifier
 from estimators.linear.logistic_fit import LogisticFit
-from estimators.linear.logistic_parameters import check_classes, resolve_penalty, total_weights
+from estimators.linear.logistic_parameters import check_classes, resolve_penalty
 from estimators.linear.loss import LinearObjective
 from estimators.scikit_learn import CallbackSupportMixin, Hidden, Interval, StrOptions, fit_context
 from estimators.shared.base import FLOATS
+from estimators.shared.labels import total_weights
 from estimators.shared.progress import VERBOSE
 from estimators.shared.samples import Samples
 from estimators.shared.warnings import warn
@@ -224,7 +225,9 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
             ("places", id(rows)), lambda: np.unique(own_y, return_inverse=True)
         )
         check_classes(self, X)
-        weights = total_weights(self.class_weight, self.classes_, labels, X.dtype, sample_weight)
+        weights = total_weights(
+            self.class_weight, self.classes_, own_y, X.dtype, sample_weight, balance="weights"
+        )
         return LogisticFit(
             self, samples, X, labels, rows, weights, C, l1_ratio, device, sample_weight
         )
