@@ -11,6 +11,7 @@ from cukernels.runtime import Array, namespace, to_device, to_host
 from estimators.linear.perceptron_problem import SweptProblem
 from estimators.linear.scores import scores_of
 from estimators.shared.rows import SparseRows, placed_rows
+from estimators.shared.samples import scattered
 
 _SPARSE_BIAS_RATE = 0.01  # scikit-learn's: in sparse data only the bias is never 0
 
@@ -43,7 +44,7 @@ class OnlineStack:
         self._x = first.samples.once(
             ("perceptron's samples", device, dtype), lambda: placed_rows(first.X, dtype, device)
         )
-        labels = _placed(first.labels, first.rows, first.X.shape[0])
+        labels = scattered(first.labels, first.rows, first.X.shape[0])
         self._y = to_device(labels, device)
         self._held_out_x = placed_rows(first.X[self._rows(first.held_out)], dtype, device)
         self._is_held_out = np.zeros(len(first.labels), bool)
@@ -134,7 +135,7 @@ class OnlineStack:
             ones = np.ones((1, 1), self._dtype)
             rows = np.broadcast_arrays(*(ones if w is None else np.atleast_2d(w) for w in given))
             shared = np.stack(rows)
-        return to_device(_placed(shared, first.rows, first.X.shape[0]), self._device)
+        return to_device(scattered(shared, first.rows, first.X.shape[0], axis=-1), self._device)
 
     def _sweep(self, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Update the problems; return the objective of each, and which models are finite.
@@ -218,12 +219,3 @@ class OnlineStack:
             weight = training.sample_weight[first.held_out]
             accuracies.append(np.average(right, axis=0, weights=weight))
         return np.stack(accuracies)
-
-
-def _placed(values: np.ndarray, rows: np.ndarray | None, n_samples: int) -> np.ndarray:
-    """Values of some rows, along the last axis, among those of all; zeros for the others."""
-    if rows is None:
-        return values
-    placed = np.zeros((*values.shape[:-1], n_samples), values.dtype)
-    placed[..., rows] = values
-    return placed

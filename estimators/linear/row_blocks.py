@@ -10,7 +10,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from cukernels import csr_matmul, csr_matmul_backward, matmul
+from cukernels.matmul import padded
 from cukernels.runtime import Array, like, namespace, slices, to_device, to_host
+from estimators.shared.rows import SparseRows, placed_rows
 
 BLOCK_BYTES = 4 << 20  # of X: what a core's share of the cache holds
 _DENSE_STEPS = 32  # multiplications of a dense product, in the time of one of a sparse product
@@ -40,29 +42,24 @@ class RowBlock:
         self.x, self.share = x, share
         self.targets = to_device(targets, device)
         self.weights = None if weights is None else to_device(weights, device)
-        if sp.issparse(x):
-            self._csr = tuple(to_device(part, device) for part in (x.data, x.indices, x.indptr))
-        else:
-            self._dense = to_device(x, device)
+        self._rows = placed_rows(x, x.dtype, device)
 
     def times(self, coef: Array, bias: Array) -> Array:
         """Return ``coef @ x.T + bias`` of shape (K, B), for `coef` of shape (K, D)."""
-        if sp.issparse(self.x):
-            data, indices, indptr = self._csr
-            scores = csr_matmul(data, indices, indptr, coef.T).T
+        if isinstance(self._rows, SparseRows):
+            scores = csr_matmul(*self._rows, coef.T).T
         else:
-            scores = matmul(self._dense, _even(coef), transpose_b=True)[:, : len(coef)].T
+            scores = matmul(self._rows, _even(coef), transpose_b=True)[:, : len(coef)].T
         scores += bias[:, None]
         return scores
 
     def transposed_times(self, dz: Array) -> Array:
         """Return ``x.T @ dz.T`` of shape (D, K), for `dz` of shape (K, B)."""
-        if sp.issparse(self.x):
-            data, indices, indptr = self._csr
+        if isinstance(self._rows, SparseRows):
             shape = (self.x.shape[1], len(dz))
             coef = namespace(dz).broadcast_to(dz[:1, :1], shape)  # only its shape counts
-            return csr_matmul_backward(dz.T, data, indices, indptr, coef)
-        return matmul(_even(dz), self._dense)[: len(dz)].T
+            return csr_matmul_backward(dz.T, *self._rows, coef)
+        return matmul(_even(dz), self._rows)[: len(dz)].T
 
     @functools.cached_property
     def sample_shares(self) -> Array:
@@ -79,11 +76,11 @@ class RowBlock:
 
         Dense rows are on the device. Sparse ones are on the host, as a CSC matrix.
         """
-        if sp.issparse(self.x):
+        if isinstance(self._rows, SparseRows):
             column = np.full((self.x.shape[0], 1), value, self.x.dtype)
             return sp.hstack([self.x, column], format="csc")
-        xp = namespace(self._dense)
-        return xp.hstack([self._dense, xp.full((len(self._dense), 1), value, self.x.dtype)])
+        xp = namespace(self._rows)
+        return xp.hstack([self._rows, xp.full((len(self._rows), 1), value, self.x.dtype)])
 
     def of_models(self, models: np.ndarray) -> tuple[Array | None, np.ndarray]:
         """Return the weights and the shares of some models of the stack."""
@@ -101,7 +98,7 @@ def _even(rows: Array) -> Array:
     """
     if len(rows) % 2 == 0 or len(rows) == 1 or not isinstance(rows, np.ndarray):
         return rows
-    return np.concatenate([rows, np.zeros_like(rows[:1])])
+    return padded(rows, 2)
 
 
 def row_blocks(
