@@ -14,12 +14,12 @@ from cukernels.matmul import padded
 from cukernels.runtime import Array, like, namespace, slices, to_device, to_host
 from estimators.shared.rows import SparseRows, placed_rows
 
-BLOCK_BYTES = 4 << 20  # of X: what a core's share of the cache holds
-_DENSE_STEPS = 32  # multiplications of a dense product, in the time of one of a sparse product
+BLOCK_BYTES = 4 << 20  # bytes of X that stay in a core's share of the cache
+_DENSE_STEPS = 32  # multiplications of a dense product in the time of one of a sparse product
 
 
 class RowBlock:
-    """Some rows of X on a device, their targets, and what they count for in the weighted mean.
+    """Some rows of X on a device, with their targets, their weights and their share in the mean.
 
     Attributes
     ----------
@@ -28,7 +28,7 @@ class RowBlock:
     targets : array of shape (B,) or (B, K)
     weights : array of shape (M or 1, B), or None where all weights are 1
     share : ndarray of shape (M or 1,)
-        The part of the total weight that is in this block.
+        The fraction of the total weight of all rows that is in this block.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class RowBlock:
 
     @functools.cached_property
     def sample_shares(self) -> Array:
-        """The part of each row in the mean, of shape (B,), for a single model."""
+        """The share of each row in the mean, of shape (B,), for a single model."""
         if self.weights is None:
             n_rows = self.x.shape[0]
             return like(np.full(n_rows, self.share[0] / n_rows, self.x.dtype), self.targets)
@@ -74,7 +74,7 @@ class RowBlock:
     def with_ones(self, value: float) -> Any:
         """Return a copy of the rows with one more column, of this value, at the end.
 
-        Dense rows are on the device. Sparse ones are on the host, as a CSC matrix.
+        Dense rows stay on the device. Sparse ones are returned on the host, as a CSC matrix.
         """
         if isinstance(self._rows, SparseRows):
             column = np.full((self.x.shape[0], 1), value, self.x.dtype)
@@ -90,11 +90,11 @@ class RowBlock:
 
 
 def _even(rows: Array) -> Array:
-    """Add a row of zeros to an odd number of them.
+    """Return an even number of rows, with a row of zeros added where their number is odd.
 
-    A BLAS sums the last row of an odd number in another way than the others. So a model that is
-    the last of a stack would come out other than alone, by a rounding error. A single row is left
-    to the product with a vector, which is far faster.
+    A BLAS sums the last row of an odd number in another order than the others. The last model of a
+    stack would then differ from the same model alone, by rounding. A single row stays as it is:
+    the product with a vector is far faster.
     """
     if len(rows) % 2 == 0 or len(rows) == 1 or not isinstance(rows, np.ndarray):
         return rows
@@ -104,7 +104,7 @@ def _even(rows: Array) -> Array:
 def row_blocks(
     X: Any, targets: np.ndarray, sample_weight: np.ndarray | None, device: str
 ) -> list[RowBlock]:
-    """Cut X into blocks that stay in a core's cache; sparse X and a GPU's stay in one piece.
+    """Divide X into blocks that stay in a core's cache. Sparse X, and X on a GPU, is one block.
 
     Parameters
     ----------
@@ -124,24 +124,25 @@ def row_blocks(
         rows = slice(start, min(start + size, n_samples))
         whole = size >= n_samples
         if weights is None:
-            part, share = None, np.array([(rows.stop - rows.start) / n_samples])
+            own, share = None, np.array([(rows.stop - rows.start) / n_samples])
         else:
-            part = weights[:, rows]
+            own = weights[:, rows]
             total = weights.sum(axis=1, dtype=np.float64)
-            share = part.sum(axis=1, dtype=np.float64) / np.where(total == 0, 1, total)
-        blocks.append(RowBlock(X if whole else X[rows], targets[rows], part, share, device))
+            share = own.sum(axis=1, dtype=np.float64) / np.where(total == 0, 1, total)
+        blocks.append(RowBlock(X if whole else X[rows], targets[rows], own, share, device))
     return blocks
 
 
-def pieces(x: Any) -> Iterator[tuple[slice, Any]]:
-    """Yield slices of rows and what `x` has there, in the form in which `weighted_gram` is faster.
+def gram_chunks(x: Any) -> Iterator[tuple[slice, Any]]:
+    """Yield chunks of rows, and which rows they are, in the form that `weighted_gram` is fast on.
 
-    An array is one piece, and so is a CSC matrix with few values a row. A well-filled one is given
-    as arrays, a bounded number of rows at a time.
+    An array is one chunk, and so is a CSC matrix with few values in a row. A matrix with many is
+    yielded as arrays, with a bounded number of rows in each.
     """
     if sp.issparse(x):
         n_rows, n_columns = x.shape
         filled = np.bincount(x.indices, minlength=n_rows)
+        # a row of f values takes f**2 multiplications, or n_columns**2 as an array
         if _DENSE_STEPS * np.sum(filled**2) > n_rows * n_columns**2:
             x = x.tocsr()
             for rows in slices(n_rows, max(64, BLOCK_BYTES // (n_columns * x.dtype.itemsize))):
