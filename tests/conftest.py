@@ -66,7 +66,7 @@ def stacks(monkeypatch):
 @pytest.fixture
 def swept(monkeypatch):
     """Our own sweeps where scikit-learn's loop would run: as on a GPU, but by the reference."""
-    monkeypatch.setattr(Perceptron, "_training", SweptFit)
+    monkeypatch.setattr(Perceptron, "_fit_class", SweptFit)
 
 
 @pytest.fixture

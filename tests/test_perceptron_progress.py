@@ -12,7 +12,7 @@ from _perceptrons import DATA, assert_near, assert_same
 from _requirements import RELEASE
 from estimators import Perceptron
 from estimators.linear import perceptron_compiled
-from estimators.linear.perceptron_stack import OnlineStack
+from estimators.linear.perceptron_stack import PerceptronStack
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -79,7 +79,7 @@ def test_refuses(parameters, call, message):
 
 def test_ctrl_c_keeps_what_is_trained(monkeypatch):
     X, y = DATA["iris"]
-    epoch = OnlineStack.epoch
+    epoch = PerceptronStack.epoch
 
     def interrupted(self):
         if self.n_iter == 3:
@@ -87,7 +87,7 @@ def test_ctrl_c_keeps_what_is_trained(monkeypatch):
         return epoch(self)
 
     model = Perceptron(multi_class="multinomial")
-    monkeypatch.setattr(OnlineStack, "epoch", interrupted)
+    monkeypatch.setattr(PerceptronStack, "epoch", interrupted)
     with pytest.warns(UserWarning, match="Training interrupted by user"):
         clf = clone(model).fit(X, y)
     monkeypatch.undo()

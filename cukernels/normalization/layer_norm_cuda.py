@@ -10,7 +10,7 @@ import numpy as np
 
 from cukernels.gpu import rows
 from cukernels.gpu.kernel import Kernel, contiguous, ctype
-from cukernels.gpu.stacks import models_of, gradient_out
+from cukernels.gpu.stacks import gradient_out, models_of
 from cukernels.matmul.sums import column_sums, sum_models
 from cukernels.runtime.arrays import Array, namespace
 

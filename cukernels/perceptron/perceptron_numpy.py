@@ -9,8 +9,8 @@ import scipy.sparse as sp
 
 from cukernels.perceptron.blocks_numpy import dense_rows, sparse_rows, sweep_blocks
 from cukernels.perceptron.perceptron import csr_row
-from cukernels.perceptron.truncation_numpy import sweep_truncated
 from cukernels.perceptron.rule import Sweep, SweepArguments, sweep_samples
+from cukernels.perceptron.truncation_numpy import sweep_truncated
 from cukernels.sparse.sparse import check_rows
 
 
