@@ -68,8 +68,8 @@ def _by_number(step: Any) -> Any:
     places = np.arange(step.n_features_in_)
     step = copy(step)
     step.transformers_ = [
-        (name, part, places[_numbers(columns, names)].tolist())
-        for name, part, columns in step.transformers_
+        (name, inner, places[_numbers(columns, names)].tolist())
+        for name, inner, columns in step.transformers_
     ]
     return step
 

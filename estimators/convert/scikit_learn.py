@@ -128,7 +128,7 @@ def _fill_our_network(theirs: Any, ours: Any) -> None:
 
 
 def _copy_attributes(source: Any, target: Any, names: Any) -> None:
-    """Copy those of some fitted attributes that there are, so that neither model shares arrays."""
+    """Copy the attributes of these names that `source` has; the models then share no array."""
     for name in (*names, "feature_names_in_"):
         if hasattr(source, name):
             value = getattr(source, name)

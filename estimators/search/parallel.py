@@ -87,6 +87,6 @@ def _by_fold(calls: Sequence[Call]) -> list[int]:
 
 
 def _of_equal_size(indices: list[int], n: int) -> list[list[int]]:
-    """Cut a list into `n` lists in succession."""
+    """Divide a list into `n` lists of about the same length."""
     bounds = [len(indices) * i // n for i in range(n + 1)]
     return [indices[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
