@@ -55,9 +55,9 @@ def conv2d(
     def respond(seen: Patches, task: Task) -> None:
         """Compute the responses of some models to a chunk of images."""
         index, models, images = task
-        for part, rows, matrix in seen.matrices(x[index][images]):
+        for chunk, rows, matrix in seen.matrices(x[index][images]):
             for m in models:
-                z = y[m][images][part, rows]
+                z = y[m][images][chunk, rows]
                 flat = z.reshape(len(matrix), -1)  # a view of y
                 np.matmul(matrix, filters[m].T, out=flat)
                 if activation == "relu":  # an array of zeros is 3 times as fast as the scalar 0
@@ -119,8 +119,8 @@ def conv2d_backward(
             if slopes is None:
                 _scatter(dz, filters[m], axes, out)
             else:
-                for part, rows, matrix in slopes.matrices(dz):
-                    flat = out[part, rows].reshape(len(matrix), -1)
+                for chunk, rows, matrix in slopes.matrices(dz):
+                    flat = out[chunk, rows].reshape(len(matrix), -1)
                     np.matmul(matrix, turned_filters[m].T, out=flat)
             if number:
                 total += out
@@ -158,8 +158,8 @@ def _filter_gradient(dz: np.ndarray, images: np.ndarray, seen: Patches) -> np.nd
     """The terms of some images in the filter gradient of a model, (K, R * S * C [+ 1])."""
     k = dz.shape[-1]
     total = np.zeros((k, seen.depth), dz.dtype)
-    for part, rows, matrix in seen.matrices(images):
-        slopes = dz[part, rows]
+    for chunk, rows, matrix in seen.matrices(images):
+        slopes = dz[chunk, rows]
         # NumPy releases the interpreter's lock only for large results. So the sum over the places
         # is split into several products, whose results are then large enough together.
         lines = slopes.shape[0] * slopes.shape[1]
@@ -221,10 +221,10 @@ def _scatter(dz: np.ndarray, filters: np.ndarray, axes: Grid, out: np.ndarray) -
 def _filters(w: np.ndarray, bias: np.ndarray | None, stack: tuple[int, ...]) -> np.ndarray:
     """The filters as rows, (*stack, K, R * S * C), with the bias, if any, as one more column."""
     matrix = w.reshape(*w.shape[:-3], int(np.prod(w.shape[-3:])))
-    parts = [np.broadcast_to(matrix, stack + matrix.shape[-2:])]
+    columns = [np.broadcast_to(matrix, stack + matrix.shape[-2:])]
     if bias is not None:
-        parts.append(np.broadcast_to(bias, stack + bias.shape[-1:])[..., None])
-    return np.concatenate(parts, axis=-1)
+        columns.append(np.broadcast_to(bias, stack + bias.shape[-1:])[..., None])
+    return np.concatenate(columns, axis=-1)
 
 
 def _split(

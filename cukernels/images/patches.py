@@ -64,11 +64,11 @@ class Patches:
         windows there: those of all places of some images, or of some rows of places of one image.
         The matrix is valid until the next one is made.
         """
-        for part in self.image_chunks(len(images)):
-            padded = self._pad(images[part])
+        for chunk in self.image_chunks(len(images)):
+            padded = self._pad(images[chunk])
             windows = patches(padded, self.axes)
             for rows in slices(self.axes[0].places, self._rows_at_once):
-                yield part, rows, self._matrix(windows[:, rows])
+                yield chunk, rows, self._matrix(windows[:, rows])
 
     def _pad(self, images: np.ndarray) -> np.ndarray:
         """Copy images into a frame of zeros, which is reused."""

@@ -65,7 +65,7 @@ class LaunchConfiguration(NamedTuple):
     instance : Instance
         The kernel.
     blocks, splits : int
-        The grid: tiles of all models, and parts of the sum over k.
+        The grid: tiles of all models, and splits of the sum over k.
     threads, shared : int
         Threads of a block, and its bytes of dynamic shared memory.
     k_of_sum : int

@@ -158,8 +158,8 @@ def _bound(got: tuple[int, ...], shape: Shape, sizes: Sizes, rule: Rule) -> Iter
     if not got:
         return
     letter, _, more = first.partition(" + ")
-    letter, _, parts = letter.partition(" / ")
-    size = got[0] * sizes.get(parts, 1) - int(more or 0)
+    letter, _, divisor = letter.partition(" / ")
+    size = got[0] * sizes.get(divisor, 1) - int(more or 0)
     known = int(letter) if letter.isdigit() else sizes.get(letter, size)
     if size >= 0 and (size == known or (rule.broadcasts and size == 1)):
         bound = sizes if rule.broadcasts and size == 1 else sizes | {letter: size}
