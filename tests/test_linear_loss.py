@@ -9,7 +9,7 @@ import scipy.sparse as sp
 from estimators.linear.lasso import quadratic_lasso
 from estimators.linear.loss import LinearObjective
 from estimators.linear.newton import minimize_newton
-from estimators.linear.proximal import _L1Problem, minimize_proximal
+from estimators.linear.proximal import _L1Objective, minimize_proximal
 from estimators.linear.row_blocks import gram_chunks
 from estimators.optimize.lbfgs import minimize_lbfgs
 
@@ -183,7 +183,7 @@ def test_the_lasso_step_is_exact(condition, seed):
 
 
 def test_the_l1_norm_with_more_features_than_samples(monkeypatch):
-    monkeypatch.setattr(_L1Problem, "orthant_step", None)  # Newton steps are enough
+    monkeypatch.setattr(_L1Objective, "orthant_step", None)  # Newton steps are enough
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((40, 60)), np.arange(40) % 3
     objective = LinearObjective(X, y, 3, l2=np.zeros(1))

@@ -17,13 +17,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from estimators.linear.descent import Callback, DescentResult
 from estimators.linear.loss import LinearObjective
-from estimators.linear.newton import Callback, NewtonResult, minimize_newton
+from estimators.linear.newton import minimize_newton
 from estimators.linear.proximal import minimize_proximal
 from estimators.optimize import lbfgs
 from estimators.optimize.lbfgs import CONVERGED, INTERRUPTED
 
-FACTORIZABLE = 500  # parameters: up to here a factorisation costs less than conjugate gradients
+FACTORIZABLE = 500  # parameters up to which a factorisation costs less than conjugate gradients
 
 SCALE_DATA = (
     "\nYou might also want to scale the data as shown in:\n"
@@ -31,7 +32,7 @@ SCALE_DATA = (
     "Please also refer to the documentation for alternative solver options:\n"
     "    https://scikit-learn.org/stable/modules/linear_model.html#logistic-regression"
 )
-OVERFLOWED = (  # as scikit-learn's saga says it of an epoch
+OVERFLOWED = (  # what scikit-learn's saga says of an epoch
     "Floating-point under-/overflow occurred at iteration #{}. Scaling input data with "
     "StandardScaler or MinMaxScaler might help."
 )
@@ -50,9 +51,11 @@ class Solution(NamedTuple):
     Attributes
     ----------
     x : ndarray of shape (P,)
+        The parameters.
     n_iter : int
+        Iterations done.
     complaint : str
-        In scikit-learn's words, where it stopped short of `tol`; else empty.
+        What scikit-learn says of a solver that stopped short of `tol`; empty if it did not.
     interrupted : bool
         Whether Ctrl-C stopped it.
     """
@@ -80,7 +83,7 @@ def solve(
     solver : {"newton-cg", "newton-cholesky", "liblinear", "sag", "saga"}
     objective : LinearObjective
     l1 : float
-        Strength of the norm; 0 for the solvers that do not take one.
+        Strength of the norm; 0 for the solvers that take none.
     x0 : ndarray of shape (P,)
         Where to start.
     tol : float
@@ -89,7 +92,7 @@ def solve(
     callback : callable, default=None
         Called as ``callback(x, value)`` after each iteration.
     """
-    result: NewtonResult
+    result: DescentResult
     if l1 > 0:
         result = minimize_proximal(objective, l1, x0, tol=tol, max_iter=max_iter, callback=callback)
     else:
@@ -123,7 +126,7 @@ def solve_lbfgs(
     x0 : ndarray of shape (M, P)
         Where to start.
     tol, max_iter : arrays of shape (M,)
-        Of each model, as `solve` takes them.
+        Those of each model, as `solve` takes them.
     callback : callable, default=None
         As `minimize_lbfgs` takes it.
     """

@@ -2,36 +2,23 @@
 
 The Newton step is either solved for, with the Cholesky factor of the whole Hessian, or approached
 by conjugate gradients, which only multiply with it (Nocedal and Wright 2006, algorithms 3.2 and
-7.1). Few iterations, whatever the scale of the features.
+7.1). Either way few iterations are enough, whatever the scale of the features.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
-
 import numpy as np
 import scipy.linalg
 
+from estimators.linear.descent import (
+    Callback,
+    DescentResult,
+    Point,
+    check_finite,
+    descend,
+    evaluate,
+)
 from estimators.linear.loss import LinearObjective
-
-ONE = np.zeros(1, dtype=int)  # the place of a single model in its stack of one
-Callback = Callable[[np.ndarray, float], object]
-
-
-class NewtonResult(NamedTuple):
-    """Where Newton's method ended: point (P,), value, iterations, and whether it converged.
-
-    Otherwise it was at the limit of iterations, interrupted, or could not go on because numbers
-    were too large.
-    """
-
-    x: np.ndarray
-    fun: float
-    n_iter: int
-    converged: bool
-    interrupted: bool = False
-    overflowed: bool = False
 
 
 def minimize_newton(
@@ -42,7 +29,7 @@ def minimize_newton(
     tol: float,
     max_iter: int,
     callback: Callback | None = None,
-) -> NewtonResult:
+) -> DescentResult:
     """Minimise the objective of a single model.
 
     Parameters
@@ -60,31 +47,18 @@ def minimize_newton(
 
     Returns
     -------
-    result : NewtonResult
+    result : DescentResult
         After Ctrl-C too: the last completed iteration, with `interrupted` True.
     """
-    x, n_iter, value = x0.astype(np.float64), 0, np.nan
     step_of = _cholesky_step if factorize else _conjugate_gradient_step
-    try:
-        value, gradient = evaluate(objective, x)
-        check_finite(value, gradient)
-        while abs(gradient).max() > tol:
-            if n_iter == max_iter:
-                return NewtonResult(x, value, n_iter, False)
-            step = step_of(objective, x, gradient)
-            found = _backtrack(objective, x, value, gradient, step)
-            if found is None:  # no lower value can be told from rounding
-                return NewtonResult(x, value, n_iter, True)
-            x, value, gradient = found
-            check_finite(gradient)
-            n_iter += 1
-            if callback is not None:
-                callback(x, value)
-    except KeyboardInterrupt:
-        return NewtonResult(x, value, n_iter, False, interrupted=True)
-    except FloatingPointError:
-        return NewtonResult(x, value, n_iter, False, overflowed=True)
-    return NewtonResult(x, value, n_iter, True)
+
+    def at(x: np.ndarray) -> Point:
+        return Point(x, *evaluate(objective, x))
+
+    def lower(point: Point) -> Point | None:
+        return _backtrack(objective, point, step_of(objective, point.x, point.slope))
+
+    return descend(x0, at, lower, lambda before, point: tol, max_iter=max_iter, callback=callback)
 
 
 def fix_class_means(
@@ -92,10 +66,10 @@ def fix_class_means(
 ) -> None:
     """Give a Hessian curvature, in place, where the softmax has none.
 
-    Adding a constant to all classes of a softmax changes nothing, so where no penalty holds, the
-    Hessian has no curvature in that direction, and the gradient no part (Simon, Friedman and
-    Hastie, arXiv:1311.6529). With some curvature there the Newton step is unique: it leaves the
-    mean over the classes as it is.
+    The softmax does not change when a constant is added to the scores of all classes. In that
+    direction the Hessian of parameters without a penalty has no curvature, and their gradient is 0
+    (Simon, Friedman and Hastie, arXiv:1311.6529). With some curvature added there the Newton step
+    is unique, and it leaves the mean over the classes as it is.
 
     Parameters
     ----------
@@ -112,26 +86,17 @@ def fix_class_means(
         hessian[(column[:, None] == column) & (column >= 0)] += mean / objective.n_outputs
 
 
-def evaluate(objective: LinearObjective, x: np.ndarray) -> tuple[float, np.ndarray]:
-    """Return the value and the gradient of an objective of one model."""
-    value, gradient = objective.value_and_gradient(x[None], ONE)
-    return float(value[0]), gradient[0]
-
-
-def check_finite(*numbers: np.ndarray | float) -> None:
-    """Raise FloatingPointError where values of X were too large for what was computed of them."""
-    if not all(np.isfinite(number).all() for number in numbers):
-        raise FloatingPointError("overflow")
-
-
 def _cholesky_step(objective: LinearObjective, x: np.ndarray, gradient: np.ndarray) -> np.ndarray:
-    """Solve for the Newton step; of collinear features conjugate gradients find the shortest."""
+    """Solve for the Newton step.
+
+    Of collinear features no factorisation is exact. Conjugate gradients find the shortest step.
+    """
     hessian = objective.hessian(objective.probabilities(x))
     check_finite(hessian)
     free = objective.l2[0] * objective.penalized == 0
     fix_class_means(hessian, objective, free, np.arange(len(hessian)))
     curvature = np.diag(hessian).copy()
-    # to unit diagonal, so that the pivots tell collinear features from those of small scale
+    # With a unit diagonal, a small pivot means collinear features and not features of small scale.
     scale = 1 / np.sqrt(np.where(curvature > 0, curvature, 1))
     hessian *= scale[:, None] * scale
     hessian[curvature <= 0, curvature <= 0] = 1
@@ -169,30 +134,26 @@ def _conjugate_gradient_step(
     return step
 
 
-def _backtrack(
-    objective: LinearObjective,
-    x: np.ndarray,
-    value: float,
-    gradient: np.ndarray,
-    step: np.ndarray,
-) -> tuple[np.ndarray, float, np.ndarray] | None:
-    """Halve the step until it lowers the value enough, or at equal value the gradient.
+def _backtrack(objective: LinearObjective, point: Point, step: np.ndarray) -> Point | None:
+    """Halve the step until it lowers the value enough or, at an equal value, the gradient.
 
-    None where it is too long for that by rounding alone; where by overflow, FloatingPointError.
+    Returns None where the value cannot be told from rounding. Where it has overflowed, raises
+    FloatingPointError.
     """
+    value, gradient = point.value, point.slope
     slope = gradient @ step
     rounding = 16 * np.finfo(objective.dtype).eps * abs(value)
     check_finite(slope)
     values = []
     for exponent in range(30):
         length = 0.5**exponent
-        trial = x + length * step
-        new_value, new_gradient = evaluate(objective, trial)
-        values.append(new_value)
-        if new_value <= value + 2**-11 * length * slope:
-            return trial, new_value, new_gradient
-        flatter = np.abs(new_gradient).sum() < np.abs(gradient).sum()
-        if abs(new_value - value) <= rounding and flatter:
-            return trial, new_value, new_gradient
+        x = point.x + length * step
+        trial = Point(x, *evaluate(objective, x))
+        values.append(trial.value)
+        if trial.value <= value + 2**-11 * length * slope:
+            return trial
+        flatter = np.abs(trial.slope).sum() < np.abs(gradient).sum()
+        if abs(trial.value - value) <= rounding and flatter:
+            return trial
     check_finite(*values)
     return None

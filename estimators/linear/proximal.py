@@ -1,26 +1,37 @@
 """Minimise the objective of one linear classifier plus an L1 norm.
 
-Proximal Newton (Lee, Sun and Saunders, SIAM J. Optim. 24, 2014; as in Friedman, Hastie and
-Tibshirani, J. Stat. Softw. 33, 2010): an iteration lowers the quadratic model plus the norm over
-the parameters that are not zero or want to leave it, in the end down to its minimum. While these
-are too many for a Hessian, orthant-wise L-BFGS steps (Andrew and Gao, ICML 2007) stand in.
+This is the proximal Newton method (Lee, Sun and Saunders, SIAM J. Optim. 24, 2014), as in Friedman,
+Hastie and Tibshirani (J. Stat. Softw. 33, 2010). An iteration lowers the quadratic model plus the
+norm, over the working set: the parameters that are not zero or whose slope leads away from it. The
+last iterations reach the minimum of the model. While the working set is too large for a Hessian,
+an iteration takes orthant-wise L-BFGS steps instead (Andrew and Gao, ICML 2007).
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
+from estimators.linear.descent import (
+    Callback,
+    DescentResult,
+    Point,
+    check_finite,
+    descend,
+    evaluate,
+)
 from estimators.linear.lasso import quadratic_lasso, subgradient
 from estimators.linear.loss import LinearObjective
-from estimators.linear.newton import Callback, NewtonResult, check_finite, evaluate, fix_class_means
+from estimators.linear.newton import fix_class_means
 from estimators.optimize.curvature import CurvatureMemory
 
-LARGEST_HESSIAN = 600  # parameters; above, L-BFGS steps are cheaper than it by far
-REDUCTION = 0.3  # of the slope in the quadratic model, in which an iteration ends
-INNER_STEPS = 10  # in the quadratic model, at most
-STEPS = 3  # of L-BFGS in an iteration, still cheaper than a pass of saga over the samples
-FLAT = 0.01  # a relative decrease of the value by this part of `tol` is none
-DECREASE = 1e-3  # the part of the predicted decrease that a step must achieve
+LARGEST_HESSIAN = 600  # parameters; with more of them, L-BFGS steps are far cheaper
+REDUCTION = 0.3  # an iteration ends when the slope of the quadratic model is so much smaller
+INNER_STEPS = 10  # the most steps in the quadratic model
+STEPS = 3  # L-BFGS steps in an iteration, still cheaper than a pass of saga over the samples
+FLAT = 0.01  # times `tol`: a relative decrease of the value that counts as none
+DECREASE = 1e-3  # the fraction of the predicted decrease that a step must achieve
 
 
 def minimize_proximal(
@@ -31,7 +42,7 @@ def minimize_proximal(
     tol: float,
     max_iter: int,
     callback: Callback | None = None,
-) -> NewtonResult:
+) -> DescentResult:
     """Minimise ``objective + l1 * |x|_1``, the norm over the penalised parameters.
 
     Parameters
@@ -51,44 +62,37 @@ def minimize_proximal(
 
     Returns
     -------
-    result : NewtonResult
+    result : DescentResult
         After Ctrl-C too: the last completed iteration, with `interrupted` True.
     """
-    problem = _L1Problem(objective, l1)
-    x0 = x0.astype(np.float64)
-    point, n_iter = _Point(x0, np.nan, np.zeros_like(x0), problem.l1), 0
-    try:
-        point = problem.at(x0)
-        check_finite(point.value, point.slope)
-        flat = False  # whether the last iteration has hardly lowered the value
-        while np.abs(point.slope).max() > (tol if flat else 0):
-            if n_iter == max_iter:
-                return NewtonResult(point.x, point.value, n_iter, False)
-            found = problem.newton_step(point) or problem.orthant_steps(point)
-            if found is None:  # no lower value can be told from rounding
-                break
-            flat = point.value - found.value <= max(FLAT * tol, problem.rounding) * point.value
-            point = found
-            check_finite(point.slope)
-            n_iter += 1
-            if callback is not None:
-                callback(point.x, point.value)
-    except KeyboardInterrupt:
-        return NewtonResult(point.x, point.value, n_iter, False, interrupted=True)
-    except FloatingPointError:
-        return NewtonResult(point.x, point.value, n_iter, False, overflowed=True)
-    return NewtonResult(point.x, point.value, n_iter, True)
+    penalized = _L1Objective(objective, l1)
+
+    def lower(point: _Point) -> _Point | None:
+        return penalized.newton_step(point) or penalized.orthant_steps(point)
+
+    def steepest(before: _Point | None, point: _Point) -> float:
+        if before is None:
+            return 0.0
+        least_decrease = max(FLAT * tol, penalized.rounding) * before.value
+        return tol if before.value - point.value <= least_decrease else 0.0
+
+    return descend(x0, penalized.at, lower, steepest, max_iter=max_iter, callback=callback)
 
 
-class _Point:
-    """A point, its value with the norm, its gradient without, and its smallest subgradient."""
+@dataclass(frozen=True, eq=False)
+class _Point(Point):
+    """A point with the value that includes the norm, and the smallest subgradient as its slope.
 
-    def __init__(self, x: np.ndarray, value: float, gradient: np.ndarray, l1: np.ndarray) -> None:
-        self.x, self.value, self.gradient = x, value, gradient
-        self.slope = subgradient(x, gradient, l1)
+    Attributes
+    ----------
+    gradient : ndarray of shape (P,)
+        The gradient without the norm.
+    """
+
+    gradient: np.ndarray
 
 
-class _L1Problem:
+class _L1Objective:
     """An objective with an L1 norm, and two ways to a lower value of it."""
 
     def __init__(self, objective: LinearObjective, l1: float) -> None:
@@ -100,7 +104,8 @@ class _L1Problem:
     def at(self, x: np.ndarray) -> _Point:
         """Evaluate a point."""
         value, gradient = evaluate(self.objective, x)
-        return _Point(x, value + self.l1 @ np.abs(x), gradient, self.l1)
+        slope = subgradient(x, gradient, self.l1)
+        return _Point(x, value + self.l1 @ np.abs(x), slope, gradient)
 
     def newton_step(self, point: _Point) -> _Point | None:
         """Minimise the quadratic model with the norm over the working set; None if that fails."""
@@ -152,7 +157,7 @@ class _L1Problem:
             if self.memory.n_pairs[0] == 0:
                 size = float(np.linalg.norm(slope))
                 check_finite(size)
-                length = 1 / max(size, np.finfo(slope.dtype).tiny)  # squares may underflow
+                length = 1 / max(size, np.finfo(slope.dtype).tiny)  # the squares may underflow
             for _ in range(30):
                 x_new = x + length * step
                 x_new[norm & (x_new * orthant < 0)] = 0
@@ -169,13 +174,14 @@ class _L1Problem:
         return None
 
     def _lower(self, trial: _Point, point: _Point, predicted: float) -> bool:
-        """Whether a part of the predicted decrease is there, or at equal value a lesser slope."""
+        """Whether the value fell by enough of the prediction or, at equal value, the slope did."""
         if trial.value < point.value and trial.value <= point.value + DECREASE * predicted:
             return True
         same = abs(trial.value - point.value) <= self.rounding * abs(point.value)
         return same and np.abs(trial.slope).sum() < np.abs(point.slope).sum()
 
     def _remember(self, s: np.ndarray, y: np.ndarray) -> None:
+        """Add a step `s`, and the change `y` of the gradient along it, unless there is none."""
         sy = s @ y
         if sy > np.finfo(np.float64).eps * (y @ y):
             self.memory.add([0], s[None], y[None], np.array([sy]))
