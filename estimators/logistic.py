@@ -21,7 +21,7 @@ from estimators.shared.labels import total_weights
 from estimators.shared.progress import VERBOSE
 from estimators.shared.samples import Samples
 
-INDEX_32 = ("liblinear", "sag", "saga")  # scikit-learn's solvers that take no 64-bit indices
+INDEX_32 = ("liblinear", "sag", "saga")  # these solvers of scikit-learn take no 64-bit indices
 
 
 class LogisticRegression(CallbackSupportMixin, LinearClassifier):
@@ -39,10 +39,10 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
     C : float, default=1.0
         Inverse of the strength of the penalty; `np.inf` for none.
     l1_ratio : float, default=0.0
-        Part of the L1 norm in the penalty, from 0 (L2 only) to 1 (L1 only). "liblinear" takes
-        0 and 1, "saga" all, the other solvers 0.
+        Share of the L1 norm in the penalty, from 0 (only L2) to 1 (only L1). "liblinear" takes
+        0 and 1, "saga" takes any share, and the other solvers take 0.
     dual : bool, default=False
-        Accepted for solver "liblinear" with an L2 penalty, and without effect: both formulations
+        Accepted for solver "liblinear" with an L2 penalty. It has no effect, as both formulations
         have the same optimum.
     tol : float, default=1e-4
         The largest component of the gradient of the objective, taken as a mean over samples, at
@@ -51,27 +51,27 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
     fit_intercept : bool, default=True
         Whether to fit an intercept.
     intercept_scaling : float, default=1
-        For solver "liblinear": the value of a constant feature whose weight stands for the
-        intercept and is penalised as the others are.
+        The value of a constant feature that solver "liblinear" adds. The weight of this feature
+        stands for the intercept, and is penalised like the others.
     class_weight : dict or "balanced", default=None
         Weights ``{label: weight}``; "balanced" is ``n_samples / (n_classes * np.bincount(y))``.
     random_state : int, RandomState instance or None, default=None
-        Accepted, and without effect: no solver draws random numbers.
+        Accepted, and without effect, as no solver draws random numbers.
     solver : {"lbfgs", "liblinear", "newton-cg", "newton-cholesky", "sag", "saga"}, \
             default="lbfgs"
-        A name promises the penalties it takes and the optimum it reaches. "liblinear" takes two
-        classes only. "newton-cholesky" suits features of very different scale, if they are not
-        too many.
+        A name promises the penalties that the solver takes and the optimum that it reaches.
+        "liblinear" takes two classes only. "newton-cholesky" suits features of very different
+        scale, if there are not too many.
     max_iter : int, default=100
-        Most iterations of the solver.
+        The largest number of iterations of the solver.
     verbose : int or "bar", default=0
-        From 1 on a line an iteration is printed, the same of each solver: these are not
-        scikit-learn's, whose lines tell of their inner steps. "bar" shows a progress bar (needs
-        tqdm).
+        From 1 on, each iteration prints a line, which is alike for all solvers. (scikit-learn's
+        solvers print lines of their own, about their inner steps.) "bar" shows a progress bar,
+        which needs tqdm.
     warm_start : bool, default=False
-        Whether to start from the last fit. Not for "liblinear".
+        Whether to start from the last fit. "liblinear" never does.
     n_jobs : int, default=None
-        Deprecated, without effect.
+        Deprecated, and without effect.
     loss : {"log_loss", "squared_error"}, default="log_loss"
         "squared_error" is half the squared error between the probabilities (logistic for two
         classes, softmax for more) and targets of 0 and 1. It is not convex. Solver "lbfgs".
@@ -87,11 +87,11 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
     intercept_ : ndarray of shape (1,) or (n_classes,)
         Intercepts, 0 without `fit_intercept`.
     n_iter_ : int32 ndarray of shape (1,)
-        Iterations of the solver.
+        The number of iterations of the solver.
     n_features_in_ : int
         Number of features seen in `fit`.
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Their names, if they are all strings.
+        Names of the columns, where X has names that are strings.
 
     References
     ----------
@@ -186,7 +186,7 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
         Returns
         -------
         self : LogisticRegression
-            After Ctrl-C too, as far as it got, with a warning.
+            After Ctrl-C too: as far as it got, with a warning.
 
         Raises
         ------
@@ -224,7 +224,7 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
         return self.solver not in INDEX_32
 
     def _start(self, objective: LinearObjective) -> np.ndarray:
-        """Parameters to start from: the last fit's with `warm_start`, else zeros."""
+        """Return the parameters to start from: with `warm_start` the last fit's, else zeros."""
         x0 = np.zeros(objective.n_parameters)
         if not (self.warm_start and hasattr(self, "coef_")) or self.solver == "liblinear":
             return x0
@@ -254,7 +254,7 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
             In the order of `classes_`.
         """
         scores = _two_columns(self.decision_function(X))
-        with np.errstate(over="ignore", invalid="ignore"):  # of scores far apart
+        with np.errstate(over="ignore", invalid="ignore"):  # scores may be far apart
             return softmax(scores)
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
@@ -282,5 +282,5 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
 
 
 def _two_columns(scores: np.ndarray) -> np.ndarray:
-    """Scores of shape (n_samples, n_classes); of two classes the first has score 0."""
+    """Return scores of shape (n_samples, n_classes); of two classes the first has score 0."""
     return np.stack([np.zeros_like(scores), scores], axis=1) if scores.ndim == 1 else scores

@@ -24,9 +24,9 @@ class Perceptron(LinearClassifier):
     """Linear classifier trained by Rosenblatt's online rule, exactly, one sample after the other.
 
     Parameters, attributes and results are those of scikit-learn's class. New are the textbook's
-    multi-class rule, a rate that decays, and `device`. One class against the rest runs on the CPU
-    in scikit-learn's own compiled loop: what is learned is the same to the bit. A GPU sees the
-    samples in the same order, class by class, and sums in another: the same to rounding.
+    multi-class rule, a rate that decays, and `device`. On the CPU, one class against the rest runs
+    in scikit-learn's own compiled loop, so that the results are the same to the bit. A GPU sees the
+    samples in the same order, but sums in another order, so that they are the same to rounding.
 
     Parameters
     ----------
@@ -35,40 +35,41 @@ class Perceptron(LinearClassifier):
     alpha : float, default=0.0001
         Strength of the penalty.
     l1_ratio : float, default=0.15
-        Part of the L1 norm in "elasticnet", in [0, 1].
+        Share of the L1 norm in "elasticnet", from 0 (only L2) to 1 (only L1).
     fit_intercept : bool, default=True
         Whether to learn intercepts.
     max_iter : int, default=1000
-        Most epochs of `fit`.
+        The largest number of epochs of `fit`.
     tol : float or None, default=1e-3
-        A problem stops after `n_iter_no_change` epochs that do not lower its mean loss, or raise
-        its validation score, by this much. None: never.
+        A class stops after `n_iter_no_change` epochs that do not lower its mean loss, or raise
+        its validation score, by this much. With None it never does.
     shuffle : bool, default=True
         Whether to draw a new order of the samples in each epoch.
     verbose : int, default=0
-        Above 0 scikit-learn's loop prints its lines; a GPU and classes that compete print a line
-        an epoch. There is no progress bar: nobody sees an epoch of that loop end.
+        Above 0, scikit-learn's loop prints its own lines. A GPU, and classes that compete, print
+        one line each epoch. There is no progress bar, as the loop does not tell when an epoch ends.
     eta0 : float, default=1.0
-        Factor of the updates.
+        The rate: a factor of all updates.
     n_jobs : int or None, default=None
-        Threads for the classes in scikit-learn's loop. None: where they are worth it, as many as
-        NumPy's products may use. Without effect on the result.
+        Threads for the classes in scikit-learn's loop. With None, large fits use as many as
+        NumPy's products may use. The result does not depend on it.
     random_state : int, RandomState instance or None, default=0
         Draws the orders and the validation split.
     early_stopping : bool, default=False
-        Whether to stop by the score on a part of the samples that is held out.
+        Whether to hold samples out, and to stop by the score on them.
     validation_fraction : float, default=0.1
-        That part, in (0, 1).
+        The fraction of the samples that is held out, in (0, 1).
     n_iter_no_change : int, default=5
-        Epochs without improvement after which to stop.
+        The number of epochs without improvement after which to stop.
     class_weight : dict, "balanced" or None, default=None
         Weights ``{label: weight}`` of the updates; "balanced" is ``n_samples / (n_classes *
         np.bincount(y))``.
     warm_start : bool, default=False
         Whether `fit` goes on from the weights of the last one.
     multi_class : {"ovr", "multinomial"}, default="ovr"
-        Each class against the rest; or the textbook's rule (Duda and Hart 1973, section 5.12): at
-        a mistake the weights of the right class are raised and those of the guess lowered.
+        "ovr" learns each class against the rest. "multinomial" is the textbook's rule, by which
+        the classes compete (Duda and Hart 1973, section 5.12): a mistake raises the weights of the
+        right class and lowers those of the guess.
     learning_rate : {"constant", "invscaling"}, default="constant"
         The rate is `eta0`, or ``eta0 / t**power_t`` at the t-th sample.
     power_t : float, default=0.5
@@ -85,9 +86,9 @@ class Perceptron(LinearClassifier):
     intercept_ : ndarray of shape (1 or n_classes,)
         Intercepts.
     n_iter_ : int
-        Epochs of the class that took most.
+        The number of epochs of the class that took most.
     t_ : float
-        Samples seen, and 1.
+        The number of samples seen, plus 1.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -95,16 +96,16 @@ class Perceptron(LinearClassifier):
 
     Notes
     -----
-    Ctrl-C takes effect, as in scikit-learn, when the loop that runs has returned. Classes that
-    compete, which scikit-learn has not, keep what they learned until then.
+    Ctrl-C takes effect when scikit-learn's loop has returned, as it does there. After Ctrl-C,
+    classes that compete, which scikit-learn does not have, keep what they have learned.
 
-    On a GPU two results can differ by more than rounding where a score is so near 0 that rounding
-    decides whether it is a mistake. X of whole numbers makes such ties often, with a rate like 0.1
-    that binary numbers do not have; with `eta0` a power of 2, as by default, its sums are exact.
+    Where a score is so near 0 that rounding decides whether it is a mistake, the results of a GPU
+    can differ by more than rounding. Such ties are frequent if X has whole numbers and the rate is
+    no binary fraction, like 0.1. If `eta0` is a power of 2, as by default, these sums are exact.
 
-    Classes that compete are swept by NumPy on the CPU. An epoch of images takes less time than one
-    of scikit-learn's loop, where each class has a problem of its own; one of few features, or of
-    sparse rows, 9 to 32 times as much.
+    On the CPU, classes that compete are trained by NumPy. An epoch on images takes less time than
+    an epoch of scikit-learn's loop, where each class has a problem of its own. An epoch on few
+    features, or on sparse rows, takes 9 to 32 times as much.
 
     References
     ----------
@@ -213,7 +214,7 @@ class Perceptron(LinearClassifier):
 
         Returns
         -------
-        self : object
+        self : Perceptron
         """
         return self._run(self._prepare(Samples(X, y), coef_init, intercept_init, sample_weight))
 
@@ -228,11 +229,11 @@ class Perceptron(LinearClassifier):
         X, y, sample_weight
             As in `fit`.
         classes : array-like of shape (n_classes,), default=None
-            All labels that will ever come; needed in the first call.
+            All labels that this call and later ones will have. The first call needs it.
 
         Returns
         -------
-        self : object
+        self : Perceptron
         """
         first = not hasattr(self, "classes_")
         if first and self.early_stopping:
@@ -259,9 +260,9 @@ class Perceptron(LinearClassifier):
 
     @property
     def _fit_class(self) -> type[PerceptronFit]:
-        """What runs a fit: scikit-learn's loop, where it has this rule and runs on the device."""
-        is_there = self.multi_class == "ovr" and resolve_device(self.device) == "cpu"
-        return CompiledFit if is_there else SweptFit
+        """The kind of fit: by scikit-learn's loop, which has one rule on one device, or swept."""
+        is_compiled = self.multi_class == "ovr" and resolve_device(self.device) == "cpu"
+        return CompiledFit if is_compiled else SweptFit
 
     def _prepare(
         self,
@@ -299,6 +300,6 @@ class Perceptron(LinearClassifier):
     def _check_X_y(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, np.ndarray]:
         resolve_device(self.device)
         X, y = super()._check_X_y(X, y, reset=reset)
-        if sp.issparse(X):  # the loop would read and write wherever a column points to
+        if sp.issparse(X):  # the compiled loop would write wherever a column points to
             check_rows(type(self).__name__, X.data, X.indices, X.indptr, X.shape[1])
         return X, y

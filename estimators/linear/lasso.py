@@ -13,11 +13,11 @@ from __future__ import annotations
 import numpy as np
 import scipy.linalg
 
-LENGTHS = 0.5 ** np.arange(10)  # points of a path
-N_MEETINGS = 12  # of a path's variables with zero, at which it is looked at too
-NEWCOMERS = 32  # zeros that a step sets free, or as many as are free already
-ROUNDING = 16 * np.finfo(np.float64).eps  # relative, of a value
-PATIENCE = 5  # solutions of a step that leave out newcomers of the wrong sign, before all but one
+LENGTHS = 0.5 ** np.arange(10)  # the points of a path that are tried
+N_MEETINGS = 12  # points of a path, where a variable meets zero, that are tried too
+NEWCOMERS = 32  # zeros that a step may set free, if no more are free already
+ROUNDING = 16 * np.finfo(np.float64).eps  # relative rounding error of a value
+PATIENCE = 5  # rounds that drop newcomers of the wrong sign, before all but one are dropped
 
 
 def quadratic_lasso(

@@ -1,4 +1,4 @@
-"""The parameters of `LogisticRegression`: what they mean together, in scikit-learn's words."""
+"""What the parameters of `LogisticRegression` mean together, with scikit-learn's messages."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from estimators.shared.warnings import warn
 
 
 def resolve_penalty(estimator: Any) -> tuple[float, float]:
-    """Return C and the part of the L1 norm, from current and deprecated parameters.
+    """Return C and the share of the L1 norm, from current and deprecated parameters.
 
     Warns
     -----
     FutureWarning
-        For deprecated parameters.
+        If a deprecated parameter is given.
     UserWarning
-        For contradicting or ignored ones.
+        If parameters contradict each other, or one is ignored.
 
     Raises
     ------
@@ -55,6 +55,7 @@ def resolve_penalty(estimator: Any) -> tuple[float, float]:
 
 
 def _penalty_name(C: float, l1_ratio: float | None) -> str | None:
+    """Return what `penalty` would be called, had it not been deprecated."""
     if np.inf == C:
         return None
     if l1_ratio is None or l1_ratio == 0:
@@ -92,6 +93,7 @@ def _check_penalty(estimator: Any, penalty: str | None) -> None:
 
 
 def _warn_of_contradictions(estimator: Any, penalty: str | None) -> None:
+    """Warn of values of `penalty`, `l1_ratio` and `C` that do not fit together."""
     given, l1_ratio = estimator.penalty, estimator.l1_ratio
     if penalty != "elasticnet" and l1_ratio is not None and 0 < l1_ratio < 1:
         warn(

@@ -74,7 +74,7 @@ def fix_class_means(
     Parameters
     ----------
     hessian : ndarray of shape (S, S)
-        Of the parameters in `subset`.
+        The Hessian of the parameters in `subset`.
     objective : LinearObjective
     free : boolean ndarray of shape (P,)
         The parameters that no penalty holds.

@@ -42,13 +42,13 @@ def _linear_scores(X: Any, coef: np.ndarray, intercept: Any, device: str) -> np.
     dtype = np.result_type(X.dtype, coef.dtype)
     coef = np.ascontiguousarray(coef, dtype)
     bias = np.broadcast_to(np.asarray(intercept, dtype), coef.shape[:1]).copy()
-    with current(device), np.errstate(over="ignore", invalid="ignore"):  # of very large X
+    with current(device), np.errstate(over="ignore", invalid="ignore"):  # X may be very large
         x = placed_rows(X, dtype, device)
         return to_host(scores_of(x, to_device(coef, device), to_device(bias, device)))
 
 
 def scores_of(x: Array | SparseRows, coef: Array, bias: Array) -> Array:
-    """Return ``x @ coef.T + bias``, where `x` is."""
+    """Return ``x @ coef.T + bias`` on the device of `x`."""
     if isinstance(x, SparseRows):
         return csr_matmul(*x, coef.T.copy()) + bias
     return matmul(x, coef, bias, transpose_b=True)

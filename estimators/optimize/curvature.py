@@ -1,4 +1,4 @@
-"""The memory of L-BFGS: for each model of a stack, an inverse Hessian from its last steps."""
+"""The memory of L-BFGS: the last steps of each model of a stack make up its inverse Hessian."""
 
 from __future__ import annotations
 
@@ -14,18 +14,20 @@ class CurvatureMemory:
     """The last `size` pairs (s, y) of each model: a step, and the change of gradient along it.
 
     The inverse Hessian is used in its compact form (Byrd, Nocedal and Schnabel, Mathematical
-    Programming 63, 1994, eq. 3.1), which is the two-loop recursion as two products with all pairs
-    at once. Slots are filled in turn; one that is still empty holds zeros and changes nothing.
-    Pairs are scaled to ``s'y = 1``, so that R of the paper, ``s_i'y_j`` for i no newer than j, has
-    ones on its diagonal. Kept is its inverse: a new pair adds a column, and the oldest one
-    leaves it without a trace, as R is triangular in the order of age.
+    Programming 63, 1994, eq. 3.1), which computes the two-loop recursion as two products with all
+    pairs at once. Slots are filled in turn; an empty slot holds zeros and changes nothing.
+
+    Pairs are scaled to ``s'y = 1``. So the matrix R of the paper, ``s_i'y_j`` for i no newer than
+    j, has ones on its diagonal. We keep its inverse. A new pair adds a column to it, and the oldest
+    pair leaves no trace in it, as R is triangular in the order of age.
 
     Parameters
     ----------
     models, size, parameters : int
         The shape of the stack.
     like : array
-        Gives the dtype and the device of the pairs; the small systems are float64 on the host.
+        An array with the dtype and the device that the pairs are to have. The small matrices are
+        float64 on the host.
     """
 
     def __init__(self, models: int, size: int, parameters: int, like: Array) -> None:
@@ -70,7 +72,7 @@ class CurvatureMemory:
         slot = self.n_pairs[models] % m
         if len(models) == len(self.pairs):
             rows = every
-            if (slot == slot[0]).all():  # in step: plain indices are faster
+            if (slot == slot[0]).all():  # all models are in step, and plain indices are faster
                 rows = every = slice(None)
                 slot = slot[0]
         unit = xp.asarray(1 / np.sqrt(sy), dtype=s.dtype)[:, None]
@@ -85,7 +87,7 @@ class CurvatureMemory:
         self.r_inverse[rows, :, slot] = -column[..., 0]
         self.r_inverse[rows, slot, slot] = 1
         self.yy[rows, slot] = self.yy[rows, :, slot] = yy_column
-        # y'y may underflow, or its inverse be too much for the dtype
+        # y'y may underflow, or its inverse overflow the dtype
         smallest = np.sqrt(np.finfo(s.dtype).tiny)
         self.scale[rows] = 1 / np.maximum(self.yy[rows, slot, slot], smallest)
         self.n_pairs[rows] += 1

@@ -1,8 +1,8 @@
 """Limited-memory BFGS over a stack of models (Liu and Nocedal, Mathematical Programming 45, 1989).
 
-Every model has its own direction, line search, memory and end, and all share each evaluation. A
-model that has ended leaves the stack, so nobody waits for it. What one model is computed from never
-mixes with its neighbours: its steps are bit for bit those it would take alone.
+Every model has its own direction, line search, memory and end, and all models share each
+evaluation. A model that has ended leaves the stack, and the others go on. The numbers of different
+models never mix: the steps of each are, bit for bit, those that it would take alone.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from estimators.optimize.line_search import LARGEST_STEP, WolfeSearch
 
 ValueAndGradient = Callable[[Array, np.ndarray], tuple[Array, Array]]
 Callback = Callable[[np.ndarray, Array, np.ndarray], Any]
-Limit = float | np.ndarray  # for all models, or one each
+Limit = float | np.ndarray  # one for all models, or one for each
 
 CONVERGED, LIMIT, ABNORMAL, INTERRUPTED = 0, 1, 2, 3
 EPSILON = np.finfo(np.float64).eps
@@ -86,25 +86,25 @@ def minimize_lbfgs(
         the A models of the stack whose places are in `models`: new arrays of shapes (A,) and
         (A, P).
     x0 : array of shape (M, P), float32 or float64
-        Where to start; it is not changed. Vectors stay in its dtype and on its device, the
+        Where to start; it is not changed. Vectors stay in its dtype and on its device. The
         scalars of each model are float64 on the host.
     max_iter : int or array of shape (M,), default=15000
-        Most iterations of a model.
+        The largest number of iterations of a model.
     gtol : float or array of shape (M,), default=1e-5
-        A model has converged where no component of its gradient is larger, nor than 2e-19 in
-        float32: the square of a smaller one underflows.
+        A model has converged when no component of its gradient is larger. In float32 it is at
+        least 2e-19, as the square of a smaller component underflows.
     ftol : float or array of shape (M,), default=2.2e-9
-        A model has converged where an iteration lowers its value f by no more than
+        A model has converged when an iteration lowers its value f by no more than
         ``ftol * max(|f before|, |f after|, 1)``.
     max_fun : int or array of shape (M,), default=15000
         Evaluations of a model after which it begins no further iteration.
     max_line_search : int, default=50
-        Most evaluations in one line search.
+        The largest number of evaluations in one line search.
     memory : int, default=10
-        Number of steps that the curvature is estimated from.
+        The number of steps that the curvature is estimated from.
     noise : float, default=0.0
-        Relative rounding error of the values, where they are rounded more than their gradients:
-        while a value moves no further than that, a smaller gradient counts as progress.
+        Relative rounding error of the values, for values that are rounded more than their
+        gradients. While a value moves no further than that, a smaller gradient counts as progress.
     callback : callable, default=None
         Called as ``callback(models, x, values)`` with the models that have just ended an
         iteration. It may return which of these are to halt, as booleans, and it ends the whole
@@ -239,7 +239,7 @@ class _Run:
                 (moved if search.step > 0 else stuck).append(i)
             elif search.n_steps >= max_line_search:
                 stuck.append(i)
-        # s'y from the slopes along the direction; a step without curvature is not remembered
+        # s'y follows from the slopes along the direction; a step without curvature is forgotten
         rise = slope - self.slope
         sy = steps * rise
         curved = [i for i in moved if rise[i] > EPSILON * -self.slope[i] and sy[i] > self.tiny]
@@ -293,7 +293,7 @@ class _Run:
         return ends
 
     def end(self, ends: dict[int, End]) -> None:
-        """Write the models named by `ends` into the result, and go on with the others."""
+        """Write the models of `ends` into the result, and go on with the others."""
         if not ends:
             return
         gone = list(ends)
@@ -305,7 +305,7 @@ class _Run:
         for model, (status, message) in zip(models, ends.values(), strict=True):
             result.status[model], result.message[model] = status, message
         keep = np.setdiff1d(np.arange(len(self.models)), gone)
-        # in one call, which Ctrl-C cannot break into
+        # a single call, so that Ctrl-C cannot come between two of the arrays
         self.__dict__.update({name: getattr(self, name)[keep] for name in self.STATE})
 
     def end_all(self, why: End) -> None:
