@@ -1,7 +1,7 @@
 """The walk of a call through the packages, as somebody takes it who reads each function once.
 
-``python tests/_walk.py`` counts the walk of X through `MLPClassifier.fit`, and lists where it leads
-back to a file that was met before.
+``python tests/_walk.py`` counts the walk of X through `MLPClassifier.fit`, and lists the calls that
+lead upwards.
 """
 
 from __future__ import annotations
@@ -17,27 +17,36 @@ PACKAGES = tuple(f"{ROOT / name}/" for name in ("cukernels", "estimators"))
 
 
 class Met(NamedTuple):
-    """A function, where it is first called."""
+    """A function, where it is first called: from which file, and whether that is a call upwards.
+
+    A call leads upwards if it leads into another file that waits already for a call to return.
+    """
 
     file: str
     name: str
     depth: int
+    caller: str
+    is_upwards: bool
 
 
 def walk(action: Callable[[], object]) -> list[Met]:
     """Functions of the packages in the order in which they are first called."""
     met: dict[tuple[str, str], Met] = {}
-    depth = 0
+    waiting: list[str] = []
 
     def hook(frame, event: str, _: object) -> None:
-        nonlocal depth
         code = frame.f_code
         if event not in ("call", "return") or not code.co_filename.startswith(PACKAGES):
             return
-        depth += 1 if event == "call" else -1
-        if event == "call" and code.co_name != "<module>":
-            file = str(Path(code.co_filename).relative_to(ROOT))
-            met.setdefault((file, code.co_qualname), Met(file, code.co_qualname, depth))
+        if event == "return":
+            waiting.pop()
+            return
+        file, name = code.co_filename.removeprefix(f"{ROOT}/"), code.co_qualname
+        caller = waiting[-1] if waiting else ""
+        if code.co_name != "<module>":
+            is_upwards = file != caller and file in waiting
+            met.setdefault((file, name), Met(file, name, len(waiting) + 1, caller, is_upwards))
+        waiting.append(file)
 
     sys.setprofile(hook)
     try:
@@ -78,10 +87,14 @@ def fit_an_mlp() -> None:
 if __name__ == "__main__":
     fit_an_mlp()  # what happens in the first call only, such as imports, is no part of the walk
     walked = walk(fit_an_mlp)
-    back = ways_back(walked)
-    for one, other in back:
-        print(f"{one.file} {one.name} -> {other.file} {other.name}")
+    back = [other for _, other in ways_back(walked)]
+    goes_on = sum(one.caller == one.file for one in back)
+    upwards = [one for one in walked if one.is_upwards]
+    for one in upwards:
+        print(f"upwards: {one.caller} -> {one.file} {one.name}")
     print(
         f"{len(walked)} functions in {len(files_of(walked))} files, {len(changes_of(walked))} "
-        f"changes of file, {len(back)} of them back, depth {max(one.depth for one in walked)}"
+        f"changes of file, {len(back)} of them back, depth {max(one.depth for one in walked)}\n"
+        f"Of the ways back {goes_on} lead to a caller that goes on, "
+        f"{sum(one.is_upwards for one in back)} upwards, the others down into a file met before."
     )

@@ -79,6 +79,7 @@ def test_a_walk_counts_what_it_is_to_count():
     for one, other in ways_back(walked):
         assert one.file != other.file
         assert other.file in {m.file for m in walked[: walked.index(other)]}
+    assert any(one.is_upwards for one in walked) and not walked[0].is_upwards
     with pytest.raises(ZeroDivisionError):
         walk(lambda: 1 / 0)
     assert walk(lambda: None) == []
