@@ -321,7 +321,9 @@ def test_training(name, which, dtype, seed):
 
 def test_every_op_has_an_oracle():
     forwards = {name for name, op in cukernels.OPS.items() if not op.is_backward}
-    assert forwards == set(ORACLES) | set(CHECKS)
+    compared = set(ORACLES) | set(CHECKS)
+    assert forwards - compared == set(), "neither in ORACLES of test_oracles.py nor in CHECKS"
+    assert compared - forwards == set(), "no such op"
     assert not set(ORACLES) & set(CHECKS)
 
 

@@ -36,6 +36,19 @@ def test_every_op_is_public():
         assert function.__wrapped__ is entry.reference
 
 
+def test_every_file_of_ops_is_imported():
+    """An op in a file that nothing imports is in no registry, so that no other test misses it."""
+    package = Path(cukernels.__file__).parent
+    defining = {
+        ".".join(("cukernels", *path.relative_to(package).with_suffix("").parts))
+        for path in package.rglob("*.py")
+        if re.search(r"^@op\(", path.read_text(), re.MULTILINE)
+    }
+    imported = {entry.reference.__module__ for entry in OPS.values()}
+    assert defining - imported == set(), "cukernels/__init__.py does not import it"
+    assert imported == defining
+
+
 def first_call(entry) -> dict:
     """Arguments that an op takes, in float32, as many arrays among them as there can be."""
     calls = [call.values[1] for call in all_calls() if call.values[0] is entry]

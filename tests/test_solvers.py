@@ -105,6 +105,13 @@ def test_every_entry_is_whole(name):
     assert faults(SOLVERS[name]) == []
 
 
+def test_every_op_of_an_optimizer_is_a_solver():
+    rooms = (op.reference.__module__.split(".")[1] for op in OPS.values())
+    ops = {name for name, room in zip(OPS, rooms, strict=True) if room == "optimizers"}
+    used = {solver.op.__name__ for solver in SOLVERS.values() if solver.op}
+    assert ops - used == set(), "without an entry in SOLVERS"
+
+
 LACKING = {
     "summary": {"summary": ""},
     "op": {"op": None},
