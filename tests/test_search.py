@@ -28,6 +28,7 @@ from estimators import model_selection as ours
 from estimators.linear import logistic_fit
 from estimators.linear.perceptron_compiled import CompiledFit
 from estimators.neural.fit import NeuralFit
+from estimators.shared.known_outputs import known_outputs
 from estimators.shared.samples import Samples
 
 pytestmark = [
@@ -634,11 +635,29 @@ def test_a_stack_predicts_in_one_pass(digits, monkeypatch):
 
     monkeypatch.setattr(MLPClassifier, "_outputs", counted)
     grid = {"alpha": [1e-4, 1e-2, 1.0]}
-    search = ours.GridSearchCV(
-        mlp(), grid, cv=2, refit=False, scoring=["accuracy", "neg_log_loss"]
-    ).fit(*digits)
+    ours.GridSearchCV(mlp(), grid, cv=2, refit=False, scoring=["accuracy", "neg_log_loss"]).fit(
+        *digits
+    )
     assert asked == [3, 3]
-    assert not hasattr(search.estimator, "_foreseen")
+
+
+@pytest.mark.parametrize("cls", [MLPClassifier, LogisticRegression, Perceptron])
+def test_what_was_predicted_together_is_known_to_the_search_alone(cls, digits):
+    class Asked(cls):
+        def score(self, X, y):
+            known = [known_outputs(*asked) is not None for asked in [(self, X), (self, X[:])]]
+            seen.append((self, X, known, set(vars(self))))
+            return super().score(X, y)
+
+    seen = []
+    name = "C" if cls is LogisticRegression else "alpha"
+    ours.GridSearchCV(Asked(max_iter=5), {name: [0.1, 1.0]}, cv=2, refit=False).fit(*digits)
+    own = set(vars(cls(max_iter=5).fit(*digits)))
+    assert len(seen) == 4
+    for clf, X, known, attributes in seen:
+        assert known == [True, False]  # of that very object
+        assert attributes == own
+        assert known_outputs(clf, X) is None
 
 
 # Memory, progress, failures ---------------------------------------------------------------------

@@ -15,7 +15,7 @@ from estimators.linear.logistic_parameters import penalty_strength
 from estimators.linear.logistic_solvers import Solution, solve, solve_lbfgs
 from estimators.linear.loss import LinearObjective
 from estimators.linear.row_blocks import BLOCK_BYTES
-from estimators.linear.scores import foresee_scores
+from estimators.linear.scores import scores_together
 from estimators.shared.callbacks import FitCallbacks
 from estimators.shared.fit_protocol import NotTrainedError, Watch, raise_error_of
 from estimators.shared.progress import Reporter
@@ -135,9 +135,9 @@ class LogisticFit:
         return _weights_of(self.objective, self.X.dtype, self.solution.x)
 
     @staticmethod
-    def foresee(trainings: Sequence[LogisticFit], X: Any) -> None:
-        """Compute what the models of a stack will be asked for: their scores for X."""
-        foresee_scores(trainings, X)
+    def outputs_of(fits: Sequence[LogisticFit], X: Any) -> list[np.ndarray]:
+        """Compute the scores for X of fits that ran together."""
+        return scores_together(fits, X)
 
     def finish(self) -> None:
         """Set the fitted attributes of the estimator, with the warnings and errors of its fit."""

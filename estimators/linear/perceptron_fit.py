@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from estimators.linear.scores import foresee_scores
+from estimators.linear.scores import scores_together
 from estimators.shared.fit_protocol import raise_error_of
 from estimators.shared.samples import Samples
 from estimators.shared.warnings import warn
@@ -68,10 +68,9 @@ class OnlineFit:
         return True
 
     @staticmethod
-    def foresee(trainings: Sequence[OnlineFit], X: Any) -> None:
-        """Compute what the models of a stack will be asked for: their scores for X."""
-        if some := [t for t in trainings if t.error is None]:
-            foresee_scores(some, X)
+    def outputs_of(fits: Sequence[OnlineFit], X: Any) -> list[np.ndarray]:
+        """Compute the scores for X of fits that ran together."""
+        return scores_together(fits, X)
 
     def finish(self) -> None:
         """Set the fitted attributes of the estimator, with the warnings and errors of its fit."""

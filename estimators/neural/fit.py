@@ -150,9 +150,10 @@ class NeuralFit:
                 t.complaint = complaint
 
     @staticmethod
-    def foresee(trainings: Sequence[NeuralFit], X: Any) -> None:
-        """Compute what the models of a stack will be asked for: their predictions for X."""
+    def outputs_of(trainings: Sequence[NeuralFit], X: Any) -> list[np.ndarray]:
+        """Compute the probabilities for X of fits that ran together."""
         first = trainings[0]
+        outputs: list[np.ndarray] = []
         network, model = first.network, first.estimator
         rows = model._checked_rows(model._as_rows(X, shape=network.shapes[0]))
         widest = max(map(prod, network.shapes))
@@ -169,8 +170,8 @@ class NeuralFit:
                     p = model._outputs(
                         network, first.objective, parameters, rows, first.device, float_dtype(X)
                     )
-                for training, own in zip(some, p, strict=True):
-                    training.estimator._foreseen = (X, own)
+                outputs.extend(p)
+        return outputs
 
     def finish(self) -> None:
         """Set the fitted attributes of the estimator, with the warnings and errors of its fit."""

@@ -132,14 +132,21 @@ class StackedFit:
         try:
             return function(**{**a, "estimator": learned})
         finally:
-            for name in ("_foreseen", "fit", "set_params"):
+            self._forget_outputs()
+            for name in ("fit", "set_params"):
                 vars(learned).pop(name, None)
 
     def release(self) -> None:
         """Let go of what was learned, of the samples and of errors, once nobody asks for them."""
+        self._forget_outputs()
         if self.training is not None:
             self.training.error = None  # its traceback refers to all trainings of the stack
         self.estimator = self.training = None
+
+    def _forget_outputs(self) -> None:
+        """Forget what the model has predicted together with others."""
+        if self.training is not None:
+            self.shared.outputs.forget(self.training.estimator)
 
     def _fit_alone(self, learned: Any, error: Exception, fit_params: dict[str, Any]) -> None:
         """Fit once more what failed in a stack: a defect of ours is no misconfigured model.
@@ -150,6 +157,7 @@ class StackedFit:
         alone = candidate(a)
         alone.fit(*self.shared.part(alone, a["X"], a["y"], a["train"]), **fit_params)
         vars(learned).update(vars(alone))
+        self._forget_outputs()  # they are those of the fit that failed
         warn(
             f"A fit of {type(last_step(learned)).__name__} failed in a stack of models and not "
             f"alone; its results are those of the fit alone. Please report this defect: "

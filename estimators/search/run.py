@@ -65,11 +65,12 @@ def run_fits(
     fits = [StackedFit(call, shared) for call in calls]
     devices = {device_of(fit.estimator) for fit in fits}
     max_bytes = max_stack_bytes or int(share * min(map(free_memory, devices)))
-    try:
-        return _results(fits, max_bytes, progress)
-    finally:
-        for fit in fits:
-            fit.release()
+    with shared.outputs:
+        try:
+            return _results(fits, max_bytes, progress)
+        finally:
+            for fit in fits:
+                fit.release()
 
 
 def _results(fits: list[StackedFit], max_bytes: int, progress: SearchProgress) -> list[Any]:
@@ -139,7 +140,7 @@ def _trained(
                 continue
             _train(stack, progress)
             for fold in _of_equal_folds(stack):
-                _foresee(fold)
+                _predict_together(fold)
                 yield from fold
         stacks.clear()
         remaining.subtract(fit.steps for fit in queue[:n_fits])
@@ -167,10 +168,18 @@ def _of_equal_folds(stack: list[StackedFit]) -> Iterator[list[StackedFit]]:
     yield from folds.values()
 
 
-def _foresee(fold: list[StackedFit]) -> None:
-    """Predict with all of them in one pass; those in pipelines see their samples elsewhere."""
-    if first_steps(fold[0].estimator) is None:
-        a, trainings = fold[0].arguments, [fit.training for fit in fold if fit.training]
-        with suppress(Exception):  # each fails alone in the same way, and scikit-learn reports it
-            X, _ = fold[0].shared.part(fold[0].estimator, a["X"], a["y"], a["test"])
-            trainings[0].foresee(trainings, X)
+def _predict_together(fold: list[StackedFit]) -> None:
+    """Compute the outputs of all models of a fold in one pass, for when they are scored.
+
+    Models at the end of a pipeline are left out: each sees what its own first steps make.
+    """
+    if first_steps(fold[0].estimator) is not None:
+        return
+    sound = [fit.training for fit in fold if fit.training and fit.training.error is None]
+    if not sound:
+        return
+    a, shared = fold[0].arguments, fold[0].shared
+    with suppress(Exception):  # each fails alone in the same way, and scikit-learn reports it
+        X, _ = shared.part(fold[0].estimator, a["X"], a["y"], a["test"])
+        for fit, outputs in zip(sound, sound[0].outputs_of(sound, X), strict=False):
+            shared.outputs.add(fit.estimator, X, outputs)

@@ -14,14 +14,22 @@ from sklearn.utils import get_tags
 
 from cukernels.runtime import resolve_device
 from estimators.scikit_learn import has_callbacks, safe_split
+from estimators.shared.known_outputs import KnownOutputs
 from estimators.shared.samples import Samples
 
 
 class Shared:
-    """Parts of the samples, as they are and transformed: made by the first fit that asks."""
+    """Parts of the samples, as they are and transformed: made by the first fit that asks.
+
+    Attributes
+    ----------
+    outputs : KnownOutputs
+        What models of equal folds have predicted together.
+    """
 
     def __init__(self) -> None:
         self._made: dict[Any, tuple] = {}
+        self.outputs = KnownOutputs()
 
     def samples(
         self, estimator: Any, steps: str, X: Any, y: Any, train: Any

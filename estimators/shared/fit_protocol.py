@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Protocol
 
+import numpy as np
+
 Watch = Callable[[int, float], None]  # told of each epoch: models still training, lowest loss
 
 
@@ -31,6 +33,8 @@ class Fit(Protocol):
 
     Attributes
     ----------
+    estimator : classifier
+        Whose fit this is.
     key : hashable
         Trainings of one class with equal keys may run together.
     n_bytes : int
@@ -41,6 +45,7 @@ class Fit(Protocol):
         What made it fail, for `finish`.
     """
 
+    estimator: Any
     key: Hashable
     n_bytes: int
     has_begun: bool
@@ -59,10 +64,14 @@ class Fit(Protocol):
         """
 
     @staticmethod
-    def foresee(trainings: Sequence[Any], X: Any) -> None:
-        """Let the estimators of trainings that ran together know their predictions for X.
+    def outputs_of(fits: Sequence[Any], X: Any) -> Sequence[np.ndarray]:
+        """Compute in one pass what the models of fits that ran together give for X.
 
-        Until `_foreseen` is deleted, they give them when they are asked about this very object.
+        Returns
+        -------
+        outputs : sequence of ndarray
+            The probabilities or scores of each model, as its estimator would compute them; empty
+            where models are as fast one by one.
         """
 
     def finish(self) -> None:
