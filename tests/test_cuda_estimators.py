@@ -32,10 +32,11 @@ from estimators import (
 )
 from estimators.layers.dense import Scores
 from estimators.neural.loop import Data, train
+from estimators.neural.member import Member, TrainingState, dropout_streams
 from estimators.neural.network import Network
 from estimators.neural.objective import Objective
 from estimators.neural.optimizers import STEPPED
-from estimators.neural.trainee import Progress, Settings, Trainee, dropout_streams
+from estimators.neural.settings import Settings
 
 RNG = np.random.default_rng(0)
 Y = RNG.integers(3, size=60)
@@ -258,25 +259,25 @@ DIFFERENCES = [
 ]
 
 
-def trainee(network, m, dtype, *, n_rows=60, weight=None, augment=None):
+def member(network, m, dtype, *, n_rows=60, weight=None, augment=None):
     settings = Settings(solver="sgd", batch_size=16, max_iter=4, **DIFFERENCES[m])
     rng = np.random.RandomState(m)
-    progress = Progress(network.init(rng, dtype))
-    progress.restart_optimizer(settings)
-    return Trainee(
-        settings, progress, np.arange(n_rows), rng, sample_weight=weight,
+    state = TrainingState(network.init(rng, dtype))
+    state.restart_optimizer(settings)
+    return Member(
+        settings, state, np.arange(n_rows), rng, sample_weight=weight,
         dropout=dropout_streams([0.1 * m], rng), augment=augment,
     )  # fmt: skip
 
 
 def trained(device, network, samples, dtype, **options):
-    """A stack after its training: the trainees."""
+    """A stack after its training: the members."""
     samples = samples if sp.issparse(samples) else to_device(samples.astype(dtype), device)
     if sp.issparse(samples):
         samples = samples.astype(dtype)
     data = Data(samples, to_device(Y[: samples.shape[0]], device))
     models = [
-        trainee(network, m, dtype, **{k: v[m] for k, v in options.items()})
+        member(network, m, dtype, **{k: v[m] for k, v in options.items()})
         for m in range(len(DIFFERENCES))
     ]
     train(network, Objective("log_loss", "softmax"), data, models, 4)
@@ -295,13 +296,13 @@ def test_a_stack_of_models(kind, dtype, emulated_cupy):
     host, device = (trained(name, network, samples, dtype, **options) for name in ("cpu", "cuda:0"))
     tolerance = LOSS[np.dtype(dtype).name]
     for a, b in zip(device, host, strict=True):
-        np.testing.assert_allclose(a.progress.loss_curve, b.progress.loss_curve, rtol=tolerance)
+        np.testing.assert_allclose(a.state.loss_curve, b.state.loss_curve, rtol=tolerance)
         for name in ("params", "moments"):
-            pair = getattr(a.progress, name), getattr(b.progress, name)
+            pair = getattr(a.state, name), getattr(b.state, name)
             for x, y in zip(*(p.values() if name == "moments" else [p] for p in pair), strict=True):
                 assert type(x) is np.ndarray
                 np.testing.assert_allclose(x, y, rtol=0, atol=100 * tolerance * np.abs(y).max())
-    assert [len(model.progress.loss_curve) for model in device] == [4, 4, 4, 3]
+    assert [len(model.state.loss_curve) for model in device] == [4, 4, 4, 3]
 
 
 def test_a_model_is_the_same_to_the_bit_in_a_stack_and_alone(emulated_cupy):
@@ -311,15 +312,15 @@ def test_a_model_is_the_same_to_the_bit_in_a_stack_and_alone(emulated_cupy):
     objective = Objective("log_loss", "softmax")
 
     def one(m):
-        return trainee(network, m, np.float32, n_rows=36)
+        return member(network, m, np.float32, n_rows=36)
 
     together = [one(m) for m in range(3)]
     train(network, objective, data, together, 2)
     for m, model in enumerate(together):
         alone = one(m)
         train(network, objective, data, [alone], 2)
-        assert model.progress.loss_curve == alone.progress.loss_curve
-        np.testing.assert_array_equal(model.progress.params, alone.progress.params)
+        assert model.state.loss_curve == alone.state.loss_curve
+        np.testing.assert_array_equal(model.state.params, alone.state.params)
 
 
 # What goes to the device and back --------------------------------------------------------------

@@ -53,9 +53,9 @@ from test_cuda_estimators import (
     Y,
     assert_same_linear_model,
     assert_same_network,
+    member,
     on_both,
     quiet,  # noqa: F401 (a fixture)
-    trainee,
 )
 from test_ops import DTYPES, all_calls, assert_close, cast, copied, results
 
@@ -330,15 +330,15 @@ def test_a_model_is_the_same_to_the_bit_in_a_stack_and_alone(kind):
     data = Data(samples, cupy.asarray(DIGIT_LABELS))
 
     def one(m):
-        return trainee(network, m, np.float32, n_rows=len(DIGITS))
+        return member(network, m, np.float32, n_rows=len(DIGITS))
 
     together = [one(m) for m in range(3)]
     train(network, objective, data, together, 2)
     for m, model in enumerate(together):
         alone = one(m)
         train(network, objective, data, [alone], 2)
-        assert model.progress.loss_curve == alone.progress.loss_curve
-        assert model.progress.params.tobytes() == alone.progress.params.tobytes()
+        assert model.state.loss_curve == alone.state.loss_curve
+        assert model.state.params.tobytes() == alone.state.params.tobytes()
 
 
 def test_another_device():

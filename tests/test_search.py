@@ -28,6 +28,7 @@ from estimators import model_selection as ours
 from estimators.linear import logistic_fit
 from estimators.linear.perceptron_compiled import CompiledFit
 from estimators.neural.fit import NeuralFit
+from estimators.neural.predictor import Predictor
 from estimators.shared.known_outputs import known_outputs
 from estimators.shared.samples import Samples
 
@@ -627,13 +628,13 @@ def test_an_empty_fold_fails_to_be_scored_and_nothing_else(digits):
 
 def test_a_stack_predicts_in_one_pass(digits, monkeypatch):
     asked = []
-    outputs = MLPClassifier._outputs
+    probabilities = Predictor.probabilities
 
-    def counted(self, network, objective, parameters, *others):
-        asked.append(len(parameters[0]["w"]))
-        return outputs(self, network, objective, parameters, *others)
+    def counted(self, *others):
+        asked.append(len(self.parameters[0]["w"]))
+        return probabilities(self, *others)
 
-    monkeypatch.setattr(MLPClassifier, "_outputs", counted)
+    monkeypatch.setattr(Predictor, "probabilities", counted)
     grid = {"alpha": [1e-4, 1e-2, 1.0]}
     ours.GridSearchCV(mlp(), grid, cv=2, refit=False, scoring=["accuracy", "neg_log_loss"]).fit(
         *digits

@@ -1,5 +1,6 @@
 """What a training step needs around its layers: batches, dropout, losses, optimizers."""
 
+from cukernels.training.classification import loss_of_scores
 from cukernels.training.epoch_loss import loss_total
 
-__all__ = ["loss_total"]
+__all__ = ["loss_of_scores", "loss_total"]

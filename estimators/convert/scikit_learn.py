@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from estimators.logistic import LogisticRegression
 from estimators.mlp import MLPClassifier
+from estimators.neural.attributes import NAMES
 from estimators.neural.given_weights import set_weights
 from estimators.neural.optimizers import SOLVERS, listed, solver_named
 from estimators.perceptron import Perceptron
@@ -23,11 +24,6 @@ _THEIRS: dict[type, type] = {
 }
 _OURS = {theirs: ours for ours, theirs in _THEIRS.items()}
 _LINEAR = ("coef_", "intercept_", "classes_", "n_features_in_", "n_iter_")
-_NETWORK = (
-    "coefs_", "intercepts_", "classes_", "n_features_in_", "n_iter_", "n_layers_", "n_outputs_",
-    "out_activation_", "t_", "loss_", "loss_curve_", "best_loss_", "validation_scores_",
-    "best_validation_score_",
-)  # fmt: skip
 
 
 def to_sklearn(estimator: Any) -> Any:
@@ -70,9 +66,7 @@ def to_sklearn(estimator: Any) -> Any:
     if isinstance(estimator, LogisticRegression):
         params |= _their_penalty(params)
     theirs = target(**{name: params[name] for name in target().get_params() if name in params})
-    _copy_attributes(
-        estimator, theirs, _LINEAR + ("t_",) if hasattr(estimator, "coef_") else _NETWORK
-    )
+    _copy_attributes(estimator, theirs, _LINEAR + ("t_",) if hasattr(estimator, "coef_") else NAMES)
     if isinstance(estimator, MLPClassifier):
         make_ready(theirs, estimator._label_binarizer)
     return theirs
@@ -129,7 +123,7 @@ def from_sklearn(estimator: Any, **params: Any) -> Any:
         np.asarray(estimator.classes_),
         multilabel=binarizer.y_type_ == "multilabel-indicator",
     )
-    kept = [name for name in _NETWORK if name not in ("coefs_", "intercepts_")]
+    kept = [name for name in NAMES if name not in ("coefs_", "intercepts_")]
     _copy_attributes(estimator, ours, kept)
     return ours
 

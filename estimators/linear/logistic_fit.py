@@ -156,9 +156,9 @@ class LogisticFit:
         estimator, self.objective = self.estimator, objective
         y = estimator.classes_[self.labels]
         # not a bound method: the cycle through it would keep X until Python looks for cycles
-        weights_of = partial(_weights_of, objective, self.X.dtype)
+        attributes_of = partial(_attributes_of, objective, self.X.dtype)
         self.callbacks = FitCallbacks(
-            estimator, X, y, self.sample_weight, estimator.max_iter, weights_of
+            estimator, X, y, self.sample_weight, estimator.max_iter, attributes_of
         )
         x0 = estimator._start(objective)
         self.callbacks.begin(x0)
@@ -170,6 +170,13 @@ def _weights_of(
 ) -> tuple[np.ndarray, np.ndarray]:
     coef, intercept = objective.unpacked(x)
     return coef.astype(dtype), intercept.astype(dtype)
+
+
+def _attributes_of(
+    objective: LinearObjective, dtype: np.dtype, x: np.ndarray
+) -> dict[str, np.ndarray]:
+    """The fitted attributes that follow from the parameters of an iteration."""
+    return dict(zip(("coef_", "intercept_"), _weights_of(objective, dtype, x), strict=True))
 
 
 def _parts(fold: list[LogisticFit], n_folds: int) -> list[list[LogisticFit]]:

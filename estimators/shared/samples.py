@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
+import numpy as np
 from sklearn.utils.validation import validate_data
 
 T = TypeVar("T")
@@ -39,3 +40,27 @@ class Samples:
             X = estimator._as_rows(self.X)
             validate_data(estimator, X, reset=True, skip_check_array=True)
         return self.once(key, lambda: estimator._check_X_y(self.X, self.y, reset=True))
+
+
+def scattered(
+    values: np.ndarray, rows: np.ndarray | None, n_samples: int, axis: int = 0
+) -> np.ndarray:
+    """Return values of some samples among those of all, with zeros for the others.
+
+    Parameters
+    ----------
+    values : ndarray with an axis of length n_rows
+    rows : integer ndarray of shape (n_rows,) or None
+        The samples that the values belong to; None for all, in their order.
+    n_samples : int
+        How many samples there are.
+    axis : int, default=0
+        The axis of the samples.
+    """
+    if rows is None:
+        return values
+    shape = list(values.shape)
+    shape[axis] = n_samples
+    every = np.zeros(shape, values.dtype)
+    np.moveaxis(every, axis, 0)[rows] = np.moveaxis(values, axis, 0)
+    return every
