@@ -38,7 +38,8 @@ _OF_TRAINING: dict[str, Callable[[TrainingState], Any]] = {
     "t_": attrgetter("t"),
     "loss_": attrgetter("loss"),
 }
-# Only solvers that train in steps have these. Lists are copied, as a training may go on.
+# Only solvers that train in steps have these. Lists are copied, because a later fit may go on with
+# the state.
 _OF_EPOCHS: dict[str, Callable[[TrainingState, bool], Any]] = {
     "loss_curve_": lambda state, early_stopping: list(state.loss_curve),
     "best_loss_": _best_loss,
@@ -84,7 +85,7 @@ def fitted_attributes(
 def set_fitted_attributes(
     estimator: Any, network: Network, params: np.ndarray, state: TrainingState
 ) -> None:
-    """Set the fitted attributes, and keep the state for a training that goes on from it."""
+    """Set the fitted attributes, and keep the state for a later fit that goes on from it."""
     for name, value in fitted_attributes(estimator, network, params, state).items():
         setattr(estimator, name, value)
     estimator._state = state

@@ -18,7 +18,7 @@ from estimators.shared.callbacks import FitCallbacks
 
 
 class EpochInfo(NamedTuple):
-    """How a training stands after an epoch, as `on_epoch_end` is told.
+    """How far a fit has come after an epoch, as `on_epoch_end` is told.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class EpochInfo(NamedTuple):
     learning_rate : float
         Learning rate of the last step; NaN for "lbfgs".
     seconds : float
-        Time since the training began.
+        Time since the fit began.
     """
 
     epoch: int

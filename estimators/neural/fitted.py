@@ -22,7 +22,7 @@ from estimators.shared.known_outputs import known_outputs
 
 
 class NetworkModel(Classifier):
-    """The part of a network classifier that needs no training data."""
+    """A network classifier without its fit: all that needs no samples to learn from."""
 
     loss: str
     dtype: str

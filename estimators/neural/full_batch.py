@@ -13,7 +13,7 @@ from estimators.neural.member import Member
 from estimators.neural.network import Network
 from estimators.neural.objective import Objective
 from estimators.neural.optimizers import solver_named
-from estimators.optimize.lbfgs import HALTED, INTERRUPTED, LIMIT, NOT_FINITE
+from estimators.optimize.lbfgs import HALTED, INTERRUPTED, LIMIT, NOT_FINITE, LBFGSResult
 from estimators.shared.fit_protocol import Watch
 
 
@@ -61,7 +61,7 @@ def train_at_once(
     start = like(np.stack([m.state.params for m in members]), data.y)
     weights, mass = None, np.full(len(members), float(n_rows))
     if any(m.sample_weight is not None for m in members):
-        weights = np.stack([_weights(m, start.dtype) for m in members])
+        weights = np.stack([m.row_weights.astype(start.dtype) for m in members])
         mass = weights.sum(axis=1).astype(float)
         weights = like(weights, start)
     l2 = np.array([m.settings.alpha for m in members]) / mass
@@ -101,31 +101,27 @@ def train_at_once(
             max_fun=np.array(max_fun),
             callback=report,
         )
-    complaints = []
     for m, member in enumerate(members):
         state = member.state
         state.params = to_host(result.x[m])
         state.n_iter = int(result.n_iter[m])
         state.loss = float(result.fun[m])
-        message, advice = result.message[m], ""
-        if message == NOT_FINITE[1]:
-            advice = "The input data may contain large values and need to be preprocessed."
-        elif result.status[m] == LIMIT and message != HALTED[1]:
-            advice = (
-                "Increase the number of iterations to improve the convergence "
-                f"(max_iter={member.settings.max_iter})."
-            )
-        failed = (
-            f"{member.settings.solver} failed to converge after {state.n_iter} iteration(s) "
-            f"({message}). "
-        )
-        complaints.append(failed + advice if advice else "")
     if (result.status == INTERRUPTED).any():
         raise KeyboardInterrupt
-    return complaints
+    return [_complaint(member, result, m) for m, member in enumerate(members)]
 
 
-def _weights(member: Member, dtype: np.dtype) -> np.ndarray:
-    if member.sample_weight is None:
-        return np.ones(len(member.rows), dtype)
-    return member.sample_weight[member.rows].astype(dtype)
+def _complaint(member: Member, result: LBFGSResult, m: int) -> str:
+    """Return why model `m` stopped short of its `tol`, or "" if it reached it."""
+    settings, message = member.settings, result.message[m]
+    if message == NOT_FINITE[1]:
+        advice = "The input data may contain large values and need to be preprocessed."
+    elif result.status[m] == LIMIT and message != HALTED[1]:
+        advice = (
+            "Increase the number of iterations to improve the convergence "
+            f"(max_iter={settings.max_iter})."
+        )
+    else:
+        return ""
+    n_iter = member.state.n_iter
+    return f"{settings.solver} failed to converge after {n_iter} iteration(s) ({message}). {advice}"

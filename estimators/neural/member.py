@@ -116,6 +116,13 @@ class Member:
         return -(-len(self.rows) // self.settings.batch_size)
 
     @property
+    def row_weights(self) -> np.ndarray:
+        """The weights of its rows, in their present order; ones where samples have no weights."""
+        if self.sample_weight is None:
+            return np.ones(len(self.rows))
+        return self.sample_weight[self.rows]
+
+    @property
     def penalty(self) -> float:
         """The strength of the L2 penalty in the loss, for rows of a total weight of 1."""
         return self.settings.alpha if solver_named(self.settings.solver).penalises else 0.0

@@ -120,13 +120,7 @@ def _weights(
     weighted = any(m.sample_weight is not None for m in members)
     if not weighted and (sizes[-1] == layout.rest).all():
         return np.zeros(0, dtype)
-    flat = layout.flattened(
-        [
-            np.ones(len(m.rows)) if m.sample_weight is None else m.sample_weight[m.rows]
-            for m in members
-        ],
-        dtype,
-    )
+    flat = layout.flattened([m.row_weights for m in members], dtype)
     return flat if weighted else flat[layout.bounds[-2] :]
 
 
