@@ -15,7 +15,8 @@ PY := $(VENV)/bin/python
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 PYTEST := -m pytest -n 2 --dist worksteal
 
-CUDA_SOURCES = $(shell find cukernels tests -name '*.cu' -o -name '*.cuh')
+CUDA_SOURCES = $(or $(shell find cukernels tests -name '*.cu' -o -name '*.cuh'),\
+    $(error found no CUDA source))
 
 .PHONY: help demo test test-oldest lint format bench gpu docs clean
 
@@ -36,13 +37,13 @@ test-oldest: $(OLDEST)/.installed ## the tests on the oldest NumPy, SciPy and sc
 lint: $(VENV)/.installed-$(EXTRAS) ## ruff, clang-format and mypy
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
-	$(if $(CUDA_SOURCES),$(VENV)/bin/clang-format --dry-run --Werror $(CUDA_SOURCES))
+	$(VENV)/bin/clang-format --dry-run --Werror $(CUDA_SOURCES)
 	$(PY) -m mypy
 
 format: $(VENV)/.installed-$(EXTRAS) ## put the sources in their format
 	$(PY) -m ruff check --fix
 	$(PY) -m ruff format
-	$(if $(CUDA_SOURCES),$(VENV)/bin/clang-format -i $(CUDA_SOURCES))
+	$(VENV)/bin/clang-format -i $(CUDA_SOURCES)
 
 bench: ## time the ops and estimators on this machine
 	@test -f benchmarks/cpu.py || { echo "make bench: there are no benchmarks yet" >&2; exit 1; }

@@ -1,7 +1,7 @@
 """Array ops with hand-written bodies: NumPy arrays run on the CPU, CuPy arrays on their GPU."""
 
 from cukernels.activations import activations as _activations
-from cukernels.activations.activations import *  # noqa: F403 (those of its __all__)
+from cukernels.activations.activations import *  # noqa: F403 (its __all__ says which names)
 from cukernels.images.augment import (
     shift_and_flip,
 )
@@ -81,7 +81,7 @@ __all__ = [
     "show_versions",
     "precision",
 ]
-__all__ += _activations.__all__  # in this form a type checker can follow it
+__all__ += _activations.__all__  # a type checker follows `+=`, and not a computed list
 __all__ += [
     "shift_and_flip",
     "conv2d",

@@ -12,7 +12,7 @@ from cukernels.runtime.show_versions import cuda_devices, show_versions
 
 
 def main() -> int:
-    """Print the report, check the ops, and return 1 where one of them is wrong."""
+    """Print the report, check the ops, and return 1 if one of them is wrong, else 0."""
     parser = argparse.ArgumentParser(
         prog="python -m cukernels", description=f"Prints {(__doc__ or '').split(': ', 1)[1]}"
     )
@@ -23,7 +23,7 @@ def main() -> int:
 
 
 def check() -> int:
-    """Check every body of every op, print how it went, and return 1 where one of them is wrong."""
+    """Check every body of every op, print the results, and return 1 if one of them is wrong."""
     devices = cuda_devices()
     places = ["cpu", *devices]
     print("\nSelf-check: every body against the definition of its op, on", ", ".join(places))

@@ -30,7 +30,7 @@ _MODULES = {
 
 def _public_layers() -> dict[str, Any]:
     """The layers by name; their files say which are public."""
-    return importlib.import_module(f"{__name__}.layers.all").LAYERS
+    return importlib.import_module("estimators.layers.all").LAYERS
 
 
 if not TYPE_CHECKING:  # a type checker would take any name for one that is here

@@ -1,4 +1,4 @@
-"""Convolutional network with scikit-learn's interface."""
+"""`ConvNetClassifier`, a convolutional network with scikit-learn's interface."""
 
 from __future__ import annotations
 
@@ -28,50 +28,51 @@ from estimators.shared.image_shapes import (
     warn_of_layout,
 )
 
-_SMALLEST = 4  # pixels: squares of features below that are no images
+_SMALLEST = 4  # side in pixels from which on a square number of features is taken as an image
 
 
 class ConvNetClassifier(NeuralClassifier):
     """Convolutional network for images: convolutions with pooling, then dense layers.
 
-    The description is flat, so that a search can vary it; `layers` takes any other chain. All
-    that concerns training is as in `MLPClassifier`, attributes included.
+    Numbers and strings describe the network, so that a search can vary it; any other chain of
+    layers can be given as `layers`. Everything about training, attributes included, is as in
+    `MLPClassifier`.
 
     Parameters
     ----------
     conv_layer_sizes : int or array-like of int, default=(32, 64)
-        Filters of each convolution.
+        How many filters each convolution has.
     kernel_size : int or (int, int), default=3
         Height and width of the filters, in pixels.
     stride : int or (int, int), default=1
-        Pixels from one place of a filter to the next.
+        How many pixels lie between one place of a filter and the next.
     padding : int, (int, int), "same" or "valid", default="same"
-        Zeros around the images of each convolution; "same" keeps their size at stride 1.
+        How many zeros each convolution adds around its input; "same" keeps the size at stride 1.
     pool_size : int, (int, int) or None, default=2
         Height and width of the windows that are pooled after each convolution; None: no pooling.
     pooling : {"max", "avg"}, default="max"
-        Largest value or mean of a window.
+        Whether pooling takes the largest value or the mean of a window.
     hidden_layer_sizes : int or array-like of int, default=(128,)
-        Units of the dense layers between the last maps and the scores; () for none.
+        How many units each dense layer has, between the last maps and the scores; () for none.
     image_shape : (int, int), (int, int, int) or None, default=None
-        Height, width and channels of the images in 2-D input. None: squares of at least 4 x 4
-        pixels of one channel are inferred; other features are taken as one row of pixels, on
-        which filters and windows that would not fit shrink, with a warning where the row is as
-        long as a square in three colours. 3-D input (n_samples, height, width) and 4-D input
-        (n_samples, height, width, channels) is taken as it is, with a warning where the channels
-        look to be first.
+        Height, width and channels of the images in 2-D input. None: a square number of features
+        from 16 on is a square image of one channel. Any other number is an image of a single line,
+        on which filters and windows that would not fit are made smaller; there is a warning if the
+        line is as long as a square image in three colours. 3-D input (n_samples, height, width) and
+        4-D input (n_samples, height, width, channels) has its own shape; there is a warning if its
+        channels seem to come first.
     layers : list of layers or None, default=None
         Any chain of the layers of this package, such as `Conv2D`, `MaxPool2D`, `Dropout` and
-        `Dense`, in place of all parameters above but `image_shape`, and of `activation`, `dropout`
-        and `batch_norm`. The layer of scores is added at the end.
+        `Dense`. It takes the place of all parameters above except `image_shape`, and of
+        `activation`, `dropout` and `batch_norm`. The layer of scores is added at its end.
     augment : dict or None, default=None
         Random changes of the training images: {"shift": pixels, "horizontal_flip": bool,
         "vertical_flip": bool}.
     activation : str or list of str, default="relu"
-        Of all convolutions and hidden layers, or one each in their order. Any name of
-        `cukernels.activations.ACTIVATIONS`.
+        The activation of all convolutions and hidden layers, or a list with one for each, in their
+        order. Any name of `cukernels.activations.ACTIVATIONS` will do.
     dropout : float, default=0.0
-        Part of the units of the hidden dense layers that each step drops.
+        The fraction of the units of the hidden dense layers that each step drops.
     batch_norm : bool, default=False
         Whether to normalise convolutions and hidden layers over the batch.
     solver, alpha, batch_size, learning_rate, learning_rate_init, power_t, max_iter, shuffle, \
@@ -88,7 +89,7 @@ class ConvNetClassifier(NeuralClassifier):
         Filters (n_filters, height, width, n_channels) and dense weights (n_in, n_out).
     intercepts_ : list of ndarray
         Biases.
-    classes_, batch_norms_, loss_, loss_curve_, best_loss_, validation_scores_, \
+    classes_, batch_norms_, layer_norms_, loss_, loss_curve_, best_loss_, validation_scores_, \
     best_validation_score_, early_stopped_, n_iter_, t_, n_features_in_, n_layers_, n_outputs_, \
     out_activation_
         As in `MLPClassifier`.
@@ -96,9 +97,9 @@ class ConvNetClassifier(NeuralClassifier):
     References
     ----------
     LeCun, Bottou, Bengio and Haffner, Proceedings of the IEEE 86, 1998. He, Zhang, Ren and Sun,
-    ICCV 2015: the first weights are drawn for the activation of their layer, so that it keeps the
-    size of what goes through it, and biases begin at 0. (Those of `MLPClassifier` are
-    scikit-learn's.)
+    ICCV 2015, for the first weights. They are drawn for the activation of their layer, so that the
+    values keep their size from layer to layer, and biases begin at 0. (`MLPClassifier` draws as
+    scikit-learn does.)
 
     Examples
     --------
@@ -222,6 +223,7 @@ class ConvNetClassifier(NeuralClassifier):
         n_layers = len(filters) + len(units)
         names = layer_activations(self.activation, n_layers, "convolutions and hidden layers")
         layers: list[Layer] = []
+        # an image of a single line, which nobody asked for
         shrinks = shape[0] == 1 and self.image_shape is None
         for k, name in zip(filters, names, strict=False):
             for layer in self._block(k, name, shape, shrinks):
@@ -231,20 +233,20 @@ class ConvNetClassifier(NeuralClassifier):
         return layers + dense
 
     def _block(self, filters: int, activation: str, shape: Shape, shrinks: bool) -> list[Layer]:
-        """A convolution and what follows it; on an inferred row of pixels, cut to what fits."""
+        """Return a convolution and what follows it, made as small as the image if it `shrinks`."""
         kernel, pool = self.kernel_size, self.pool_size
         if shrinks and self.padding != "same":
-            kernel = _cut(kernel, "kernel_size", shape)
+            kernel = _that_fits(kernel, "kernel_size", shape)
         conv = Conv2D(filters, kernel, self.stride, self.padding, activation=activation)
         layers = hidden_layer(conv, self.batch_norm, 0.0)
         if pool is not None:
             if shrinks:
-                pool = _cut(pool, "pool_size", conv.output_shape(shape))
+                pool = _that_fits(pool, "pool_size", conv.output_shape(shape))
             layers.append((MaxPool2D if self.pooling == "max" else AvgPool2D)(pool))
         return layers
 
     def _as_rows(self, X: Any, *, shape: Shape | None = None) -> Any:
-        """Flatten images for validation, and remember their shape where none is known."""
+        """Return images as rows for validation; during a fit, remember the shape that they have."""
         rows, given = rows_of_images(X, type(self).__name__, shape)
         if shape is None:
             self._given_shape = given
@@ -276,7 +278,7 @@ class ConvNetClassifier(NeuralClassifier):
         return self._network.shapes[0]
 
     def _shape_of(self, n_features: int, given: Any = None) -> Shape:
-        """The shape of images, of rows that `image_shape` tells of, or of rows of any length."""
+        """Return the shape given with X, or `image_shape`, or that of a square or of a line."""
         shape = told_image_shape(given, self.image_shape, n_features)
         if shape is not None:
             return shape
@@ -294,7 +296,8 @@ class ConvNetClassifier(NeuralClassifier):
         return tags
 
 
-def _cut(window: Any, name: str, shape: Shape) -> tuple[int, int]:
+def _that_fits(window: Any, name: str, shape: Shape) -> tuple[int, int]:
+    """Return the size of a window, made smaller where an image of this shape is smaller."""
     rows, columns = pair(window, name)
     return min(rows, shape[0]), min(columns, shape[1])
 

@@ -1,4 +1,4 @@
-"""Handwritten digits: MNIST and its kin from a folder or OpenML, and scikit-learn's small ones."""
+"""Handwritten digits: MNIST and sets like it, and scikit-learn's small digits."""
 
 from __future__ import annotations
 
@@ -24,10 +24,12 @@ _FILES = {
     "y_train": "train-labels-idx1-ubyte",
     "y_test": "t10k-labels-idx1-ubyte",
 }
+# Types of the elements, by the third byte of an idx file.
 _ELEMENTS = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _DTYPES = ("uint8", "float32", "float64")
-_MOST_UNPACKED = 1032  # bytes that deflate can make of one: 258 bytes of two bits
-_PIECE = 2**20  # bytes read at once, so that a file that ends early costs no more than it has
+# The most bytes that one byte of a gzip file can become: deflate can write 258 bytes with two bits.
+_MOST_UNPACKED = 1032
+_CHUNK = 2**20  # bytes that are read at once
 
 Split = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
@@ -42,20 +44,20 @@ def load_mnist(
 ) -> Bunch | Split:
     """Load MNIST in its standard split: 60,000 digits to train on and 10,000 to test.
 
-    Fashion-MNIST, KMNIST and other sets of four idx files of these names load the same way.
+    Fashion-MNIST, KMNIST and other data sets of four idx files with these names load the same way.
 
     Parameters
     ----------
     data_dir : path, default=None
-        Folder of the four idx files (`train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and
-        the same with `t10k`), each as it is or with `.gz`. None takes the folder that the
-        environment variable ``CUKERNELS_DATA`` names; where it is unset, MNIST is downloaded
-        once by :func:`sklearn.datasets.fetch_openml` and kept in scikit-learn's data home.
+        The folder of the four idx files (`train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and
+        the same two with `t10k`), each with or without `.gz`. None: the folder that the environment
+        variable ``CUKERNELS_DATA`` names. If it names none, MNIST is downloaded once by
+        :func:`sklearn.datasets.fetch_openml`, and kept in scikit-learn's data home.
     dtype : {"uint8", "float32", "float64"}, default="float32"
         Type of the pixels.
     scale : bool, default=False
-        Whether to divide the pixels by 255. False leaves them as OpenML has them, from
-        0 (paper) to 255 (ink); True maps them to [0, 1], which gradients prefer.
+        Whether to divide the pixels by 255. False leaves them as OpenML has them, from 0 (paper)
+        to 255 (ink). True maps them to [0, 1], with which networks train better.
     as_images : bool, default=False
         Whether the digits are images of shape (28, 28) rather than rows of 784 pixels.
     return_X_y : bool, default=False
@@ -73,10 +75,11 @@ def load_mnist(
     FileNotFoundError
         If the folder lacks one of the files.
     OSError
-        If there is no folder and the download fails.
+        If no folder is given and the download fails.
     ValueError
-        If a file is damaged, there are no images, those to train on and to test are of different
-        sizes, labels are other than one whole number an image, or pixels are beyond 0 and 255.
+        If a file is damaged, if there are no images, if the images to train on and to test differ
+        in size, if there is not one whole number as label for each image, or if pixels are below 0
+        or above 255.
 
     Examples
     --------
@@ -98,18 +101,18 @@ def load_digits_split(
     as_images: bool = False,
     return_X_y: bool = False,
 ) -> Bunch | Split:
-    """Load scikit-learn's 1,797 digits of 8 x 8 pixels in a fixed split, a quarter to test.
+    """Load scikit-learn's 1,797 digits of 8 x 8 pixels, with a quarter of them set apart to test.
 
-    The split is stratified and always the same, so that scores can be compared. The digits ship
-    with scikit-learn: nothing is downloaded.
+    The split is stratified, and always the same, so that scores can be compared. The digits come
+    with scikit-learn, and nothing is downloaded.
 
     Parameters
     ----------
     dtype : {"uint8", "float32", "float64"}, default="float32"
         Type of the pixels.
     scale : bool, default=False
-        Whether to divide the pixels by 16. False leaves them as scikit-learn has them, from
-        0 (paper) to 16 (ink); True maps them to [0, 1].
+        Whether to divide the pixels by 16. False leaves them as scikit-learn has them, from 0
+        (paper) to 16 (ink). True maps them to [0, 1].
     as_images : bool, default=False
         Whether the digits are images of shape (8, 8) rather than rows of 64 pixels.
     return_X_y : bool, default=False
@@ -118,7 +121,7 @@ def load_digits_split(
     Returns
     -------
     data : :class:`~sklearn.utils.Bunch`
-        As of :func:`load_mnist`, with `X_train` of shape (1347, 64) or (1347, 8, 8).
+        As from :func:`load_mnist`, with `X_train` of shape (1347, 64) or (1347, 8, 8).
 
     Examples
     --------
@@ -136,23 +139,23 @@ def load_digits_split(
 
 
 def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
-    """Read an idx file, the format of MNIST, packed with gzip or not.
+    """Read an idx file, which is the format of MNIST, with or without gzip.
 
     Parameters
     ----------
     path : path
-        The file. Whether it is packed is seen from its content, not from its name.
+        The file. Its content tells whether it is packed with gzip, not its name.
 
     Returns
     -------
     array : ndarray
-        Of the shape and element type in the file's header, in the machine's byte order.
+        It has the shape and element type that the header says, and the machine's byte order.
 
     Raises
     ------
     ValueError
-        If it is not an idx file, or has more or fewer bytes than its header says. Of a file that
-        unpacks to more, no more than that is unpacked.
+        If it is not an idx file, or has more or fewer bytes than its header says. No more than
+        these, and one, are ever unpacked, so a small file cannot fill the memory.
     """
     with open(path, "rb") as file:
         n_bytes = os.fstat(file.fileno()).st_size if file.seekable() else math.inf
@@ -166,7 +169,7 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
 
 
 def _read_idx(file: Any, most: float, path: Any) -> np.ndarray:
-    """Read an idx file of at most so many bytes; never more of it than its header says, and one."""
+    """Read an idx file of at most `most` bytes, and no more of it than its header says, and one."""
     # Header: two zero bytes, the element type, the number of axes n, then n lengths.
     magic = file.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _ELEMENTS:
@@ -187,12 +190,12 @@ def _read_idx(file: Any, most: float, path: Any) -> np.ndarray:
         raise ValueError(f"{path} is truncated: {says}, and {few}{most - start} follow")
     try:
         values = np.empty(shape, element)
-    except ValueError as error:  # too many axes, or lengths that are too large beside one of 0
+    except ValueError as error:  # more axes than NumPy has, or a length of 0 beside huge ones
         raise ValueError(f"{path}: {says}, and no array has that: {error}") from error
     found = _fill(file, values.reshape(-1).view(np.uint8).data)
     if found < expected:
         raise ValueError(f"{path} is truncated: {says}, and {found} follow")
-    if file.read(1):  # in a gzip file this also compares its checksum
+    if file.read(1):  # at the end of a gzip file this also checks its checksum
         raise ValueError(f"{path} is too long: {says}, and more follow")
     if not element.isnative:
         values.byteswap(inplace=True)
@@ -200,27 +203,33 @@ def _read_idx(file: Any, most: float, path: Any) -> np.ndarray:
 
 
 def _fill(file: Any, buffer: memoryview) -> int:
-    """Read bytes into a buffer until it is full or the file ends; returns their number."""
+    """Read bytes into a buffer until it is full or the file ends, and return their number.
+
+    They are read in chunks, as the buffer may be larger than the file: what a file does not have
+    then takes no memory, since no page of it is ever written.
+    """
     found = 0
-    while found < len(buffer) and (n := file.readinto(buffer[found : found + _PIECE])):
+    while found < len(buffer) and (n := file.readinto(buffer[found : found + _CHUNK])):
         found += n
     return found
 
 
 def _read_folder(folder: Path, dtype: np.dtype) -> dict[str, np.ndarray]:
     raw = {key: read_idx(_find(folder, name)) for key, name in _FILES.items()}
-    for part in ("train", "test"):
-        images, labels = raw[f"X_{part}"], raw[f"y_{part}"]
+    for subset in ("train", "test"):
+        images, labels = raw[f"X_{subset}"], raw[f"y_{subset}"]
         if images.ndim != 3 or labels.shape != images.shape[:1]:
             raise ValueError(
-                f"{folder}: the {part} images have shape {images.shape} and their labels "
+                f"{folder}: the {subset} images have shape {images.shape} and their labels "
                 f"{labels.shape}; expected (n, height, width) and (n,)"
             )
         if images.size == 0:
-            raise ValueError(f"{folder}: the {part} images have shape {images.shape}: none to load")
-        _check_numbers(f"{folder}: the {part} labels", labels, np.iinfo(np.int64), whole=True)
+            raise ValueError(
+                f"{folder}: the {subset} images have shape {images.shape}: none to load"
+            )
+        _check_numbers(f"{folder}: the {subset} labels", labels, np.iinfo(np.int64), whole=True)
         _check_numbers(
-            f"{folder}: the {part} images", images, np.iinfo(np.uint8), whole=dtype.kind == "u"
+            f"{folder}: the {subset} images", images, np.iinfo(np.uint8), whole=dtype.kind == "u"
         )
     if raw["X_train"].shape[1:] != raw["X_test"].shape[1:]:
         raise ValueError(
@@ -231,10 +240,10 @@ def _read_folder(folder: Path, dtype: np.dtype) -> dict[str, np.ndarray]:
 
 
 def _check_numbers(what: str, values: np.ndarray, limits: np.iinfo, *, whole: bool) -> None:
-    """Raise an error where values are beyond the limits of a type, or no whole numbers."""
-    right = (values >= limits.min) & (values <= limits.max)  # NaN is neither
+    """Raise ValueError if values exceed the limits of a type, or are not whole as demanded."""
+    right = (values >= limits.min) & (values <= limits.max)  # False for NaN
     if values.dtype.kind == "f":
-        right &= values < float(limits.max) + 1  # as 2**63 - 1 is rounded up to 2**63
+        right &= values < float(limits.max) + 1  # as a float, 2**63 - 1 is 2**63
         right &= (values == np.rint(values)) | (not whole)
     if not right.all():
         raise ValueError(
@@ -244,7 +253,7 @@ def _check_numbers(what: str, values: np.ndarray, limits: np.iinfo, *, whole: bo
 
 
 def _find(folder: Path, name: str) -> Path:
-    # Some mirrors write a dot for the second dash: train-images.idx3-ubyte.
+    # Some mirrors have a dot in place of the second dash: train-images.idx3-ubyte.
     names = [name, f"{name}.gz", name.replace("-idx", ".idx"), name.replace("-idx", ".idx") + ".gz"]
     for candidate in names:
         if (folder / candidate).is_file():
@@ -258,7 +267,7 @@ def _find(folder: Path, name: str) -> Path:
 
 
 def _fetch_mnist() -> dict[str, np.ndarray]:
-    # Only pandas' parser is fast; without pandas, "auto" would not fall back to the other one.
+    # The parser of pandas is the fast one. With "auto", scikit-learn fails where pandas is missing.
     parser = "pandas" if importlib.util.find_spec("pandas") else "liac-arff"
     try:
         mnist = fetch_openml("mnist_784", version=1, as_frame=False, parser=parser)
@@ -268,8 +277,8 @@ def _fetch_mnist() -> dict[str, np.ndarray]:
             f"data_dir or the environment variable {DATA_VARIABLE}"
         ) from error
     images = mnist.data.astype(np.uint8).reshape(-1, 28, 28)
-    labels = mnist.target.astype(np.int64)  # OpenML's are strings
-    n = 60_000  # OpenML keeps the standard order: those to train on come first
+    labels = mnist.target.astype(np.int64)  # OpenML has strings
+    n = 60_000  # in OpenML too, the samples to train on come first
     return {
         "X_train": images[:n],
         "X_test": images[n:],

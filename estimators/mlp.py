@@ -1,4 +1,4 @@
-"""Multi-layer perceptron with scikit-learn's interface."""
+"""`MLPClassifier`, a multi-layer perceptron with scikit-learn's interface."""
 
 from __future__ import annotations
 
@@ -21,90 +21,93 @@ from estimators.scikit_learn import Interval
 class MLPClassifier(NeuralClassifier):
     """Multi-layer perceptron that minimises the log-loss.
 
-    Parameters, attributes, random draws and arithmetic are those of scikit-learn's class: with
-    ``dtype="float64"`` the same `random_state` gives the same loss curve, to rounding and as long
+    Parameters, attributes, random draws and arithmetic are those of scikit-learn's class. With
+    ``dtype="float64"``, the same `random_state` gives the same loss curve up to rounding, as long
     as no probability is so near to 0 or 1 that scikit-learn clips it (2e-16). New are every
     activation of `cukernels`, `class_weight`, `dropout`, `batch_norm`, `loss`, `dtype`, two
-    learning-rate schedules, an own validation set, and `partial_fit` with early stopping.
+    learning-rate schedules, a validation set of your own, and `partial_fit` with early stopping.
 
     Parameters
     ----------
     hidden_layer_sizes : int or array-like of int, default=(100,)
-        Units of each hidden layer.
+        How many units each hidden layer has.
     activation : str or list of str, default="relu"
-        Of the hidden layers, one for all or one each. Any name of
-        `cukernels.activations.ACTIVATIONS`, such as "tanh" or "gelu".
+        The activation of all hidden layers, or a list with one for each. Any name of
+        `cukernels.activations.ACTIVATIONS` will do, such as "tanh" or "gelu".
     solver : <solvers>, default="adam"
         How the weights are learned:
 
         <summaries of solvers>
     alpha : float, default=0.0001
-        Strength of the L2 penalty ``alpha / 2 * |w|^2 / n_samples`` on the weights, not the biases,
-        of <solvers with penalises>; of others what `solver` says.
+        The strength of the L2 penalty ``alpha / 2 * |w|^2 / n_samples`` on the weights (and not on
+        the biases), for <solvers with penalises>. For other solvers, what `solver` says.
     batch_size : int or "auto", default="auto"
-        Samples a step; "auto" is ``min(200, n_samples)``. Not used by "lbfgs".
+        Samples per step; "auto" is ``min(200, n_samples)``. Not used by "lbfgs".
     learning_rate : {"constant", "invscaling", "adaptive", "cosine", "one_cycle"}, \
             default="constant"
-        How `learning_rate_init` changes. In scikit-learn's ways: ``/ t**power_t``, or divided by 5
-        whenever the loss stalls; these are for <solvers with epoch_schedules>, and of no effect on
-        others, as there. Down to 0 along half a cosine over `max_iter` epochs, or up from 1/25 and
-        down to nearly 0 (Smith and Topin 2017); these are for <solvers with goes_by_steps>.
+        How the learning rate changes. "invscaling" divides `learning_rate_init` by
+        ``t**power_t``, and "adaptive" divides it by 5 whenever the loss stalls; both are for
+        <solvers with epoch_schedules>, and have no effect with other solvers, as in scikit-learn.
+        "cosine" lowers it to 0 along half a cosine over `max_iter` epochs, and "one_cycle" raises
+        it from a 25th to its full value and lowers it to nearly 0 (Smith and Topin 2017); both are
+        for <solvers with goes_by_steps>.
     learning_rate_init : float, default=0.001
-        The step size; the highest one of "one_cycle".
+        The first step size, or the highest one with "one_cycle".
     power_t : float, default=0.5
-        Exponent of "invscaling".
+        The exponent of "invscaling".
     max_iter : int, default=200
-        Most epochs (iterations, for "lbfgs").
+        The most epochs, or iterations for "lbfgs".
     shuffle : bool, default=True
         Whether to draw a new order of the samples in each epoch.
     random_state : int, RandomState instance or None, default=None
-        Draws weights, shuffles, validation split and dropout. An int makes fits repeatable to
-        the bit.
+        Draws the first weights, the orders of the samples, the validation set and the dropped
+        units. With an int, fits are repeatable to the bit.
     tol : float, default=1e-4
-        An epoch counts as no improvement unless the loss falls, or the validation score rises, by
-        this much. For "lbfgs" the largest component of the gradient at which to stop.
+        An epoch is an improvement only if the loss falls, or the validation score rises, by this
+        much. "lbfgs" stops when no component of the gradient is larger.
     verbose : int or "bar", default=False
-        From 1 on scikit-learn's lines are printed, one an epoch (and one an iteration of "lbfgs",
-        which is silent there). "bar" shows a progress bar (needs tqdm).
+        From 1 on, scikit-learn's lines are printed, one for each epoch, and here also one for each
+        iteration of "lbfgs". "bar" shows a progress bar, which needs tqdm.
     warm_start : bool, default=False
-        Whether `fit` goes on from the weights of the last one.
+        Whether `fit` goes on from the weights of the previous fit.
     momentum : float, default=0.9
-        Of <solvers with momentum>, in [0, 1].
+        The momentum of <solvers with momentum>, in [0, 1].
     nesterovs_momentum : bool, default=True
         Whether the momentum of <solvers with nesterovs_momentum> looks ahead.
     early_stopping : bool, default=False
-        Whether to stop by the score on a validation set rather than by the loss, and to return to
-        the weights of the best epoch, also where a later one diverges.
+        Whether the score on a validation set decides when to stop, and not the loss. The model then
+        has the weights of the best epoch, even if a later epoch diverges.
     validation_fraction : float, default=0.1
-        Part of the samples that early stopping holds out, unless `fit` is given a validation set.
+        The fraction of the samples that early stopping holds out, unless `fit` is given a
+        validation set.
     beta_1, beta_2 : float, default=0.9 and 0.999
-        Decay rates, in [0, 1), of the running means of the gradient (<solvers with beta_1>) and of
-        its square (<solvers with beta_2>).
+        Decay rates, in [0, 1), of the running mean of the gradient (<solvers with beta_1>), and of
+        the running mean of its square (<solvers with beta_2>).
     epsilon : float, default=1e-8
-        Keeps the division by the square's root finite (<solvers with epsilon>).
+        Keeps the division by the root of that mean finite (<solvers with epsilon>).
     n_iter_no_change : int, default=10
-        Epochs without improvement after which to stop.
+        After so many epochs without improvement the fit stops.
     max_fun : int, default=15000
-        Most evaluations of the loss by "lbfgs".
+        The most evaluations of the loss by "lbfgs".
     loss : {"log_loss", "squared_error"}, default="log_loss"
         Cross-entropy, or half the squared error of the probabilities.
     class_weight : dict, list of dict, "balanced" or None, default=None
-        Weights ``{label: weight}``, one dict a column of `y` for several labels a sample;
-        "balanced" weighs classes inversely to their frequency.
+        Weights ``{label: weight}``. If samples have several labels each, a list with such a dict
+        for each column of `y`. "balanced" weighs classes inversely to their frequency.
     dropout : float, default=0.0
-        Part of the hidden units that each step drops, in [0, 1).
+        The fraction of the hidden units that each step drops, in [0, 1).
     batch_norm : bool, default=False
         Whether to normalise hidden layers over the batch, before the activation.
     dtype : {"float32", "float64", "auto"}, default="float32"
-        Precision of weights and arithmetic; "auto" is that of X.
+        The precision of weights and arithmetic; "auto" is that of X.
     device : str, default="auto"
-        "cpu", "cuda", "cuda:N", or "auto", which is the CPU for now.
+        Where to compute: "cpu", "cuda", "cuda:N", or "auto", which is the CPU for now.
     callbacks : callable, object, list of them, or None, default=None
         Called as ``f(estimator, info)``, or as ``callback.on_epoch_end(estimator, info)``, after
-        each epoch (iteration, for "lbfgs"). The estimator is a copy that is fitted as far as the
-        training has come; `info` has `epoch`, `n_epochs`, `loss`, `validation_score`,
-        `learning_rate` and `seconds`. One that returns True stops the training. Those of
-        scikit-learn's API (`set_callbacks`, release 1.9 and later) are told as well.
+        each epoch, or iteration of "lbfgs". The estimator is a copy that is fitted as far as the
+        fit has come; `info` has `epoch`, `n_epochs`, `loss`, `validation_score`, `learning_rate`
+        and `seconds`. A callback that returns True stops the fit. Those of scikit-learn's API
+        (`set_callbacks`, release 1.9 and later) are called as well.
 
     Attributes
     ----------
@@ -114,28 +117,30 @@ class MLPClassifier(NeuralClassifier):
         Weights (n_in, n_out) and biases (n_out,) of each layer. Predictions use these arrays.
     batch_norms_ : list of dict of ndarray
         "gamma", "beta", "mean" and "variance" of each normalised layer.
+    layer_norms_ : list of dict of ndarray
+        "gamma" and "beta" of each `LayerNorm`, which only a ConvNetClassifier can have.
     loss_ : float
-        Loss of the last epoch.
+        The loss of the last epoch.
     loss_curve_ : list of float
-        Loss of each epoch. Not set by "lbfgs", like the four that follow.
+        The loss of each epoch. "lbfgs" sets neither this nor the four attributes that follow.
     best_loss_ : float or None
-        The lowest; None with early stopping.
+        The lowest loss of an epoch; None with early stopping.
     validation_scores_ : list of float or None
-        Accuracy on the validation set after each epoch, if there is one.
+        The accuracy on the validation set after each epoch; None if there is no such set.
     best_validation_score_ : float or None
-        The highest of these.
+        The highest of these accuracies.
     early_stopped_ : bool
-        Whether `partial_fit` has stopped.
+        Whether early stopping has stopped `partial_fit`.
     n_iter_ : int
-        Epochs of the last fit.
+        How many epochs the last fit took.
     t_ : int
-        Samples seen in training.
+        How many samples were trained on, counted again in each epoch.
     n_features_in_, n_layers_, n_outputs_ : int
-        Numbers of features, of layers with input and output, and of outputs.
+        The numbers of features, of layers (with the input and the output), and of outputs.
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Names of the columns, where X has names that are strings.
     out_activation_ : str
-        "softmax", or "logistic" for two classes or several labels a sample.
+        "softmax", or "logistic" for two classes or several labels per sample.
 
     References
     ----------
@@ -231,7 +236,7 @@ class MLPClassifier(NeuralClassifier):
         classes: Any = None,
         **params: Any,
     ) -> MLPClassifier:
-        """Make a network whose weights are given; it predicts at once, as if it had been fitted.
+        """Make a network of given weights, which predicts as if it had been fitted.
 
         Parameters
         ----------
@@ -240,7 +245,7 @@ class MLPClassifier(NeuralClassifier):
         intercepts : sequence of array-like of shape (n_out,)
             Biases of each layer.
         classes : array-like of shape (n_classes,), default=None
-            Labels, in the order of the outputs; one output stands for two of them. None: 0, 1, ...
+            Labels, in the order of the outputs; a single output has two. None: 0, 1, ...
         **params
             Parameters of the constructor, such as `activation`; `hidden_layer_sizes` follows from
             the weights. `partial_fit`, and `fit` with ``warm_start=True``, go on from the weights.
@@ -252,9 +257,9 @@ class MLPClassifier(NeuralClassifier):
         Raises
         ------
         ValueError
-            If the arrays do not fit each other or the classes or hold no numbers that are finite
-            in the dtype of the network, or with ``batch_norm=True``, which has more parameters
-            than these.
+            If the shapes of the arrays do not fit each other or the classes, if an array holds
+            anything but numbers that are finite in the dtype of the network, or if `batch_norm` is
+            True, since such a network has further parameters.
 
         Examples
         --------
@@ -297,16 +302,17 @@ class MLPClassifier(NeuralClassifier):
 def dense_layers(
     sizes: list[int], activation: Any, batch_norm: bool, dropout: float, n_outputs: int
 ) -> list[Layer]:
-    """Hidden layers and the layer of scores.
+    """Return hidden layers of these sizes, and the layer of scores.
 
     Raises
     ------
     ValueError
-        If there is not one activation for all, or one for each of the hidden layers.
+        If `activation` is a list and does not have one for each hidden layer.
     """
     names = layer_activations(activation, len(sizes), "hidden layers")
     layers: list[Layer] = []
     for units, name in zip(sizes, names, strict=True):
         layers += hidden_layer(Dense(units, name), batch_norm, dropout)
+    # the first weights of the scores too are drawn for the activation before them
     last = activation if isinstance(activation, str) else (names or ["identity"])[-1]
     return [*layers, Scores(n_outputs, hidden_activation=last)]

@@ -1,8 +1,8 @@
-"""scikit-learn's searches and cross-validations, their fits trained together as stacks of models.
+"""scikit-learn's searches and cross-validations, which train many fits together as a stack.
 
-Names, signatures, results, warnings and errors are scikit-learn's: a program changes its import
-line and nothing else. Fits of this package's classifiers, also at the end of a Pipeline, run
-together where their networks have equal shapes; any other estimator is fitted as by scikit-learn.
+Names, signatures, results, warnings and errors are scikit-learn's, so a program changes its import
+line and nothing else. The fits of a classifier of this package, which may end a Pipeline, run
+together if their models have equal shapes. All other estimators are fitted by scikit-learn.
 """
 
 from __future__ import annotations
@@ -46,18 +46,18 @@ _DOC = """{summary}
     Parameters
     ----------
     {names}
-        As those of :{role}:`sklearn.model_selection.{name}`. `n_jobs` and joblib's backends mean
-        what they mean there; each job has its share of the candidates as a stack.
+        As in :{role}:`sklearn.model_selection.{name}`. `n_jobs` and joblib's backends mean the
+        same as there; each job trains the fits of some folds as a stack.
     fused : bool, default=True
-        Whether fits of equal shapes train together; if not, they run one after the other.
+        Whether fits of equal shapes train together. If False, they run one after the other.
     max_stack_bytes : int, default=None
-        Most bytes that the models of a stack take while they train: weights, gradients, moments
-        of the optimizer and the values of a batch. A stack that needs more is split. By default a
-        quarter of the memory that is free.
+        How many bytes the models of a stack may take while they train, for weights, gradients,
+        moments of the optimizer and the values of a batch. A stack that needs more is divided.
+        None: a quarter of the free memory.
     progress : bool, default=False
-        Whether to show a bar with the fits done, the epoch and the best score (extra `progress`).
-        Without tqdm a line is printed for each fit. With ``n_jobs`` above 1 joblib's `verbose`
-        tells instead.
+        Whether to show a bar with the fits done, the epoch and the best score. It needs tqdm, the
+        extra `progress`; without tqdm, a line is printed for each fit. With ``n_jobs`` above 1,
+        joblib's `verbose` shows the progress instead.
 {rest}"""
 
 
@@ -68,14 +68,14 @@ def _described(original: Any, summary: str, rest: str) -> str:
 
 
 def _extended(original: Callable, first: tuple[Parameter, ...] = ()) -> Signature:
-    """The signature of scikit-learn's function or class, and the options of stacks."""
+    """Return the signature of a function or class of scikit-learn with the options of stacks."""
     options = [Parameter(n, Parameter.KEYWORD_ONLY, default=d) for n, d in _OPTIONS.items()]
     own = signature(original)
     return own.replace(parameters=[*first, *own.parameters.values(), *options])
 
 
 class _StackedSearch(BaseSearchCV):
-    """A search whose fits run in stacks; to stand before `BaseSearchCV` among the bases."""
+    """The `fit` of all searches here, which runs the fits of candidates in stacks."""
 
     fused: bool
     max_stack_bytes: int | None
@@ -92,20 +92,22 @@ class _StackedSearch(BaseSearchCV):
         y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
             Labels.
         **params : dict
-            For the `fit` of the estimator (`sample_weight`), the scorer and the splitter.
+            Parameters for the `fit` of the estimator (`sample_weight`), the scorer and the
+            splitter.
 
         Returns
         -------
         self : object
             With scikit-learn's attributes: `cv_results_`, `best_estimator_`, `best_score_`,
             `best_params_`, `best_index_`, `scorer_`, `n_splits_`, `refit_time_`, `multimetric_`.
-            After Ctrl-C too, with a warning that says what is missing: fits that did not begin
-            have the score NaN, and the best candidate is one of those that have all their scores.
+            After Ctrl-C it has them too, with a warning that says what is missing: fits that had
+            not started have the score NaN, and the best candidate is among those that have all
+            their scores.
 
         Raises
         ------
         KeyboardInterrupt
-            After Ctrl-C while no candidate has begun with all its folds.
+            After Ctrl-C if no candidate has started its fits in all folds.
         """
         fit = BaseSearchCV.fit
         if self.fused:
@@ -114,17 +116,17 @@ class _StackedSearch(BaseSearchCV):
 
 
 def _replaced(max_stack_bytes: int | None, progress: bool) -> dict[str, Callable]:
-    """What scikit-learn's code finds here instead of its own."""
+    """Return what scikit-learn's functions use here in place of names of their own."""
     options: dict[str, Any] = {"max_stack_bytes": max_stack_bytes, "progress": progress}
     return {
         "parallel": partial(StackedParallel, **options),
         "report_failures": report_failures,
-        "cross_validate": partial(cross_validate, **options),  # of which cross_val_score takes
+        "cross_validate": partial(cross_validate, **options),  # which cross_val_score calls
     }
 
 
 def _stacked_search(cls: Any) -> Any:
-    """Give a search class the options of stacks, after scikit-learn's parameters."""
+    """Give a class of search the options of stacks, after scikit-learn's parameters."""
     original = next(c for c in cls.__mro__[1:] if c.__name__ == cls.__name__)
 
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
@@ -148,8 +150,8 @@ def _stacked_search(cls: Any) -> Any:
 _SEARCH_NOTES = """
     Notes
     -----
-    A fused fit equals the fit that the estimator does alone with the same parameters and samples.
-    Its `fit_time` is the time of its stack, divided evenly.
+    A fused fit has the same result as a fit of the estimator alone, with the same parameters and
+    samples. Its `fit_time` is the time of its stack divided by the number of fits in it.
     """
 
 
@@ -174,7 +176,7 @@ class HalvingRandomSearchCV(sk.HalvingRandomSearchCV, _StackedSearch):
 
 
 def _stacked(original: Any, summary: str) -> Callable:
-    """scikit-learn's function of this name, with the options of stacks."""
+    """Return a function of scikit-learn with the options of stacks."""
     constraints = constraints_of(original)
 
     @wraps(original)
@@ -183,6 +185,7 @@ def _stacked(original: Any, summary: str) -> Callable:
         if not fused:
             return original(*args, **kwargs)
         own = rebound(original, **_replaced(max_stack_bytes, progress))
+        # `own` is the function below scikit-learn's decorator, which validates its parameters
         return validate_params(constraints, prefer_skip_nested_validation=False)(own)(
             *args, **kwargs
         )
@@ -196,7 +199,7 @@ def _stacked(original: Any, summary: str) -> Callable:
 _FUNCTION_RETURNS = """
     Returns
     -------
-    As scikit-learn's function.
+    The results of scikit-learn's function.
     """
 
 cross_validate = _stacked(

@@ -1,4 +1,4 @@
-"""Nearest neighbour on pixels: exact, in blocks, by the matrix product."""
+"""The nearest neighbour: found exactly, block by block, with matrix products."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from estimators.scikit_learn import Interval, fit_context
 from estimators.shared.base import FLOATS, Classifier
 from estimators.shared.image_shapes import rows_of_images
 
-_RECHECKED = 2**22  # differences held at once: 32 MB of float64
+_RECHECKED = 2**22  # differences that are held at once: 32 MB of float64
 
 
 class NearestNeighborClassifier(Classifier):
-    """Each sample has the label of the training sample nearest to it, by Euclidean distance.
+    """Gives each sample the label of the training sample with the smallest Euclidean distance.
 
-    The nearest one is found exactly: products of matrices give distances within a bound of their
-    rounding, and the few candidates that the bound leaves are measured directly, in float64. Of
-    several at the same distance the first one in the training data counts.
+    The nearest sample is found exactly. Matrix products give all distances with a bound on their
+    rounding error, and the few samples that may be the nearest within this bound are measured
+    directly, in float64. If several samples are equally near, the first one in the training data
+    counts.
 
     Parameters
     ----------
     block_size : int, default=4096
-        Training samples, and samples to label, that are compared at once. The memory of a
-        prediction is that of ``block_size**2`` numbers.
+        How many training samples are compared at once with how many samples to predict. A
+        prediction takes the memory of ``block_size**2`` numbers.
     device : str, default="auto"
         Where to compute the products: "cpu", "cuda", "cuda:N" or "auto".
 
@@ -85,7 +86,7 @@ class NearestNeighborClassifier(Classifier):
         Raises
         ------
         ValueError
-            If X and y cannot be learned from.
+            If X or y is invalid, or `y` is not made of classes.
         """
         resolve_device(self.device)
         X, self._given_shape = rows_of_images(X, type(self).__name__)
@@ -113,7 +114,7 @@ class NearestNeighborClassifier(Classifier):
         return self.classes_[self._labels[nearest]]
 
     def kneighbors(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Return the distance to the nearest training sample and its place among them.
+        """Return the distance to the nearest training sample, and the index of that sample.
 
         Parameters
         ----------
@@ -130,7 +131,7 @@ class NearestNeighborClassifier(Classifier):
         return np.sqrt(squared)[:, None], nearest[:, None]
 
     def _nearest(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Squared distances in float64, and indices, of shape (n_samples,)."""
+        """Return squared distances in float64, and indices, each of shape (n_samples,)."""
         check_is_fitted(self)
         X, _ = rows_of_images(X, type(self).__name__, self._given_shape)
         X = validate_data(self, X, dtype=FLOATS, order="C", reset=False)
@@ -138,11 +139,11 @@ class NearestNeighborClassifier(Classifier):
         for start in range(0, len(self._samples), self.block_size):
             block = Block(self._samples[start : start + self.block_size], self._origin, self.device)
             for first in range(0, len(X), self.block_size):
-                part = slice(first, first + self.block_size)
-                found, where = block.nearest(X[part], squared[part])
-                closer = found < squared[part]  # not at a tie: an earlier block stays
-                squared[part] = np.where(closer, found, squared[part])
-                nearest[part] = np.where(closer, where + start, nearest[part])
+                rows = slice(first, first + self.block_size)
+                found, where = block.nearest(X[rows], squared[rows])
+                closer = found < squared[rows]  # of equally near samples the earlier one stays
+                squared[rows] = np.where(closer, found, squared[rows])
+                nearest[rows] = np.where(closer, where + start, nearest[rows])
         return squared, nearest
 
     def __sklearn_tags__(self) -> Any:
@@ -152,10 +153,21 @@ class NearestNeighborClassifier(Classifier):
 
 
 class Block:
-    """Some of the training samples, to which distances are asked for.
+    """Some training samples, which are searched for the nearest one.
 
-    With ``score = q . t - |t|^2 / 2``, one product with a bias, the squared distance of q and t is
-    ``|q|^2 - 2 score``: the nearest t has the highest score.
+    With ``score = q . t - |t|^2 / 2``, which is a product with a bias, the squared distance of a
+    query q and a sample t is ``|q|^2 - 2 score``. So the nearest t has the highest score.
+
+    Parameters
+    ----------
+    samples : ndarray of shape (n_samples, n_features)
+        The training samples.
+    origin : ndarray of shape (n_features,)
+        What is subtracted from all samples and queries, so that products are rounded less.
+    device : str
+        Where to compute the products.
+    lower : str, default="block_size"
+        The parameter that an error tells to lower when the GPU has too little memory.
     """
 
     def __init__(
@@ -171,22 +183,29 @@ class Block:
             self.bias = to_device((-half).astype(centred.dtype), self.device)
 
     def nearest(self, X: np.ndarray, at_most: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Squared distance to, and index of, the nearest sample; infinite where none is nearer.
+        """Return the squared distance and index of the nearest sample for each query.
 
         Parameters
         ----------
         X : ndarray of shape (n, n_features)
+            The queries.
         at_most : ndarray of shape (n,)
-            Squared distances that are known already.
+            Squared distances of samples that were found in other blocks. Farther samples need not
+            be found: their distance may be returned as infinity.
+
+        Returns
+        -------
+        squared : ndarray of shape (n,), float64
+        indices : ndarray of shape (n,)
         """
         queries = np.ascontiguousarray(X - self.origin, self.centred.dtype)
-        # the bound below is that of full precision
+        # the bound below holds for full precision
         with current(self.device, self.lower), precision("float32"):
             scores = to_host(
                 matmul(to_device(queries, self.device), self.centred, self.bias, transpose_b=True)
             )
         norms = np.einsum("ij,ij->i", queries, queries, dtype=np.float64)
-        # What rounding may have done to a score: to centring, product, bias and sum.
+        # How far a score may be off by rounding: of the centred values, product, bias and sum.
         unit = np.finfo(scores.dtype).eps * (X.shape[1] + 8)
         slack = unit * (np.sqrt(norms) + self.largest) ** 2
         best = scores.max(axis=1)
@@ -199,6 +218,7 @@ class Block:
             r, c = rows[i : i + chunk], columns[i : i + chunk]
             difference = X[r].astype(np.float64) - self.samples[c]
             squared = np.einsum("ij,ij->i", difference, difference)
+            # the first entry of each query is then its nearest sample, and the earliest of those
             order = np.lexsort((c, squared, r))
             r, c, squared = r[order], c[order], squared[order]
             first = np.flatnonzero(np.diff(r, prepend=-1))

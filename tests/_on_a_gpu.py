@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from cukernels.runtime.registry import OPS
+from cukernels.runtime.cases import DTYPES, cases, cast
 
 
 def placed(cupy, arguments: dict) -> dict:
@@ -26,19 +26,16 @@ def placed(cupy, arguments: dict) -> dict:
 
 def run_ops(cupy) -> None:
     """Every op on every sample, in both precisions."""
-    from test_ops import DTYPES, all_calls, cast
-
-    for call in all_calls():
-        op, arguments = call.values
+    for case in cases():
         for dtype in DTYPES:
-            OPS[op.name].cuda(**placed(cupy, cast(arguments, dtype)))
+            case.op.cuda(**placed(cupy, cast(case.arguments, dtype)))
     cupy.cuda.runtime.deviceSynchronize()
 
 
 def run_estimators() -> None:
     """One training of each kind, and predictions."""
+    from _cuda_models import CONVNETS, IMAGE_LABELS, IMAGES, MLPS, PERCEPTRONS, SPARSE, X, Y
     from estimators import LogisticRegression, Perceptron
-    from test_cuda_estimators import CONVNETS, IMAGE_LABELS, IMAGES, MLPS, PERCEPTRONS, SPARSE, X, Y
 
     for model, samples, labels, fit in MLPS.values():
         model.set_params(device="cuda").fit(samples, labels, **fit).predict(samples)

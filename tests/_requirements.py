@@ -7,6 +7,9 @@ import os
 from types import ModuleType
 
 import pytest
+import sklearn
+
+RELEASE = tuple(int(part) for part in sklearn.__version__.split(".")[:2])  # of scikit-learn
 
 
 def require(module_name: str, extra: str) -> ModuleType:

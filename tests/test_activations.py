@@ -13,20 +13,21 @@ import numpy as np
 import pytest
 
 import cukernels
+from _cuda_calls import device_results, on_host
+from _op_cases import assert_close
 from _requirements import require
 from cukernels.activations import activations
 from cukernels.activations.activation import Node
 from cukernels.activations.activations import ACTIVATIONS, FUSED_ACTIVATIONS
 from cukernels.activations.fused import FUSED, fused_functors
+from cukernels.gpu.source import source
+from cukernels.runtime.cases import DTYPES, bound_to_backward, cast, copied, results
 from cukernels.runtime.registry import OPS
-from cukernels.runtime.source import source
 from estimators import Activation, Conv2D, ConvNetClassifier, Dense, MLPClassifier
 from estimators.convert.onnx_graph import _IN_FLOAT32, Graph, add_activation
 from estimators.layers.dense import Mode, Scores
 from estimators.neural.network import Network
-from test_cuda_bodies import device_results, on_host
 from test_network import OBJECTIVES, objective_at
-from test_ops import DTYPES, assert_close, bound_to_backward, cast, copied, results
 
 every = pytest.mark.parametrize("name", ACTIVATIONS)
 elementwise = pytest.mark.parametrize("name", [n for n, a in ACTIVATIONS.items() if not a.of_rows])

@@ -8,22 +8,18 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.utils._param_validation import StrOptions
 
+from _estimators import LEARNERS, NETWORKS, one_each, with_known
 from cukernels.activations.activations import ACTIVATIONS
 from estimators import ConvNetClassifier, LogisticRegression, MLPClassifier, Perceptron
 from estimators.neural.optimizers import SOLVERS
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
-SHORT = {"max_iter": 5, "random_state": 0}
-ESTIMATORS = [
-    Perceptron(**SHORT),
-    LogisticRegression(**SHORT),
-    MLPClassifier((8,), **SHORT),
-    ConvNetClassifier((2,), hidden_layer_sizes=(8,), **SHORT),
-]
-each = pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: type(e).__name__)
-each_linear = pytest.mark.parametrize("estimator", ESTIMATORS[:2], ids=lambda e: type(e).__name__)
-each_network = pytest.mark.parametrize("estimator", ESTIMATORS[2:], ids=lambda e: type(e).__name__)
+SHORT = {"max_iter": 5, "random_state": 0, "conv_layer_sizes": (2,), "hidden_layer_sizes": (8,)}
+ESTIMATORS = [with_known(cls, **SHORT) for cls in LEARNERS]
+each = one_each(ESTIMATORS)
+each_linear = one_each([e for e in ESTIMATORS if type(e) not in NETWORKS])
+each_network = one_each([e for e in ESTIMATORS if type(e) in NETWORKS])
 
 X, Y = (a[:120] for a in load_digits(return_X_y=True))
 X = X / 16
@@ -268,3 +264,13 @@ def test_partial_fit_needs_its_classes(estimator):
         clf.partial_fit(X, Y)
     with pytest.raises(AttributeError, match="partial_fit"):
         clf.set_params(solver="lbfgs").partial_fit  # noqa: B018
+
+
+@one_each([e for e in ESTIMATORS if hasattr(e, "partial_fit")])
+def test_partial_fit_cannot_balance_what_it_has_not_seen(estimator):
+    clf = clone(estimator).set_params(class_weight="balanced")
+    with pytest.raises(
+        ValueError, match="class_weight 'balanced' is not supported for partial_fit"
+    ):
+        clf.partial_fit(X, Y, classes=range(10))
+    assert clf.set_params(class_weight=None).partial_fit(X, Y, classes=range(10)).score(X, Y) > 0

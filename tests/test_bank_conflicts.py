@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from cukernels.gpu.source import source
 from cukernels.matmul.gemm_plan import FMA_TILES, ITEMSIZES, LARGEST, TENSOR_TILES
-from cukernels.runtime.source import source
 
 ASK = """
 template <typename Layout, typename T>

@@ -9,28 +9,32 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import sklearn
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import log_loss
 
-from _requirements import require
+from _estimators import LEARNERS, NETWORKS, one_each, with_known
+from _requirements import RELEASE, require
 from estimators import ConvNetClassifier, LogisticRegression, MLPClassifier, Perceptron
 from estimators.model_selection import cross_val_score
 from estimators.shared.progress import Reporter
 
-RELEASE = tuple(map(int, sklearn.__version__.split(".")[:2]))
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
-NETWORKS = [
+FITS = [
     MLPClassifier((8,), max_iter=6, random_state=0),
     MLPClassifier((8,), solver="sgd", learning_rate="adaptive", max_iter=6, random_state=0),
     MLPClassifier((8,), solver="lbfgs", max_iter=6, random_state=0),
     ConvNetClassifier((2,), hidden_layer_sizes=(8,), max_iter=6, random_state=0),
     MLPClassifier((8,), batch_norm=True, dropout=0.2, max_iter=6, random_state=0),
 ]
-each = pytest.mark.parametrize("network", NETWORKS, ids=["adam", "sgd", "lbfgs", "conv", "norm"])
+each = pytest.mark.parametrize("network", FITS, ids=["adam", "sgd", "lbfgs", "conv", "norm"])
+
+
+SMALL = {"hidden_layer_sizes": (8,), "conv_layer_sizes": (2,), "max_iter": 3, "random_state": 0}
+SMALL |= {"early_stopping": True}
+WITH_A_BAR = [cls for cls in LEARNERS if cls is not Perceptron]  # its loop is scikit-learn's
 
 
 @pytest.fixture(scope="module")
@@ -217,14 +221,18 @@ def test_the_bar_shows_loss_score_rate_and_time_left(digits, capsys):
     assert "3/3" in bar and "<00:00" in bar and "epoch" in bar
 
 
-def test_other_bars(digits, capsys):
+@one_each([with_known(cls, verbose="bar", **SMALL) for cls in WITH_A_BAR])
+def test_a_bar_for_every_estimator(estimator, digits, capsys):
+    """It goes to the stream of errors, and tells how far the fit is and what it has come to."""
     require("tqdm", "progress")
-    X, y = digits
-    MLPClassifier((8,), max_iter=2, verbose="bar", random_state=0).fit(X, y)
-    assert "rate=0.001" in capsys.readouterr().err
-    model = LogisticRegression(verbose="bar").fit(X, y)
-    bar = capsys.readouterr().err
-    assert f"{model.n_iter_[0]}/100" in bar and "rate=" not in bar
+    model = clone(estimator).fit(*digits)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert f"{model.n_iter_ if np.isscalar(model.n_iter_) else model.n_iter_[0]}/3" in err
+    assert "loss=" in err
+    is_network = type(estimator) in NETWORKS
+    assert ("epoch" if is_network else "iteration") in err
+    assert ("rate=0.001" in err) == ("validation=" in err) == is_network
 
 
 def test_the_bar_is_the_one_for_notebooks_where_there_is_one(monkeypatch):
@@ -286,9 +294,9 @@ def test_a_search_without_tqdm_prints_a_line_a_fit(digits, no_tqdm, capsys):
 
 @pytest.mark.parametrize("name", ["bars", "Bar", -1, 0.5, None])
 def test_verbose_is_a_number_or_the_bar(name, digits):
-    for model in (MLPClassifier(), ConvNetClassifier(), LogisticRegression()):
+    for cls in WITH_A_BAR:
         with pytest.raises(ValueError, match="'verbose' parameter of .* must be .*'bar'"):
-            model.set_params(verbose=name).fit(*digits)
+            cls(verbose=name).fit(*digits)
 
 
 def test_stacked_fits_show_no_bar_of_their_own(digits, capsys):

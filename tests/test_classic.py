@@ -13,7 +13,6 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from estimators import (
     FilterBankTransformer,
@@ -23,17 +22,6 @@ from estimators import (
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-
-
-@parametrize_with_checks(
-    [
-        NearestNeighborClassifier(),
-        FilterBankTransformer(),
-        VisualWordsTransformer(4, n_channels=1, random_state=0),  # its data have no 38 channels
-    ]
-)
-def test_scikit_learns_checks(estimator, check):
-    check(estimator)
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from _cuda_calls import device_results, on_device, on_host
+from _op_cases import assert_close
 from cukernels import OPS
 from cukernels.images import conv_cuda, local_cuda
 from cukernels.matmul.gemm_plan import (
@@ -12,11 +14,10 @@ from cukernels.matmul.gemm_plan import (
     LARGEST,
     REQUESTED_TILES,
     TENSOR_TILES,
-    Device,
     Plan,
+    Target,
 )
-from test_cuda_bodies import device_results, on_device, on_host
-from test_ops import assert_close, bound_to_backward, cast, copied, results, tolerance
+from cukernels.runtime.cases import bound_to_backward, cast, copied, results, tolerance
 
 CONV, LOCAL = OPS["conv2d"], OPS["local2d"]
 
@@ -260,7 +261,7 @@ def test_split_sum(few, dtype, emulated_cupy, monkeypatch):
     (together,) = device_results(CONV.backward, emulated_cupy, copied(given))
     assert_close([together], exact, given, dtype)
     sizes = conv_cuda.Geometry(4, 17, 17, 3, 5, 17, 17, 2, 2, 1, 1, 0, 0, 1, 1)
-    assert sizes.places > 4 * conv_cuda._places_of_split(sizes, Device(90, 4))
+    assert sizes.places > 4 * conv_cuda._places_of_split(sizes, Target(90, 4))
     for m in range(2):
         own = {k: v[m] if isinstance(v, np.ndarray) else v for k, v in given.items()}
         (alone,) = device_results(CONV.backward, emulated_cupy, copied(own))

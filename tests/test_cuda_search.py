@@ -68,20 +68,14 @@ def test_a_search_on_a_device_is_one_stack(emulated_cupy, monkeypatch, estimator
 
 
 @pytest.mark.skipif(not has_compiler(), reason="needs g++, which compiles the kernels for the host")
-def test_a_stack_is_split_where_the_memory_of_the_device_ends(monkeypatch):
+def test_a_stack_is_split_where_the_memory_of_the_device_ends(stacks):
     with installed("90", memory=1_200_000):
         assert free_memory("cuda:0") == 1_200_000
-        ran, run = [], NeuralFit.run.__func__
-        monkeypatch.setattr(
-            NeuralFit,
-            "run",
-            classmethod(lambda cls, some, watch=None: ran.append(len(some)) or run(cls, some)),
-        )
         estimator = MLPClassifier(**MLP | {"hidden_layer_sizes": (50,)}, device="cuda")
         grid = {"alpha": [1e-4, 1e-3, 1e-2, 1e-1]}
         GridSearchCV(estimator, grid, cv=2, refit=False).fit(X, Y)
-    assert sum(ran) == 8
-    assert 1 < len(ran) < 8
+    assert sum(stacks) == 8
+    assert 1 < len(stacks) < 8
 
 
 def test_memory_of_the_host():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cukernels.runtime.division import divisor
+from cukernels.gpu.division import divisor
 
 MOST = 2**31 - 1
 

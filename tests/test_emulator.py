@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cukernels.runtime import kernel as _kernel
+from cukernels.gpu import kernel as _kernel
 from emulator.compiler import KernelError
 from emulator.cupy_on_host import DriverError, installed
 

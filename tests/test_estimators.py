@@ -1,4 +1,4 @@
-"""What scikit-learn's users take for granted of an estimator, on all four."""
+"""What scikit-learn's users take for granted of an estimator, on all of them."""
 
 from __future__ import annotations
 
@@ -20,27 +20,33 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from estimators import ConvNetClassifier, LogisticRegression, MLPClassifier, Perceptron
+from _estimators import ESTIMATORS, LEARNERS, NETWORKS, one_each, with_known
+from _requirements import RELEASE
+from estimators import (
+    ConvNetClassifier,
+    FilterBankTransformer,
+    LogisticRegression,
+    MLPClassifier,
+    NearestNeighborClassifier,
+    Perceptron,
+    VisualWordsTransformer,
+)
 from estimators.convert import to_sklearn
 from estimators.neural.optimizers import STEPPED
 
-RELEASE = tuple(map(int, sklearn.__version__.split(".")[:2]))
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
-QUICK = {
-    Perceptron: Perceptron(max_iter=20),
-    LogisticRegression: LogisticRegression(),
-    MLPClassifier: MLPClassifier((16,), max_iter=10, random_state=0),
-    ConvNetClassifier: ConvNetClassifier(
-        (4,), hidden_layer_sizes=(16,), max_iter=10, random_state=0
-    ),
-}
+SMALL = {"hidden_layer_sizes": (16,), "conv_layer_sizes": (4,), "max_iter": 10, "random_state": 0}
+SMALL |= {"n_words": 5, "n_channels": 16}
+QUICK = {cls: with_known(cls, **SMALL) for cls in ESTIMATORS}
 PEERS = {
     Perceptron: linear_model.Perceptron,
     LogisticRegression: linear_model.LogisticRegression,
     MLPClassifier: neural_network.MLPClassifier,
 }
-each = pytest.mark.parametrize("estimator", QUICK.values(), ids=lambda e: type(e).__name__)
+each = one_each(list(QUICK.values()))
+each_learner = one_each([QUICK[cls] for cls in LEARNERS])
+each_network = pytest.mark.parametrize("network", NETWORKS, ids=lambda c: c.__name__)
 each_peer = pytest.mark.parametrize("ours", PEERS, ids=lambda c: c.__name__)
 
 
@@ -71,15 +77,19 @@ WITHIN_1E_7 = {
 }
 
 
-@parametrize_with_checks(
-    [
-        Perceptron(),
-        LogisticRegression(),
-        MLPClassifier(max_iter=100, dtype="auto"),
-        ConvNetClassifier((4,), hidden_layer_sizes=(16,), max_iter=150, dtype="auto"),
-    ],
-    expected_failed_checks=online_rule_has_no_weights,
-)
+CHECKED = [
+    Perceptron(),
+    LogisticRegression(),
+    MLPClassifier(max_iter=100, dtype="auto"),
+    ConvNetClassifier((4,), hidden_layer_sizes=(16,), max_iter=150, dtype="auto"),
+    NearestNeighborClassifier(),
+    FilterBankTransformer(),
+    VisualWordsTransformer(4, n_channels=1, random_state=0),  # its data have no 38 channels
+]
+assert {type(estimator) for estimator in CHECKED} == set(ESTIMATORS)
+
+
+@parametrize_with_checks(CHECKED, expected_failed_checks=online_rule_has_no_weights)
 def test_scikit_learns_checks(estimator, check):
     check(estimator)
 
@@ -98,7 +108,7 @@ def test_scikit_learns_checks_in_float32(estimator, check):
 
 
 @pytest.mark.parametrize("solver", STEPPED)
-@pytest.mark.parametrize("network", [MLPClassifier, ConvNetClassifier], ids=lambda c: c.__name__)
+@each_network
 def test_a_weight_is_a_repetition_in_float32(network, solver, digits):
     X, y = digits[0][:60], digits[1][:60]
     weight = np.arange(60) % 3
@@ -140,21 +150,29 @@ def test_fitted_attributes_and_methods_are_scikit_learns(ours, digits):
     assert not missing
 
 
+def answers(fitted, X):
+    """What an estimator says of samples, in its finest numbers."""
+    for method in ("transform", "predict_proba", "decision_function", "predict"):
+        if hasattr(fitted, method):
+            return getattr(fitted, method)(X)
+    raise AssertionError(f"{fitted} says nothing")
+
+
 @each
 def test_refit_and_pickle_and_processes_give_the_same_bits(estimator, digits):
     X, y = digits
     fitted = clone(estimator).fit(X, y)
-    expected = fitted.predict(X)
-    scores = "predict_proba" if hasattr(fitted, "predict_proba") else "decision_function"
+    expected = answers(fitted, X)
     copies = [clone(estimator).fit(X, y), pickle.loads(pickle.dumps(fitted))]
     for copy in copies:
-        np.testing.assert_array_equal(getattr(copy, scores)(X), getattr(fitted, scores)(X))
-    in_processes = joblib.Parallel(2)(joblib.delayed(fitted.predict)(X) for _ in range(2))
-    for predicted in in_processes:
-        np.testing.assert_array_equal(predicted, expected)
+        np.testing.assert_array_equal(answers(copy, X), expected)
+    ask = fitted.predict if hasattr(fitted, "predict") else fitted.transform
+    in_processes = joblib.Parallel(2)(joblib.delayed(ask)(X) for _ in range(2))
+    for answered in in_processes:
+        np.testing.assert_array_equal(answered, ask(X))
 
 
-@pytest.mark.parametrize("network", [MLPClassifier, ConvNetClassifier], ids=lambda c: c.__name__)
+@each_network
 def test_partial_fit_goes_on_after_a_pickle(network, digits):
     X, y = digits
     clf = clone(QUICK[network]).partial_fit(X, y, classes=range(10))
@@ -233,10 +251,10 @@ def test_data_frames_have_names(estimator, frame, digits):
     clf = clone(estimator).fit(frame(dict(zip(names, X.T, strict=True))), y)
     assert list(clf.feature_names_in_) == names
     with pytest.warns(UserWarning, match="X does not have valid feature names"):
-        predicted = clf.predict(X)
-    np.testing.assert_array_equal(clone(estimator).fit(X, y).predict(X), predicted)
+        answered = answers(clf, X)
+    np.testing.assert_array_equal(answers(clone(estimator).fit(X, y), X), answered)
     with pytest.raises(ValueError, match="feature names should match"):
-        clf.predict(frame(dict(zip(names[::-1], X.T, strict=True))))
+        answers(clf, frame(dict(zip(names[::-1], X.T, strict=True))))
 
 
 @pytest.mark.parametrize("kind", [sp.csr_matrix, sp.csc_array, sp.coo_array])
@@ -267,12 +285,12 @@ def test_device_says_what_to_install(estimator, digits):
         clf.set_params(device="gpu").fit(X, y)
     with pytest.raises((ImportError, RuntimeError), match="pip install 'cukernels|no NVIDIA GPU"):
         clf.set_params(device="cuda:7").fit(X, y)
-    expected = clone(estimator).fit(X, y).predict(X)
-    np.testing.assert_array_equal(clf.set_params(device="cpu").fit(X, y).predict(X), expected)
+    expected = answers(clone(estimator).fit(X, y), X)
+    np.testing.assert_array_equal(answers(clf.set_params(device="cpu").fit(X, y), X), expected)
 
 
 @pytest.mark.skipif(RELEASE < (1, 7), reason="pipelines did not route to score yet")
-@each
+@each_learner
 def test_weights_are_routed(estimator, digits):
     X, y = digits
     weight = np.where(y == 0, 0.0, 1.0)

@@ -11,12 +11,13 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 import _oracle_arguments as arguments_of
+from _op_cases import assert_close
 from cukernels.images import patches, pooling_numpy
 from cukernels.optimizers import optimizers_numpy
 from cukernels.runtime import workers
+from cukernels.runtime.cases import bound_to_backward, cast, copied, results
 from cukernels.runtime.registry import OPS
 from cukernels.runtime.workspace import Workspace
-from test_ops import assert_close, bound_to_backward, cast, copied, poisoned, results  # noqa: F401
 
 DTYPES = (np.float32, np.float64)
 DRAWS = 40
@@ -104,9 +105,9 @@ def many_chunks(monkeypatch):
     """Chunks so small that every call has several."""
     for module in (patches, optimizers_numpy, pooling_numpy):
         monkeypatch.setattr(module, "_CHUNK", FEW)
-    optimizers_numpy.pieces.cache_clear()
+    optimizers_numpy.chunks.cache_clear()
     yield
-    optimizers_numpy.pieces.cache_clear()
+    optimizers_numpy.chunks.cache_clear()
 
 
 def poison_scratch() -> None:

@@ -13,7 +13,7 @@ from cukernels.matmul.gemm_plan import (
     FMA_TILES,
     LARGEST,
     TENSOR_TILES,
-    Device,
+    Target,
     Tile,
     plan,
     sum_length,
@@ -23,7 +23,7 @@ from emulator.cupy_on_host import OPT_IN
 
 KB = 1024
 REGISTERS = 64 * KB  # of a multiprocessor
-MODERN, TURING = Device(90, 132), Device(75, 40)
+MODERN, TURING = Target(90, 132), Target(75, 40)
 SHAPES = [
     (256, 512, 512), (512, 512, 256), (784, 10, 60000), (60000, 10, 784), (4096, 4096, 4096),
     (1, 1, 1), (1, 10, 784), (33, 65, 129), (256, 784, 16), (0, 10, 5), (10, 5, 0),
@@ -35,11 +35,11 @@ MOST_ROW_BYTES = PLACE + PIXEL  # that a kernel keeps for each row of its tile
 def plans(models: int = 1):
     for architecture, multiprocessors in ((75, 40), (80, 108), (86, 84), (90, 132), (120, 170)):
         for precision in PRECISIONS:
-            device = Device(architecture, multiprocessors, precision)
+            target = Target(architecture, multiprocessors, precision)
             for dtype in ("float", "double"):
                 for largest in (True, False):
                     for shape in SHAPES:
-                        yield device, shape, plan(*shape, models, dtype, device, largest)
+                        yield target, shape, plan(*shape, models, dtype, target, largest)
 
 
 def blocks(shape, p, models: int = 1) -> int:
@@ -61,20 +61,20 @@ def test_every_tile_fits_every_device_that_runs_it(architecture):
 
 def test_static_bytes_count():
     """On 100 KB two blocks of 48 KB are at once only where little is static, else in turn."""
-    device = Device(86, 84)
+    target = Target(86, 84)
 
     def cycles(row_bytes: int) -> float:
         tile = next(tile for tile in TENSOR_TILES if tile.m == 64 and tile.n == 32)
-        return gemm_plan._cycles(tile, 1, 64, 32, 64, 168, "float", "Tf32<3>", device, row_bytes)
+        return gemm_plan._cycles(tile, 1, 64, 32, 64, 168, "float", "Tf32<3>", target, row_bytes)
 
     assert cycles(0) < cycles(PLACE)
 
 
 def test_every_plan_has_an_instance():
-    for device, shape, p in plans():
+    for target, shape, p in plans():
         for a_k in (True, False):
             for dtype in ("float", "double"):
-                launch = matmul_cuda._launch(*shape, 1, dtype, device, a_k, False)
+                launch = matmul_cuda._configuration(*shape, 1, dtype, target, a_k, False)
                 assert launch.blocks * launch.splits == blocks(shape, launch_plan(launch))
         assert p.k_of_sum % 32 == 0 and p.splits in (1, max(-(-shape[2] // p.k_of_sum), 1))
 
@@ -94,9 +94,9 @@ def test_a_layer_of_a_small_network_fills_a_large_device(shape):
 
 def test_a_long_sum_for_a_small_result_is_split():
     """60,000 rows, 784 features, 10 classes: the gradient of a logistic regression."""
-    for device in (MODERN, TURING):
-        p = plan(784, 10, 60000, 1, "float", device)
-        assert p.splits > 1 and blocks((784, 10, 60000), p) >= device.multiprocessors
+    for target in (MODERN, TURING):
+        p = plan(784, 10, 60000, 1, "float", target)
+        assert p.splits > 1 and blocks((784, 10, 60000), p) >= target.multiprocessors
 
 
 def test_many_models_get_larger_tiles_and_no_split():
@@ -130,7 +130,7 @@ def test_arithmetic():
 
 def test_too_many_tiles():
     with pytest.raises(ValueError, match="too many for a call"):
-        matmul_cuda._launch(2**20, 2**20, 64, 2**12, "float", MODERN, True, True)
+        matmul_cuda._configuration(2**20, 2**20, 64, 2**12, "float", MODERN, True, True)
 
 
 def test_precision_sets_and_restores():

@@ -22,7 +22,34 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits
 
 import cukernels
+from _cuda_models import (
+    CONVNETS,
+    IMAGE_LABELS,
+    IMAGES,
+    LOSS,
+    MLPS,
+    PERCEPTRONS,
+    SOLVERS,
+    SPARSE,
+    WEIGHT,
+    X,
+    Y,
+    assert_alone_as_in_a_stack,
+    assert_same_linear_model,
+    assert_same_network,
+    on_both,
+)
 from _on_a_gpu import placed
+from _op_cases import assert_close, assert_right, each_case, each_dtype
+from cukernels.runtime.cases import (
+    backwards,
+    bound_to_backward,
+    cast,
+    contiguous,
+    copied,
+    results,
+    unaligned,
+)
 from cukernels.runtime.precision import precision
 from cukernels.runtime.registry import OPS
 from estimators import (
@@ -35,29 +62,8 @@ from estimators import (
     Perceptron,
 )
 from estimators.layers.dense import Scores
-from estimators.neural.loop import Data, train
+from estimators.neural.loop import Data
 from estimators.neural.network import Network
-from estimators.neural.objective import Objective
-from test_cuda_bodies import reverse, shift
-from test_cuda_estimators import (
-    CONVNETS,
-    IMAGE_LABELS,
-    IMAGES,
-    LOSS,
-    MLPS,
-    PERCEPTRONS,
-    SOLVERS,
-    SPARSE,
-    WEIGHT,
-    X,
-    Y,
-    assert_same_linear_model,
-    assert_same_network,
-    member,
-    on_both,
-    quiet,  # noqa: F401 (a fixture)
-)
-from test_ops import DTYPES, all_calls, assert_close, cast, copied, results
 
 ROOT = Path(__file__).parent.parent
 
@@ -79,18 +85,10 @@ if WHY_NOT := why_not():
 
 import cupy  # noqa: E402
 
-pytestmark = pytest.mark.gpu
-
-
-def on_host(results_) -> list[np.ndarray]:
-    return [cupy.asnumpy(r) for r in results_ if r is not None]
-
-
-def device_results(op, arguments: dict) -> list:
-    """What a call on the device returns, and the arguments that it updates."""
-    returned = op.cuda(**arguments)
-    returned = returned if isinstance(returned, tuple) else (returned,)
-    return on_host(returned + tuple(arguments[name] for name in op.mutates))
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+]
 
 
 @pytest.fixture
@@ -113,30 +111,26 @@ def poisoned(monkeypatch):
 # Ops -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=["float32", "float64"])
-@pytest.mark.parametrize(("op", "arguments"), all_calls())
-def test_op(op, arguments, dtype, poisoned):
-    """Against the reference, twice with the same bits, and with the inputs left as they are."""
-    given = cast(arguments, dtype)
-    exact = results(op, op.reference, copied(cast(given, np.float64)))
-    there = placed(cupy, copied(given))
-    got = device_results(op, there)
-    assert_close(got, exact, arguments, dtype)
-    again = device_results(op, placed(cupy, copied(given)))
-    assert [a.tobytes() for a in got] == [a.tobytes() for a in again]
-    for name in set(given) - set(op.mutates):
-        if isinstance(given[name], np.ndarray):
-            np.testing.assert_array_equal(cupy.asnumpy(there[name]), given[name], err_msg=name)
+def assert_same_bits(one: list[np.ndarray], other: list[np.ndarray]) -> None:
+    assert [a.tobytes() for a in one] == [a.tobytes() for a in other]
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=["float32", "float64"])
-@pytest.mark.parametrize(("op", "arguments"), all_calls())
-def test_layout_is_of_no_consequence(op, arguments, dtype):
-    given = cast(arguments, dtype)
-    exact = results(op, op.reference, copied(cast(given, np.float64)))
-    for view in (reverse, shift):
-        there = {name: view(cupy, value) for name, value in copied(given).items()}
-        assert_close(device_results(op, there), exact, arguments, dtype)
+@each_dtype
+@each_case()
+def test_op(case, dtype, poisoned):
+    """Against the definition, with the inputs left as they are, and twice with the same bits."""
+    assert_right(case, case.op.cuda, dtype, layouts=[contiguous], place=cupy.asarray)
+    given = cast(case.arguments, dtype)
+    assert_same_bits(
+        *(results(case.op, case.op.cuda, placed(cupy, copied(given))) for _ in range(2))
+    )
+
+
+@each_dtype
+@each_case()
+def test_layout_is_of_no_consequence(case, dtype):
+    layouts = [backwards, unaligned]
+    assert_right(case, case.op.cuda, dtype, layouts=layouts, place=cupy.asarray)
 
 
 def normal(*shape, seed=0):
@@ -188,7 +182,7 @@ LARGE = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=["float32", "float64"])
+@each_dtype
 @pytest.mark.parametrize(
     ("op", "arguments"),
     [
@@ -198,8 +192,6 @@ LARGE = {
     ],
 )
 def test_op_that_fills_the_device(op, arguments, dtype, poisoned):
-    from test_ops import bound_to_backward
-
     given = cast(arguments, dtype)
     calls = [(op, given)]
     if op.backward and not op.name.startswith(("gather", "dropout")):
@@ -207,10 +199,9 @@ def test_op_that_fills_the_device(op, arguments, dtype, poisoned):
         calls.append((op.backward, cast(bound, dtype)))
     for own, bound in calls:
         exact = results(own, own.reference, copied(cast(bound, np.float64)))
-        got = device_results(own, placed(cupy, copied(bound)))
+        got = results(own, own.cuda, placed(cupy, copied(bound)))
         assert_close(got, exact, bound, dtype)
-        again = device_results(own, placed(cupy, copied(bound)))
-        assert [a.tobytes() for a in got] == [a.tobytes() for a in again]
+        assert_same_bits(got, results(own, own.cuda, placed(cupy, copied(bound))))
 
 
 @pytest.mark.parametrize("name", ["tf32", "bf16"])
@@ -324,21 +315,11 @@ def test_training_on_digits(name):
 @pytest.mark.parametrize("kind", ["dense", "sparse"])
 def test_a_model_is_the_same_to_the_bit_in_a_stack_and_alone(kind):
     layers = [Dense(130), Dropout(0.3), Dense(40, "identity"), BatchNorm(), Scores(10)]
-    network, objective = Network(layers, (64,)), Objective("log_loss", "softmax")
+    network = Network(layers, (64,))
     samples = DIGITS.astype(np.float32)
     samples = sp.csr_matrix(samples) if kind == "sparse" else cupy.asarray(samples)
     data = Data(samples, cupy.asarray(DIGIT_LABELS))
-
-    def one(m):
-        return member(network, m, np.float32, n_rows=len(DIGITS))
-
-    together = [one(m) for m in range(3)]
-    train(network, objective, data, together, 2)
-    for m, model in enumerate(together):
-        alone = one(m)
-        train(network, objective, data, [alone], 2)
-        assert model.state.loss_curve == alone.state.loss_curve
-        assert model.state.params.tobytes() == alone.state.params.tobytes()
+    assert_alone_as_in_a_stack(network, data, len(DIGITS))
 
 
 def test_another_device():

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import cukernels
+from _cuda_calls import on_device, on_host
+from cukernels.runtime.cases import bound_to_backward, cast, samples_of
 from cukernels.runtime.registry import OPS
-from test_cuda_bodies import on_device, on_host
-from test_ops import bound_to_backward, cast, samples_of
 
 CALLS = [
     pytest.param(op, arguments, id=f"{op.backward.name}-{i}")

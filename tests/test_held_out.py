@@ -12,6 +12,7 @@ from sklearn.metrics import accuracy_score
 from sklearn.model_selection import cross_validate as sklearn_cross_validate
 from sklearn.preprocessing import LabelBinarizer
 
+from _requirements import RELEASE
 from estimators import ConvNetClassifier, Dense, MLPClassifier, Perceptron
 from estimators.layers.dense import Scores
 from estimators.layers.layer import Mode
@@ -24,7 +25,6 @@ from estimators.neural.objective import Objective
 from estimators.neural.settings import Settings
 from estimators.neural.validation import validation_scores
 
-RELEASE = tuple(map(int, sklearn.__version__.split(".")[:2]))
 KINDS = ["two classes", "three classes", "names", "several labels"]
 
 

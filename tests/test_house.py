@@ -44,6 +44,7 @@ FLOORS = (
         "cukernels.optimizers.",
         "cukernels.sparse.",
     ),
+    ("cukernels.gpu.",),
     ("cukernels.runtime.",),
 )
 # Faces that use another: an estimator is a configuration of another, a block uses a search.
@@ -136,7 +137,7 @@ def test_the_other_package_enters_by_the_faces():
 @pytest.mark.parametrize(
     ("module", "text"),
     [
-        ("cukernels.runtime.kernel", "from cukernels.matmul import sums"),
+        ("cukernels.gpu.kernel", "from cukernels.matmul import sums"),
         ("cukernels.sparse.sparse", "def f():\n    from cukernels.activations import fused"),
         ("estimators.linear.loss", "from estimators.neural.network import Network"),
         ("estimators.shared.labels", "if TYPE_CHECKING:\n    import estimators.layers.dense"),

@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Any
 
 import pytest
-from threadpoolctl import ThreadpoolController, threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 import _interrupted_fits
 from cukernels.runtime import blas_threads, interrupts, workers
@@ -33,14 +33,6 @@ def watchdog():
     faulthandler.dump_traceback_later(SECONDS, exit=True, file=sys.__stderr__)
     yield
     faulthandler.cancel_dump_traceback_later()
-
-
-@pytest.fixture
-def two_threads():
-    with threadpool_limits(2, user_api="blas"):
-        if threads() < 2:
-            pytest.skip("this BLAS was built for, or is held to, one thread")
-        yield
 
 
 class Struck:

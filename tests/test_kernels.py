@@ -20,11 +20,11 @@ import pytest
 
 import cukernels
 from _requirements import require
+from cukernels.gpu.kernel import KERNELS, OPTIONS, Kernel
+from cukernels.gpu.source import source
 from cukernels.images.windows_cuda import PIXEL, PLACE
 from cukernels.matmul.gemm_plan import Tile
-from cukernels.runtime.kernel import KERNELS, OPTIONS, Kernel
 from cukernels.runtime.registry import OPS
-from cukernels.runtime.source import source
 from emulator.compiler import HostKernel
 from emulator.cupy_on_host import OPT_IN, UNASKED, installed
 
@@ -150,6 +150,7 @@ def test_every_kernel_is_declared_once():
     named = [(kernel.file, kernel.name) for kernel in KERNELS]
     compiled_once = [(k.file, i.expression) for k in KERNELS for i in k.instances.values()]
     assert len(set(compiled_once)) == len(compiled_once)
+    assert written and {file.name for file in FOLDER.rglob("*.cu")} == set(FILES)
     declared_in_headers = {name for file, name in written if file.endswith(".cuh")}
     assert {w for w in written if w[0].endswith(".cu")} <= set(named)
     assert declared_in_headers <= {name for _, name in named}

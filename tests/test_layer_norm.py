@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from _cuda_calls import device_results, on_device, on_host
+from _op_cases import assert_close
 from cukernels import OPS
+from cukernels.runtime.cases import bound_to_backward, cast, copied, results
 from cukernels.runtime.workspace import Workspace
-from test_cuda_bodies import device_results, on_device, on_host
-from test_ops import assert_close, bound_to_backward, cast, copied, results
 
 OP = OPS["layer_norm"]
 

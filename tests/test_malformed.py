@@ -18,22 +18,17 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval
 
+from _estimators import LEARNERS, NETWORKS, one_each, with_known
 from _malformed import complaint
-from estimators import ConvNetClassifier, LogisticRegression, MLPClassifier, Perceptron
+from estimators import MLPClassifier
 from estimators.neural.optimizers import SOLVERS
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-SHORT = {"max_iter": 2, "random_state": 0}
-ESTIMATORS = [
-    Perceptron(**SHORT),
-    LogisticRegression(**SHORT),
-    MLPClassifier((3,), **SHORT),
-    ConvNetClassifier((2,), hidden_layer_sizes=(3,), **SHORT),
-]
-NETWORKS = ESTIMATORS[2:]
-each = pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: type(e).__name__)
-each_network = pytest.mark.parametrize("estimator", NETWORKS, ids=lambda e: type(e).__name__)
+SHORT = {"max_iter": 2, "random_state": 0, "conv_layer_sizes": (2,), "hidden_layer_sizes": (3,)}
+ESTIMATORS = [with_known(cls, **SHORT) for cls in LEARNERS]
+each = one_each(ESTIMATORS)
+each_network = one_each([e for e in ESTIMATORS if type(e) in NETWORKS])
 
 X = np.random.default_rng(0).random((24, 16))
 Y = np.arange(24) % 3

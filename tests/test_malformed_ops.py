@@ -14,12 +14,13 @@ import pytest
 import scipy.sparse as sp
 
 import cukernels
+from _cuda_calls import on_device, on_host
 from _malformed import complaint
+from _op_cases import all_calls
+from cukernels.runtime.cases import copied
 from cukernels.runtime.contract import explain
 from cukernels.runtime.registry import OPS
 from cukernels.runtime.rules import rules_of
-from test_cuda_bodies import on_device, on_host
-from test_ops import all_calls, copied
 
 NUMBERS_OUT = (-1, 9, 2**31, -(2**40))
 THINGS: list[Any] = [

@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 
 import cukernels
+from _cuda_calls import device_results, on_host
+from _op_cases import assert_close
 from cukernels import OPS
 from cukernels.activations.fused import FUSED
 from cukernels.matmul import gemm_plan, matmul_cuda
 from cukernels.matmul import sums as _sums
 from cukernels.matmul.gemm_plan import FMA_TILES, LARGEST, REQUESTED_TILES, TENSOR_TILES, Plan
+from cukernels.runtime.cases import bound_to_backward, cast, copied, results
 from cukernels.runtime.workers import slices
-from test_cuda_bodies import device_results, on_host
-from test_ops import assert_close, bound_to_backward, cast, copied, results
 
 MATMUL = OPS["matmul"]
 DTYPES = {"float": np.float32, "double": np.float64}
@@ -29,13 +30,13 @@ def forced(monkeypatch, tile, math: str, dtype: str, k_of_sum: int = 256, splits
         tile.expression, math, tile.m, tile.n, tile.threads, tile.shared(dtype), k_of_sum, splits
     )
     monkeypatch.setattr(matmul_cuda, "plan", lambda *_, **__: plan)
-    matmul_cuda._launch.cache_clear()
+    matmul_cuda._configuration.cache_clear()
 
 
 @pytest.fixture(autouse=True)
 def plans_of_one_test():
     yield
-    matmul_cuda._launch.cache_clear()
+    matmul_cuda._configuration.cache_clear()
 
 
 def factors(rng, m, n, k, a_k, b_k, dtype, *stack):

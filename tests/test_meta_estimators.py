@@ -13,6 +13,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score, learning_curv
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from _estimators import LEARNERS, one_each
 from estimators import ConvNetClassifier, LogisticRegression, MLPClassifier, Perceptron
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -27,9 +28,8 @@ SEARCHES = [
         {"kernel_size": [3, 5], "pooling": ["max", "avg"]},
     ),
 ]
-each = pytest.mark.parametrize(
-    "estimator", [e for e, _ in SEARCHES], ids=lambda e: type(e).__name__
-)
+assert {type(estimator) for estimator, _ in SEARCHES} == set(LEARNERS)
+each = one_each([estimator for estimator, _ in SEARCHES])
 
 
 @pytest.fixture(scope="module")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from _cuda_calls import device_results, on_device, on_host
+from _op_cases import assert_close
 from cukernels import OPS
-from cukernels.normalization.normalization_cuda import _plan
-from test_cuda_bodies import device_results, on_device, on_host
-from test_ops import assert_close, bound_to_backward, cast, copied, results
+from cukernels.normalization.normalization_cuda import _blocking
+from cukernels.runtime.cases import bound_to_backward, cast, copied, results
 
 TRAINING, INFERENCE = OPS["batch_norm"], OPS["batch_norm_inference"]
 
@@ -81,7 +82,7 @@ def test_inference(case, dtype, emulated_cupy):
 
 
 def test_cases_reach_every_launch():
-    chunks = {_plan(np.prod(shape[len(stack) : -1]), shape[-1], 4).chunks
+    chunks = {_blocking(np.prod(shape[len(stack) : -1]), shape[-1], 4).chunks
               for shape, stack, _ in CASES.values() if shape[-1]}  # fmt: skip
     assert 1 in chunks and max(chunks) > 1
 

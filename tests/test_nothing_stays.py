@@ -20,12 +20,13 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from sklearn.base import BaseEstimator, clone, is_classifier
+from sklearn.base import clone, is_classifier
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import estimators
+from _estimators import ESTIMATORS, with_known
 from estimators import model_selection
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -33,11 +34,6 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 SIZE = 16  # of images; their pixels are the features
 SHORT = {"max_iter": 3, "hidden_layer_sizes": (2,), "conv_layer_sizes": (2,), "n_filters": 2}
 SHORT |= {"n_channels": 4, "n_words": 3}
-CLASSES = [
-    value
-    for name in estimators.__all__
-    if isinstance(value := getattr(estimators, name), type) and issubclass(value, BaseEstimator)
-]
 HERE = str(Path(estimators.__file__).parent)
 
 
@@ -87,13 +83,12 @@ def left_by(
 
 
 def short(cls: type, **parameters: Any) -> Any:
-    names = cls().get_params()
-    return cls(**{k: v for k, v in (SHORT | parameters).items() if k in names})
+    return with_known(cls, **SHORT | parameters)
 
 
 def variants() -> Iterator[Any]:
     """Every estimator with every solver and whatever else leads to another path of a fit."""
-    for cls in CLASSES:
+    for cls in ESTIMATORS:
         names = cls().get_params()
         settings: dict[str, dict] = {"default": {}}
         for constraint in getattr(cls, "_parameter_constraints", {}).get("solver", []):
@@ -125,7 +120,7 @@ def fit(estimator: Any, X: Any, y: np.ndarray, **more: Any) -> Any:
 
 
 every_variant = pytest.mark.parametrize("estimator", list(variants()))
-every_class = pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
+every_class = pytest.mark.parametrize("cls", ESTIMATORS, ids=lambda cls: cls.__name__)
 
 
 @every_variant
@@ -134,7 +129,7 @@ def test_a_fit(estimator):
 
 
 @pytest.mark.parametrize(
-    "cls", [cls for cls in CLASSES if cls().__sklearn_tags__().input_tags.sparse]
+    "cls", [cls for cls in ESTIMATORS if cls().__sklearn_tags__().input_tags.sparse]
 )
 def test_a_fit_of_sparse_samples(cls):
     assert left_by(lambda X, y: fit(short(cls), X, y), "sparse") == []
@@ -225,7 +220,7 @@ def test_a_fit_that_ctrl_c_ends(estimator):
         assert left == [], f"call {place} of {n_calls}"
 
 
-LEARNERS = {cls.__name__: short(cls, random_state=0) for cls in CLASSES if is_classifier(cls())}
+LEARNERS = {cls.__name__: short(cls, random_state=0) for cls in ESTIMATORS if is_classifier(cls())}
 SEARCHES = {
     name: getattr(model_selection, name)
     for name in model_selection.__all__
@@ -286,7 +281,7 @@ def fails_in_the_second_epoch(estimator, info):
         raise ValueError("no more")
 
 
-@pytest.mark.parametrize("cls", [cls for cls in CLASSES if "callbacks" in cls().get_params()])
+@pytest.mark.parametrize("cls", [cls for cls in ESTIMATORS if "callbacks" in cls().get_params()])
 @pytest.mark.parametrize("error_score", [np.nan, "raise"])
 def test_a_search_whose_callbacks_fail(cls, error_score):
     def work(X, y):

@@ -156,7 +156,7 @@ def test_gram_matrices_in_parts(case, emulated_cupy, monkeypatch, rng):
         results.append([a.get() for a in (w, b, objective)])
     for whole, parts in zip(*results, strict=True):
         np.testing.assert_allclose(parts, whole, rtol=1e-12)
-    assert bodies._parts(100, 1) == [(0, 32), (32, 64), (64, 96), (96, 100)]
+    assert bodies._chunks(100, 1) == [(0, 32), (32, 64), (64, 96), (96, 100)]
 
 
 @pytest.mark.parametrize("follows", [None, np.arange(3)], ids=["not said", "classes compete"])

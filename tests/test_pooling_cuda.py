@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 import cukernels.images.pooling_cuda as bodies
+from _cuda_calls import device_results
+from _op_cases import assert_close
 from cukernels import OPS
-from test_cuda_bodies import device_results
-from test_ops import assert_close, bound_to_backward, cast, copied, results
+from cukernels.runtime.cases import bound_to_backward, cast, copied, results
 
 CASES = {
     "2 x 2, four channels": ((3, 6, 8, 4), {}),
@@ -115,4 +116,4 @@ def test_a_model_is_the_same_in_any_stack(emulated_cupy):
 
 def test_too_large_images_are_refused():
     with pytest.raises(ValueError, match="2\\*\\*31 values"):
-        bodies._plan((1, 2**15, 2**14, 4), 4, 2, None, 0)
+        bodies._pooling((1, 2**15, 2**14, 4), 4, 2, None, 0)

@@ -24,13 +24,14 @@ import sklearn
 import cukernels
 import estimators
 from _upgrades import forget, take_out
+from cukernels.runtime import arrays
 from estimators import LogisticRegression, scikit_learn
 from estimators.scikit_learn import NAMES, MissingNameError
 
 PACKAGES = [Path(package.__file__).parent for package in (cukernels, estimators)]
 FILES = sorted(file for package in PACKAGES for file in package.rglob("*.py"))
 THEIRS = {"sklearn", "joblib", "cupy", "cupyx", "cupy_backends"}
-HOLDERS = {Path(scikit_learn.__file__), Path(cukernels.runtime.arrays.__file__)}
+OF_SKLEARN, OF_CUPY = (Path(module.__file__) for module in (scikit_learn, arrays))
 OF_PYTHON = {"_replace", "_asdict", "_getframe"}  # of named tuples and of `sys`
 HERE = {alias: name for alias, name in NAMES.items() if name.since <= scikit_learn.RELEASE}
 VERSIONS = f"scikit-learn {sklearn.__version__} and joblib {joblib.__version__}"
@@ -154,8 +155,8 @@ def test_a_launch_says_what_cupy_lacks(emulated_cupy, monkeypatch):
 
 
 def test_only_one_file_imports_cupy():
-    importing = [file.name for file in FILES if "cupy" in {m.split(".")[0] for m in imported(file)}]
-    assert importing == ["arrays.py"]
+    importing = [file for file in FILES if "cupy" in {m.split(".")[0] for m in imported(file)}]
+    assert importing == [OF_CUPY]
 
 
 # What the packages' texts use
@@ -231,19 +232,14 @@ def test_private_names_stand_in_one_file(file):
         if name.split(".")[0] in THEIRS and re.search(r"\._[a-z]", name, re.IGNORECASE)
     }
     private |= (used(file) & (their_names() | {"_c_contiguous"})) - own_names() - OF_PYTHON
-    assert file in HOLDERS or not private
+    assert file in (OF_SKLEARN, OF_CUPY) or not private
 
 
-@pytest.mark.parametrize("name", ["scikit_learn.py", "arrays.py"])
-def test_the_search_for_private_names_finds_them(name):
+def test_the_search_for_private_names_finds_them():
     """The two files that have them are what the others must not be."""
-    (file,) = (file for file in HOLDERS if file.name == name)
-    found = used(file)
-    if name == "arrays.py":
-        assert "_c_contiguous" in found
-        return
+    assert "_c_contiguous" in used(OF_CUPY)
     wanted = {attribute for n in HERE.values() for attribute in (n.name, *n.attributes)}
-    assert {n for n in wanted if n.startswith("_")} <= found & their_names()
+    assert {n for n in wanted if n.startswith("_")} <= used(OF_SKLEARN) & their_names()
     assert not own_names() & {"_safe_split", "_fit_and_score", "_effective_n_jobs", "_scorers"}
 
 

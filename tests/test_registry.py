@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 import cukernels
+from _op_cases import all_calls
 from cukernels.runtime.arrays import resolve_device, to_device, to_host
+from cukernels.runtime.cases import cast
 from cukernels.runtime.op import op
 from cukernels.runtime.registry import OPS
-from test_ops import all_calls, cast
 
 
 @pytest.fixture

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 import cukernels
+from cukernels.gpu import shared_memory
+from cukernels.gpu.shared_memory import allow, shared_limit
 from cukernels.images import conv_cuda, local_cuda
 from cukernels.matmul import gemm_plan, matmul_cuda
 from cukernels.matmul.gemm_plan import FMA_TILES, TENSOR_TILES
-from cukernels.runtime import shared_memory
 from cukernels.runtime.registry import OPS
-from cukernels.runtime.shared_memory import allow, shared_limit
 from emulator.compiler import HostKernel
 from emulator.cupy_on_host import OPT_IN, UNASKED
 
@@ -139,7 +139,7 @@ def test_tiles_of_48_kb_are_launched(dtype, tile, emulated_cupy, unlaunched, mon
     monkeypatch.setattr(
         gemm_plan, "_cycles", lambda t, *rest: cycles(t, *rest) * (1 if t == tile else 1e9)
     )
-    caches = [gemm_plan.plan, matmul_cuda._launch]
+    caches = [gemm_plan.plan, matmul_cuda._configuration]
     for module in (conv_cuda, local_cuda):
         caches += [module._forward, module._input_gradient, module._filter_gradient]
     for cached in caches:

@@ -7,10 +7,11 @@ import pytest
 import scipy.sparse as sp
 
 import cukernels.sparse.sparse_cuda as bodies
+from _cuda_calls import device_results, on_device, on_host
+from _op_cases import assert_close
 from cukernels import OPS
+from cukernels.runtime.cases import cast, copied
 from cukernels.sparse.sparse_cuda import _digits, _entries_of_block
-from test_cuda_bodies import device_results, on_device, on_host
-from test_ops import assert_close, cast, copied
 
 OP = OPS["csr_matmul"]
 

@@ -19,15 +19,6 @@ from cukernels.runtime.blas_threads import _libraries, on_one_blas_thread
 from cukernels.runtime.workers import in_parallel, scratch, threads
 
 
-@pytest.fixture
-def two_threads():
-    """Two threads, whatever the environment allows."""
-    with threadpool_limits(2, user_api="blas"):
-        if threads() < 2:
-            pytest.skip("this BLAS was built for, or is held to, one thread")
-        yield
-
-
 def test_results_are_in_order(two_threads):
     def slow_first(state, item):
         time.sleep(0.02 * (item == 0))

@@ -1,4 +1,4 @@
-"""Activation functions, alone and as the end of a product."""
+"""Activation functions, as ops of their own and fused into products."""
 
 from cukernels.activations.activation import Formula, Node
 from cukernels.activations.activations import ACTIVATIONS, FUSED_ACTIVATIONS

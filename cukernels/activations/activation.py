@@ -1,4 +1,4 @@
-"""What the table of the activations says of each one."""
+"""The type of an entry in the table of activations."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any, Literal, TypeAlias, Union
 
 from cukernels.runtime.arrays import Array
 
-Formula: TypeAlias = Union["Node", Literal["x"], float]  # noqa: UP007 (a class that comes later)
+Formula: TypeAlias = Union["Node", Literal["x"], float]  # noqa: UP007 (Node is defined below)
 
 
 @dataclass(frozen=True)
 class Node:
-    """An operator of ONNX, applied to what other operators make.
+    """An operator of ONNX and its inputs, which may be other operators.
 
     Attributes
     ----------
@@ -34,13 +34,13 @@ class Node:
 
 
 def node(operator: str, *inputs: Formula, **attributes: Any) -> Node:
-    """Return a `Node`, written like a call of the operator."""
+    """Return a `Node`; the call looks like one of the operator."""
     return Node(operator, inputs, attributes)
 
 
 @dataclass(frozen=True)
 class Activation:
-    """An activation: one entry, from which the rest of the two packages derives what it needs.
+    """An entry of the table, from which both packages derive all that they need.
 
     Attributes
     ----------
@@ -49,8 +49,8 @@ class Activation:
         one option with a default, such as the slope of `leaky_relu`, and then `f_backward` has the
         same one.
     functor : str
-        The struct in `activations.cuh` that computes both on a GPU. If `of_rows`, the struct in
-        `activations.cu`.
+        The struct that computes both on a GPU: of `activations.cuh`, or of `activations.cu` if
+        `of_rows`.
     onnx : Formula
         The function in operators of ONNX, for `estimators.convert.to_onnx`.
     of_rows : bool, default=False
@@ -70,12 +70,12 @@ class Activation:
 
     @functools.cached_property
     def reads_input(self) -> bool:
-        """Whether the backward reads `x`; else it reads only `y`, and can be fused."""
+        """Whether the backward reads `x`. Otherwise it reads only `y`, and can be fused."""
         return "x" in inspect.signature(self.backward).parameters
 
     @property
-    def ends_a_kernel(self) -> bool:
-        """Whether a kernel of a product can apply it to each sum before it stores it."""
+    def fits_an_epilogue(self) -> bool:
+        """Whether the epilogue of a product's kernel can apply it: element by element, from `y`."""
         return not (self.reads_input or self.of_rows)
 
     @functools.cached_property

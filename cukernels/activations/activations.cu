@@ -1,5 +1,5 @@
-// Activations: elementwise ones with 16-byte accesses, and the two softmaxes, a group of lanes a
-// row.
+// Activations: the elementwise ones, with 16-byte accesses, and the two softmaxes, in which a group
+// of lanes shares a row.
 #include "activations.cuh"
 #include "elementwise.cuh"
 #include "rows.cuh"
@@ -8,27 +8,28 @@
 template <typename T, typename Activation>
 __global__ void __launch_bounds__(elementwise_threads)
     activation(const T* __restrict__ x, T* __restrict__ y, int64 n, T parameter) {
-    each_run<T>(n, is_aligned(x) && is_aligned(y), [&](int64 i, auto width) {
-        auto run = load<decltype(width)::value>(x + i);
+    each_vector<T>(n, is_aligned(x) && is_aligned(y), [&](int64 i, auto width) {
+        auto values = load<decltype(width)::value>(x + i);
 #pragma unroll
-        for (int j = 0; j < width.value; j++) run[j] = Activation::forward(run[j], parameter);
-        store(y + i, run);
+        for (int j = 0; j < width.value; j++) values[j] = Activation::forward(values[j], parameter);
+        store(y + i, values);
     });
 }
 
-// dx = dy * activation'(.), where `seen` is what the derivative is read from, the output or input.
+// dx = dy * activation'(.), where `seen` is what the derivative is computed from: the output or the
+// input.
 template <typename T, typename Activation>
 __global__ void __launch_bounds__(elementwise_threads)
     activation_backward(const T* __restrict__ dy, const T* __restrict__ seen, T* __restrict__ dx,
                         int64 n, T parameter) {
     const bool wide = is_aligned(dy) && is_aligned(seen) && is_aligned(dx);
-    each_run<T>(n, wide, [&](int64 i, auto width) {
-        auto run = load<decltype(width)::value>(dy + i);
-        const auto from = load<decltype(width)::value>(seen + i);
+    each_vector<T>(n, wide, [&](int64 i, auto width) {
+        auto slopes = load<decltype(width)::value>(dy + i);
+        const auto values = load<decltype(width)::value>(seen + i);
 #pragma unroll
         for (int j = 0; j < width.value; j++)
-            run[j] = Activation::backward(run[j], from[j], parameter);
-        store(dx + i, run);
+            slopes[j] = Activation::backward(slopes[j], values[j], parameter);
+        store(dx + i, slopes);
     });
 }
 
@@ -75,7 +76,7 @@ struct LogSoftmax {
     }
 };
 
-// A function of rows of k values: x, y: (n, k).
+// A function of rows of k values, one of the structs above. x, y: (n, k).
 template <typename T, typename Function, int Lanes>
 __global__ void __launch_bounds__(row_threads)
     row_function(const T* __restrict__ x, T* __restrict__ y, int64 n, int k) {

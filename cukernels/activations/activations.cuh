@@ -1,6 +1,6 @@
-// Activation functions as template arguments: of elementwise kernels, and of the epilogues of
-// products. A backward reads what the op's backward reads, the output y or the input x. `parameter`
-// is the one option that an op may have, such as a slope.
+// Activation functions as functors: template arguments of elementwise kernels, and of the epilogues
+// of products. A `backward` reads what the op's backward reads, the output y or the input x. The
+// last argument is the one option that an activation may have, such as a slope.
 #pragma once
 #include "prelude.cuh"
 
@@ -41,8 +41,8 @@ struct Tanh {
 struct Relu {
     template <typename T>
     static __device__ T forward(T x, T) {
-        return x < 0 ? T(0) : x;
-    }  // NaN stays NaN
+        return x < 0 ? T(0) : x;  // NaN stays NaN
+    }
     template <typename T>
     static __device__ T backward(T dy, T y, T) {
         return y > 0 ? dy : T(0);
@@ -107,25 +107,26 @@ struct Silu {
     }
 };
 
-struct Mish {  // in the terms of mish_backward: exp(x) is p / q
+struct Mish {  // exp(x) = p / q, as in mish_backward of activations.py
     template <typename T>
     static __device__ T forward(T x, T) {
         const T e = exp(-fabs(x)), p = x < 0 ? e : T(1), q = x < 0 ? T(1) : e;
-        const T part = p * (p + 2 * q);
-        return x * (part / (part + 2 * q * q));
+        const T numerator = p * (p + 2 * q);
+        return x * (numerator / (numerator + 2 * q * q));
     }
     template <typename T>
     static __device__ T backward(T dy, T x, T) {
         const T e = exp(-fabs(x)), p = x < 0 ? e : T(1), q = x < 0 ? T(1) : e;
-        const T part = p * (p + 2 * q), whole = part + 2 * q * q;
-        return dy * (part / whole + x * (4 * p * (p + q) * q * q / (whole * whole)));
+        const T numerator = p * (p + 2 * q), denominator = numerator + 2 * q * q;
+        const T slope = 4 * p * (p + q) * q * q / (denominator * denominator);
+        return dy * (numerator / denominator + x * slope);
     }
 };
 
 struct Hardswish {
     template <typename T>
     static __device__ T forward(T x, T) {
-        // divisions of doubles are calls, for which registers would spill
+        // multiplied by 1 / 6: a division of doubles is a function call, and registers would spill
         return largest(x, T(-3)) * (least(largest(x + T(3), T(0)), T(6)) * (T(1) / T(6)));
     }
     template <typename T>
@@ -137,5 +138,5 @@ struct Hardswish {
 template <typename... All>
 struct Functors {};
 
-// Those whose backward reads y: an epilogue knows each by its place in this list, from 0 on.
+// The activations whose backward reads y. An epilogue is given the index of one in this list.
 using Fused = Functors<Identity, Logistic, Tanh, Relu, LeakyRelu, Elu, Softplus>;

@@ -1,13 +1,13 @@
-"""Activation functions and their derivatives, elementwise but for the two softmaxes.
+"""Activation functions and their derivatives; all but the two softmaxes are elementwise.
 
 Every forward takes `x` of any shape, float32 or float64, and returns an array of that shape and
 dtype. A backward takes `dy`, the gradient of the loss in the output, and either the input `x` or
-the output `y`, whichever the derivative is simplest in; it returns the gradient in `x`. The ones
-that need only `y` can be fused into a matrix product (`matmul(..., activation=...)`), which then
-never stores its pre-activation. The others, such as gelu, fall and rise again: a `y` of theirs does
-not tell which of two `x` it came from.
+the output `y`, whichever makes the derivative simpler; it returns the gradient in `x`. An
+activation whose backward needs only `y` can be fused into a matrix product
+(`matmul(..., activation=...)`), which then never stores its pre-activation. The others, such as
+gelu, fall and then rise, so their `y` does not determine `x`.
 
-`ACTIVATIONS`, at the end, is the one table of them. The exports of `cukernels`, the kernels, the
+`ACTIVATIONS`, at the end, is the table of them all. The exports of `cukernels`, the kernels, the
 epilogues of products, the estimators, the conversion to ONNX and the tests are derived from it.
 """
 
@@ -22,7 +22,7 @@ from cukernels.activations.activation import Activation, node
 from cukernels.runtime.arrays import Array, namespace, special
 from cukernels.runtime.op import op
 
-# What `cukernels` exports. It stands here in words because type checkers cannot evaluate a table.
+# What `cukernels` exports. The names are written out because type checkers cannot evaluate a table.
 __all__ = [
     "identity", "identity_backward", "logistic", "logistic_backward", "tanh", "tanh_backward",
     "relu", "relu_backward", "leaky_relu", "leaky_relu_backward", "elu", "elu_backward", "gelu",
@@ -37,8 +37,8 @@ _SQRT_HALF = np.sqrt(0.5).item()
 
 def _values(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
     yield {"x": 3 * rng.standard_normal((4, 5, 7))}
-    yield {"x": rng.standard_normal(129)}  # no multiple of a block or a vector
-    # the tails, both sides of every kink
+    yield {"x": rng.standard_normal(129)}  # not a multiple of a block or a vector
+    # both tails, and both sides of every kink
     yield {"x": np.array([[-80.0, -3.001, -2.999, -1e-3, 1e-3, 2.999, 3.001, 80.0]])}
     yield {"x": rng.standard_normal(1)}
     yield {"x": rng.standard_normal((0, 3))}
@@ -59,7 +59,7 @@ def identity(x: Array) -> Array:
 
 @op(gradients=("x",))
 def identity_backward(dy: Array, y: Array) -> Array:
-    """Return `dy` itself; `y` is taken, and not read, so that all are called alike."""
+    """Return `dy` itself. `y` is not read; it is taken so that all backwards are called alike."""
     return dy
 
 
@@ -96,8 +96,8 @@ def relu(x: Array) -> Array:
 
 
 def rectify(x: np.ndarray, out: np.ndarray) -> np.ndarray:
-    """Set an array of NumPy, which may be `x`, to the positive part of `x`."""
-    # NumPy's maximum of an array and a scalar is not vectorised: half the speed
+    """Write the positive part of a NumPy array to `out`, which may be `x` itself."""
+    # NumPy's maximum of an array and a scalar is not vectorised, and half as fast
     return np.maximum(x, np.zeros(x.shape[-1:], x.dtype), out=out)
 
 
@@ -192,17 +192,19 @@ def mish_backward(dy: Array, x: Array) -> Array:
 
     With ``exp(x) = p / q`` it is ``t = (p**2 + 2 p q) / (p**2 + 2 p q + 2 q**2)``.
     """
-    xp = namespace(x)  # of t and t' all terms are positive: nothing cancels, as 1 - t**2 would
-    p, q = xp.exp(xp.minimum(x, 0)), xp.exp(-xp.maximum(x, 0))  # never above 1
-    part = p * (p + 2 * q)
-    whole = part + 2 * q * q
-    return dy * (part / whole + x * (4 * p * (p + q) * q * q / (whole * whole)))
+    # In this form all terms of t and t' are positive, so nothing cancels, as in 1 - t**2 it would.
+    xp = namespace(x)
+    p, q = xp.exp(xp.minimum(x, 0)), xp.exp(-xp.maximum(x, 0))  # never above 1: no overflow
+    numerator = p * (p + 2 * q)
+    denominator = numerator + 2 * q * q
+    slope = 4 * p * (p + q) * q * q / (denominator * denominator)
+    return dy * (numerator / denominator + x * slope)
 
 
 @op(samples=_values)
 def hardswish(x: Array) -> Array:
     """Hard swish, ``x * min(max(x + 3, 0), 6) / 6`` (Howard et al., arXiv:1905.02244)."""
-    xp = namespace(x)  # below -3 it is 0, and so it is at minus infinity
+    xp = namespace(x)  # the factor x is clipped too, as -inf * 0 is NaN
     return xp.maximum(x, -3) * (xp.clip(x + 3, 0, 6) / 6)
 
 
@@ -291,12 +293,12 @@ FUSED_ACTIVATIONS = [name for name, a in ACTIVATIONS.items() if not a.reads_inpu
 
 
 def fused_activation(name: str) -> Activation:
-    """Return an activation that can end a product: its backward reads only the output.
+    """Return an activation that can be fused into a product, as its backward reads only `y`.
 
     Raises
     ------
     ValueError
-        If there is none of that name.
+        If there is no such activation of that name.
     """
     if name not in FUSED_ACTIVATIONS:
         raise ValueError(

@@ -8,9 +8,9 @@ from typing import Any
 
 from cukernels.activations.activation import Activation
 from cukernels.activations.activations import ACTIVATIONS
-from cukernels.runtime import elementwise, rows
+from cukernels.gpu import elementwise, rows
+from cukernels.gpu.kernel import Kernel, contiguous, ctype
 from cukernels.runtime.arrays import Array, namespace
-from cukernels.runtime.kernel import Kernel, contiguous, ctype
 
 _TYPES = ("float", "double")
 _ELEMENTWISE = [a for a in ACTIVATIONS.values() if not (a.of_rows or a.name == "identity")]
@@ -33,7 +33,7 @@ def identity_backward(dy: Array, y: Array) -> Array:
 
 
 def _elementwise_bodies(activation: Activation) -> tuple[Callable[..., Array], ...]:
-    """The bodies of an activation and of its backward."""
+    """The CUDA bodies of an elementwise activation and of its backward."""
     functor, default = activation.functor, activation.parameter
 
     def forward(x: Array, **parameter: Any) -> Array:
@@ -59,7 +59,7 @@ def _elementwise_bodies(activation: Activation) -> tuple[Callable[..., Array], .
 
 
 def _row_bodies(functor: str) -> tuple[Callable[..., Array], ...]:
-    """The bodies of a function of rows and of its backward."""
+    """The CUDA bodies of an activation of rows and of its backward."""
 
     def forward(x: Array) -> Array:
         x = contiguous(x)
@@ -83,11 +83,11 @@ def _row_bodies(functor: str) -> tuple[Callable[..., Array], ...]:
 
 
 def _bodies() -> Iterator[tuple[str, Callable[..., Array]]]:
-    """All bodies, each by the name of its op."""
+    """Yield all bodies, each with the name of its op."""
     for a in _ELEMENTWISE:
         yield from zip((a.name, f"{a.name}_backward"), _elementwise_bodies(a), strict=True)
     for a in _OF_ROWS:
         yield from zip((a.name, f"{a.name}_backward"), _row_bodies(a.functor), strict=True)
 
 
-globals().update(_bodies())  # where the registry looks for them
+globals().update(_bodies())  # the registry finds a body by its name in this module

@@ -1,10 +1,10 @@
-// Activations chosen at run time, for epilogues: outside the main loop a branch that all threads
-// take alike costs nothing, and a template argument would multiply the instances. The two softmaxes
-// are not here, as they need whole rows.
+// Activations that an epilogue chooses at run time by a code. Outside the main loop a branch that
+// all threads take alike costs next to nothing, while a template argument would multiply the number
+// of instances. The two softmaxes are not here, as they need whole rows.
 #pragma once
 #include "activations.cuh"
 
-constexpr int fused_identity = 0;  // its place in Fused
+constexpr int fused_identity = 0;  // its index in the list Fused
 
 template <typename Activation, typename T, int N>
 __device__ inline bool forward_all(Vector<T, N>& x, T parameter) {
@@ -20,18 +20,19 @@ __device__ inline bool backward_all(Vector<T, N>& dy, const Vector<T, N>& y, T p
     return true;
 }
 
-// Go along the list up to the place that was chosen, and apply what stands there.
+// Apply the activation whose index in the list is `chosen`: the fold over || ends at the first
+// index that matches, as forward_all returns true.
 template <typename T, int N, typename... All>
 __device__ inline void forward_chosen(Functors<All...>, int chosen, Vector<T, N>& x, T parameter) {
-    int place = 0;
-    (void)(... || (chosen == place++ && forward_all<All>(x, parameter)));
+    int index = 0;
+    (void)(... || (chosen == index++ && forward_all<All>(x, parameter)));
 }
 
 template <typename T, int N, typename... All>
 __device__ inline void backward_chosen(Functors<All...>, int chosen, Vector<T, N>& dy,
                                        const Vector<T, N>& y, T parameter) {
-    int place = 0;
-    (void)(... || (chosen == place++ && backward_all<All>(dy, y, parameter)));
+    int index = 0;
+    (void)(... || (chosen == index++ && backward_all<All>(dy, y, parameter)));
 }
 
 template <typename T, int N>

@@ -1,4 +1,4 @@
-"""Activations as kernels know them: a number that an epilogue switches on, and a parameter."""
+"""Activations as epilogues know them: a code, which the kernel switches on, and a parameter."""
 
 from __future__ import annotations
 
@@ -8,24 +8,25 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from cukernels.activations.activations import ACTIVATIONS, fused_activation
+from cukernels.gpu.source import source
 from cukernels.runtime.arrays import Array
-from cukernels.runtime.source import source
 
-FUSED = tuple(name for name, a in ACTIVATIONS.items() if a.ends_a_kernel)
+FUSED = tuple(name for name, a in ACTIVATIONS.items() if a.fits_an_epilogue)
 _LIST = re.compile(r"^using Fused = Functors<([^>]*)>;", re.MULTILINE)
 
 
 class Fused(NamedTuple):
-    """What ends a product.
+    """How a product applies an activation.
 
     Attributes
     ----------
     code : int
-        Place in the list `Fused` of `activations.cuh`; 0 is the identity.
+        Index in the list `Fused` of `activations.cuh`; 0 is the identity.
     parameter : float
-        The slope or the alpha of those that have one.
+        The activation's option, such as a slope; 0 if it has none.
     after : callable or None
-        What is still to be done with the result: the softmaxes need whole rows.
+        The forward to call after the kernel. The softmaxes need whole rows, which no block has; for
+        them the kernel applies the identity.
     """
 
     code: int
@@ -35,17 +36,17 @@ class Fused(NamedTuple):
 
 @functools.cache
 def fused(activation: str) -> Fused:
-    """Return what a kernel needs to know of an activation.
+    """Return how a product applies an activation.
 
     Raises
     ------
     ValueError
-        If it cannot end a product.
+        If it cannot be fused into a product.
     LookupError
         If `activations.cuh` does not list its functor.
     """
     entry = fused_activation(activation)
-    if not entry.ends_a_kernel:
+    if not entry.fits_an_epilogue:
         return Fused(0, 0.0, entry.forward)
     functors = fused_functors()
     if entry.functor not in functors:
@@ -55,6 +56,6 @@ def fused(activation: str) -> Fused:
 
 @functools.cache
 def fused_functors() -> list[str]:
-    """Return the list `Fused` of `activations.cuh`, which numbers the functors."""
+    """Return the functors in the list `Fused` of `activations.cuh`, in order."""
     (listed,) = _LIST.findall(source("activations.cuh"))
     return [name.strip() for name in listed.split(",")]

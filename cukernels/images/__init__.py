@@ -1,4 +1,4 @@
-"""Ops that slide a window over images: convolutions, locally connected layers, pooling."""
+"""Ops on images: convolutions, locally connected layers, pooling, and shifts and flips."""
 
 from cukernels.images.windows import Axis, Grid, Padding, Pair, grid, pair
 

@@ -1,10 +1,10 @@
 // Shift and mirror images.
 #include "division.cuh"
 
-// y[n][i][j] = x[n][i'][j'], with i' = i - down, or h - 1 - i - down where the image is upside
-// down, and j' likewise; 0 where that is outside. x, y: (n, h, w, c); moves: (n, 4), which are
-// down, right, upside down, left to right. A block has an image, neighbouring threads neighbouring
-// values of y; what they read of x is a run too, forward or backward.
+// y[n][i][j] = x[n][i'][j'], where i' = i - down, or h - 1 - i - down if the image is turned upside
+// down, and j' likewise; y is 0 where (i', j') lies outside. x, y: (n, h, w, c); moves: (n, 4), in
+// the order of the four constants below. A block has an image. Adjacent threads write adjacent
+// values of y, and read adjacent pixels of x, forward or backward.
 template <typename T>
 __global__ void __launch_bounds__(256)
     shift_and_flip(const T* __restrict__ x_nhwc, const int* __restrict__ moves,

@@ -1,4 +1,4 @@
-"""Random changes of training images: where each image moves, and whether it is mirrored."""
+"""Shifts and flips of images, by which training data are augmented."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ def _images(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
             "x": rng.standard_normal(shape),
             "moves": np.concatenate([shifts, flips], axis=-1).astype(np.int32),
         }
-    beyond = np.array([[7, 0, 0, 1], [0, -9, 1, 0]], np.int32)  # out of the picture
+    beyond = np.array([[7, 0, 0, 1], [0, -9, 1, 0]], np.int32)  # the image leaves the frame
     yield {"x": rng.standard_normal((2, 4, 5, 2)), "moves": beyond}
 
 
 @op(
     samples=_images,
     kinds={"moves": INTEGER},
-    no_backward="it makes training data, which nothing is learned about",
+    no_backward="its input is training data, which needs no gradient",
 )
 def shift_and_flip(x: Array, moves: Array) -> Array:
-    """Shift and mirror each image; zeros move in.
+    """Shift and mirror each image, and fill the pixels that become free with zeros.
 
     Parameters
     ----------
     x : array of shape (..., H, W, C), float32 or float64
         Images.
     moves : integer array of shape (..., 4)
-        For each image by how many pixels it moves down and to the right, and whether it is then
-        mirrored upside down and left to right (1, else 0).
+        For each image: by how many pixels it moves down, and by how many to the right; then
+        whether it is turned upside down, and whether it is mirrored left to right (1 or 0).
 
     Returns
     -------
@@ -66,6 +66,6 @@ def check_moves(x: Array, moves: Array) -> None:
 
 
 def _sources(xp: Any, size: int, shift: Array, flip: Array) -> Array:
-    """Where each pixel of each image comes from along one axis, (N, size)."""
-    places = xp.arange(size)
-    return xp.where(flip != 0, size - 1 - places, places) - shift
+    """The source of each pixel of each image along one axis, of shape (N, size)."""
+    pixels = xp.arange(size)
+    return xp.where(flip != 0, size - 1 - pixels, pixels) - shift

@@ -6,22 +6,20 @@ import math
 
 import numpy as np
 
+from cukernels.gpu.division import divisor
+from cukernels.gpu.kernel import Kernel, contiguous, ctype
 from cukernels.images.augment import check_moves
 from cukernels.runtime.arrays import Array, namespace
-from cukernels.runtime.division import divisor
-from cukernels.runtime.kernel import Kernel, contiguous, ctype
 
 _THREADS = 256
-
-
 _KERNEL = Kernel("augment.cu", "shift_and_flip", [("float",), ("double",)])
 
 
 def _as_int32(moves: Array) -> Array:
-    """Moves as the kernel reads them; what is far out of the picture stays out of it."""
+    """Moves in the dtype of the kernel, clipped: 2**30 pixels are out of the frame in any case."""
     if moves.dtype != np.int32:
-        moves = moves.clip(-(2**30), 2**30).astype(np.int32)
-    return contiguous(moves)
+        moves = moves.clip(-(2**30), 2**30)
+    return contiguous(moves, np.int32)
 
 
 def shift_and_flip(x: Array, moves: Array) -> Array:

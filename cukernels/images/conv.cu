@@ -1,25 +1,25 @@
 // Convolution of NHWC images with KRSC filters, and its gradients: three products by the main loop
-// of gemm.cuh, one operand of which are windows (windows.cuh).
+// of gemm.cuh, each with one factor whose rows or columns are windows (windows.cuh).
 //
 //     conv2d                  y[npq][k]   = windows(x)[npq][rsc]   w[k][rsc]
 //     conv2d_input_gradient   dx[nhw][c]  = windows(dz)[nhw][rsk]  w[rsk][c]
 //     conv2d_filter_gradient  dw[k][rsc]  = dz[npq][k]             windows(x)[npq][rsc]
 //
-// The last is a long sum for a small result, so blocks sum parts of it (splits), which another
-// kernel adds up in their order. `k_of_sum` is how many k one sum has (see gemm.cuh).
+// The last product has a long sum and a small result. So the sum is split among blocks, and another
+// kernel adds up the splits in their order. `k_of_sum` is how many k one sum has (see gemm.cuh).
 //
 // Letters: N images of H x W pixels and C channels, K filters of R x S taps, P x Q places.
-// `*_model` are the elements from one model of a stack to the next.
+// `*_model` is the number of elements from one model of a stack to the next.
 #include "windows.cuh"
 
-// The window's sizes along one axis: taps, stride, padding before the image, dilation.
+// One axis of the images under the windows of the filters; `before` is the padding.
 __device__ inline Axis forward_axis(int size, int places, int taps, int stride, int before,
                                     int dilation) {
     return {size, -before, stride, dilation, places, taps};
 }
 
 // x: (N, H, W, C), w: (K, R, S, C), bias: (K) or null, y: (models, N, P, Q, K).
-// Grid: (tiles of y, 1, models); tiles that share windows follow one another.
+// Grid: (tiles of y, 1, models). Successive blocks have tiles of the same windows.
 template <typename T, typename Tile, typename Math>
 __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
     conv2d(int k_of_sum, const T* x, const T* w, const T* bias, T* y, int64 x_model, int64 w_model,
@@ -29,7 +29,7 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
            int row_dilation, int column_dilation) {
     using LayoutA = OperandLayout<T, Tile::M, Tile::K, Math, true>;
     using LayoutB = OperandLayout<T, Tile::N, Tile::K, Math, true>;
-    constexpr int run = vector_length<T>;
+    constexpr int V = vector_length<T>;
 
     const int tiles_n = divide_up(filters, Tile::N);
     const int m0 = int(blockIdx.x) / tiles_n * Tile::M, n0 = int(blockIdx.x) % tiles_n * Tile::N;
@@ -47,24 +47,24 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
     const int taps = windows.taps();
     const T* filter = w + model * w_model;
     MatrixLoader<T, LayoutB, Tile::threads> matrix(filter + int64(n0) * taps, taps, filters - n0,
-                                                   taps, is_aligned(filter) && taps % run == 0);
+                                                   taps, is_aligned(filter) && taps % V == 0);
 
     const int rows = windows.places();
     FinishRows<T, EquidistantRows<T>> epilogue{
         {{y + (model * rows + m0) * filters + n0, filters, rows - m0},
          filters - n0,
-         is_aligned(y) && filters % run == 0},
+         is_aligned(y) && filters % V == 0},
         bias ? bias + model * bias_model + n0 : nullptr,
         activation,
         parameter};
     gemm<T, Tile, Math>(seen, matrix, divide_up(taps, Tile::K), k_of_sum / Tile::K, epilogue);
 }
 
-// Rows of dx: those of a phase, whose pixels are not side by side.
+// Rows of dx for the epilogue: the pixels of a phase, which are not adjacent.
 template <typename T>
 struct PhaseRows {
     T* dx;              // the tile's first channel of the phase's first pixel
-    const int* pixels;  // of each row, counted from that one; -1 past the end
+    const int* pixels;  // the pixel of each row, counted from that first one; -1 past the end
     int channels;
     __device__ T* operator()(int m) const {
         return pixels[m] < 0 ? nullptr : dx + int64(pixels[m]) * channels;
@@ -72,8 +72,8 @@ struct PhaseRows {
 };
 
 // dz: (models, N, P, Q, K), w: (K, R, S, C), dx: (models, N, H, W, C).
-// Grid: (tiles of a phase of dx, phases, models). Pixels that are a stride apart are a phase: the
-// same taps see them, so a phase is a product of its own, without a zero.
+// Grid: (tiles of the largest phase of dx, phases, models). The pixels that are a stride apart form
+// a phase (windows.cuh). The same taps see all of them, so each phase is a product of its own.
 template <typename T, typename Tile, typename Math>
 __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
     conv2d_input_gradient(int k_of_sum, const T* dz, const T* w, T* dx, int64 w_model, int images,
@@ -83,7 +83,7 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
                           int column_dilation) {
     using LayoutA = OperandLayout<T, Tile::M, Tile::K, Math, true>;
     using LayoutB = OperandLayout<T, Tile::N, Tile::K, Math, false>;
-    constexpr int run = vector_length<T>;
+    constexpr int V = vector_length<T>;
 
     const int tiles_n = divide_up(channels, Tile::N);
     const int m0 = int(blockIdx.x) / tiles_n * Tile::M, n0 = int(blockIdx.x) % tiles_n * Tile::N;
@@ -96,7 +96,7 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
     const int64 image = int64(height) * width * channels;
     const Windows<T> windows = {dz + model * images * row_places * column_places * filters, images,
                                 filters, down.axis(row_places), right.axis(column_places)};
-    if (m0 >= windows.places()) return;  // another phase has more pixels
+    if (m0 >= windows.places()) return;  // this phase has fewer pixels than the largest
 
     __shared__ Place places[Tile::M];
     __shared__ int pixels[Tile::M];
@@ -116,7 +116,7 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
     T* first = dx + model * images * image +
                (int64(down.first_pixel) * width + right.first_pixel) * channels + n0;
     StoreRows<T, PhaseRows<T>> epilogue{
-        {first, pixels, channels}, channels - n0, is_aligned(dx) && channels % run == 0};
+        {first, pixels, channels}, channels - n0, is_aligned(dx) && channels % V == 0};
     gemm<T, Tile, Math>(seen, matrix, divide_up(windows.taps(), Tile::K), k_of_sum / Tile::K,
                         epilogue);
 }
@@ -132,7 +132,7 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
                            int columns_before, int row_dilation, int column_dilation) {
     using LayoutA = OperandLayout<T, Tile::M, Tile::K, Math, false>;
     using LayoutB = OperandLayout<T, Tile::N, Tile::K, Math, false>;
-    constexpr int run = vector_length<T>;
+    constexpr int V = vector_length<T>;
 
     const int tiles_m = divide_up(filters, Tile::M);
     const int m0 = int(blockIdx.x) % tiles_m * Tile::M, n0 = int(blockIdx.x) / tiles_m * Tile::N;
@@ -149,11 +149,11 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
 
     const T* slopes = dz + (model * depth + first) * filters + m0;
     MatrixLoader<T, LayoutA, Tile::threads> matrix(slopes, filters, filters - m0, own,
-                                                   is_aligned(slopes) && filters % run == 0);
+                                                   is_aligned(slopes) && filters % V == 0);
     WindowColumns<T, LayoutB, Tile::threads> seen(windows, n0, first);
 
     T* out = dw + ((model * gridDim.y + split) * filters + m0) * taps + n0;
     StoreRows<T, EquidistantRows<T>> epilogue{
-        {out, taps, filters - m0}, taps - n0, is_aligned(dw) && taps % run == 0};
+        {out, taps, filters - m0}, taps - n0, is_aligned(dw) && taps % V == 0};
     gemm<T, Tile, Math>(matrix, seen, divide_up(own, Tile::K), k_of_sum / Tile::K, epilogue);
 }

@@ -1,7 +1,7 @@
 """Two-dimensional convolution of NHWC images with KRSC filters.
 
-What deep learning calls a convolution: the filters are not flipped. Letters: N images of height H
-and width W with C channels; K filters of R x S taps; P x Q places.
+As usual in deep learning, the filters are not flipped. The letters of shapes: N images of height H
+and width W with C channels; K filters of R x S taps; and P x Q places, at which a window lies.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def conv2d(
     dilation: Pair = 1,
     activation: str = "identity",
 ) -> Array:
-    """Return the responses of filters at every place of images.
+    """Return the responses of filters at every place of the images.
 
     ``y[n, p, q, k] = sum_rsc x[n, p * stride + r * dilation, q * stride + s * dilation, c]
     * w[k, r, s, c] + bias[k]``, with `x` padded by zeros, through an activation.
@@ -60,8 +60,8 @@ def conv2d(
     stride, dilation : int or (int, int), default=1
         Pixels from one place to the next, and from one tap to the next.
     padding : int, (int, int), "same" or "valid", default=0
-        Pixels of zeros on both sides; "same" gives ``ceil(H / stride)`` places, with the odd
-        pixel after the image; "valid" is 0.
+        Pixels of zeros on both sides. "same" makes ``ceil(H / stride)`` places; if that takes an
+        odd number of pixels, the odd one comes after the image. "valid" is 0.
     activation : str, default="identity"
         One of `FUSED_ACTIVATIONS`.
 
@@ -139,12 +139,12 @@ def conv2d_backward(
 def grid_of(
     x: Array, w: Array, bias: Array | None, stride: Pair, padding: Padding, dilation: Pair
 ) -> Grid:
-    """Return how filters slide over images.
+    """Return the grid of places at which filters lie on images.
 
     Raises
     ------
     ValueError
-        If they do not fit the images.
+        If the filters do not fit the images.
     """
     if x.ndim < 4 or w.ndim < 4 or x.shape[-1] != w.shape[-1]:
         raise ValueError(

@@ -1,8 +1,8 @@
 """The NumPy bodies of convolution: products with matrices of windows, a chunk of images at a time.
 
-A bias is the weight of an input that is always 1, so that it takes part in the same products. At
-stride 1 the gradient in the images is a convolution itself, of the gradient in the output with the
-filters turned round (Dumoulin and Visin, arXiv:1603.07285, section 4).
+A bias is treated as the weight of an input that is always 1, so it needs no operations of its own.
+At stride 1 the gradient in the images is itself a convolution: that of the gradient in the output
+with the filters turned by 180 degrees (Dumoulin and Visin, arXiv:1603.07285, section 4).
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from cukernels.runtime.stacks import broadcast_stack, sum_to, users
 from cukernels.runtime.workers import in_parallel, scratch
 from cukernels.runtime.workspace import empty
 
-# A chunk of images, by their place in the stack of x, and the models that look at them.
+# An index into the stack of x, the models that see these images, and a chunk of the images.
 Task = tuple[tuple[int, ...], list[tuple[int, ...]], slice]
 
-_LEAST_VALUES = 512  # of a product, below which NumPy keeps other threads waiting
+_LEAST_VALUES = 512  # of a result; for smaller ones NumPy does not release the interpreter's lock
 
 
 def conv2d(
@@ -53,13 +53,14 @@ def conv2d(
     zeros = np.zeros(y.shape[-3:] if activation == "relu" else 0, y.dtype).reshape(-1)
 
     def respond(seen: Patches, task: Task) -> None:
-        place, models, images = task
-        for part, rows, matrix in seen.pieces(x[place][images]):
+        """Compute the responses of some models to a chunk of images."""
+        index, models, images = task
+        for part, rows, matrix in seen.matrices(x[index][images]):
             for m in models:
                 z = y[m][images][part, rows]
-                flat = z.reshape(len(matrix), -1)  # a view
+                flat = z.reshape(len(matrix), -1)  # a view of y
                 np.matmul(matrix, filters[m].T, out=flat)
-                if activation == "relu":  # in place, and 3 x as fast as with a scalar 0
+                if activation == "relu":  # an array of zeros is 3 times as fast as the scalar 0
                     lines = z.reshape(len(z), -1)
                     np.maximum(lines, zeros[: lines.shape[1]], out=lines)
                 elif activation != "identity":
@@ -95,48 +96,51 @@ def conv2d_backward(
     turned_filters = _turned_filters(w, stack)
 
     def tools() -> tuple[Patches, Patches | None]:
+        """What a thread needs: windows of the images, and of the gradient if it is convolved."""
         seen = Patches(axes, x.shape, x.dtype, ones=bias is not None)
         if turned is None or dx is None:
             return seen, None
         return seen, Patches(turned, dy.shape, dy.dtype, ones=False)
 
-    def give_back(state: tuple[Patches, Patches | None], task: Task) -> list[np.ndarray]:
-        """Gradients of some images: dx in place, and the part in the filters of each model."""
-        place, models, images = task
+    def propagate(state: tuple[Patches, Patches | None], task: Task) -> list[np.ndarray]:
+        """Write dx of a chunk of images; return their terms of each model's filter gradient."""
+        index, models, images = task
         seen, slopes = state
-        parts = []
+        terms = []
         for number, m in enumerate(models):
             dz = _slope(activation, dy[m][images], y[m][images])
             if wants_filters:
-                parts.append(_filter_gradient(dz, x[place][images], seen))
+                terms.append(_filter_gradient(dz, x[index][images], seen))
             if dx is None:
                 continue
-            back = dx[place][images]
-            out = scratch("gradient of another model", back.shape, dx.dtype) if number else back
+            # The first model writes to dx, and the others add to it: they share the images.
+            total = dx[index][images]
+            out = scratch("gradient of another model", total.shape, dx.dtype) if number else total
             if slopes is None:
                 _scatter(dz, filters[m], axes, out)
             else:
-                for part, rows, matrix in slopes.pieces(dz):
+                for part, rows, matrix in slopes.matrices(dz):
                     flat = out[part, rows].reshape(len(matrix), -1)
                     np.matmul(matrix, turned_filters[m].T, out=flat)
             if number:
-                back += out
-        return parts
+                total += out
+        return terms
 
     seen = tools()[0]
     tasks, worth = _tasks(x, stack, seen), seen.are_worth_threads(x.shape[-4])
-    returned = in_parallel(give_back, tasks, tools, worth=worth)
-    for (_, models, _), parts in zip(tasks, returned, strict=True):
-        for m, part in zip(models, parts, strict=False):
-            dfilters[m] += part
+    returned = in_parallel(propagate, tasks, tools, worth=worth)
+    for (_, models, _), terms in zip(tasks, returned, strict=True):  # in the order of the chunks
+        for m, term in zip(models, terms, strict=False):
+            dfilters[m] += term
     return dx, *(_split(dfilters, w, bias, needs) if wants_filters else (None, None))
 
 
 def _tasks(x: np.ndarray, stack: tuple[int, ...], seen: Patches) -> list[Task]:
+    """The chunks of all images, each with the models that see it."""
     return [
-        (place, models, images)
-        for place, models in users(x.shape[:-4], stack)
-        for images in seen.chunks(x.shape[-4])
+        (index, models, images)
+        for index, models in users(x.shape[:-4], stack)
+        for images in seen.image_chunks(x.shape[-4])
     ]
 
 
@@ -151,12 +155,13 @@ def _slope(activation: str, dy: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _filter_gradient(dz: np.ndarray, images: np.ndarray, seen: Patches) -> np.ndarray:
-    """What some images add to the gradient of the filters of one model, (K, R * S * C [+ 1])."""
+    """The terms of some images in the filter gradient of a model, (K, R * S * C [+ 1])."""
     k = dz.shape[-1]
     total = np.zeros((k, seen.depth), dz.dtype)
-    for part, rows, matrix in seen.pieces(images):
+    for part, rows, matrix in seen.matrices(images):
         slopes = dz[part, rows]
-        # NumPy lets other threads run while it makes large results only: make several small ones
+        # NumPy releases the interpreter's lock only for large results. So the sum over the places
+        # is split into several products, whose results are then large enough together.
         lines = slopes.shape[0] * slopes.shape[1]
         least = -(-_LEAST_VALUES // total.size)
         several = next((n for n in range(min(least, lines), lines) if lines % n == 0), lines)
@@ -167,7 +172,10 @@ def _filter_gradient(dz: np.ndarray, images: np.ndarray, seen: Patches) -> np.nd
 
 
 def _turned_axes(axes: Grid) -> Grid | None:
-    """How the filters slide over the gradient to give that of the images; None if they cannot."""
+    """The grid for a convolution of the output's gradient that gives that of the images.
+
+    It is None if there is no such grid, as the stride is not 1 or the padding is too wide.
+    """
     margins = [(axis.taps - 1) * axis.dilation for axis in axes]
     if any(
         axis.stride > 1 or max(axis.before, axis.after) > margin
@@ -190,7 +198,7 @@ def _turned_axes(axes: Grid) -> Grid | None:
 
 
 def _turned_filters(w: np.ndarray, stack: tuple[int, ...]) -> np.ndarray:
-    """The filters turned by 180 degrees, (*stack, C, R * S * K), one channel of x a row."""
+    """The filters turned by 180 degrees, (*stack, C, R * S * K): a row for each channel of x."""
     turned = np.moveaxis(w[..., ::-1, ::-1, :], -4, -1)  # ..., R, S, C, K
     turned = np.moveaxis(turned, -2, -4)
     matrix = turned.reshape(*turned.shape[:-3], -1)
@@ -198,20 +206,20 @@ def _turned_filters(w: np.ndarray, stack: tuple[int, ...]) -> np.ndarray:
 
 
 def _scatter(dz: np.ndarray, filters: np.ndarray, axes: Grid, out: np.ndarray) -> None:
-    """Write what places give back to the pixels that they saw, tap by tap."""
+    """Add the gradient of each place to the pixels that its window sees, tap by tap."""
     k, channels = dz.shape[-1], out.shape[-1]
     padded = scratch("gradient of padded images", padded_shape(out.shape, axes), dz.dtype)
     padded[...] = 0
     matrix = dz.reshape(-1, k)
-    back = scratch("gradient of a tap", (len(matrix), channels), dz.dtype)
+    of_tap = scratch("gradient of a tap", (len(matrix), channels), dz.dtype)
     for i, (_, _, pixels) in enumerate(taps(axes)):
-        np.matmul(matrix, filters[:, i * channels : (i + 1) * channels], out=back)
-        padded[pixels] += back.reshape(*dz.shape[:-1], channels)
+        np.matmul(matrix, filters[:, i * channels : (i + 1) * channels], out=of_tap)
+        padded[pixels] += of_tap.reshape(*dz.shape[:-1], channels)
     out[...] = unpad(padded, axes)
 
 
 def _filters(w: np.ndarray, bias: np.ndarray | None, stack: tuple[int, ...]) -> np.ndarray:
-    """One filter a row, (*stack, K, R * S * C), and the bias, if any, as one more column."""
+    """The filters as rows, (*stack, K, R * S * C), with the bias, if any, as one more column."""
     matrix = w.reshape(*w.shape[:-3], int(np.prod(w.shape[-3:])))
     parts = [np.broadcast_to(matrix, stack + matrix.shape[-2:])]
     if bias is not None:
@@ -222,7 +230,7 @@ def _filters(w: np.ndarray, bias: np.ndarray | None, stack: tuple[int, ...]) -> 
 def _split(
     dfilters: np.ndarray, w: np.ndarray, bias: np.ndarray | None, needs: tuple[str, ...]
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Gradients of `w` and `bias` from that of `_filters`."""
+    """Split the gradient of `_filters` into those of `w` and `bias`."""
     dw = dbias = None
     if "w" in needs:
         dw = dfilters[..., : dfilters.shape[-1] - (bias is not None)]

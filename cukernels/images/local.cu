@@ -1,24 +1,25 @@
-// Locally connected layers: a convolution in which every place has filters of its own, and so a
-// product of its own, over the images of the batch. The main loop is that of gemm.cuh.
+// Locally connected layers: convolutions in which every place has filters of its own. So every
+// place is a product of its own, whose rows are the images of the batch. The main loop is that of
+// gemm.cuh.
 //
 //     local2d                  y[n][pq][k]   = window(x, pq)[n][rsc]      w[pq][k][rsc]
 //     local2d_input_gradient   dx[n][hw][c]  = windows(dz, hw)[n][rsk]    w[pq(rs)][k][rs][c]
 //     local2d_filter_gradient  dw[pq][k][rsc] = dz[n][pq][k]              window(x, pq)[n][rsc]
 //
-// There are far more weights than pixels: a block takes the weights of one place (of a pixel, in
-// the gradient of the images), which nobody else reads, and uses them for a whole tile of images.
-// The gradient in the images gathers for each pixel what the places that see it give back.
+// There are far more weights than pixels. A block takes the weights of one place (in the gradient
+// of the images, those that see one pixel), and uses them for a whole tile of images. The gradient
+// of the images sums, for each pixel, over the places that see it.
 //
 // Letters and arguments are as in conv.cu.
 #include "windows.cuh"
 
-// The first pixel of the window at a place, along one axis.
+// One axis of the images under the window at one place.
 __device__ inline Axis one_place(int place, int size, int taps, int stride, int before,
                                  int dilation) {
     return Axis{size, -before, stride, dilation, 0, taps}.at(place);
 }
 
-// The places that see one pixel, along one axis: tap t is seen by place `first_place + t * tap`.
+// The places that see one pixel, along one axis: the t-th of them is `first_place + t * tap`.
 struct Seers {
     int first_place, tap;
     int first_tap, period, taps;
@@ -28,7 +29,7 @@ struct Seers {
         const Phase phase(pixel % stride, size, taps_of_all, stride, before, dilation);
         tap = phase.tap;
         period = phase.period;
-        // of the phase's taps, those at which there is a place
+        // Of the taps of the phase, only those count whose place exists: `begin` to `end` - 1.
         const int place = phase.first_place + pixel / stride, last = places - 1;
         const int begin = place > last ? divide_up(place - last, -tap) : 0;
         const int end = place < 0 ? 0 : least(phase.taps, place / -tap + 1);
@@ -41,7 +42,7 @@ struct Seers {
 };
 
 // x: (N, H, W, C), w: (P, Q, K, R, S, C), bias: (P, Q, K) or null, y: (models, N, P, Q, K).
-// Grid: (tiles of all places, 1, models); tiles of one place follow one another.
+// Grid: (tiles of all places, 1, models). Successive blocks have tiles of the same place.
 template <typename T, typename Tile, typename Math>
 __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
     local2d(int k_of_sum, const T* x, const T* w, const T* bias, T* y, int64 x_model, int64 w_model,
@@ -51,7 +52,7 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
             int row_dilation, int column_dilation) {
     using LayoutA = OperandLayout<T, Tile::M, Tile::K, Math, true>;
     using LayoutB = OperandLayout<T, Tile::N, Tile::K, Math, true>;
-    constexpr int run = vector_length<T>;
+    constexpr int V = vector_length<T>;
 
     const int tiles_m = divide_up(images, Tile::M), tiles_n = divide_up(filters, Tile::N);
     const int tile = int(blockIdx.x) % (tiles_m * tiles_n);
@@ -71,11 +72,11 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
     const int taps = windows.taps();
     const T* filter = w + model * w_model + place * filters * taps;
     MatrixLoader<T, LayoutB, Tile::threads> matrix(filter + int64(n0) * taps, taps, filters - n0,
-                                                   taps, is_aligned(filter) && taps % run == 0);
+                                                   taps, is_aligned(filter) && taps % V == 0);
 
     T* out = y + ((model * images + m0) * all + place) * filters + n0;
     FinishRows<T, EquidistantRows<T>> epilogue{
-        {{out, all * filters, images - m0}, filters - n0, is_aligned(y) && filters % run == 0},
+        {{out, all * filters, images - m0}, filters - n0, is_aligned(y) && filters % V == 0},
         bias ? bias + model * bias_model + place * filters + n0 : nullptr,
         activation,
         parameter};
@@ -93,7 +94,7 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
                            int column_dilation) {
     using LayoutA = OperandLayout<T, Tile::M, Tile::K, Math, true>;
     using LayoutB = OperandLayout<T, Tile::N, Tile::K, Math, false>;
-    constexpr int run = vector_length<T>;
+    constexpr int V = vector_length<T>;
 
     const int tiles_m = divide_up(images, Tile::M), tiles_n = divide_up(channels, Tile::N);
     const int tile = int(blockIdx.x) % (tiles_m * tiles_n);
@@ -111,7 +112,7 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
     find_places<Tile::M, Tile::threads>(places, windows, m0);
     WindowRows<T, LayoutA, Tile::threads> seen(windows, places);
 
-    // the next tap belongs to the filters of another place
+    // From one tap to the next, both the tap and the place, and with it the filters, change.
     const int tap = channels, row = column_taps * channels, filter = row_taps * row;
     const int64 own = int64(filters) * filter, own_row = column_places * own;
     const T* first = w + model * w_model + down.first_place * own_row + right.first_place * own +
@@ -123,7 +124,7 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
     const int64 image = int64(height) * width * channels;
     T* out = dx + (model * images + m0) * image + int64(pixel) * channels + n0;
     StoreRows<T, EquidistantRows<T>> epilogue{
-        {out, image, images - m0}, channels - n0, is_aligned(dx) && channels % run == 0};
+        {out, image, images - m0}, channels - n0, is_aligned(dx) && channels % V == 0};
     gemm<T, Tile, Math>(seen, matrix, divide_up(windows.taps(), Tile::K), k_of_sum / Tile::K,
                         epilogue);
 }
@@ -139,7 +140,7 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
                             int row_dilation, int column_dilation) {
     using LayoutA = OperandLayout<T, Tile::M, Tile::K, Math, false>;
     using LayoutB = OperandLayout<T, Tile::N, Tile::K, Math, false>;
-    constexpr int run = vector_length<T>;
+    constexpr int V = vector_length<T>;
 
     const int taps = row_taps * column_taps * channels;
     const int tiles_m = divide_up(filters, Tile::M), tiles_n = divide_up(taps, Tile::N);
@@ -150,7 +151,7 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
 
     const T* slopes = dz + (model * images * all + place) * filters + m0;
     MatrixLoader<T, LayoutA, Tile::threads> matrix(slopes, all * filters, filters - m0, images,
-                                                   is_aligned(slopes) && filters % run == 0);
+                                                   is_aligned(slopes) && filters % V == 0);
 
     const Windows<T> windows = {x + model * x_model, images, channels,
                                 one_place(int(place) / column_places, height, row_taps, row_stride,
@@ -161,6 +162,6 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
 
     T* out = dw + ((model * all + place) * filters + m0) * taps + n0;
     StoreRows<T, EquidistantRows<T>> epilogue{
-        {out, taps, filters - m0}, taps - n0, is_aligned(dw) && taps % run == 0};
+        {out, taps, filters - m0}, taps - n0, is_aligned(dw) && taps % V == 0};
     gemm<T, Tile, Math>(matrix, seen, divide_up(images, Tile::K), k_of_sum / Tile::K, epilogue);
 }

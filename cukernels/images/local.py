@@ -1,4 +1,4 @@
-"""Locally connected layers: filters as in a convolution, but each place has its own."""
+"""Locally connected layers: like a convolution, but every place has filters of its own."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def local2d(
     dilation: Pair = 1,
     activation: str = "identity",
 ) -> Array:
-    """Return the responses of filters that belong to one place each.
+    """Return the responses of filters each of which belongs to one place.
 
     ``y[n, p, q, k] = sum_rsc x[n, p * stride + r * dilation, q * stride + s * dilation, c]
     * w[p, q, k, r, s, c] + bias[p, q, k]``, through an activation (LeCun 1989; Taigman et al.,
@@ -124,12 +124,12 @@ def local2d_backward(
 
 
 def grid_of(x: Array, w: Array, stride: Pair, padding: Padding, dilation: Pair) -> Grid:
-    """Return how the windows of filters lie on images.
+    """Return the grid of places at which filters lie on images.
 
     Raises
     ------
     ValueError
-        If there are no filters for just these windows.
+        If the filters do not fit the images, or are not as many as there are places.
     """
     if x.ndim < 4 or w.ndim < 6 or x.shape[-1] != w.shape[-1]:
         raise ValueError(
@@ -148,5 +148,5 @@ def grid_of(x: Array, w: Array, stride: Pair, padding: Padding, dilation: Pair) 
 
 
 def bias_gradient(dz: Array, bias: Array | None, needs: tuple[str, ...]) -> Array | None:
-    """Return the gradient in the bias, or None where nobody needs it."""
+    """Return the gradient in the bias, or None if there is no bias or it is not needed."""
     return sum_to(dz.sum(axis=-4), bias.shape) if bias is not None and "bias" in needs else None

@@ -1,4 +1,4 @@
-"""NumPy bodies of locally connected layers."""
+"""NumPy bodies of locally connected layers: a matrix product for each place."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from cukernels.runtime.workspace import empty
 
 
 def _by_place(images: Array, axes: Grid) -> Array:
-    """One matrix a place: its windows as rows, (P, Q, N, R * S * C)."""
+    """A matrix for each place, whose rows are the windows of all images, (P, Q, N, R * S * C)."""
     seen = patches(pad(images, axes), axes).transpose(1, 2, 0, 3, 4, 5)
     return seen.reshape(*seen.shape[:3], int(np.prod(seen.shape[3:])))
 

@@ -1,8 +1,8 @@
-"""The windows of images as the rows of a matrix: a convolution is then a product (im2col).
+"""The windows of images as the rows of a matrix, with which a convolution is a product (im2col).
 
-The matrix is many times larger than the images, so it is made a chunk at a time and never leaves
-the cache (Chellapilla et al., IWFHR 2006). The chunks depend on the shapes alone, not on the
-machine: results do not change with the number of cores.
+This matrix is many times larger than the images, so only a part of it is made at a time, which
+stays in the cache (Chellapilla et al., IWFHR 2006). The parts depend on the shapes alone and not on
+the machine, so results do not change with the number of cores.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ import numpy as np
 from cukernels.images.windows import Grid, as_items, padded_shape, patches, unpad
 from cukernels.runtime.workers import scratch, shares, slices
 
-_CHUNK = 2**21  # bytes of windows at a time
-_LEAST = 2**19  # bytes of windows that are worth a thread
-_SHORT = 16  # elements in a row of a window; shorter ones are slow to copy one by one
+_CHUNK = 2**21  # bytes of windows that are made at a time
+_LEAST = 2**19  # bytes of windows from which on more threads are worth while
+_SHORT = 16  # elements of a window's row; shorter rows are slow to copy one by one
 
 
 class Patches:
-    """The windows of images, a piece that fits the cache at a time.
+    """The windows of images as matrices that fit the cache.
 
     Parameters
     ----------
     axes : Grid
-        Where the windows are.
+        The places of the windows.
     shape : tuple of int
-        (..., H, W, C) of the images.
+        The shape (..., H, W, C) of the images.
     dtype : dtype
-        Of the images.
+        The dtype of the images.
     ones : bool
-        Whether to end every window with a 1, which a bias can be the weight of.
+        Whether to append a 1 to every window, whose weight is the bias.
     """
 
     def __init__(self, axes: Grid, shape: tuple[int, ...], dtype: np.dtype, *, ones: bool) -> None:
@@ -50,27 +50,28 @@ class Patches:
         self._tap_by_tap = columns.taps * channels < _SHORT
 
     def are_worth_threads(self, n_images: int) -> bool:
-        """Whether the windows of so many images, or of a chunk of them, take long to work on."""
+        """Whether the windows of a chunk of so many images are large enough for several threads."""
         return min(n_images, self._images_at_once) * self._image_bytes >= _LEAST
 
-    def chunks(self, n_images: int) -> list[slice]:
-        """So many images in parts whose windows fit the cache."""
+    def image_chunks(self, n_images: int) -> list[slice]:
+        """Split so many images into chunks whose windows fit the cache."""
         return shares(n_images, self._images_at_once)
 
-    def pieces(self, images: np.ndarray) -> Iterator[tuple[slice, slice, np.ndarray]]:
-        """Walk the windows of images (N, H, W, C).
+    def matrices(self, images: np.ndarray) -> Iterator[tuple[slice, slice, np.ndarray]]:
+        """Walk the windows of images (N, H, W, C), as matrices that fit the cache.
 
-        Yields the images and the rows of places of a piece, either all rows of some images or some
-        rows of one image, and its windows as the rows of a matrix; that is valid until the next.
+        Each time it yields which images, which rows of places, and the matrix whose rows are the
+        windows there: those of all places of some images, or of some rows of places of one image.
+        The matrix is valid until the next one is made.
         """
-        for part in self.chunks(len(images)):
+        for part in self.image_chunks(len(images)):
             padded = self._pad(images[part])
             windows = patches(padded, self.axes)
             for rows in slices(self.axes[0].places, self._rows_at_once):
                 yield part, rows, self._matrix(windows[:, rows])
 
     def _pad(self, images: np.ndarray) -> np.ndarray:
-        """Copy images into the middle of zeros, which are written once."""
+        """Copy images into a frame of zeros, which is reused."""
         shape = padded_shape(images.shape, self.axes)
         if shape == images.shape:
             return np.ascontiguousarray(images)
@@ -81,17 +82,17 @@ class Patches:
         return padded
 
     def _matrix(self, windows: np.ndarray) -> np.ndarray:
-        """Copy windows (N, P, Q, R, S, C) to the rows of a matrix."""
+        """Copy windows (N, P, Q, R, S, C) to the rows of a matrix, in long runs of memory."""
         n_places = int(np.prod(windows.shape[:3]))
         memory = scratch("windows", (n_places * self.depth,), self._dtype)
-        if self._tap_by_tap:
+        if self._tap_by_tap:  # column by column: what one element of all windows sees
             matrix = memory.reshape(self.depth, n_places).T
             taps = matrix.T[: self.window].reshape(*windows.shape[3:], *windows.shape[:3])
             np.copyto(taps, windows.transpose(3, 4, 5, 0, 1, 2))
         else:
             matrix = memory.reshape(n_places, self.depth)
             seen = matrix[:, : self.window].reshape(windows.shape)
-            if self.axes[1].dilation == 1:  # the taps of a row are neighbours
+            if self.axes[1].dilation == 1:  # the taps of a row are adjacent
                 windows, seen = (a.reshape(*a.shape[:-2], -1) for a in (windows, seen))
             np.copyto(as_items(seen), as_items(windows))
         matrix[:, self.window :] = 1

@@ -1,29 +1,31 @@
-// Pooling of NHWC images: the largest value or the mean of each window, and the gradients.
+// Pooling of NHWC images: the maximum or the mean of each window, and the gradients.
 //
-// Channels lie side by side, so a thread takes V neighbours of them (16 bytes where their number
-// allows) at one place, and the threads of a warp read whole lines. A thread's number is split into
-// image, row, column and channel by multiplications (division.cuh), once.
+// Channels are adjacent in memory. So a thread takes V adjacent channels (a vector of 16 bytes if
+// the number of channels is a multiple of it), and the threads of a warp read whole cache lines.
+// Each thread splits its number into image, row, column and channel once, by multiplications
+// (division.cuh).
 //
 //   pool                  one thread per window: reads its pixels once, writes y once
-//   max_pool_apart        gradient of windows that share no pixel: one thread per window, which
-//                         finds the first of the largest pixels again, and writes all of them
-//   max_pool_overlapping  gradient of windows that may share pixels: one thread per pixel, which
-//                         looks at the windows that hold it
-//   mean_pool_gradient    one thread per pixel, which adds up the windows that hold it
+//   max_pool_apart        gradient for windows that share no pixel: one thread per window, which
+//                         finds the first largest pixel again, and writes all pixels of dx
+//   max_pool_overlapping  gradient for windows that may share pixels: one thread per pixel, which
+//                         visits the windows that hold it
+//   mean_pool_gradient    one thread per pixel, which adds up the gradients of the windows that
+//                         hold it
 //
-// So each element is written once, by one thread, and sums have a fixed order. `Taps` is the height
-// and width of square windows, known when compiling, so that all loads of a window are in flight
-// together; 0 stands for any other window.
+// So each element is written once, by one thread, and sums have a fixed order. `Taps` is the side
+// of square windows known at compile time, for which all loads of a window are in flight together;
+// 0 stands for any other window.
 #include "division.cuh"
 #include "prelude.cuh"
 
-// Which image, row, column and first channel a thread has, if each takes V channels.
+// The image, row, column and first channel of a thread, if each takes V channels.
 struct Place {
     int image, row, column, channel;
 
     __device__ Place(int number, int V, int rows, int columns, int channels, uint64 by_rows,
-                     uint64 by_columns, uint64 by_runs) {
-        const int pixel = quotient(number, by_runs);
+                     uint64 by_columns, uint64 by_vectors) {
+        const int pixel = quotient(number, by_vectors);
         const int line = quotient(pixel, by_columns);
         image = quotient(line, by_rows);
         row = line - image * rows;
@@ -32,7 +34,7 @@ struct Place {
     }
 };
 
-// One window, or one stride of an image, from its first pixel on, which may lie in the padding.
+// A window or a cell of an image. Its first pixel may lie in the padding.
 template <typename T, int V>
 struct Window {
     const T* x;
@@ -54,7 +56,7 @@ struct Window {
     }
     __device__ int offset(int r, int s) const { return (r * width + s) * channels; }
 
-    // A pixel, or `outside` in each channel.
+    // A pixel, or `outside` in each channel if it lies in the padding.
     __device__ Vector<T, V> pixel(int r, int s, T outside) const {
         Vector<T, V> value;
 #pragma unroll
@@ -63,7 +65,8 @@ struct Window {
     }
 };
 
-// What is made of a window. The padding holds what changes nothing, and is counted by the mean.
+// What is computed of a window. The padding has a value that changes nothing, but the mean counts
+// its pixels.
 struct Largest {
     template <typename T>
     static __device__ T outside() {
@@ -100,10 +103,10 @@ __global__ void __launch_bounds__(256)
          T* y,        // [images, rows, columns, channels]
          int threads, int height, int width, int channels, int rows, int columns, int row_taps,
          int column_taps, int row_stride, int column_stride, int above, int left, uint64 by_rows,
-         uint64 by_columns, uint64 by_runs) {
+         uint64 by_columns, uint64 by_vectors) {
     const int number = blockIdx.x * 256 + threadIdx.x;
     if (number >= threads) return;
-    const Place at(number, V, rows, columns, channels, by_rows, by_columns, by_runs);
+    const Place at(number, V, rows, columns, channels, by_rows, by_columns, by_vectors);
     const Window<T, V> window(x, at, at.row * row_stride - above, at.column * column_stride - left,
                               height, width, channels);
     const T outside = Operation::template outside<T>();
@@ -131,8 +134,8 @@ __global__ void __launch_bounds__(256)
     store(y + int64(number) * V, result);
 }
 
-// Each thread takes one cell of row_stride x column_stride pixels; the cells cover the image, also
-// where there is no window. With `Taps`, that is the stride as well.
+// Each thread takes one cell of row_stride x column_stride pixels. The cells cover the whole image,
+// also where there is no window. If `Taps` is not 0, it is the stride as well.
 template <typename T, int V, int Taps>
 __global__ void __launch_bounds__(256)
     max_pool_apart(const T* dy,  // [images, rows, columns, channels]
@@ -141,10 +144,10 @@ __global__ void __launch_bounds__(256)
                    int threads, int height, int width, int channels, int rows, int columns,
                    int cell_rows, int cell_columns, int row_taps, int column_taps, int row_stride,
                    int column_stride, int above, int left, uint64 by_rows, uint64 by_columns,
-                   uint64 by_runs) {
+                   uint64 by_vectors) {
     const int number = blockIdx.x * 256 + threadIdx.x;
     if (number >= threads) return;
-    const Place at(number, V, cell_rows, cell_columns, channels, by_rows, by_columns, by_runs);
+    const Place at(number, V, cell_rows, cell_columns, channels, by_rows, by_columns, by_vectors);
     const Window<T, V> window(x, at, at.row * row_stride - above, at.column * column_stride - left,
                               height, width, channels);
     dx += window.x - x;
@@ -156,7 +159,7 @@ __global__ void __launch_bounds__(256)
     }
 
     Vector<T, V> largest;
-    int winner[V];  // the tap of the first of the largest pixels, -1 if there is none
+    int winner[V];  // the tap that sees the first largest pixel, -1 if there is none
 #pragma unroll
     for (int v = 0; v < V; v++) winner[v] = -1;
     const auto compare = [&](int tap, bool inside, const Vector<T, V>& pixel) {
@@ -174,7 +177,7 @@ __global__ void __launch_bounds__(256)
         for (int v = 0; v < V; v++) mine[v] = tap == winner[v] ? gradient[v] : T(0);
         store(dx + window.offset(r, s), mine);
     };
-    // A NaN is no pixel's value as y has it: such a window gives its gradient to none.
+    // As in the definition, where no pixel equals a y that is NaN: such a window has no winner.
     const auto drop_nan = [&] {
 #pragma unroll
         for (int v = 0; v < V; v++)
@@ -209,9 +212,9 @@ __global__ void __launch_bounds__(256)
     }
 }
 
-// A pixel gets the gradient of a window if it is as large as y, and none before it in the window
-// is. Most are not as large, and read no more than y. (Two blocks of a multiprocessor leave the
-// compiler registers enough for what it would else spill.)
+// A pixel gets the gradient of a window if it equals y, and no pixel before it in the window does.
+// Most pixels do not equal y, and read nothing more of that window. (The bound of two blocks per
+// multiprocessor leaves the compiler enough registers to avoid spills.)
 template <typename T, int V, int Taps>
 __global__ void __launch_bounds__(256, 2)
     max_pool_overlapping(const T* dy,  // [images, rows, columns, channels]
@@ -220,18 +223,19 @@ __global__ void __launch_bounds__(256, 2)
                          T* dx,        // as x
                          int threads, int height, int width, int channels, int rows, int columns,
                          int row_taps, int column_taps, int row_stride, int column_stride,
-                         int above, int left, uint64 by_height, uint64 by_width, uint64 by_runs,
+                         int above, int left, uint64 by_height, uint64 by_width, uint64 by_vectors,
                          uint64 by_row_stride, uint64 by_column_stride) {
     const int number = blockIdx.x * 256 + threadIdx.x;
     if (number >= threads) return;
-    const Place at(number, V, height, width, channels, by_height, by_width, by_runs);
+    const Place at(number, V, height, width, channels, by_height, by_width, by_vectors);
     const int taps_down = Taps ? Taps : row_taps, taps_right = Taps ? Taps : column_taps;
     const Vector<T, V> mine = load<V>(x + int64(number) * V, is_aligned(x));
     const bool aligned = is_aligned(y), aligned_dy = is_aligned(dy);
     const int64 image = int64(at.image) * rows * columns * channels + at.channel;
     Vector<T, V> sum = {};
 
-    // From the last window that holds the pixel to the first one: in the order of its taps.
+    // From the last window that holds the pixel to the first: in the order of the taps that see it,
+    // in which the definition adds as well.
     const int row = at.row + above, column = at.column + left;
     const int last_row = least(quotient(row, by_row_stride), rows - 1);
     const int last_column = least(quotient(column, by_column_stride), columns - 1);
@@ -281,11 +285,11 @@ __global__ void __launch_bounds__(256)
                        T* dx,        // [images, height, width, channels]
                        int threads, int height, int width, int channels, int rows, int columns,
                        int row_taps, int column_taps, int row_stride, int column_stride, int above,
-                       int left, uint64 by_height, uint64 by_width, uint64 by_runs,
+                       int left, uint64 by_height, uint64 by_width, uint64 by_vectors,
                        uint64 by_row_stride, uint64 by_column_stride) {
     const int number = blockIdx.x * 256 + threadIdx.x;
     if (number >= threads) return;
-    const Place at(number, V, height, width, channels, by_height, by_width, by_runs);
+    const Place at(number, V, height, width, channels, by_height, by_width, by_vectors);
     const bool aligned = is_aligned(dy);
     dy += int64(at.image) * rows * columns * channels + at.channel;
     Vector<T, V> sum = {};
@@ -295,9 +299,9 @@ __global__ void __launch_bounds__(256)
     for (int p = last_row; p >= 0 && row - p * row_stride < row_taps; p--)
 #pragma unroll 4
         for (int q = last_column; q >= 0 && column - q * column_stride < column_taps; q--) {
-            const Vector<T, V> part = load<V>(dy + int64(p * columns + q) * channels, aligned);
+            const Vector<T, V> slope = load<V>(dy + int64(p * columns + q) * channels, aligned);
 #pragma unroll
-            for (int v = 0; v < V; v++) sum[v] += part[v];
+            for (int v = 0; v < V; v++) sum[v] += slope[v];
         }
 #pragma unroll
     for (int v = 0; v < V; v++) sum[v] /= T(row_taps * column_taps);

@@ -1,4 +1,4 @@
-"""Pooling: the largest value or the mean of each window of an image."""
+"""Pooling: the maximum or the mean of each window of an image."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def max_pool2d(
     pool_size : int or (int, int), default=2
         Height and width of a window, in pixels.
     stride : int, (int, int) or None, default=None
-        Pixels from one window to the next; None: `pool_size`.
+        Pixels from one window to the next; None means `pool_size`.
     padding : int, (int, int), "same" or "valid", default=0
-        Pixels around the image, which never win. Windows that do not fit whole are dropped.
+        Pixels around the image, which are never the largest. Windows that stick out are dropped.
 
     Returns
     -------
@@ -79,13 +79,16 @@ def max_pool2d_backward(
     stride: Pair | None = None,
     padding: Padding = 0,
 ) -> Array:
-    """Gradient of `max_pool2d` in `x`: to the first of the largest pixels, in row-major order."""
+    """Gradient of `max_pool2d` in `x`; the first largest pixel of a window gets all of its `dy`.
+
+    The pixels of a window are in row-major order.
+    """
     axes = grid_of(x.shape, pool_size, stride, padding)
     check_places(dy, axes)
     xp = namespace(x)
     padded = pad(x, axes, -np.inf)
     dx = xp.zeros(padded.shape, x.dtype)
-    free = xp.ones(y.shape, bool)
+    free = xp.ones(y.shape, bool)  # windows whose largest pixel has not been found yet
     for _, _, pixels in taps(axes):
         first = (padded[pixels] == y) & free
         free &= ~first
@@ -97,7 +100,7 @@ def max_pool2d_backward(
 def avg_pool2d(
     x: Array, *, pool_size: Pair = 2, stride: Pair | None = None, padding: Padding = 0
 ) -> Array:
-    """Return the mean of each window; arguments as in `max_pool2d`, padding counts as zeros."""
+    """Return the mean of each window; arguments as in `max_pool2d`, but padding counts as zeros."""
     axes = grid_of(x.shape, pool_size, stride, padding)
     padded = pad(x, axes)
     y = 0
@@ -115,23 +118,23 @@ def avg_pool2d_backward(
     stride: Pair | None = None,
     padding: Padding = 0,
 ) -> Array:
-    """Gradient of `avg_pool2d` in `x`: an equal part to each pixel of a window."""
+    """Gradient of `avg_pool2d` in `x`, to which each pixel of a window contributes alike."""
     axes = grid_of(x.shape, pool_size, stride, padding)
     check_places(dy, axes)
-    part = dy / (axes[0].taps * axes[1].taps)
+    of_pixel = dy / (axes[0].taps * axes[1].taps)
     dx = namespace(x).zeros(padded_shape(x.shape, axes), x.dtype)
     for _, _, pixels in taps(axes):
-        dx[pixels] += part
+        dx[pixels] += of_pixel
     return unpad(dx, axes)
 
 
 def grid_of(shape: tuple[int, ...], pool_size: Pair, stride: Pair | None, padding: Padding) -> Grid:
-    """Return how a pool slides over images of a shape (..., H, W, C).
+    """Return the grid of windows of a pool over images of shape (..., H, W, C).
 
     Raises
     ------
     ValueError
-        If it does not fit, or if a window could lie outside an image.
+        If a window does not fit, or if one could lie wholly in the padding.
     """
     window = pair(pool_size, "pool_size")
     axes = grid(
@@ -150,5 +153,5 @@ def grid_of(shape: tuple[int, ...], pool_size: Pair, stride: Pair | None, paddin
 
 
 def are_apart(axes: Grid) -> bool:
-    """Whether each pixel has one window at most: it can be written, and nothing be read."""
+    """Whether windows do not overlap, so that each pixel gets at most one gradient."""
     return all(axis.stride >= axis.taps for axis in axes)

@@ -7,48 +7,51 @@ import math
 from itertools import product
 from typing import Any, NamedTuple
 
+from cukernels.gpu.division import divisor
+from cukernels.gpu.kernel import Instance, Kernel, contiguous, ctype
 from cukernels.images.pooling import are_apart, grid_of
 from cukernels.images.windows import Padding, Pair
 from cukernels.runtime.arrays import Array, namespace
-from cukernels.runtime.division import divisor
-from cukernels.runtime.kernel import Instance, Kernel, contiguous, ctype
 
-_RUNS = [("float", 4), ("float", 1), ("double", 2), ("double", 1)]  # channels that a thread takes
+_VECTORS = [("float", 4), ("float", 1), ("double", 2), ("double", 1)]  # and channels of a thread
 _POOL = Kernel(
     "pooling.cu",
     "pool",
-    [(*run, taps, op) for run, taps, op in product(_RUNS, (0, 2, 3), ("Largest", "Mean"))],
+    [(*vector, n, op) for vector, n, op in product(_VECTORS, (0, 2, 3), ("Largest", "Mean"))],
 )
-_APART = Kernel("pooling.cu", "max_pool_apart", [(*run, n) for run in _RUNS for n in (0, 2)])
+_APART = Kernel(
+    "pooling.cu", "max_pool_apart", [(*vector, n) for vector in _VECTORS for n in (0, 2)]
+)
 _OVERLAPPING = Kernel(
-    "pooling.cu", "max_pool_overlapping", [(*run, n) for run in _RUNS for n in (0, 3)]
+    "pooling.cu", "max_pool_overlapping", [(*vector, n) for vector in _VECTORS for n in (0, 3)]
 )
-_MEAN_GRADIENT = Kernel("pooling.cu", "mean_pool_gradient", _RUNS)
+_MEAN_GRADIENT = Kernel("pooling.cu", "mean_pool_gradient", _VECTORS)
 
-MOST_THREADS = 2**31 - 256  # of a launch: a thread's number is an int
+MOST_THREADS = 2**31 - 256  # of a launch, as kernels number their threads by an int
 
 
-class Plan(NamedTuple):
-    """What the kernels are to know of windows over images of one shape.
+class Pooling(NamedTuple):
+    """What the kernels have to know of windows over images of one shape.
 
     Attributes
     ----------
-    images, run : int
-        Images, and channels that a thread takes.
+    images, channels_a_thread : int
+        The number of images, and how many channels a thread takes.
     taps : int
-        Height and width of square windows of 2 or 3 pixels, else 0.
+        The side of the windows if they are squares of 2 or 3 pixels, else 0.
     strides_too : bool
-        Whether that is the stride as well.
+        Whether the stride equals the size of the windows.
     apart : bool
-        Whether windows share no pixel.
+        Whether no two windows share a pixel.
     y_shape : tuple of int
+        Shape of the output.
     windows, cells, pixels : tuple of (int, tuple)
-        Threads of one image and the numbers of a launch, with a thread for each window, each cell
-        of one stride, or each pixel.
+        How many threads an image needs, and the numbers that the kernel is given, if there is a
+        thread for each window, for each cell (of one stride by one stride), or for each pixel.
     """
 
     images: int
-    run: int
+    channels_a_thread: int
     taps: int
     strides_too: bool
     apart: bool
@@ -59,7 +62,9 @@ class Plan(NamedTuple):
 
 
 @functools.cache
-def _plan(shape: tuple[int, ...], itemsize: int, pool_size: Any, stride: Any, padding: Any) -> Plan:
+def _pooling(
+    shape: tuple[int, ...], itemsize: int, pool_size: Any, stride: Any, padding: Any
+) -> Pooling:
     axes = grid_of(shape, pool_size, stride, padding)
     height, width, channels = shape[-3:]
     if height * width * channels >= 2**31:
@@ -69,17 +74,18 @@ def _plan(shape: tuple[int, ...], itemsize: int, pool_size: Any, stride: Any, pa
     taps = [axis.taps for axis in axes]
     strides = [axis.stride for axis in axes]
     before = [axis.before for axis in axes]
-    run = 16 // itemsize if channels % (16 // itemsize) == 0 else 1
-    runs = channels // run
+    length = 16 // itemsize  # elements of a vector of 16 bytes
+    channels_a_thread = length if channels % length == 0 else 1
+    vectors = channels // channels_a_thread
 
     def threads(rows: int, columns: int, *sizes: int) -> tuple[int, tuple[int, ...]]:
-        by = map(divisor, (rows, columns, max(runs, 1)))
-        return rows * columns * runs, (*sizes, *taps, *strides, *before, *by)
+        by = map(divisor, (rows, columns, max(vectors, 1)))
+        return rows * columns * vectors, (*sizes, *taps, *strides, *before, *by)
 
     count, numbers = threads(height, width, height, width, channels, *places)
-    return Plan(
+    return Pooling(
         images=math.prod(shape[:-3]),
-        run=run,
+        channels_a_thread=channels_a_thread,
         taps=taps[0] if taps in ([2, 2], [3, 3]) else 0,
         strides_too=strides == taps,
         apart=are_apart(axes),
@@ -90,40 +96,41 @@ def _plan(shape: tuple[int, ...], itemsize: int, pool_size: Any, stride: Any, pa
     )
 
 
-def _plan_of(x: Array, *geometry: Any) -> Plan:
-    hashable = (tuple(g) if isinstance(g, list) else g for g in geometry)
-    return _plan(x.shape, x.itemsize, *hashable)
+def _pooling_of(x: Array, *windows: Any) -> Pooling:
+    """Return the sizes of a pooling, which are computed once for each combination."""
+    hashable = (tuple(w) if isinstance(w, list) else w for w in windows)
+    return _pooling(x.shape, x.itemsize, *hashable)
 
 
 def _launch(
     kernel: Instance, images: int, threads: tuple[int, tuple[int, ...]], *arrays: Array
 ) -> None:
-    """Launch a kernel over all images, in parts where there are too many for one launch."""
+    """Launch a kernel over all images, chunk by chunk if they are too many for one launch."""
     of_image, numbers = threads
     step = max(MOST_THREADS // max(of_image, 1), 1)
     for first in range(0, images, step):
         count = min(step, images - first)
-        parts = arrays
+        chunk = arrays
         if count < images:
-            parts = tuple(a.reshape(images, -1)[first : first + count] for a in arrays)
+            chunk = tuple(a.reshape(images, -1)[first : first + count] for a in arrays)
         total = count * of_image
-        kernel((-(-total // 256), 1, 1), 256, *parts, total, *numbers)
+        kernel((-(-total // 256), 1, 1), 256, *chunk, total, *numbers)
 
 
-def _check_gradient(dy: Array, plan: Plan) -> None:
-    if dy.shape != plan.y_shape:
+def _check_gradient(dy: Array, pooling: Pooling) -> None:
+    if dy.shape != pooling.y_shape:
         raise ValueError(
-            f"a gradient of shape {dy.shape} does not fit a pooling that returns {plan.y_shape}"
+            f"a gradient of shape {dy.shape} does not fit a pooling that returns {pooling.y_shape}"
         )
 
 
 def _pool(
     operation: str, x: Array, pool_size: Pair, stride: Pair | None, padding: Padding
 ) -> Array:
-    plan = _plan_of(x, pool_size, stride, padding)
-    y = namespace(x).empty(plan.y_shape, x.dtype)
-    kernel = _POOL[ctype(x), str(plan.run), str(plan.taps), operation]
-    _launch(kernel, plan.images, plan.windows, contiguous(x), y)
+    pooling = _pooling_of(x, pool_size, stride, padding)
+    y = namespace(x).empty(pooling.y_shape, x.dtype)
+    kernel = _POOL[ctype(x), str(pooling.channels_a_thread), str(pooling.taps), operation]
+    _launch(kernel, pooling.images, pooling.windows, contiguous(x), y)
     return y
 
 
@@ -148,17 +155,19 @@ def max_pool2d_backward(
     stride: Pair | None = None,
     padding: Padding = 0,
 ) -> Array:
-    plan = _plan_of(x, pool_size, stride, padding)
-    _check_gradient(dy, plan)
+    pooling = _pooling_of(x, pool_size, stride, padding)
+    _check_gradient(dy, pooling)
     dx = namespace(x).empty(x.shape, x.dtype)
     dy, x = contiguous(dy), contiguous(x)
-    if plan.apart:
-        taps = 2 if plan.taps == 2 and plan.strides_too else 0
-        kernel = _APART[ctype(x), str(plan.run), str(taps)]
-        _launch(kernel, plan.images, plan.cells, dy, x, dx)
+    if pooling.apart:
+        taps = 2 if pooling.taps == 2 and pooling.strides_too else 0
+        kernel = _APART[ctype(x), str(pooling.channels_a_thread), str(taps)]
+        _launch(kernel, pooling.images, pooling.cells, dy, x, dx)
     else:
-        kernel = _OVERLAPPING[ctype(x), str(plan.run), "3" if plan.taps == 3 else "0"]
-        _launch(kernel, plan.images, plan.pixels, dy, x, contiguous(y), dx)
+        kernel = _OVERLAPPING[
+            ctype(x), str(pooling.channels_a_thread), "3" if pooling.taps == 3 else "0"
+        ]
+        _launch(kernel, pooling.images, pooling.pixels, dy, x, contiguous(y), dx)
     return dx
 
 
@@ -170,9 +179,9 @@ def avg_pool2d_backward(
     stride: Pair | None = None,
     padding: Padding = 0,
 ) -> Array:
-    plan = _plan_of(x, pool_size, stride, padding)
-    _check_gradient(dy, plan)
+    pooling = _pooling_of(x, pool_size, stride, padding)
+    _check_gradient(dy, pooling)
     dx = namespace(x).empty(x.shape, x.dtype)
-    kernel = _MEAN_GRADIENT[ctype(x), str(plan.run)]
-    _launch(kernel, plan.images, plan.pixels, contiguous(dy), dx)
+    kernel = _MEAN_GRADIENT[ctype(x), str(pooling.channels_a_thread)]
+    _launch(kernel, pooling.images, pooling.pixels, contiguous(dy), dx)
     return dx

@@ -1,4 +1,4 @@
-"""NumPy bodies of pooling."""
+"""NumPy bodies of pooling, a chunk of images at a time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from cukernels.runtime.arrays import Array
 from cukernels.runtime.workers import in_parallel, scratch, shares
 from cukernels.runtime.workspace import empty
 
-_CHUNK = 2**21  # bytes of images at a time: with what is made of them, they stay in the cache
+_CHUNK = 2**21  # bytes of images; they and what is computed from them stay in the cache
 
 
 def max_pool2d(
@@ -57,16 +57,16 @@ def max_pool2d_backward(
     def pool_backward(x: np.ndarray, dy: np.ndarray, y: np.ndarray, dx: np.ndarray) -> None:
         padded = pad(x, axes, -np.inf)
         wins, free = (scratch(role, y.shape, bool) for role in ("wins", "free"))
-        share = scratch("share", y.shape, y.dtype)
-        free[...] = True
-        with _given_back(dx, axes) as give:
+        gradient = scratch("gradient", y.shape, y.dtype)
+        free[...] = True  # windows whose largest pixel has not been found yet
+        with _scattered(dx, axes) as give:
             for _, _, pixels in taps(axes):
                 np.equal(_seen(padded, pixels, y), y, out=wins)
                 wins &= free
                 free ^= wins
-                np.copyto(share, wins)  # NumPy multiplies by numbers faster than by booleans
-                np.multiply(dy, share, out=share)
-                give(pixels, share)
+                np.copyto(gradient, wins)  # NumPy multiplies by floats faster than by booleans
+                np.multiply(dy, gradient, out=gradient)
+                give(pixels, gradient)
 
     return _chunk_by_chunk(pool_backward, x.shape, x, dy, y)
 
@@ -99,10 +99,11 @@ def avg_pool2d_backward(
     check_places(dy, axes)
 
     def pool_backward(x: np.ndarray, dy: np.ndarray, dx: np.ndarray) -> None:
-        part = np.divide(dy, axes[0].taps * axes[1].taps, out=scratch("part", dy.shape, dy.dtype))
-        with _given_back(dx, axes) as give:
+        of_pixel = scratch("gradient", dy.shape, dy.dtype)
+        np.divide(dy, axes[0].taps * axes[1].taps, out=of_pixel)
+        with _scattered(dx, axes) as give:
             for _, _, pixels in taps(axes):
-                give(pixels, part)
+                give(pixels, of_pixel)
 
     return _chunk_by_chunk(pool_backward, x.shape, x, dy)
 
@@ -110,10 +111,10 @@ def avg_pool2d_backward(
 def _chunk_by_chunk(
     body: Callable[..., None], shape: tuple[int, ...], x: np.ndarray, *others: np.ndarray
 ) -> np.ndarray:
-    """Make an array of a shape, of a part of the images at a time.
+    """Return a new array of this shape, which `body` fills a chunk of images at a time.
 
-    `body` is called with parts of `x`, of the others and of what is made, each contiguous, with
-    one axis before those of an image.
+    `body` is called with the same chunk of `x`, of the other arrays and of the new one. Each is
+    contiguous, with one axis before those of an image.
     """
     out = empty(shape, x.dtype)
     if not out.size:
@@ -122,15 +123,15 @@ def _chunk_by_chunk(
     n = math.prod(x.shape[:-3])
     images = [a.reshape(n, *a.shape[-3:]) for a in arrays]
     at_once = max(_CHUNK // max(math.prod(x.shape[-3:]) * x.itemsize, 1), 1)
-    in_parallel(lambda _, part: body(*(a[part] for a in images)), shares(n, at_once))
+    in_parallel(lambda _, chunk: body(*(a[chunk] for a in images)), shares(n, at_once))
     return out
 
 
 def _seen(padded: np.ndarray, pixels: tuple, y: np.ndarray) -> np.ndarray:
-    """Gather the pixels that one tap of the windows sees, in memory that the next call reuses.
+    """Copy the pixels that one tap of the windows sees to memory that the next call reuses.
 
-    The channels of a pixel are a short run for an inner loop of NumPy: it is faster to copy pixels
-    as single items, and to compute with the copy as one run.
+    NumPy's inner loop would run over the few channels of a pixel. It is faster to copy each pixel
+    as one item, and then to compute with the copy, which is contiguous.
     """
     seen = scratch("seen", y.shape, y.dtype)
     as_items(seen)[...] = as_items(padded[pixels])
@@ -138,12 +139,13 @@ def _seen(padded: np.ndarray, pixels: tuple, y: np.ndarray) -> np.ndarray:
 
 
 @contextmanager
-def _given_back(dx: np.ndarray, axes: Grid) -> Iterator[Callable[[tuple, np.ndarray], None]]:
-    """Fill the gradient of images from what the taps of windows give back to their pixels."""
+def _scattered(dx: np.ndarray, axes: Grid) -> Iterator[Callable[[tuple, np.ndarray], None]]:
+    """Yield a function that adds the gradients of one tap of the windows to the pixels it sees."""
     whole = padded_shape(dx.shape, axes) == dx.shape
     padded = dx if whole else scratch("padded", padded_shape(dx.shape, axes), dx.dtype)
     apart = are_apart(axes)
     extents = padded.shape[1:3]
+    # Windows that tile the image exactly write every pixel once, so that it needs no zeros before.
     if not apart or any(a.places * a.taps != n for a, n in zip(axes, extents, strict=True)):
         padded[...] = 0
 
@@ -159,4 +161,5 @@ def _given_back(dx: np.ndarray, axes: Grid) -> Iterator[Callable[[tuple, np.ndar
 
 
 def _pooled_shape(x: Array, axes: Grid) -> tuple[int, ...]:
+    """The shape of the output."""
     return (*x.shape[:-3], axes[0].places, axes[1].places, x.shape[-1])

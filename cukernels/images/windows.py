@@ -1,4 +1,4 @@
-"""Windows that slide over an image: their sizes, places and taps, for convolution and pooling."""
+"""Windows that slide over an image, for convolution and pooling: their sizes, places and taps."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ class Axis(NamedTuple):
     size : int
         Pixels of the image.
     taps, stride, dilation : int
-        Pixels of a window, from one window to the next, and between the taps of a window.
+        The number of taps of a window, the pixels from one window to the next, and those from one
+        tap of a window to the next.
     before, after : int
-        Pixels of padding.
+        Pixels of padding before and after the image.
     places : int
         How many windows there are.
     """
@@ -36,25 +37,25 @@ class Axis(NamedTuple):
     after: int
     places: int
 
-    def tap(self, index: int, part: slice | None = None) -> slice:
-        """The padded pixels that one tap of the windows sees, one for each place of a part."""
-        first, last = (part.start, part.stop - 1) if part else (0, self.places - 1)
+    def tap(self, index: int, places: slice | None = None) -> slice:
+        """The pixels of the padded image that a tap sees, one for each place (None: all)."""
+        first, last = (places.start, places.stop - 1) if places else (0, self.places - 1)
         start = index * self.dilation
         return slice(start + first * self.stride, start + last * self.stride + 1, self.stride)
 
 
 Grid: TypeAlias = tuple[Axis, Axis]
 
-_LARGEST = 2**31 - 1  # pixels of an image with its padding, and numbers of a window
+_LARGEST = 2**31 - 1  # pixels of a padded image, and any number that describes a window
 
 
 def pair(value: Pair, name: str, least: int = 1) -> tuple[int, int]:
-    """Return (rows, columns) of an int or a pair.
+    """Return an int or a pair as a pair: (rows, columns).
 
     Raises
     ------
     ValueError
-        If it is neither, or below `least`, or too large for any image.
+        If it is neither, or if a number is below `least` or too large for any image.
     """
     both = tuple(value) if isinstance(value, tuple | list) else (value, value)
     if len(both) != 2 or not all(isinstance(v, int | np.integer) and v >= least for v in both):
@@ -80,12 +81,12 @@ def grid(
     shape : (int, int)
         Height and width of the image, in pixels.
     window, stride, dilation : int or (int, int)
-        Taps of a window; pixels between windows; pixels between taps.
+        Taps of a window; pixels from one window to the next; pixels from one tap to the next.
     padding : int, (int, int), "same" or "valid"
-        Pixels on both sides. "same" makes ``ceil(size / stride)`` places, with the odd pixel of
-        padding after the image, as TensorFlow has it; "valid" is 0.
+        Pixels on both sides. "same" makes ``ceil(size / stride)`` places; if that takes an odd
+        number of pixels, the odd one comes after the image, as in TensorFlow. "valid" is 0.
     name : str, default="kernel_size"
-        What messages call the window.
+        The name of the window's size in messages.
 
     Returns
     -------
@@ -146,7 +147,7 @@ def check_places(dy: Array, axes: Grid) -> None:
 
 
 def pad(x: Array, axes: Grid, value: float = 0.0) -> Array:
-    """Pad images (..., H, W, C) as the grid says; `x` itself where there is nothing to pad."""
+    """Return images (..., H, W, C) with their padding; `x` itself if there is none."""
     if not any(axis.before or axis.after for axis in axes):
         return x
     margins = [(0, 0)] * (x.ndim - 3) + [(axis.before, axis.after) for axis in axes] + [(0, 0)]
@@ -154,30 +155,31 @@ def pad(x: Array, axes: Grid, value: float = 0.0) -> Array:
 
 
 def unpad(x: Array, axes: Grid) -> Array:
-    """Cut the padding off again: a view."""
+    """Return a view of padded images without the padding."""
     rows, columns = (slice(axis.before, axis.before + axis.size) for axis in axes)
     return x[..., rows, columns, :]
 
 
 def padded_shape(shape: tuple[int, ...], axes: Grid) -> tuple[int, ...]:
-    """Shape of images (..., H, W, C) with their padding."""
+    """Return the shape of images (..., H, W, C) with their padding."""
     h, w = (axis.before + axis.size + axis.after for axis in axes)
     return (*shape[:-3], h, w, shape[-1])
 
 
-def taps(axes: Grid, part: slice | None = None) -> Iterator[tuple[int, int, tuple]]:
-    """Walk a window in row-major order: row, column, and the index of the pixels it sees.
+def taps(axes: Grid, places: slice | None = None) -> Iterator[tuple[int, int, tuple]]:
+    """Walk the taps of a window in row-major order.
 
-    `part` are the rows of places to look at; None is all of them.
+    For each tap it yields its row, its column, and the index of the pixels that it sees in the
+    padded images. `places` are rows of places; None means all of them.
     """
     rows, columns = axes
     for r in range(rows.taps):
         for s in range(columns.taps):
-            yield r, s, (..., rows.tap(r, part), columns.tap(s), slice(None))
+            yield r, s, (..., rows.tap(r, places), columns.tap(s), slice(None))
 
 
 def patches(padded: np.ndarray, axes: Grid) -> np.ndarray:
-    """View NumPy images (N, H, W, C) as their windows, (N, P, Q, R, S, C), without a copy."""
+    """View padded NumPy images (N, H, W, C) as windows, (N, P, Q, R, S, C), without a copy."""
     rows, columns = axes
     n, h, w, c = padded.strides
     return np.lib.stride_tricks.as_strided(
@@ -189,5 +191,5 @@ def patches(padded: np.ndarray, axes: Grid) -> np.ndarray:
 
 
 def as_items(x: np.ndarray) -> np.ndarray:
-    """View what is along the last axis as one item, which NumPy copies at once."""
+    """View the last axis as single items of many bytes, each of which NumPy copies at once."""
     return x.view(np.dtype((np.void, x.shape[-1] * x.itemsize)))[..., 0]

@@ -1,4 +1,4 @@
-"""What the CUDA bodies of `conv2d` and `local2d` share: sizes for the kernels, and launches."""
+"""What the CUDA bodies of `conv2d` and `local2d` share: the sizes, and planned kernels."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cukernels.activations.fused import fused
+from cukernels.gpu.kernel import Instance, Kernel, ctype
+from cukernels.gpu.stacks import models_of
 from cukernels.images.windows import Grid, Padding, Pair
 from cukernels.matmul.gemm_plan import (
     FMA_TILES,
@@ -17,18 +19,16 @@ from cukernels.matmul.gemm_plan import (
     MATHS,
     REQUESTED_TILES,
     TENSOR_TILES,
-    Device,
     Plan,
-    device_of,
+    Target,
+    target_of,
 )
 from cukernels.matmul.sums import sum_models
 from cukernels.runtime.arrays import Array, namespace
-from cukernels.runtime.kernel import Instance, Kernel, ctype
 from cukernels.runtime.stacks import broadcast_stack
-from cukernels.runtime.stacks_cuda import models_of
 
 Shape = tuple[int, ...]
-PLACE, PIXEL = 16, 4  # bytes of a `Place` of windows.cuh, and of the number of a pixel
+PLACE, PIXEL = 16, 4  # bytes of a `Place` of windows.cuh, and of the index of a pixel
 
 
 class Geometry(NamedTuple):
@@ -52,12 +52,12 @@ class Geometry(NamedTuple):
 
     @classmethod
     def of(cls, images: int, channels: int, filters: int, axes: Grid) -> Geometry:
-        """From the sizes that have no axis in the image, and the two that have.
+        """Combine the numbers of images, channels and filters with the axes of the image.
 
         Raises
         ------
         ValueError
-            If a number does not fit the 32 bits in which a kernel counts it.
+            If a number is too large for the 32 bits in which the kernels count.
         """
         rows, columns = axes
         extent = [a.before + a.size + a.after for a in axes]
@@ -81,36 +81,40 @@ class Geometry(NamedTuple):
 
     @property
     def output(self) -> Shape:
-        """The shape of what a convolution returns."""
+        """The shape of the output of one model."""
         return self.images, self.row_places, self.column_places, self.filters
 
     @property
     def places(self) -> int:
-        """How many windows all images have."""
+        """How many places the images have in all."""
         return self.images * self.row_places * self.column_places
 
     @property
     def taps(self) -> int:
-        """How many numbers a window holds."""
+        """How many elements a window has."""
         return self.row_taps * self.column_taps * self.channels
 
     @property
     def taps_of_pixel(self) -> int:
-        """How many windows see a pixel, at most: one tap in every `period` of them."""
+        """How many taps see a given pixel, at most: every `period`-th one along each axis.
+
+        The period is that of `Phase` in windows.cuh.
+        """
         rows = self.row_stride // math.gcd(self.row_stride, self.row_dilation)
         columns = self.column_stride // math.gcd(self.column_stride, self.column_dilation)
         return -(-self.row_taps // rows) * -(-self.column_taps // columns)
 
 
 class Convolution(NamedTuple):
-    """What shapes say: the stack of models, and the sizes of the convolution of each."""
+    """What follows from shapes: the stack of models, and the sizes of each one's convolution."""
 
     stack: Shape
     models: int
     sizes: Geometry
 
 
-LaunchOf = Callable[[Geometry, int, str, Device], "Launch"]  # of sizes, models, dtype and device
+# From the sizes, the number of models, the dtype and the target.
+Planner = Callable[[Geometry, int, str, Target], "PlannedKernel"]
 
 
 def convolution_of(
@@ -121,16 +125,16 @@ def convolution_of(
     bias: Array | None,
     *windows: Pair | Padding,
 ) -> Convolution:
-    """Return the sizes of a convolution; they are worked out once for each combination.
+    """Return the sizes of a convolution, which are computed once for each combination of shapes.
 
     Parameters
     ----------
     grid_of : callable
-        Lays windows over images, given these, filters, and `windows`.
+        Returns the grid of places, given images, filters and `windows`.
     own : int
-        The number of axes that the filters of one model have, the last four being K, R, S, C.
+        The number of axes of one model's filters; the last four are K, R, S, C.
     x, w, bias : array
-        Images, filters and biases, if any.
+        Images, filters, and biases or None.
     *windows : int, tuple or str
         Stride, padding and dilation.
     """
@@ -148,7 +152,9 @@ def _convolution(
     bias: Shape | None,
     *windows: Pair | Padding,
 ) -> Convolution:
-    images, filters = (np.broadcast_to(np.float32(0), shape) for shape in (x, w))  # no memory
+    images, filters = (
+        np.broadcast_to(np.float32(0), shape) for shape in (x, w)
+    )  # arrays without memory of their own, as `grid_of` only reads shapes
     axes = grid_of(images, filters, *windows)
     stack = broadcast_stack((images, 4), (filters, own))
     if bias is not None:
@@ -162,9 +168,9 @@ def _convolution(
     return Convolution(stack, math.prod(stack), Geometry.of(x[-4], x[-1], w[-4], axes))
 
 
-def check_gradient(found: Convolution, dy: Array, y: Array) -> None:
-    """Raise ValueError unless a gradient and the output have the shape of what was returned."""
-    expected = (*found.stack, *found.sizes.output)
+def check_gradient(convolution: Convolution, dy: Array, y: Array) -> None:
+    """Raise ValueError unless a gradient and the output have the shape of the convolution's."""
+    expected = (*convolution.stack, *convolution.sizes.output)
     if not dy.shape == y.shape == expected:
         raise ValueError(
             f"a gradient of shape {dy.shape} and an output of shape {y.shape} do not fit a "
@@ -173,9 +179,9 @@ def check_gradient(found: Convolution, dy: Array, y: Array) -> None:
 
 
 def products(file: str, name: str, largest: bool = False) -> dict[tuple[str, ...], Instance]:
-    """All instances of a kernel around the main loop of gemm.cuh.
+    """Return all instances of a kernel that uses the main loop of gemm.cuh.
 
-    `largest` says whether its loaders leave registers for the largest tile.
+    `largest` says whether its loaders leave enough registers for the tile `LARGEST`.
     """
     tensor = [
         ("float", tile.expression, math)
@@ -189,48 +195,48 @@ def products(file: str, name: str, largest: bool = False) -> dict[tuple[str, ...
 
 
 def tiles(plan: Plan, rows: int, columns: int) -> int:
-    """How many tiles cover a matrix."""
+    """Return how many tiles of a plan cover a matrix."""
     return -(-rows // plan.tile_m) * -(-columns // plan.tile_n)
 
 
-class Launch(NamedTuple):
-    """An instance of a kernel, and how to launch it."""
+class PlannedKernel(NamedTuple):
+    """An instance of a kernel with its grid and plan, ready to be launched."""
 
     instance: Instance
     grid: tuple[int, int, int]
     plan: Plan
 
     def __call__(self, *arguments: Any) -> None:
-        """Launch it."""
+        """Launch the kernel; the plan gives its first argument and the size of its blocks."""
         plan = self.plan
         self.instance(self.grid, plan.threads, plan.k_of_sum, *arguments, shared=plan.shared)
 
 
 def forward(
-    launch_of: LaunchOf, found: Convolution, own: int,
+    planner: Planner, convolution: Convolution, own: int,
     x: Array, w: Array, bias: Array | None, activation: str,
 ) -> Array:  # fmt: skip
-    """Run a convolution; `own` axes of the filters belong to a model, and all but 3 of the bias."""
-    stack, models, sizes = found
+    """Run a convolution; `own` axes of the filters belong to a model, and `own` - 3 of the bias."""
+    stack, models, sizes = convolution
     code, parameter, after = fused(activation)
     y = namespace(x).empty((*stack, *sizes.output), x.dtype)
     if y.size:
-        launch = launch_of(sizes, models, ctype(x), device_of(x))
+        kernel = planner(sizes, models, ctype(x), target_of(x))
         images, x_model = models_of(x, 4, stack)
         filters, w_model = models_of(w, own, stack)
         added, bias_model = (None, 0) if bias is None else models_of(bias, own - 3, stack)
-        launch(images, filters, added, y, x_model, w_model, bias_model, code, parameter, *sizes)
+        kernel(images, filters, added, y, x_model, w_model, bias_model, code, parameter, *sizes)
     return after(y) if after else y
 
 
 def input_gradient(
-    launch_of: LaunchOf, found: Convolution, own: int, dz: Array, x: Array, w: Array
+    planner: Planner, convolution: Convolution, own: int, dz: Array, x: Array, w: Array
 ) -> Array:
-    """Take the gradient of a convolution back to its images."""
-    stack, models, sizes = found
+    """Compute the gradient of a convolution in its images."""
+    stack, models, sizes = convolution
     dx = namespace(x).empty((models, 1, *x.shape[-4:]), x.dtype)
     if dx.size:
-        launch = launch_of(sizes, models, ctype(x), device_of(x))
+        kernel = planner(sizes, models, ctype(x), target_of(x))
         filters, w_model = models_of(w, own, stack)
-        launch(dz, filters, dx, w_model, *sizes)
+        kernel(dz, filters, dx, w_model, *sizes)
     return sum_models(dx, stack, x.shape, 4)

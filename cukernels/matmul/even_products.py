@@ -1,7 +1,7 @@
-"""Products of which no row depends, to the bit, on how many other rows there are.
+"""Products in which no row depends, to the bit, on how many other rows there are.
 
-BLAS sums in one order in the middle of a matrix, and maybe in another at its edges or in a matrix
-of another shape. So rows go to it in groups of one size, the last one filled up.
+BLAS may sum in another order at the edge of a matrix than in its middle, or in a matrix of another
+shape. So rows are given to it in groups of one size, and the last group is filled up with zeros.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ GROUP = 8
 
 
 def padded(a: np.ndarray) -> np.ndarray:
-    """Return a copy of a matrix with rows of zeros added, up to a whole number of groups."""
+    """Return a copy of a matrix, with rows of zeros added up to a whole number of groups."""
     whole = np.zeros((-(-len(a) // GROUP) * GROUP, a.shape[1]), a.dtype)
     whole[: len(a)] = a
     return whole
@@ -22,15 +22,16 @@ def padded(a: np.ndarray) -> np.ndarray:
 
 def even_product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return ``a @ b`` for a matrix `a` of whole groups of rows."""
-    rows = _alike(a.dtype, *b.shape, b.flags.c_contiguous)
+    rows = _rows_at_once(a.dtype, *b.shape, b.flags.c_contiguous)
     return np.matmul(a.reshape(len(a) // rows, rows, len(b)), b).reshape(len(a), b.shape[1])
 
 
 @functools.cache
-def _alike(dtype: np.dtype, inner: int, columns: int, is_contiguous: bool) -> int:
-    """Return how many rows can be multiplied at once, so that it does not matter which is which.
+def _rows_at_once(dtype: np.dtype, inner: int, columns: int, is_contiguous: bool) -> int:
+    """Return how many rows BLAS can multiply at once and treat all alike: a group, or 1.
 
-    That it is so for a group in kernels for groups of this size is likely, and tried here.
+    BLAS kernels for this many rows most likely sum all of them in the same order. Whether they do
+    is tried here, with a group of equal rows.
     """
     rng = np.random.default_rng(0)
     a = np.repeat(rng.standard_normal((1, inner)).astype(dtype), GROUP, axis=0)

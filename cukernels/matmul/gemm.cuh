@@ -2,33 +2,33 @@
 //
 //     C[m][n] = sum over k of A[m][k] * B[n][k]        A: (M, K), B: (N, K), C: (M, N)
 //
-// A block computes one tile of C. It walks k in steps of Tile::K, with Tile::stages tiles of A and
-// of B in shared memory: while the warps multiply one of them, 16-byte asynchronous copies fill the
-// others. What differs between the users of the loop are the places where operands lie and where
-// results go, and those are types of theirs:
+// A block computes one tile of C. It walks along k in steps of Tile::K, with Tile::stages tiles of
+// A and of B in shared memory: while the warps multiply one of them, 16-byte asynchronous copies
+// fill the others. The kernels that use this loop differ in where their operands lie and where
+// results go. Each of them says so by two kinds of types:
 //
-// A loader brings the tiles of one operand. It is a struct in every thread's registers:
+// A loader copies the tiles of one operand. It is a struct in the registers of every thread:
 //
-//     using Layout = KContiguous<...> or MnContiguous<...>;   // how its tile lies in shared memory
-//     void load(T* tile);   // start the copies of this thread's part of the NEXT k-step
+//     using Layout = KContiguous<...> or MnContiguous<...>;   // of its tile in shared memory
+//     void load(T* tile);   // start this thread's copies of the NEXT k-step
 //
-//   load() is called by all threads, once for each of the `steps` k-steps and in their order, so a
-//   loader advances by differences that it knows beforehand. It must fill the whole tile: zeros
-//   where the operand has ended, in either direction (cp_async does that where not `valid`).
-//   `Layout::at(tile, mn, k)` is where element (mn, k) lies; the runs of `Layout::run` elements
-//   (16 bytes) along the contiguous axis that begin at a multiple of `run` stay together and are
-//   aligned to 16 bytes. MatrixLoader, below, is the loader of a plain matrix.
+//   All threads call load() once for each of the `steps` k-steps, in their order, so a loader can
+//   advance its pointers by known differences. It must fill the whole tile, with zeros where the
+//   operand has ended in either direction (which cp_async does if not `valid`).
+//   `Layout::at(tile, mn, k)` is where element (mn, k) lies. Along the contiguous axis, every
+//   `Layout::V` elements from a multiple of V on are a vector: they lie side by side, aligned to 16
+//   bytes. MatrixLoader, below, is the loader of a plain matrix.
 //
-// An epilogue takes the tile of C, by rows, in pieces of `vector_length<T>` columns (16 bytes):
+// An epilogue takes the tile of C row by row, in vectors of V = `vector_length<T>` columns:
 //
-//     void begin(int n);                    // the columns of the tile that this thread will get
+//     void begin(int n);                    // the first column of all vectors of this thread
 //     void store(int m, Vector<T, V> x);    // C[m][n .. n + V - 1], m and n from the tile's corner
 //
-//   It checks the bounds. It is a plain struct, the same in every thread, and waits in shared
-//   memory while the main loop needs the registers. StoreRows, below, stores; FinishRows adds
-//   a bias and applies an activation before.
+//   It checks the bounds. It is a plain struct with the same values in every thread, which is kept
+//   in shared memory while the main loop needs the registers. StoreRows, below, stores the tile;
+//   FinishRows first adds a bias and applies an activation.
 //
-// The user's kernel (matmul/gemm_plan.py knows how much dynamic shared memory it needs):
+// A kernel looks like this (matmul/gemm_plan.py says how much dynamic shared memory it needs):
 //
 //     template <typename T, typename Tile, typename Math> __global__ void
 //     __launch_bounds__(Tile::threads, Tile::blocks) product(...) {
@@ -38,18 +38,18 @@
 //         gemm<T, Tile, Math>(a, b, steps, steps_of_sum, epilogue);
 //     }
 //
-// Every output is summed in the same order whatever the tile, the warps and the layouts: k
-// ascending, in sums of `steps_of_sum` k-steps each, which are then added up one after the other.
-// The error of a sum grows with the number of additions in a row: two levels keep it below that of
-// a blocked product on a CPU. And it is all the same to the bit whether one block adds the sums up
-// or each is a block of its own and ordered_sum adds them. So tile and split may be chosen freely,
-// with the number of models in view; the length of the sums may depend on k alone.
+// Every element of C is summed in the same order, whatever the tile, the warps and the layouts: k
+// ascends, in sums of `steps_of_sum` k-steps each, which are then added up one after the other. The
+// error of a sum grows with the number of additions in a row, and these two levels keep it below
+// that of a blocked product on a CPU. Moreover, the bits are the same whether one block adds up all
+// sums, or each sum has a block of its own and ordered_sum adds them up. So tile and split may be
+// chosen by the number of models, and only the length of the sums has to depend on k alone.
 #pragma once
 #include "fused.cuh"
 #include "prelude.cuh"
 
-// A block's tile, the tile of each of its warps, how many k-steps are in shared memory at once, and
-// how many blocks a multiprocessor shall have the registers for.
+// The tile of a block, the tile of each of its warps, how many k-steps are in shared memory at once
+// (stages), and how many blocks a multiprocessor should have registers for.
 template <int M_, int N_, int K_, int WarpM_, int WarpN_, int Stages_, int Blocks_>
 struct Tiling {
     static constexpr int M = M_, N = N_, K = K_, warp_m = WarpM_, warp_n = WarpN_;
@@ -62,35 +62,37 @@ struct Tiling {
 
 // --- Layouts of an operand's tile in shared memory ---------------------------------------------
 //
-// Both are plain arrays in which an exclusive or moves the 16-byte pieces of a row, so that neither
-// the 16-byte stores nor the fragments' loads meet in a bank (32 banks of 4 bytes; 16-byte accesses
-// are served 8 lanes at a time).
+// Both are plain arrays, except that an exclusive or permutes the 16-byte vectors of each row
+// (swizzling). So neither the 16-byte copies nor the loads of fragments have bank conflicts. (There
+// are 32 banks of 4 bytes, and 16-byte accesses are served 8 lanes at a time.)
 
-// tile[mn][k]. The rows read together are `Apart` rows apart: 1 by load_matrices, a run by lanes
-// that own runs of neighbouring rows.
+// tile[mn][k]. `Apart` is the distance of the rows that 8 lanes read together: 1 with
+// load_matrices, V if each lane owns V adjacent rows.
 template <typename T, int Length, int K, int Apart>
 struct KContiguous {
     static constexpr bool k_contiguous = true;
     static constexpr int length = Length, depth = K, size = Length * K;
-    static constexpr int run = vector_length<T>;
-    static constexpr int pieces = K / run;                                      // of a row
-    static constexpr int rows_a_line = largest(1, 128 / (K * int(sizeof(T))));  // a line: all banks
-    static_assert(pieces == 4 || pieces == 8, "a row is half a line or a line");
+    static constexpr int V = vector_length<T>;
+    static constexpr int vectors = K / V;  // of a row
+    // A line is 128 bytes, once around all banks.
+    static constexpr int rows_a_line = largest(1, 128 / (K * int(sizeof(T))));
+    static_assert(vectors == 4 || vectors == 8, "a row is half a line or a line");
 
     static __device__ T* at(T* tile, unsigned mn, unsigned k) {
-        const unsigned piece = k / run ^ (mn / unsigned(largest(Apart, rows_a_line)) % pieces);
-        return tile + mn * K + piece * run + k % run;
+        const unsigned vector = k / V ^ (mn / unsigned(largest(Apart, rows_a_line)) % vectors);
+        return tile + mn * K + vector * V + k % V;
     }
 };
 
-// tile[k][mn]. A fragment's load reads 8 neighbouring mn of 4 neighbouring k.
+// tile[k][mn]. The load of a fragment reads 8 adjacent mn of 4 adjacent k, so the groups of 8 mn
+// are permuted differently in rows of different k.
 template <typename T, int Length, int K>
 struct MnContiguous {
     static constexpr bool k_contiguous = false;
     static constexpr int length = Length, depth = K, size = Length * K;
-    static constexpr int run = vector_length<T>;
+    static constexpr int V = vector_length<T>;
     static constexpr int rows_a_line = largest(1, 32 / Length);
-    static constexpr int groups = sizeof(T) == 4 ? least(Length, 32) / 8 : 1;  // of 8 mn, in a line
+    static constexpr int groups = sizeof(T) == 4 ? least(Length, 32) / 8 : 1;  // of 8 mn in a line
 
     static __device__ T* at(T* tile, unsigned mn, unsigned k) {
         return tile + k * Length + (mn ^ (k / rows_a_line % groups * 8));
@@ -111,32 +113,32 @@ using OperandLayout = typename OperandLayoutOf<T, Length, K, Math, k_contiguous>
 // --- The loader of a matrix --------------------------------------------------------------------
 //
 // An operand of (length, k) elements whose contiguous axis is that of the layout: element (mn, i)
-// is first[mn * ld + i] where k is contiguous, else first[i * ld + mn]. `first` is the corner of
-// the block's first tile; `length` and `k` count what there is from there.
+// is first[mn * ld + i] if k is contiguous, else first[i * ld + mn]. `first` is the corner of the
+// block's first tile, and `length` and `k` count the elements from there to the operand's end.
 //
-// Whole 16-byte pieces need `wide`: the pointer and ld are multiples of 16 bytes. Else a piece is
-// copied element by element.
+// `wide` says that the pointer and ld are multiples of 16 bytes, so that vectors can be copied as a
+// whole. Otherwise they are copied element by element.
 
 template <typename T, typename Layout_, int Threads>
 struct MatrixLoader {
     using Layout = Layout_;
-    static constexpr int run = Layout::run;
-    static constexpr int row_pieces = (Layout::k_contiguous ? Layout::depth : Layout::length) / run;
+    static constexpr int V = Layout::V;
+    static constexpr int row_vectors = (Layout::k_contiguous ? Layout::depth : Layout::length) / V;
     static constexpr int rows = Layout::k_contiguous ? Layout::length : Layout::depth;
-    static constexpr int rows_at_once = Threads / row_pieces;
+    static constexpr int rows_at_once = Threads / row_vectors;
     static constexpr int passes = divide_up(rows, rows_at_once);
-    static_assert(Threads % row_pieces == 0, "a thread keeps to its column");
+    static_assert(Threads % row_vectors == 0, "a thread keeps to its column");
 
-    const T* from;    // this thread's piece of the first pass, of the next k-step
-    int64 ld;         // elements between two rows
-    int length, k;    // what there is from `from` on
-    int row, column;  // of the tile, where `from` points
+    const T* from;    // what this thread copies in the first pass of the next k-step
+    int64 ld;         // elements from one row to the next
+    int length, k;    // elements from `from` to the operand's end
+    int row, column;  // of `from` in the tile
     bool wide;
 
     __device__ MatrixLoader(const T* first, int64 ld, int length_, int k_, bool wide)
         : ld(ld), length(length_), k(k_), wide(wide) {
-        row = int(threadIdx.x) / row_pieces;
-        column = int(threadIdx.x) % row_pieces * run;
+        row = int(threadIdx.x) / row_vectors;
+        column = int(threadIdx.x) % row_vectors * V;
         from = first + row * ld + column;
         length -= Layout::k_contiguous ? row : column;
         k -= Layout::k_contiguous ? column : row;
@@ -144,27 +146,27 @@ struct MatrixLoader {
 
     __device__ void load(T* tile) {
         if (wide)
-            copy<run>(tile);
+            copy<V>(tile);
         else
             copy<1>(tile);
         from += Layout::k_contiguous ? Layout::depth : Layout::depth * ld;
         k -= Layout::depth;
     }
 
-    // One piece a pass, in parts of Width elements.
+    // Copy one vector in each pass, Width elements at a time.
     template <int Width>
     __device__ void copy(T* tile) const {
         constexpr int bytes = Width * sizeof(T);
-        const int below = Layout::k_contiguous ? length : k;   // what there is along the passes
-        const int beside = Layout::k_contiguous ? k : length;  // and along the piece
-#pragma unroll(Width == run ? passes : 1)
+        const int below = Layout::k_contiguous ? length : k;   // rows to the operand's end
+        const int beside = Layout::k_contiguous ? k : length;  // columns to its end
+#pragma unroll(Width == V ? passes : 1)
         for (int pass = 0; pass < passes; pass++) {
             const int down = pass * rows_at_once;
             if (rows % rows_at_once && row + down >= rows) break;
             T* to = Layout::k_contiguous ? Layout::at(tile, row + down, column)
                                          : Layout::at(tile, column, row + down);
 #pragma unroll
-            for (int e = 0; e < run; e += Width)
+            for (int e = 0; e < V; e += Width)
                 cp_async<bytes>(to + e, from + down * ld + e, down < below && e < beside);
         }
     }
@@ -172,12 +174,13 @@ struct MatrixLoader {
 
 // --- The epilogues of plain rows ---------------------------------------------------------------
 //
-// `rows(m)` gives where row m of the tile begins (its first column), or null where there is none.
-// `columns` counts those of the tile that exist. `wide`: rows begin at multiples of 16 bytes.
+// `rows(m)` points to the first column of row m of the tile, or is null if C has no such row.
+// `columns` counts the columns of the tile that C has. `wide` says that all rows are aligned to 16
+// bytes.
 
 template <typename T, typename Rows>
 struct StoreRows {
-    static constexpr int run = vector_length<T>;
+    static constexpr int V = vector_length<T>;
     Rows rows;
     int columns;
     bool wide;
@@ -185,39 +188,40 @@ struct StoreRows {
 
     __device__ void begin(int first) { n = first; }
 
-    __device__ void store(int m, const Vector<T, run>& x) {
+    __device__ void store(int m, const Vector<T, V>& x) {
         T* y = rows(m);
         if (!y || n >= columns) return;
-        if (wide && n + run <= columns) {
+        if (wide && n + V <= columns) {
             ::store(y + n, x);
             return;
         }
 #pragma unroll
-        for (int e = 0; e < run; e++)
+        for (int e = 0; e < V; e++)
             if (n + e < columns) y[n + e] = x[e];
     }
 };
 
-// The same after a bias, which (or null) begins at the tile's first column, and an activation. A
-// gradient needs neither, and all activations are as much code as a small main loop.
+// The same after adding a bias and applying an activation. `bias` points to the tile's first
+// column, or is null. This is a type of its own because gradients need neither, and because the
+// code of all activations is as long as that of a small main loop.
 template <typename T, typename Rows>
 struct FinishRows {
-    static constexpr int run = vector_length<T>;
+    static constexpr int V = vector_length<T>;
     StoreRows<T, Rows> rows;
     const T* bias;
-    int activation;  // of Fused
+    int activation;  // its index in Fused
     T parameter;
-    T added[run];
+    T added[V];
 
     __device__ void begin(int n) {
         rows.begin(n);
 #pragma unroll
-        for (int e = 0; e < run; e++) added[e] = bias && n + e < rows.columns ? bias[n + e] : T(0);
+        for (int e = 0; e < V; e++) added[e] = bias && n + e < rows.columns ? bias[n + e] : T(0);
     }
 
-    __device__ void store(int m, Vector<T, run> x) {
+    __device__ void store(int m, Vector<T, V> x) {
 #pragma unroll
-        for (int e = 0; e < run; e++) x[e] += added[e];
+        for (int e = 0; e < V; e++) x[e] += added[e];
         fused_forward(activation, x, parameter);
         rows.store(m, x);
     }
@@ -234,18 +238,19 @@ struct EquidistantRows {
 
 // --- Arithmetic --------------------------------------------------------------------------------
 //
-// A Math has a template Warp, which holds the sums of a warp's tile and knows
-//     read(a, b, k)       take its fragments of the tiles in shared memory, `depth` k from k on
-//     multiply(a, b, k)   add their products to the sums, and read the next ones meanwhile
-//     promote()           add the sums to the totals
-//     write(c)            put the totals where the epilogue reads them
+// A Math has a member template Warp, which holds the sums of a warp's tile and has the functions
+//     read(a, b, k)       read the fragments of `depth` k, from k on, out of the tiles a and b
+//     multiply(a, b, k)   add the products of these fragments to the sums, and read the next ones
+//     promote()           add the sums to the totals, and begin new sums
+//     write(c)            write the totals to shared memory, where the epilogue reads them
 
-// Tensor cores. Terms = 3 is float32: x = big + small, both with the 10 bits after the point of
-// TF32, is x but for its last bit or two, and small * big + big * small + big * big is the product
-// but for small * small, 2^-22 of it (Ootomo and Yokota, IJHPCA 2022). The tensor cores cut off
-// what does not fit when they add, which over a long sum is a drift towards 0; so here they add
-// only 8 products, from the least to the greatest term, and the rest is rounded to nearest. An
-// infinite factor gives NaN, from inf - inf. Terms = 1 is plain TF32, or bfloat16 (7 bits).
+// Tensor cores. Terms = 3 has the precision of float32: a factor x is split into big + small, two
+// TF32 numbers of 10 bits after the point, which represent x but for its last bit or two. Then
+// small * big + big * small + big * big is the product but for small * small, which is 2^-22 of it
+// (Ootomo and Yokota, IJHPCA 2022). Tensor cores truncate when they add, and over a long sum this
+// drifts towards 0. So they add only 8 products here, the smallest terms first, and further
+// additions are ordinary ones, which round to nearest. An infinite factor gives NaN, from inf -
+// inf. Terms = 1 is plain TF32, or bfloat16 (7 bits).
 template <int Terms, bool bfloat16>
 struct TensorCores {
     template <typename T>
@@ -255,9 +260,9 @@ struct TensorCores {
     struct Warp {
         static constexpr int depth = 8;
         static constexpr int rows = Tile::warp_m / 16, columns = Tile::warp_n / 8;
-        // Larger tiles have no registers for several products at once, the largest not even for the
-        // next fragments of B beside these.
-        static constexpr int parts_unrolled = rows * columns < 8 ? 4 : 1;
+        // Larger tiles leave no registers to unroll the loop over slices, and the largest leave
+        // none for the next fragments of B while the present ones are in use.
+        static constexpr int slices_unrolled = rows * columns < 8 ? 4 : 1;
         static constexpr bool large = rows * columns >= 16;
         static_assert(columns % 2 == 0, "load_matrices reads two fragments of B");
 
@@ -312,7 +317,7 @@ struct TensorCores {
             }
         }
 
-        // A fragment's registers are free for the next one as soon as it is split.
+        // A fragment is split into other registers first, so the next one can be read into its own.
         __device__ void multiply(float* a, float* b, int k) {
             unsigned b_big[columns][2], b_small[columns][2];
 #pragma unroll
@@ -347,8 +352,9 @@ struct TensorCores {
             if constexpr (large) read_b(b, k);
         }
 
-        // Round to TF32 (ties away from zero); the rest is exact, and the tensor cores take as much
-        // of it as TF32 holds. To bfloat16: k and k + 4 make a pair, in both factors.
+        // big is x rounded to TF32 (ties away from zero), by integer arithmetic on its bits; small
+        // is the rest, which is exact, and of which the tensor cores read as many bits as TF32 has.
+        // For bfloat16, x[e] and x[e + N / 2] (k and k + 4) share a register.
         template <int N>
         static __device__ void split(const float (&x)[N], unsigned (&big)[N],
                                      unsigned (&small)[N]) {
@@ -399,60 +405,60 @@ template <int Terms>
 struct Tf32 : TensorCores<Terms, false> {};
 struct Bf16 : TensorCores<1, true> {};
 
-// Multiplications and additions one by one: float64, float32 where there is no TF32, and sums too
-// short for three terms of TF32 to be as exact as one rounded product.
+// Ordinary multiplications and additions: for float64, for float32 on GPUs without TF32, and for
+// sums so short that three terms of TF32 are less exact than one rounded product.
 //
-// The lanes of a warp lie 4 x 8 over its tile; a lane owns runs of neighbouring rows and columns
-// (a 16-byte access), 4 and 8 runs apart. Eight successive lanes, whose accesses are served
-// together, are 2 x 4 of them: 4 runs of B at a time, at no more places than there are pieces in a
-// row of a tile.
+// The lanes of a warp form a grid of 4 x 8 over its tile. A lane owns vectors of V adjacent rows,
+// 4 V apart, and of V adjacent columns, 8 V apart, and reads each by 16-byte accesses. Eight
+// successive lanes, whose accesses are served together, form a 2 x 4 part of that grid. So together
+// they read at most 4 different vectors, no more than a row of a tile has.
 struct Fma {
     template <typename T>
     static constexpr int rows_apart = vector_length<T>;
 
     template <typename T, typename Tile, typename LayoutA, typename LayoutB>
     struct Warp {
-        static constexpr int run = vector_length<T>, depth = run;
-        static constexpr int parts_unrolled = 8;
+        static constexpr int V = vector_length<T>, depth = V;
+        static constexpr int slices_unrolled = 8;
         static constexpr int rows = Tile::warp_m / 4, columns = Tile::warp_n / 8;
-        static_assert(rows % run == 0 && columns % run == 0, "whole runs");
+        static_assert(rows % V == 0 && columns % V == 0, "whole vectors");
 
-        T fragment_a[rows][run], fragment_b[columns][run];
+        T fragment_a[rows][V], fragment_b[columns][V];
         T sum[rows][columns] = {}, total[rows][columns] = {};
-        int m, n;  // of the lane's first run in the block's tile
+        int m, n;  // the lane's first row and column in the block's tile
 
         __device__ Warp() {
             const int lane = lane_id();
-            m = warp_id() / Tile::warps_n * Tile::warp_m + (lane / 16 * 2 + lane / 4 % 2) * run;
-            n = warp_id() % Tile::warps_n * Tile::warp_n + (lane / 8 % 2 * 4 + lane % 4) * run;
+            m = warp_id() / Tile::warps_n * Tile::warp_m + (lane / 16 * 2 + lane / 4 % 2) * V;
+            n = warp_id() % Tile::warps_n * Tile::warp_n + (lane / 8 % 2 * 4 + lane % 4) * V;
         }
 
         __device__ void read(T* a, T* b, int k) {
-            read_runs<LayoutA, 4 * run>(fragment_a, a, m, k);
-            read_runs<LayoutB, 8 * run>(fragment_b, b, n, k);
+            read_vectors<LayoutA, 4 * V>(fragment_a, a, m, k);
+            read_vectors<LayoutB, 8 * V>(fragment_b, b, n, k);
         }
 
         template <typename Layout, int Apart, int Length>
-        static __device__ void read_runs(T (&x)[Length][run], T* tile, int mn, int k) {
+        static __device__ void read_vectors(T (&x)[Length][V], T* tile, int mn, int k) {
 #pragma unroll
             for (int i = 0; i < Length; i++) {
-                const int first = mn + i / run * Apart;
+                const int first = mn + i / V * Apart;
                 if constexpr (Layout::k_contiguous) {
-                    const auto ks = ::load<run>(Layout::at(tile, first + i % run, k));
+                    const auto ks = ::load<V>(Layout::at(tile, first + i % V, k));
 #pragma unroll
-                    for (int e = 0; e < run; e++) x[i][e] = ks[e];
+                    for (int e = 0; e < V; e++) x[i][e] = ks[e];
                 } else {
-                    const int e = i % run;  // each turn reads the whole run for one k
-                    const auto mns = ::load<run>(Layout::at(tile, first, k + e));
+                    const int e = i % V;  // turn i reads all rows of a vector for k + e
+                    const auto mns = ::load<V>(Layout::at(tile, first, k + e));
 #pragma unroll
-                    for (int d = 0; d < run; d++) x[i / run * run + d][e] = mns[d];
+                    for (int d = 0; d < V; d++) x[i / V * V + d][e] = mns[d];
                 }
             }
         }
 
         __device__ void multiply(T* a, T* b, int k) {
 #pragma unroll
-            for (int e = 0; e < run; e++)
+            for (int e = 0; e < V; e++)
 #pragma unroll
                 for (int i = 0; i < rows; i++)
 #pragma unroll
@@ -476,11 +482,11 @@ struct Fma {
 #pragma unroll
             for (int i = 0; i < rows; i++)
 #pragma unroll
-                for (int j = 0; j < columns; j += run) {
-                    Vector<T, run> x;
+                for (int j = 0; j < columns; j += V) {
+                    Vector<T, V> x;
 #pragma unroll
-                    for (int e = 0; e < run; e++) x[e] = total[i][j + e];
-                    ::store(Staged::at(c, n + j * 8, m + i / run * 4 * run + i % run), x);
+                    for (int e = 0; e < V; e++) x[e] = total[i][j + e];
+                    ::store(Staged::at(c, n + j * 8, m + i / V * 4 * V + i % V), x);
                 }
         }
     };
@@ -498,9 +504,10 @@ __device__ inline void gemm(LoaderA& loader_a, LoaderB& loader_b, int steps, int
     static_assert(LayoutA::length == Tile::M && LayoutA::depth == Tile::K, "A fits the tile");
     static_assert(LayoutB::length == Tile::N && LayoutB::depth == Tile::K, "B fits the tile");
     constexpr int stages = Tile::stages, stage_size = LayoutA::size + LayoutB::size;
-    constexpr int parts = Tile::K / Warp::depth;  // products of a k-step
+    constexpr int slices = Tile::K / Warp::depth;  // of a k-step, one set of fragments each
 
-    // The main loop has no registers for what only the epilogue needs.
+    // The main loop has no registers to spare for what only the epilogue needs. (A barrier follows
+    // before it is read.)
     __shared__ Epilogue kept;
     if (threadIdx.x == 0) kept = epilogue;
 
@@ -511,10 +518,10 @@ __device__ inline void gemm(LoaderA& loader_a, LoaderB& loader_b, int steps, int
             loader_a.load(tile);
             loader_b.load(tile + LayoutA::size);
         }
-        cp_async_commit();
+        cp_async_commit();  // a group also for steps past the end: the waits below count groups
     };
 
-    // A copy of the loaders' code is enough: they are most of what there is to compile.
+    // Not unrolled: the loaders' code is the longest of the kernel, and one copy of it is enough.
 #pragma unroll 1
     for (int stage = 0; stage < stages; stage++) fill(stage, stage);
 
@@ -530,10 +537,12 @@ __device__ inline void gemm(LoaderA& loader_a, LoaderB& loader_b, int steps, int
         const int end = least(begin + steps_of_sum, steps);
 #pragma unroll 1
         for (int step = begin; step < end; step++) {
-#pragma unroll(Warp::parts_unrolled)
-            for (int part = 1; part <= parts; part++) {
-                if (part == parts && step + 1 < steps) {
-                    // The next stage has landed, and all warps have read the last of this one.
+#pragma unroll(Warp::slices_unrolled)
+            for (int slice = 1; slice <= slices; slice++) {  // the slice to read next
+                if (slice == slices && step + 1 < steps) {
+                    // The next slice lies in the next stage. After the barrier, its copies are
+                    // complete for all threads, and all warps have read the last slice of this
+                    // stage, which can then be filled again.
                     cp_async_wait<stages - 2>();
                     __syncthreads();
                     const int done = stage;
@@ -541,25 +550,26 @@ __device__ inline void gemm(LoaderA& loader_a, LoaderB& loader_b, int steps, int
                     fill(done, step + stages);
                 }
                 T* tile = shared + stage * stage_size;
-                warp.multiply(tile, tile + LayoutA::size, part % parts * Warp::depth);
+                warp.multiply(tile, tile + LayoutA::size, slice % slices * Warp::depth);
             }
         }
         warp.promote();
     }
 
-    // C goes through shared memory, so that the epilogue gets whole rows.
+    // The tile of C goes through shared memory, so that a warp stores adjacent columns of a row. It
+    // overwrites the stages: no copy may be under way, and no warp may still be reading them.
     using Staged = MnContiguous<T, Tile::N, Tile::M>;  // c[m][n]
     cp_async_wait<0>();
     __syncthreads();
     warp.template write<Staged>(shared);
     __syncthreads();
-    constexpr int run = vector_length<T>, pieces = Tile::N / run;
-    constexpr int rows_at_once = Tile::threads / pieces;
-    static_assert(Tile::threads % pieces == 0, "a thread keeps to its columns");
-    const int n = int(threadIdx.x) % pieces * run;
+    constexpr int V = vector_length<T>, vectors = Tile::N / V;
+    constexpr int rows_at_once = Tile::threads / vectors;
+    static_assert(Tile::threads % vectors == 0, "a thread keeps to its columns");
+    const int n = int(threadIdx.x) % vectors * V;
     Epilogue ending = kept;
     ending.begin(n);
 #pragma unroll 1
-    for (int m = int(threadIdx.x) / pieces; m < Tile::M; m += rows_at_once)
-        ending.store(m, load<run>(Staged::at(shared, n, m)));
+    for (int m = int(threadIdx.x) / vectors; m < Tile::M; m += rows_at_once)
+        ending.store(m, load<V>(Staged::at(shared, n, m)));
 }

@@ -1,4 +1,4 @@
-"""Matrix products of stacks of matrices, with bias and activation as their epilogue."""
+"""Products of stacks of matrices, with bias and activation fused in."""
 
 from __future__ import annotations
 
@@ -24,8 +24,12 @@ def _products(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
     yield {"a": r((5, 7)), "b": r((3, 7)), "transpose_b": True, "activation": "softmax"}
     yield {"a": r((1, 1)), "b": r((1, 1))}
     yield {"a": r((0, 7)), "b": r((7, 3)), "bias": r(3)}
-    yield {"a": r((5, 0)), "b": r((0, 3)), "bias": r(3)}  # an empty sum is 0
-    yield {"a": r((33, 65)), "b": r((65, 129)), "bias": r(129)}  # one past the usual tiles
+    yield {"a": r((5, 0)), "b": r((0, 3)), "bias": r(3)}  # a sum of no terms is 0
+    yield {
+        "a": r((33, 65)),
+        "b": r((65, 129)),
+        "bias": r(129),
+    }  # one past a multiple of the usual tiles
 
 
 @op(samples=_products)
@@ -72,7 +76,7 @@ def matmul(
 
 
 def factors(a: Array, b: Array, transpose_a: bool, transpose_b: bool) -> tuple[Array, Array]:
-    """The factors as they are multiplied; NumPy would take vectors as well."""
+    """Return the factors, transposed as asked; refuse vectors, which NumPy would take."""
     if a.ndim < 2 or b.ndim < 2:
         raise ValueError(
             f"matmul: arguments of these shapes do not fit: a {a.shape}, b {b.shape}; expected a "
@@ -121,7 +125,7 @@ def matmul_backward(
         da = sum_to(da.swapaxes(-1, -2) if transpose_a else da, a.shape)
     if "b" in needs:
         left = a if transpose_a else a.swapaxes(-1, -2)
-        # transposing before the product keeps db in the layout of b
+        # transposing the factors, and not the product, keeps db in the memory layout of b
         db = (
             matmul_(dz.swapaxes(-1, -2), left.swapaxes(-1, -2))
             if transpose_b

@@ -1,7 +1,7 @@
 """CUDA bodies of `matmul` and its backward.
 
-`matmul.cu` says how a product is computed. What follows from shapes, dtype and device alone (the
-instance, its grid, whether the sum is split) is found once for each.
+`matmul.cu` describes the kernel. What follows from shapes, dtype and device alone (the instance of
+the kernel, its grid, whether the sum is split) is computed once for each combination.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from typing import NamedTuple
 import numpy as np
 
 from cukernels.activations.fused import fused
+from cukernels.gpu.kernel import Instance, Kernel, ctype
+from cukernels.gpu.stacks import gradient_out, models_of
 from cukernels.matmul.gemm_plan import (
     FMA_TILES,
     LARGEST,
     MATHS,
     REQUESTED_TILES,
     TENSOR_TILES,
-    Device,
-    device_of,
+    Target,
     plan,
+    target_of,
 )
 from cukernels.matmul.sums import activation_gradient, ordered_sum, sum_models
 from cukernels.runtime.arrays import Array, namespace
-from cukernels.runtime.kernel import Instance, Kernel, ctype
-from cukernels.runtime.stacks_cuda import models_of, place_for
 
 Shape = tuple[int, ...]
 
-_LAYOUTS = [(a, b) for a in ("true", "false") for b in ("true", "false")]  # is k contiguous?
+_LAYOUTS = [(a, b) for a in ("true", "false") for b in ("true", "false")]  # whether k is contiguous
 
 MATMUL = Kernel(
     "matmul.cu",
@@ -57,8 +57,20 @@ MATMUL_FMA = Kernel(
 )
 
 
-class Launch(NamedTuple):
-    """How to compute the products of one shape."""
+class LaunchConfiguration(NamedTuple):
+    """How to launch the products of one shape.
+
+    Attributes
+    ----------
+    instance : Instance
+        The kernel.
+    blocks, splits : int
+        The grid: tiles of all models, and parts of the sum over k.
+    threads, shared : int
+        Threads of a block, and its bytes of dynamic shared memory.
+    k_of_sum : int
+        How many k are added to one sum.
+    """
 
     instance: Instance
     blocks: int
@@ -69,10 +81,10 @@ class Launch(NamedTuple):
 
 
 @functools.cache
-def _launch(
-    m: int, n: int, k: int, models: int, dtype: str, device: Device, a_k: bool, b_k: bool
-) -> Launch:
-    p = plan(m, n, k, models, dtype, device, largest=a_k)
+def _configuration(
+    m: int, n: int, k: int, models: int, dtype: str, target: Target, a_k: bool, b_k: bool
+) -> LaunchConfiguration:
+    p = plan(m, n, k, models, dtype, target, largest=a_k)
     layout = (str(a_k).lower(), str(b_k).lower())
     if p.math == "Fma":
         instance = MATMUL_FMA[dtype, p.tile, *layout]
@@ -81,7 +93,7 @@ def _launch(
     blocks = -(-m // p.tile_m) * -(-n // p.tile_n) * models
     if blocks >= 2**31:
         raise ValueError(f"{models} products of ({m}, {k}) and ({k}, {n}) are too many for a call")
-    return Launch(instance, blocks, p.threads, p.shared, p.splits, p.k_of_sum)
+    return LaunchConfiguration(instance, blocks, p.threads, p.shared, p.splits, p.k_of_sum)
 
 
 def product(
@@ -97,13 +109,13 @@ def product(
     b : array of shape (..., N, K) where `b_k`, else (..., K, N)
         Right factors.
     a_k, b_k : bool
-        Whether k is the contiguous axis.
+        Whether k is the contiguous axis of the factor.
     stack : tuple of int
         The leading axes of the result, to which those of the arguments broadcast.
     bias : array of shape (..., N), default=None
         Added to every row.
     activation : str, default="identity"
-        One of `FUSED`; its softmaxes are left to the caller.
+        One of `FUSED_ACTIVATIONS`. The caller applies `Fused.after`, which the softmaxes have.
     out : contiguous array of shape (*stack, M, N), default=None
         Where to write.
     """
@@ -115,11 +127,13 @@ def product(
         out = empty((*stack, m, n), a.dtype)
     if not (models and m and n):
         return out
-    launch = _launch(m, n, k, models, ctype(a), device_of(a), a_k, b_k)
+    launch = _configuration(m, n, k, models, ctype(a), target_of(a), a_k, b_k)
     a, a_model = models_of(a, 2, stack)
     b, b_model = models_of(b, 2, stack)
     added, bias_model = (None, 0) if bias is None else models_of(bias, 1, stack)
     code, parameter, _ = fused(activation)
+    # The blocks of a split write their sums side by side, and `ordered_sum` adds them up; bias and
+    # activation come after that.
     split = launch.splits > 1
     y = empty((models, launch.splits, m, n), a.dtype) if split else out
     launch.instance(
@@ -163,32 +177,33 @@ def matmul_backward(
     stack = _stack(a.shape, b.shape)
     models = math.prod(stack)
     needs_bias = bias is not None and "bias" in needs
-    of_bias = place_for(out, "bias", bias, stack, 1)
-    sums_place = None if of_bias is None else of_bias.reshape(models, -1)
-    dz, sums = activation_gradient(dy, y, activation, models, needs_bias, sums_place)
-    of_a, of_b = place_for(out, "a", a, stack, 2), place_for(out, "b", b, stack, 2)
+    bias_out = gradient_out(out, "bias", bias, stack, 1)
+    sums_out = None if bias_out is None else bias_out.reshape(models, -1)
+    dz, sums = activation_gradient(dy, y, activation, models, needs_bias, sums_out)
+    a_out, b_out = gradient_out(out, "a", a, stack, 2), gradient_out(out, "b", b, stack, 2)
     da = db = dbias = None
-    # The product's operands in whatever order gives a gradient in the layout of its argument.
+    # The order of the two factors is such that each gradient has the layout of its argument.
     if "a" in needs:
         if transpose_a:  # (K, M) = b (K, N) dz^T (N, M)
-            da = product(b, dz, not transpose_b, True, stack, out=of_a)
+            da = product(b, dz, not transpose_b, True, stack, out=a_out)
         else:  # (M, K) = dz (M, N) b^T (N, K)
-            da = product(dz, b, True, not transpose_b, stack, out=of_a)
+            da = product(dz, b, True, not transpose_b, stack, out=a_out)
         da = _sum_to(da, stack, models, a.shape)
     if "b" in needs:
         if transpose_b:  # (N, K) = dz^T (N, M) a (M, K)
-            db = product(dz, a, False, transpose_a, stack, out=of_b)
+            db = product(dz, a, False, transpose_a, stack, out=b_out)
         else:  # (K, N) = a^T (K, M) dz (M, N)
-            db = product(a, dz, transpose_a, False, stack, out=of_b)
+            db = product(a, dz, transpose_a, False, stack, out=b_out)
         db = _sum_to(db, stack, models, b.shape)
     if needs_bias:
         assert bias is not None and sums is not None
         terms = sums.reshape(models, 1, *sums.shape[1:])
-        dbias = sum_models(terms, stack, bias.shape, 1, of_bias)
+        dbias = sum_models(terms, stack, bias.shape, 1, bias_out)
     return da, db, dbias
 
 
 def _sum_to(gradient: Array, stack: Shape, models: int, shape: Shape) -> Array:
+    """Sum the gradient of a factor of this shape over the models that share the factor."""
     if gradient.shape == shape:
         return gradient
     return sum_models(gradient.reshape(models, 1, *shape[-2:]), stack, shape, 2)

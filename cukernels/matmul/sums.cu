@@ -1,83 +1,84 @@
-// Sums in a fixed order: of the parts of a split product, of gradients over models, of columns.
+// Sums in a fixed order: over the splits of a product, of gradients over models, and of columns.
 #include "fused.cuh"
 
-// out[o][i] = activation(x[o][0][i] + x[o][1][i] + ... + bias[i % n]): one after the other, as a
-// block adds up its own sums. x: (outer, terms, inner), out: (outer, inner); bias: n numbers, and
-// bias_outer elements on those of the next o, or null. Neighbouring threads take neighbouring
-// pieces of 16 bytes; 8 terms are under way at once. Grid: (pieces, outer or fewer).
+// out[o][i] = activation(x[o][0][i] + x[o][1][i] + ... + bias[o][i % n]). The terms are added one
+// after the other, just as a block of gemm.cuh adds up its own sums, so a split changes no bit.
+// x: (outer, terms, inner), out: (outer, inner); bias: n numbers for each o, `bias_outer` elements
+// apart, or null. Adjacent threads take adjacent vectors of 16 bytes; the loads of 8 terms are in
+// flight at once. Grid: (blocks of 256 vectors, outer or fewer).
 template <typename T>
 __global__ void __launch_bounds__(256)
     ordered_sum(const T* x, const T* bias, T* out, int outer, int terms, int64 inner, int n,
                 int64 bias_outer, int activation, T parameter) {
-    constexpr int run = vector_length<T>;
-    const int64 i = (int64(blockIdx.x) * 256 + threadIdx.x) * run;
+    constexpr int V = vector_length<T>;
+    const int64 i = (int64(blockIdx.x) * 256 + threadIdx.x) * V;
     if (i >= inner) return;
-    const bool wide = inner % run == 0 && is_aligned(x) && is_aligned(out);
-    const int count = int(least(int64(run), inner - i));
+    const bool wide = inner % V == 0 && is_aligned(x) && is_aligned(out);
+    const int count = int(least(int64(V), inner - i));
     const int column = bias ? int(i % n) : 0;
     for (int o = blockIdx.y; o < outer; o += gridDim.y) {
         const T* from = x + int64(o) * terms * inner + i;
-        Vector<T, run> sum = {};
+        Vector<T, V> sum = {};
         if (wide) {
 #pragma unroll 8
             for (int t = 0; t < terms; t++) {
-                const Vector<T, run> term = load<run>(from + t * inner);
+                const Vector<T, V> term = load<V>(from + t * inner);
 #pragma unroll
-                for (int e = 0; e < run; e++) sum[e] += term[e];
+                for (int e = 0; e < V; e++) sum[e] += term[e];
             }
         } else {
 #pragma unroll 2
             for (int t = 0; t < terms; t++)
 #pragma unroll
-                for (int e = 0; e < run; e++)
+                for (int e = 0; e < V; e++)
                     if (e < count) sum[e] += from[t * inner + e];
         }
         if (bias)
 #pragma unroll
-            for (int e = 0; e < run; e++) sum[e] += bias[o * bias_outer + (column + e) % n];
+            for (int e = 0; e < V; e++) sum[e] += bias[o * bias_outer + (column + e) % n];
         fused_forward(activation, sum, parameter);
         T* to = out + o * inner + i;
         if (wide)
             store(to, sum);
         else
 #pragma unroll
-            for (int e = 0; e < run; e++)
+            for (int e = 0; e < V; e++)
                 if (e < count) to[e] = sum[e];
     }
 }
 
-// dz = dy * activation'(y), and the sums of its columns over parts of the rows, in one pass.
-// dy, y, dz: (models, rows, n), sums: (models, parts, n); dz or sums may be null, and y for the
-// identity. `Lanes` threads lie along a row, each with a piece of 16 bytes; a block has 256 / Lanes
-// rows in hand at a time. Grid: (models * parts * blocks of Lanes pieces).
+// dz = dy * activation'(y), and the sums of its columns over chunks of the rows, in one pass.
+// dy, y, dz: (models, rows, n), sums: (models, chunks, n); dz or sums may be null, and so may y for
+// the identity. `Lanes` threads lie along a row, each with a vector of 16 bytes, so a block reads
+// 256 / Lanes rows at a time. Grid: (models * chunks * blocks of Lanes vectors).
 template <typename T, int Lanes>
 __global__ void __launch_bounds__(256)
-    column_sums(const T* dy, const T* y, T* dz, T* sums, int rows, int n, int parts,
-                int rows_of_part, int activation, T parameter) {
-    constexpr int run = vector_length<T>, rows_at_once = 256 / Lanes;
-    __shared__ T joined[rows_at_once][Lanes * run];
-    const int blocks = divide_up(n, Lanes * run), block = int(blockIdx.x) % blocks;
-    const int part = int(blockIdx.x) / blocks % parts;
-    const int64 model = int(blockIdx.x) / blocks / parts;
+    column_sums(const T* dy, const T* y, T* dz, T* sums, int rows, int n, int chunks,
+                int rows_of_chunk, int activation, T parameter) {
+    constexpr int V = vector_length<T>, rows_at_once = 256 / Lanes;
+    __shared__ T of_line[rows_at_once][Lanes * V];
+    const int blocks = divide_up(n, Lanes * V), block = int(blockIdx.x) % blocks;
+    const int chunk = int(blockIdx.x) / blocks % chunks;
+    const int64 model = int(blockIdx.x) / blocks / chunks;
     const int lane = int(threadIdx.x) % Lanes, line = int(threadIdx.x) / Lanes;
-    const int column = (block * Lanes + lane) * run;
-    const bool wide = n % run == 0 && is_aligned(dy) && is_aligned(y) && is_aligned(dz);
-    const int count = least(run, n - column);  // none, if not positive
-    const int end = least(rows, (part + 1) * rows_of_part);
+    const int column = (block * Lanes + lane) * V;
+    const bool wide = n % V == 0 && is_aligned(dy) && is_aligned(y) && is_aligned(dz);
+    const int count = least(V, n - column);  // columns of this thread; none if not positive
+    const int end = least(rows, (chunk + 1) * rows_of_chunk);
 
-    Vector<T, run> sum = {};
+    Vector<T, V> sum = {};
     if (count > 0) {
         const int64 first = model * rows * n + column;
 #pragma unroll 2
-        for (int row = part * rows_of_part + line; row < end; row += rows_at_once) {
+        for (int row = chunk * rows_of_chunk + line; row < end; row += rows_at_once) {
             const int64 at = first + int64(row) * n;
-            Vector<T, run> slope = {}, value = {};
+            Vector<T, V> slope = {}, value = {};
             if (wide) {
-                slope = load<run>(dy + at);
-                if (activation != fused_identity) value = load<run>(y + at);
+                slope = load<V>(dy + at);
+                if (activation != fused_identity) value = load<V>(y + at);
             } else {
 #pragma unroll
-                for (int e = 0; e < run; e++)
+                for (int e = 0; e < V; e++)
                     if (e < count) {
                         slope[e] = dy[at + e];
                         if (activation != fused_identity) value[e] = y[at + e];
@@ -88,20 +89,21 @@ __global__ void __launch_bounds__(256)
                 store(dz + at, slope);
             else if (dz)
 #pragma unroll
-                for (int e = 0; e < run; e++)
+                for (int e = 0; e < V; e++)
                     if (e < count) dz[at + e] = slope[e];
 #pragma unroll
-            for (int e = 0; e < run; e++) sum[e] += slope[e];
+            for (int e = 0; e < V; e++) sum[e] += slope[e];
         }
     }
     if (!sums) return;
 
-    store(&joined[line][lane * run], sum);
+    // The lines of a block are added up in their order.
+    store(&of_line[line][lane * V], sum);
     __syncthreads();
     const int own = int(threadIdx.x);
-    if (own >= Lanes * run || block * Lanes * run + own >= n) return;
+    if (own >= Lanes * V || block * Lanes * V + own >= n) return;
     T total = 0;
 #pragma unroll 8
-    for (int i = 0; i < rows_at_once; i++) total += joined[i][own];
-    sums[(model * parts + part) * n + block * Lanes * run + own] = total;
+    for (int i = 0; i < rows_at_once; i++) total += of_line[i][own];
+    sums[(model * chunks + chunk) * n + block * Lanes * V + own] = total;
 }

@@ -1,4 +1,4 @@
-"""Sums in a fixed order on the GPU: of parts of products, over models, over rows."""
+"""Sums in a fixed order on the GPU: over the splits of a product, over models, and over rows."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import math
 
 from cukernels.activations.activations import fused_activation
 from cukernels.activations.fused import fused
+from cukernels.gpu.kernel import Instance, Kernel, contiguous, ctype
 from cukernels.runtime.arrays import Array, namespace
-from cukernels.runtime.kernel import Instance, Kernel, contiguous, ctype
 
 Shape = tuple[int, ...]
 
-_PIECES = {"float": 4, "double": 2}  # elements of 16 bytes
-_MOST_BLOCKS = 512  # that share the rows of one model
+_VECTOR_LENGTH = {"float": 4, "double": 2}  # elements of a vector of 16 bytes
+_MOST_BLOCKS = 512  # among which the rows of one model are divided
 
 ORDERED_SUM = Kernel("sums.cu", "ordered_sum", [("float",), ("double",)])
 COLUMN_SUMS = Kernel(
@@ -28,18 +28,18 @@ def ordered_sum(
     activation: str = "identity",
     out: Array | None = None,
 ) -> Array:
-    """Sum over the second axis, term after term, and end a product.
+    """Sum over the second axis, term after term, then add a bias and apply an activation.
 
     Parameters
     ----------
     x : contiguous array of shape (O, T, *own)
-        What to sum; T may be 0.
+        The terms; T may be 0.
     bias : array, default=None
         Added to the last axis of the sum.
     bias_stride : int, default=0
-        Elements of `bias` from one of the O to the next.
+        Elements from the bias of one of the O to that of the next.
     activation : str, default="identity"
-        One of `FUSED`.
+        One of `FUSED` in activations/fused.py.
     out : contiguous array of shape (O, *own), default=None
         Where to write.
 
@@ -53,7 +53,7 @@ def ordered_sum(
     inner = math.prod(own)
     code, parameter, _ = fused(activation)
     kind = ctype(x)
-    blocks = -(-inner // (256 * _PIECES[kind]))
+    blocks = -(-inner // (256 * _VECTOR_LENGTH[kind]))
     ORDERED_SUM[kind](
         (blocks, min(outer, 2**15), 1), 256,
         x, bias, out, outer, terms, inner, own[-1] if own else 1, bias_stride, code, parameter,
@@ -64,26 +64,26 @@ def ordered_sum(
 def activation_gradient(
     dy: Array, y: Array, activation: str, models: int, needs_sums: bool, out: Array | None = None
 ) -> tuple[Array, Array | None]:
-    """Take a gradient back through an activation, and sum it over the rows of each model.
+    """Propagate a gradient back through an activation, and sum it over the rows of each model.
 
     Parameters
     ----------
     dy, y : array of shape (..., K)
-        Gradient in the output, and the output. The axes before the last are `models` models, and
-        the rows of each.
+        Gradient in the output, and the output. The axes before the last one hold the rows of
+        `models` models, one model after the other.
     activation : str
         One of `FUSED_ACTIVATIONS`.
     models : int
         The number of models.
     needs_sums : bool
-        Whether to sum.
+        Whether to compute the sums.
     out : contiguous array of shape (models, K), default=None
         Where to write the sums.
 
     Returns
     -------
     dz : array of shape (..., K)
-        `dy` itself for the identity.
+        The gradient before the activation; for the identity `dy` itself.
     sums : array of shape (models, K), or None
     """
     dy = contiguous(dy)
@@ -95,14 +95,14 @@ def activation_gradient(
     if code == 0:
         return dy, column_sums(dy, models, rows, out=out) if needs_sums else None
     xp, kind = namespace(dy), ctype(dy)
-    instance, parts, rows_of_part, blocks = _launch(rows, n, kind)
+    instance, chunks, rows_of_chunk, blocks = _configuration(rows, n, kind)
     dz = xp.empty(dy.shape, dy.dtype)
-    sums = _parts(dy, models, parts, n, out) if needs_sums else None
+    sums = _chunk_sums(dy, models, chunks, n, out) if needs_sums else None
     instance(
-        (models * parts * blocks, 1, 1), 256,
-        dy, contiguous(y), dz, sums, rows, n, parts, rows_of_part, code, parameter,
+        (models * chunks * blocks, 1, 1), 256,
+        dy, contiguous(y), dz, sums, rows, n, chunks, rows_of_chunk, code, parameter,
     )  # fmt: skip
-    return dz, None if sums is None else _joined(sums, out)
+    return dz, None if sums is None else _total(sums, out)
 
 
 def column_sums(
@@ -113,9 +113,9 @@ def column_sums(
     Parameters
     ----------
     x : contiguous array of shape (..., K)
-        `models` times `rows` rows.
+        `models` times `rows` rows in all.
     at_once : bool, default=False
-        Whether the rows are so few that one block can sum them.
+        Whether one block sums all rows of a model, as there are few.
     out : contiguous array of shape (models, K), default=None
         Where to write.
 
@@ -124,63 +124,76 @@ def column_sums(
     array of shape (models, K)
     """
     n, kind = x.shape[-1], ctype(x)
-    instance, parts, rows_of_part, blocks = _launch(rows, n, kind, at_once)
-    sums = _parts(x, models, parts, n, out)
+    instance, chunks, rows_of_chunk, blocks = _configuration(rows, n, kind, at_once)
+    sums = _chunk_sums(x, models, chunks, n, out)
     instance(
-        (models * parts * blocks, 1, 1), 256,
-        x, None, None, sums, rows, n, parts, rows_of_part, 0, 0.0,
+        (models * chunks * blocks, 1, 1), 256,
+        x, None, None, sums, rows, n, chunks, rows_of_chunk, 0, 0.0,
     )  # fmt: skip
-    return _joined(sums, out)
+    return _total(sums, out)
 
 
-def _parts(x: Array, models: int, parts: int, n: int, out: Array | None) -> Array:
-    """Where the sums of parts of the rows go: if there is but one part, where all are to go."""
-    if parts == 1 and out is not None:
+def _chunk_sums(x: Array, models: int, chunks: int, n: int, out: Array | None) -> Array:
+    """The array for the sums of each chunk of rows: `out` itself if there is one chunk."""
+    if chunks == 1 and out is not None:
         return out.reshape(models, 1, n)
-    return namespace(x).empty((models, parts, n), x.dtype)
+    return namespace(x).empty((models, chunks, n), x.dtype)
 
 
-def _joined(sums: Array, out: Array | None) -> Array:
-    """Sum over the parts of the rows, which are rows themselves."""
-    models, parts, n = sums.shape
-    if parts == 1:
+def _total(sums: Array, out: Array | None) -> Array:
+    """Add up the sums of the chunks, in their order."""
+    models, chunks, n = sums.shape
+    if chunks == 1:
         return sums[:, 0]
-    return column_sums(sums, models, parts, at_once=True, out=out)
+    return column_sums(sums, models, chunks, at_once=True, out=out)
 
 
 @functools.cache
-def _launch(rows: int, n: int, kind: str, at_once: bool = False) -> tuple[Instance, int, int, int]:
-    """The instance, parts of the rows, rows of a part, and blocks along a row."""
-    pieces = -(-n // _PIECES[kind])
-    lanes = 4 if pieces <= 4 else 16 if pieces <= 16 else 32
-    blocks = -(-pieces // lanes)
-    step = 256 // lanes  # rows that a block has in hand
-    parts = 1 if at_once else max(min(-(-rows // (4 * step)), _MOST_BLOCKS // max(blocks, 1)), 1)
-    rows_of_part = max(-(-rows // (parts * step)), 1) * step
-    parts = max(-(-rows // rows_of_part), 1)
-    return COLUMN_SUMS[kind, str(lanes)], parts, rows_of_part, blocks
+def _configuration(
+    rows: int, n: int, kind: str, at_once: bool = False
+) -> tuple[Instance, int, int, int]:
+    """The instance, the chunks of rows, the rows of a chunk, and the blocks along a row."""
+    vectors = -(-n // _VECTOR_LENGTH[kind])
+    lanes = 4 if vectors <= 4 else 16 if vectors <= 16 else 32
+    blocks = -(-vectors // lanes)
+    step = 256 // lanes  # rows that a block reads at a time
+    chunks = 1 if at_once else max(min(-(-rows // (4 * step)), _MOST_BLOCKS // max(blocks, 1)), 1)
+    rows_of_chunk = max(-(-rows // (chunks * step)), 1) * step
+    chunks = max(-(-rows // rows_of_chunk), 1)
+    return COLUMN_SUMS[kind, str(lanes)], chunks, rows_of_chunk, blocks
 
 
 def sum_models(
-    gradients: Array, stack: Shape, shape: Shape, own: int, place: Array | None = None
+    gradients: Array, stack: Shape, shape: Shape, own: int, out: Array | None = None
 ) -> Array:
-    """Sum gradients over what an argument of some shape was broadcast over, in a fixed order.
+    """Sum gradients, in a fixed order, over the models that share an argument.
 
-    `gradients` are of shape (models, terms, *own): those of the models, each in terms that are
-    still to be added. They go to `place`, if `place_for` has found one; a single term is there.
+    Parameters
+    ----------
+    gradients : array of shape (models, terms, *own)
+        The gradient of each model, as terms that are still to be added.
+    stack : tuple of int
+        The leading axes of the op's result, which the models fill.
+    shape : tuple of int
+        The shape of the argument, whose leading axes broadcast to `stack`.
+    own : int
+        The number of axes that belong to a model.
+    out : array, default=None
+        What `gradient_out` returned. If there is one term, the caller has already written it there.
     """
-    if place is not None:
+    if out is not None:
         models, terms, *sizes = gradients.shape
         if terms != 1:
-            ordered_sum(gradients, out=place.reshape(models, *sizes))
-        return place
+            ordered_sum(gradients, out=out.reshape(models, *sizes))
+        return out
     lead = shape[: len(shape) - own]
     lead = (1,) * (len(stack) - len(lead)) + lead
+    # The axes are those of the stack and the terms, which are summed like a broadcast axis.
     sizes = (*stack, gradients.shape[1])
     summed = [have == 1 for have in (*lead, 1)]
     after = shape[len(shape) - own :]
     end = len(sizes)
-    while end:  # runs of axes that are summed or not, from the last one
+    while end:  # from the last axis on, adjacent axes that are all summed or all kept go together
         begin = end - 1
         while begin and summed[begin - 1] == summed[end - 1]:
             begin -= 1

@@ -8,11 +8,11 @@ from itertools import product
 
 import numpy as np
 
+from cukernels.gpu import rows
+from cukernels.gpu.kernel import Kernel, contiguous, ctype
+from cukernels.gpu.stacks import models_of, place_for
 from cukernels.matmul.sums import column_sums, sum_models
-from cukernels.runtime import rows
 from cukernels.runtime.arrays import Array, namespace
-from cukernels.runtime.kernel import Kernel, contiguous, ctype
-from cukernels.runtime.stacks_cuda import models_of, place_for
 
 _INSTANCES = list(product(("float", "double"), rows.LANES))
 _FORWARD = Kernel("layer_norm.cu", "layer_norm", _INSTANCES)

@@ -1,39 +1,42 @@
-// Batch normalisation over the channels, which are the last axis.
+// Batch normalisation of each channel; channels are the last axis.
 //
-// To a kernel, each model's activations are a matrix of rows (samples and pixels) by channels. A
-// block has a tile of channels, 128 bytes wide, and a chunk of the rows: its threads stand 2^lanes
-// side by side, each at a run of V channels (16 bytes where their number allows), and the others
-// below them. So a thread keeps its channels, whose gamma, beta and statistics it reads once, a
-// row is read in whole lines, and no index is divided but a row's by the pixels of a sample.
+// A kernel sees each model's activations as a matrix of rows (samples and pixels) by channels. A
+// block has a tile of channels, 128 bytes wide, and a chunk of the rows. 2^lanes of its threads lie
+// along a row, each with V adjacent channels (a vector of 16 bytes if the number of channels is a
+// multiple of it), and the other threads take further rows. So a thread keeps its channels, whose
+// gamma, beta and statistics it reads once, and rows are read in whole cache lines. The only index
+// that is divided is a row's, by the pixels of a sample, to find its weight.
 //
-//   batch_norm            statistics of a chunk; where it is the only one, also y
-//   merge_statistics      those of all chunks, in order
-//   normalise             y from statistics
-//   batch_norm_backward   dgamma and dbeta of a chunk; where it is the only one, also dx.
-//                         With given statistics (`Inference`) dx is written on the way
-//   merge_gradients       those of all chunks, in order
+//   batch_norm            statistics of a chunk; also y, if the chunk is the only one
+//   merge_statistics      statistics of all chunks, in order
+//   normalise             y from given statistics
+//   batch_norm_backward   dgamma and dbeta of a chunk; also dx, if the chunk is the only one.
+//                         With given statistics (`Inference`) dx is written in the same pass
+//   merge_gradients       dgamma and dbeta of all chunks, in order
 //   batch_norm_dx         dx from dgamma and dbeta
 //
-// Means and squares are of distances to a pivot, which is one of the channel's values, so that no
-// digits are lost where the mean is large. In 8 rows, which are in registers, and whenever parts
-// are merged, the mean is taken first and then the squares of the distances to it: memory is passed
-// over once, nothing cancels, and a constant channel has its value as mean and 0 as variance.
-// Chunks depend on the rows and channels alone, and every sum has a fixed order: a model's numbers
-// are the same in any stack.
+// Means and squares are those of x - pivot, where the pivot is one of the channel's values, so that
+// no digits are lost if the mean is large. Each thread takes 8 rows at a time into registers. Of
+// these it computes first the mean and then the squares of the distances to that mean, and merges
+// both with what it has so far (Chan, Golub and LeVeque 1979). So memory is read only once, nothing
+// cancels, and a constant channel has exactly its value as mean and 0 as variance. Chunks depend on
+// the numbers of rows and channels alone, and every sum has a fixed order: a model's results are
+// the same, to the bit, in any stack.
 //
-// The blocks of a grid are (model, tile of channels, chunk of rows).
+// The grid is (models, tiles of channels, chunks of rows).
 #include "division.cuh"
 #include "prelude.cuh"
 
 constexpr int threads = 256;
 constexpr int tile_bytes = 128;
 
-// The part of a model's matrix that a thread has: rows first, first + step ... below last.
-struct Part {
+// What a thread has of a model's matrix: V channels, and the rows first, first + step, ... below
+// last.
+struct Slice {
     int lane, channel, first, step, last;
-    bool is_active;  // false beyond the last channel
+    bool is_active;  // whether there are such channels
 
-    __device__ Part(int V, int lanes, int channels, int rows, int chunk) {
+    __device__ Slice(int V, int lanes, int channels, int rows, int chunk) {
         lane = threadIdx.x & ((1 << lanes) - 1);
         channel = (int(blockIdx.y << lanes) + lane) * V;
         is_active = channel < channels;
@@ -43,7 +46,7 @@ struct Part {
     }
 };
 
-// Room for the sums of each warp: up to 3 numbers of each channel of the tile.
+// Shared memory for the sums of each warp: up to 3 numbers for each channel of the tile.
 template <typename T>
 struct WarpSums {
     T of[threads / warp_size][3 * tile_bytes / sizeof(T)];
@@ -55,60 +58,61 @@ __device__ inline WarpSums<T>& warp_sums() {
     return sums;
 }
 
-// Sum N numbers over the threads of a block that stand below each other; all get the sums.
+// Sum N numbers over the threads of a block that have the same channels; all of them get the sums.
 template <int N, typename T>
 __device__ inline void sum_rows(T (&x)[N], int lanes) {
-    auto& parts = warp_sums<T>().of;
+    auto& of_warp = warp_sums<T>().of;
     for (int distance = warp_size / 2; distance >> lanes; distance /= 2)
 #pragma unroll
         for (int i = 0; i < N; i++) x[i] += __shfl_xor_sync(full_warp, x[i], distance);
-    __syncthreads();  // a call before this one may still be reading
+    __syncthreads();  // other warps may still be reading the sums of the previous call
     const int lane = lane_id();
     if (!(lane >> lanes))
 #pragma unroll
-        for (int i = 0; i < N; i++) parts[warp_id()][(i << lanes) + lane] = x[i];
+        for (int i = 0; i < N; i++) of_warp[warp_id()][(i << lanes) + lane] = x[i];
     __syncthreads();
     const int own = lane & ((1 << lanes) - 1);
 #pragma unroll
     for (int i = 0; i < N; i++) {
-        x[i] = parts[0][(i << lanes) + own];
+        x[i] = of_warp[0][(i << lanes) + own];
 #pragma unroll
-        for (int w = 1; w < threads / warp_size; w++) x[i] += parts[w][(i << lanes) + own];
+        for (int w = 1; w < threads / warp_size; w++) x[i] += of_warp[w][(i << lanes) + own];
     }
 }
 
-// V neighbours from memory where they are wanted, else zeros.
+// V adjacent elements from memory if they are wanted, else zeros.
 template <int V, typename T>
 __device__ inline Vector<T, V> load_if(bool wanted, const T* from, bool aligned) {
     Vector<T, V> zeros = {};
     return wanted ? load<V>(from, aligned) : zeros;
 }
 
-// Numbers of a thread's channels, one by one: they may begin anywhere.
+// Numbers of a thread's channels, read one by one because the array may be misaligned.
 template <int V, typename T>
-__device__ inline Vector<T, V> load_channels(const Part& part, const T* from) {
-    return load_if<V>(part.is_active, from + part.channel, false);
+__device__ inline Vector<T, V> load_channels(const Slice& slice, const T* from) {
+    return load_if<V>(slice.is_active, from + slice.channel, false);
 }
 
 template <typename T>
-__device__ inline T row_weight(const T* weights, int row, uint64 by_places) {
-    return weights ? weights[quotient(row, by_places)] : T(1);
+__device__ inline T row_weight(const T* weights, int row, uint64 by_pixels) {
+    return weights ? weights[quotient(row, by_pixels)] : T(1);
 }
 
-// The channels' values in the first of 8 samples that counts: the same for all blocks of a model.
+// The pivot: the channels' values in the first of 8 samples whose weight is not 0, or zeros. It is
+// the same for all blocks of a model, so that their statistics can be merged.
 template <int V, typename T>
-__device__ inline Vector<T, V> first_value(const Part& part, const T* x, const T* weights, int rows,
-                                           int channels, int places, bool aligned) {
+__device__ inline Vector<T, V> first_value(const Slice& slice, const T* x, const T* weights,
+                                           int rows, int channels, int pixels, bool aligned) {
     constexpr int samples = 8;
     Vector<T, V> values[samples], first = {};
     bool counts[samples];
 #pragma unroll
     for (int i = 0; i < samples; i++) {
-        const int64 row = int64(i) * places;
+        const int64 row = int64(i) * pixels;
         const bool wanted = row < rows && (weights || i == 0);
         counts[i] = wanted && (weights ? weights[i] : T(1)) != 0;
         values[i] =
-            load_if<V>(wanted && part.is_active, x + row * channels + part.channel, aligned);
+            load_if<V>(wanted && slice.is_active, x + row * channels + slice.channel, aligned);
     }
 #pragma unroll
     for (int i = samples - 1; i >= 0; i--)
@@ -121,34 +125,34 @@ __device__ inline T quotient_or_zero(T x, T total) {
     return total == 0 ? T(0) : x / total;
 }
 
-// Both `batch_norm` and `normalise` end in this, to the bit.
+// `batch_norm` and `normalise` share this expression, so that both give the same bits.
 template <typename T>
 __device__ inline T normalised(T x, T mean, T slope, T shift) {
     return fma(x - mean, slope, shift);
 }
 
 template <typename T, int V>
-__device__ inline void normalise_rows(const Part& part, const T* x, T* y, const Vector<T, V>& mean,
-                                      const Vector<T, V>& slope, const Vector<T, V>& shift,
-                                      int channels) {
+__device__ inline void normalise_rows(const Slice& slice, const T* x, T* y,
+                                      const Vector<T, V>& mean, const Vector<T, V>& slope,
+                                      const Vector<T, V>& shift, int channels) {
     constexpr int batch = 4;
     const bool aligned = is_aligned(x);
-    for (int row = part.first; row < part.last; row += batch * part.step) {
+    for (int row = slice.first; row < slice.last; row += batch * slice.step) {
         Vector<T, V> values[batch];
 #pragma unroll
         for (int i = 0; i < batch; i++) {
-            const int r = row + i * part.step;
-            const int64 at = int64(r) * channels + part.channel;
-            values[i] = load_if<V>(part.is_active && r < part.last, x + at, aligned);
+            const int r = row + i * slice.step;
+            const int64 at = int64(r) * channels + slice.channel;
+            values[i] = load_if<V>(slice.is_active && r < slice.last, x + at, aligned);
         }
 #pragma unroll
         for (int i = 0; i < batch; i++) {
-            const int r = row + i * part.step;
+            const int r = row + i * slice.step;
 #pragma unroll
             for (int v = 0; v < V; v++)
                 values[i][v] = normalised(values[i][v], mean[v], slope[v], shift[v]);
-            if (part.is_active && r < part.last)
-                store(y + int64(r) * channels + part.channel, values[i]);
+            if (slice.is_active && r < slice.last)
+                store(y + int64(r) * channels + slice.channel, values[i]);
         }
     }
 }
@@ -173,27 +177,28 @@ __global__ void __launch_bounds__(threads)
                T* variance,       //
                T* chunks,         // [models, chunks, 2, channels]: mean, sum of squares
                T* chunk_weights,  // [models, chunks]
-               T epsilon, int rows, int channels, int places, int chunk, int lanes, int64 x_model,
-               int64 weights_model, int64 gamma_model, int64 beta_model, uint64 by_places) {
+               T epsilon, int rows, int channels, int pixels, int chunk, int lanes, int64 x_model,
+               int64 weights_model, int64 gamma_model, int64 beta_model, uint64 by_pixels) {
     constexpr int batch = 8;
     const int64 model = blockIdx.x;
-    const Part part(V, lanes, channels, rows, chunk);
+    const Slice slice(V, lanes, channels, rows, chunk);
     x += model * x_model;
     if (weights) weights += model * weights_model;
     const bool aligned = is_aligned(x);
 
-    const auto pivot = first_value<V>(part, x, weights, rows, channels, places, aligned);
+    // Merge 8 rows at a time into the weight, the centre (mean) and the squares of this thread.
+    const auto pivot = first_value<V>(slice, x, weights, rows, channels, pixels, aligned);
     T weight = 0;
     Vector<T, V> centre = {}, squares = {};
-    for (int row = part.first; row < part.last; row += batch * part.step) {
+    for (int row = slice.first; row < slice.last; row += batch * slice.step) {
         Vector<T, V> values[batch];
         T w[batch], sum = 0;
 #pragma unroll
         for (int i = 0; i < batch; i++) {
-            const int r = row + i * part.step;
-            const bool wanted = part.is_active && r < part.last;
-            values[i] = load_if<V>(wanted, x + int64(r) * channels + part.channel, aligned);
-            w[i] = wanted ? row_weight(weights, r, by_places) : T(0);
+            const int r = row + i * slice.step;
+            const bool wanted = slice.is_active && r < slice.last;
+            values[i] = load_if<V>(wanted, x + int64(r) * channels + slice.channel, aligned);
+            w[i] = wanted ? row_weight(weights, r, by_pixels) : T(0);
         }
 #pragma unroll
         for (int i = 0; i < batch; i++) sum += w[i];
@@ -220,6 +225,7 @@ __global__ void __launch_bounds__(threads)
         weight = total;
     }
 
+    // Merge the threads of the block in the same way: first the mean, then the squares around it.
     T sums[V + 1];
 #pragma unroll
     for (int v = 0; v < V; v++) sums[v] = weight * centre[v];
@@ -233,15 +239,15 @@ __global__ void __launch_bounds__(threads)
         squares[v] = fma(weight * distance, distance, squares[v]);
     }
     sum_rows(squares.value, lanes);
-    const bool writes = part.is_active && int(threadIdx.x) >> lanes == 0;
+    const bool writes = slice.is_active && int(threadIdx.x) >> lanes == 0;
     if (gridDim.z > 1) {
         const int64 number = model * gridDim.z + blockIdx.z;
-        chunks += number * 2 * channels + part.channel;
+        chunks += number * 2 * channels + slice.channel;
         if (writes) {
             store(chunks, middle);
             store(chunks + channels, squares);
-            if (part.channel == 0) chunk_weights[number] = sums[V];
-            if (blockIdx.z == 0) store(mean + model * channels + part.channel, pivot);
+            if (slice.channel == 0) chunk_weights[number] = sums[V];
+            if (blockIdx.z == 0) store(mean + model * channels + slice.channel, pivot);
         }
         return;
     }
@@ -251,34 +257,34 @@ __global__ void __launch_bounds__(threads)
         squares[v] = quotient_or_zero(squares[v], sums[V]);
     }
     if (writes) {
-        store(mean + model * channels + part.channel, middle);
-        store(variance + model * channels + part.channel, squares);
+        store(mean + model * channels + slice.channel, middle);
+        store(variance + model * channels + slice.channel, squares);
     }
     if (!y) return;
     const auto slope =
-        slope_of(load_channels<V>(part, gamma + model * gamma_model), squares, epsilon);
-    const auto shift = load_channels<V>(part, beta + model * beta_model);
-    normalise_rows(part, x, y + model * rows * channels, middle, slope, shift, channels);
+        slope_of(load_channels<V>(slice, gamma + model * gamma_model), squares, epsilon);
+    const auto shift = load_channels<V>(slice, beta + model * beta_model);
+    normalise_rows(slice, x, y + model * rows * channels, middle, slope, shift, channels);
 }
 
-// A block has 8 channels of a model.
+// The pivot is in `mean`. A block has 8 channels of a model.
 template <typename T>
 __global__ void __launch_bounds__(threads)
     merge_statistics(const T* chunks,         // [models, chunks, 2, channels]
                      const T* chunk_weights,  // [models, chunks]
-                     T* mean,                 // [models, channels], as variance; has the pivot
+                     T* mean,                 // [models, channels], as variance
                      T* variance,             //
                      int count, int channels) {
     constexpr int lanes = 3;
     const int64 model = blockIdx.x;
-    const Part part(1, lanes, channels, count, count);
-    chunks += model * count * 2 * channels + part.channel;
+    const Slice slice(1, lanes, channels, count, count);
+    chunks += model * count * 2 * channels + slice.channel;
     chunk_weights += model * count;
     T sums[2] = {};
 #pragma unroll 4
-    for (int i = part.first; i < part.last; i += part.step) {
+    for (int i = slice.first; i < slice.last; i += slice.step) {
         const T weight = chunk_weights[i];
-        const T middle = part.is_active ? chunks[int64(i) * 2 * channels] : T(0);
+        const T middle = slice.is_active ? chunks[int64(i) * 2 * channels] : T(0);
         sums[0] = fma(weight, middle, sums[0]);
         sums[1] += weight;
     }
@@ -286,16 +292,16 @@ __global__ void __launch_bounds__(threads)
     const T middle = quotient_or_zero(sums[0], sums[1]);
     T squares[1] = {};
 #pragma unroll 4
-    for (int i = part.first; i < part.last; i += part.step) {
+    for (int i = slice.first; i < slice.last; i += slice.step) {
         const T* chunk = chunks + int64(i) * 2 * channels;
-        const T distance = part.is_active ? chunk[0] - middle : T(0);
+        const T distance = slice.is_active ? chunk[0] - middle : T(0);
         squares[0] +=
-            fma(chunk_weights[i] * distance, distance, part.is_active ? chunk[channels] : T(0));
+            fma(chunk_weights[i] * distance, distance, slice.is_active ? chunk[channels] : T(0));
     }
     sum_rows(squares, lanes);
-    if (!part.is_active || int(threadIdx.x) >> lanes) return;
-    mean[model * channels + part.channel] += middle;
-    variance[model * channels + part.channel] = quotient_or_zero(squares[0], sums[1]);
+    if (!slice.is_active || int(threadIdx.x) >> lanes) return;
+    mean[model * channels + slice.channel] += middle;
+    variance[model * channels + slice.channel] = quotient_or_zero(squares[0], sums[1]);
 }
 
 template <typename T, int V>
@@ -309,40 +315,40 @@ __global__ void __launch_bounds__(threads)
               T epsilon, int rows, int channels, int chunk, int lanes, int64 x_model,
               int64 gamma_model, int64 beta_model, int64 mean_model, int64 variance_model) {
     const int64 model = blockIdx.x;
-    const Part part(V, lanes, channels, rows, chunk);
-    const auto spread = load_channels<V>(part, variance + model * variance_model);
+    const Slice slice(V, lanes, channels, rows, chunk);
+    const auto spread = load_channels<V>(slice, variance + model * variance_model);
     const auto slope =
-        slope_of(load_channels<V>(part, gamma + model * gamma_model), spread, epsilon);
-    const auto middle = load_channels<V>(part, mean + model * mean_model);
-    const auto shift = load_channels<V>(part, beta + model * beta_model);
-    normalise_rows(part, x + model * x_model, y + model * rows * channels, middle, slope, shift,
+        slope_of(load_channels<V>(slice, gamma + model * gamma_model), spread, epsilon);
+    const auto middle = load_channels<V>(slice, mean + model * mean_model);
+    const auto shift = load_channels<V>(slice, beta + model * beta_model);
+    normalise_rows(slice, x + model * x_model, y + model * rows * channels, middle, slope, shift,
                    channels);
 }
 
-// Rows of dx through the statistics, of which every row has a share:
+// Write rows of dx, with the gradient through the statistics. `share` is the row's weight in these:
 // dx = slope (dy - share (dbeta + (x - mean) / deviation dgamma)).
 template <typename T, int V>
-__device__ inline void write_dx(const Part& part, const T* dy, const T* x, const T* weights, T* dx,
-                                const Vector<T, V>& mean, const Vector<T, V>& slope,
+__device__ inline void write_dx(const Slice& slice, const T* dy, const T* x, const T* weights,
+                                T* dx, const Vector<T, V>& mean, const Vector<T, V>& slope,
                                 const Vector<T, V>& dgamma_by_deviation, const Vector<T, V>& dbeta,
-                                T total, int channels, uint64 by_places) {
+                                T total, int channels, uint64 by_pixels) {
     constexpr int batch = 4;
     const bool aligned = is_aligned(x), aligned_dy = is_aligned(dy);
-    for (int row = part.first; row < part.last; row += batch * part.step) {
+    for (int row = slice.first; row < slice.last; row += batch * slice.step) {
         Vector<T, V> values[batch], gradients[batch];
         T share[batch];
 #pragma unroll
         for (int i = 0; i < batch; i++) {
-            const int r = row + i * part.step;
-            const int64 at = int64(r) * channels + part.channel;
-            const bool wanted = part.is_active && r < part.last;
+            const int r = row + i * slice.step;
+            const int64 at = int64(r) * channels + slice.channel;
+            const bool wanted = slice.is_active && r < slice.last;
             values[i] = load_if<V>(wanted, x + at, aligned);
             gradients[i] = load_if<V>(wanted, dy + at, aligned_dy);
-            share[i] = wanted ? row_weight(weights, r, by_places) : T(0);
+            share[i] = wanted ? row_weight(weights, r, by_pixels) : T(0);
         }
 #pragma unroll
         for (int i = 0; i < batch; i++) {
-            const int r = row + i * part.step;
+            const int r = row + i * slice.step;
             const T own = quotient_or_zero(share[i], total);
 #pragma unroll
             for (int v = 0; v < V; v++) {
@@ -350,8 +356,8 @@ __device__ inline void write_dx(const Part& part, const T* dy, const T* x, const
                 const T through = fma(distance, dgamma_by_deviation[v], dbeta[v]);
                 gradients[i][v] = slope[v] * fma(-own, through, gradients[i][v]);
             }
-            if (part.is_active && r < part.last)
-                store(dx + int64(r) * channels + part.channel, gradients[i]);
+            if (slice.is_active && r < slice.last)
+                store(dx + int64(r) * channels + slice.channel, gradients[i]);
         }
     }
 }
@@ -371,40 +377,40 @@ __global__ void __launch_bounds__(threads)
                         T* chunk_weights,   // [models, chunks]
                         T epsilon, int rows, int channels, int chunk, int lanes, int64 x_model,
                         int64 weights_model, int64 gamma_model, int64 mean_model,
-                        int64 variance_model, uint64 by_places) {
+                        int64 variance_model, uint64 by_pixels) {
     constexpr int batch = 4;
     const int64 model = blockIdx.x;
-    const Part part(V, lanes, channels, rows, chunk);
+    const Slice slice(V, lanes, channels, rows, chunk);
     x += model * x_model;
     dy += model * rows * channels;
     if (dx) dx += model * rows * channels;
     if (weights) weights += model * weights_model;
     const bool aligned = is_aligned(x), aligned_dy = is_aligned(dy);
-    const auto middle = load_channels<V>(part, mean + model * mean_model);
+    const auto middle = load_channels<V>(slice, mean + model * mean_model);
     Vector<T, V> ones;
 #pragma unroll
     for (int v = 0; v < V; v++) ones[v] = T(1);
     const auto inverse =
-        slope_of(ones, load_channels<V>(part, variance + model * variance_model), epsilon);
-    Vector<T, V> slope = load_channels<V>(part, gamma + model * gamma_model);
+        slope_of(ones, load_channels<V>(slice, variance + model * variance_model), epsilon);
+    Vector<T, V> slope = load_channels<V>(slice, gamma + model * gamma_model);
 #pragma unroll
     for (int v = 0; v < V; v++) slope[v] *= inverse[v];
 
     T sums[2 * V + 1] = {};
-    for (int row = part.first; row < part.last; row += batch * part.step) {
+    for (int row = slice.first; row < slice.last; row += batch * slice.step) {
         Vector<T, V> values[batch], gradients[batch];
 #pragma unroll
         for (int i = 0; i < batch; i++) {
-            const int r = row + i * part.step;
-            const int64 at = int64(r) * channels + part.channel;
-            const bool wanted = part.is_active && r < part.last;
+            const int r = row + i * slice.step;
+            const int64 at = int64(r) * channels + slice.channel;
+            const bool wanted = slice.is_active && r < slice.last;
             values[i] = load_if<V>(wanted, x + at, aligned);
             gradients[i] = load_if<V>(wanted, dy + at, aligned_dy);
-            if (!Inference && wanted) sums[2 * V] += row_weight(weights, r, by_places);
+            if (!Inference && wanted) sums[2 * V] += row_weight(weights, r, by_pixels);
         }
 #pragma unroll
         for (int i = 0; i < batch; i++) {
-            const int r = row + i * part.step;
+            const int r = row + i * slice.step;
 #pragma unroll
             for (int v = 0; v < V; v++) {
                 const T distance = values[i][v] - middle[v];
@@ -412,8 +418,8 @@ __global__ void __launch_bounds__(threads)
                 sums[V + v] += gradients[i][v];
                 gradients[i][v] *= slope[v];
             }
-            if (Inference && part.is_active && r < part.last)
-                store(dx + int64(r) * channels + part.channel, gradients[i]);
+            if (Inference && slice.is_active && r < slice.last)
+                store(dx + int64(r) * channels + slice.channel, gradients[i]);
         }
     }
     sum_rows(sums, lanes);
@@ -423,26 +429,26 @@ __global__ void __launch_bounds__(threads)
         scale_gradient[v] = sums[v] * inverse[v];
         shift_gradient[v] = sums[V + v];
     }
-    const bool writes = part.is_active && int(threadIdx.x) >> lanes == 0;
+    const bool writes = slice.is_active && int(threadIdx.x) >> lanes == 0;
     if (gridDim.z > 1) {
         const int64 number = model * gridDim.z + blockIdx.z;
-        chunks += number * 2 * channels + part.channel;
+        chunks += number * 2 * channels + slice.channel;
         if (writes) {
             store(chunks, scale_gradient);
             store(chunks + channels, shift_gradient);
-            if (!Inference && part.channel == 0) chunk_weights[number] = sums[2 * V];
+            if (!Inference && slice.channel == 0) chunk_weights[number] = sums[2 * V];
         }
         return;
     }
     if (writes) {
-        store(dgamma + model * channels + part.channel, scale_gradient);
-        store(dbeta + model * channels + part.channel, shift_gradient);
+        store(dgamma + model * channels + slice.channel, scale_gradient);
+        store(dbeta + model * channels + slice.channel, shift_gradient);
     }
     if (Inference || !dx) return;
 #pragma unroll
     for (int v = 0; v < V; v++) scale_gradient[v] *= inverse[v];
-    write_dx(part, dy, x, weights, dx, middle, slope, scale_gradient, shift_gradient, sums[2 * V],
-             channels, by_places);
+    write_dx(slice, dy, x, weights, dx, middle, slope, scale_gradient, shift_gradient, sums[2 * V],
+             channels, by_pixels);
 }
 
 // A block has 8 channels of a model.
@@ -456,21 +462,21 @@ __global__ void __launch_bounds__(threads)
                     int count, int channels) {
     constexpr int lanes = 3;
     const int64 model = blockIdx.x;
-    const Part part(1, lanes, channels, count, count);
-    chunks += model * count * 2 * channels + part.channel;
+    const Slice slice(1, lanes, channels, count, count);
+    chunks += model * count * 2 * channels + slice.channel;
     T sums[3] = {};
 #pragma unroll 4
-    for (int i = part.first; i < part.last; i += part.step) {
+    for (int i = slice.first; i < slice.last; i += slice.step) {
         const T* chunk = chunks + int64(i) * 2 * channels;
-        sums[0] += part.is_active ? chunk[0] : T(0);
-        sums[1] += part.is_active ? chunk[channels] : T(0);
+        sums[0] += slice.is_active ? chunk[0] : T(0);
+        sums[1] += slice.is_active ? chunk[channels] : T(0);
         sums[2] += chunk_weights ? chunk_weights[model * count + i] : T(0);
     }
     sum_rows(sums, lanes);
-    if (!part.is_active || int(threadIdx.x) >> lanes) return;
-    dgamma[model * channels + part.channel] = sums[0];
-    dbeta[model * channels + part.channel] = sums[1];
-    if (chunk_weights && part.channel == 0) totals[model] = sums[2];
+    if (!slice.is_active || int(threadIdx.x) >> lanes) return;
+    dgamma[model * channels + slice.channel] = sums[0];
+    dbeta[model * channels + slice.channel] = sums[1];
+    if (chunk_weights && slice.channel == 0) totals[model] = sums[2];
 }
 
 template <typename T, int V>
@@ -487,23 +493,23 @@ __global__ void __launch_bounds__(threads)
                   T* dx,              // as dy
                   T epsilon, int rows, int channels, int chunk, int lanes, int64 x_model,
                   int64 weights_model, int64 gamma_model, int64 mean_model, int64 variance_model,
-                  uint64 by_places) {
+                  uint64 by_pixels) {
     const int64 model = blockIdx.x;
-    const Part part(V, lanes, channels, rows, chunk);
+    const Slice slice(V, lanes, channels, rows, chunk);
     Vector<T, V> ones;
 #pragma unroll
     for (int v = 0; v < V; v++) ones[v] = T(1);
     const auto inverse =
-        slope_of(ones, load_channels<V>(part, variance + model * variance_model), epsilon);
-    Vector<T, V> slope = load_channels<V>(part, gamma + model * gamma_model);
-    Vector<T, V> scale_gradient = load_channels<V>(part, dgamma + model * channels);
+        slope_of(ones, load_channels<V>(slice, variance + model * variance_model), epsilon);
+    Vector<T, V> slope = load_channels<V>(slice, gamma + model * gamma_model);
+    Vector<T, V> scale_gradient = load_channels<V>(slice, dgamma + model * channels);
 #pragma unroll
     for (int v = 0; v < V; v++) {
         slope[v] *= inverse[v];
         scale_gradient[v] *= inverse[v];
     }
-    write_dx(part, dy + model * rows * channels, x + model * x_model,
+    write_dx(slice, dy + model * rows * channels, x + model * x_model,
              weights ? weights + model * weights_model : weights, dx + model * rows * channels,
-             load_channels<V>(part, mean + model * mean_model), slope, scale_gradient,
-             load_channels<V>(part, dbeta + model * channels), totals[model], channels, by_places);
+             load_channels<V>(slice, mean + model * mean_model), slope, scale_gradient,
+             load_channels<V>(slice, dbeta + model * channels), totals[model], channels, by_pixels);
 }

@@ -1,4 +1,4 @@
-"""Batch normalisation over the channels, the last axis."""
+"""Batch normalisation of each channel; channels are the last axis."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def batch_norm(
 ) -> tuple[Array, Array, Array]:
     """Normalise each channel over the batch (Ioffe and Szegedy, arXiv:1502.03167, algorithm 1).
 
-    ``gamma * (x - mean) / sqrt(variance + epsilon) + beta``, with weighted statistics, so that a
-    sample of weight 0 leaves no trace.
+    ``gamma * (x - mean) / sqrt(variance + epsilon) + beta``, with weighted statistics, to which a
+    sample of weight 0 contributes nothing.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def batch_norm(
     gamma, beta : arrays of shape (*stack, C)
         Scale and shift of each channel.
     sample_weight : array of shape (*stack, N), default=None
-        Weights of the samples in the statistics; ones if not given.
+        Weights of the samples in the statistics; None means ones.
     epsilon : float, default=1e-5
         Added to the variance.
 
@@ -66,7 +66,7 @@ def batch_norm(
     -------
     y : array of the shape of `x`
     mean, variance : arrays of shape (*stack, C)
-        Statistics of this batch; the variance is the biased one.
+        Statistics of this batch; the variance is the biased one, as in the paper.
     """
     axes = _axes(x, gamma)
     share = _share(x, gamma, sample_weight)
@@ -88,7 +88,7 @@ def batch_norm_backward(
     *,
     epsilon: float = 1e-5,
 ) -> tuple[Array, Array, Array]:
-    """Gradients of `batch_norm` in `x`, `gamma` and `beta`, through the batch statistics too."""
+    """Gradients of `batch_norm` in `x`, `gamma` and `beta`, also through the statistics."""
     axes = _axes(x, gamma)
     share = _share(x, gamma, sample_weight)
     inverse = 1 / namespace(x).sqrt(variance + epsilon)
@@ -147,23 +147,26 @@ def batch_norm_inference_backward(
 
 
 def _axes(x: Array, gamma: Array) -> tuple[int, ...]:
-    """The axes of a batch: those between the stack of models and the channels."""
+    """The axes to average over: those between the stack of models and the channels."""
     return tuple(range(gamma.ndim - 1, x.ndim - 1))
 
 
 def _spread(channels: Array, x: Array) -> Array:
-    """Put axes of length 1 for the batch between the stack and the channels."""
+    """Insert axes of length 1 between the stack and the channels, to broadcast against `x`."""
     batch = (1,) * (x.ndim - channels.ndim)
     return channels.reshape(*channels.shape[:-1], *batch, channels.shape[-1])
 
 
 def _share(x: Array, gamma: Array, sample_weight: Array | None) -> Array:
-    """The part of each place in the mean of its channel, broadcastable against `x`."""
+    """The weight of each pixel in the mean of its channel, normalised to a sum of 1.
+
+    Its shape broadcasts against that of `x`.
+    """
     xp = namespace(x)
     stack = gamma.ndim - 1
-    places = int(np.prod(x.shape[stack + 1 : -1]))
+    pixels = int(np.prod(x.shape[stack + 1 : -1]))
     if sample_weight is None:
-        return xp.full((1,) * x.ndim, 1 / max(places * x.shape[stack], 1), x.dtype)
-    total = places * sample_weight.sum(axis=-1, keepdims=True)
+        return xp.full((1,) * x.ndim, 1 / max(pixels * x.shape[stack], 1), x.dtype)
+    total = pixels * sample_weight.sum(axis=-1, keepdims=True)
     share = (sample_weight / xp.where(total == 0, 1, total)).astype(x.dtype)
     return share.reshape(share.shape + (1,) * (x.ndim - share.ndim))

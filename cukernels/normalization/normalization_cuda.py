@@ -9,74 +9,77 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cukernels.gpu.division import divisor
+from cukernels.gpu.kernel import Kernel, contiguous, ctype
+from cukernels.gpu.stacks import gradient_out, models_of
 from cukernels.runtime.arrays import Array, namespace
-from cukernels.runtime.division import divisor
-from cukernels.runtime.kernel import Kernel, contiguous, ctype
-from cukernels.runtime.stacks_cuda import models_of, place_for
 
-_RUNS = [("float", 4), ("float", 1), ("double", 2), ("double", 1)]  # channels that a thread takes
+_VECTORS = [("float", 4), ("float", 1), ("double", 2), ("double", 1)]  # and channels of a thread
 _TYPES = [("float",), ("double",)]
-_BATCH_NORM = Kernel("normalization.cu", "batch_norm", _RUNS)
+_BATCH_NORM = Kernel("normalization.cu", "batch_norm", _VECTORS)
 _MERGE_STATISTICS = Kernel("normalization.cu", "merge_statistics", _TYPES)
-_NORMALISE = Kernel("normalization.cu", "normalise", _RUNS)
+_NORMALISE = Kernel("normalization.cu", "normalise", _VECTORS)
 _BACKWARD = Kernel(
     "normalization.cu",
     "batch_norm_backward",
-    [(*run, inference) for run in _RUNS for inference in ("false", "true")],
+    [(*vector, inference) for vector in _VECTORS for inference in ("false", "true")],
 )
 _MERGE_GRADIENTS = Kernel("normalization.cu", "merge_gradients", _TYPES)
-_DX = Kernel("normalization.cu", "batch_norm_dx", _RUNS)
+_DX = Kernel("normalization.cu", "batch_norm_dx", _VECTORS)
 
 THREADS = 256
-TILE_BYTES = 128  # of a row, for a block
-MERGED_AT_ONCE = 8  # channels of a block that merges
+TILE_BYTES = 128  # bytes of a row that a block takes: the width of its tile of channels
+MERGED_AT_ONCE = 8  # channels of a block that merges chunks
 
 Shape = tuple[int, ...]
 
 
-class Plan(NamedTuple):
-    """How a model's matrix of rows by channels is cut into blocks.
+class Blocking(NamedTuple):
+    """How a model's matrix of rows by channels is divided among blocks.
 
-    It depends on the matrix alone, so that a model's sums are the same in any stack.
+    It depends on the shape of the matrix alone, so that a model's sums are the same in any stack.
 
     Attributes
     ----------
-    run, lanes, tiles : int
-        Channels that a thread takes; log2 of the threads side by side; tiles of channels.
+    channels_a_thread, lanes, tiles : int
+        Channels of a thread; log2 of the threads along a row of a tile; tiles of channels.
     chunk, chunks : int
-        Rows of a block where sums over the rows are wanted, and how many blocks that makes.
-    few, fews : int
-        Rows of a block where they are not.
+        Rows of a block in kernels that sum over rows, and the number of such chunks.
+    short, shorts : int
+        Rows of a block in kernels that do not, and the number of these shorter chunks.
     """
 
-    run: int
+    channels_a_thread: int
     lanes: int
     tiles: int
     chunk: int
     chunks: int
-    few: int
-    fews: int
+    short: int
+    shorts: int
 
 
 @functools.cache
-def _plan(rows: int, channels: int, itemsize: int) -> Plan:
-    run = 16 // itemsize if channels % (16 // itemsize) == 0 else 1
-    runs = channels // run
-    lanes = min((runs - 1).bit_length(), (TILE_BYTES // itemsize // run).bit_length() - 1)
-    below = THREADS >> lanes
-    # One block has the rows of a small batch: one launch. 16 rows a thread keep memory busy.
+def _blocking(rows: int, channels: int, itemsize: int) -> Blocking:
+    length = 16 // itemsize  # elements of a vector of 16 bytes
+    channels_a_thread = length if channels % length == 0 else 1
+    vectors = channels // channels_a_thread
+    widest = TILE_BYTES // itemsize // channels_a_thread
+    lanes = min((vectors - 1).bit_length(), widest.bit_length() - 1)
+    at_once = THREADS >> lanes  # rows that a block reads at a time
+    # One block takes all rows of a small batch, so that a single launch does everything. Otherwise
+    # a thread has at least 16 rows: enough loads to keep the memory busy.
     chunk = rows
-    if rows > 32 * below:
-        chunk = max(16 * below, -(-rows // 512))
-    few = max(8 * below, -(-rows // 65535))
-    return Plan(
-        run=run,
+    if rows > 32 * at_once:
+        chunk = max(16 * at_once, -(-rows // 512))
+    short = max(8 * at_once, -(-rows // 65535))
+    return Blocking(
+        channels_a_thread=channels_a_thread,
         lanes=lanes,
-        tiles=-(-runs >> lanes),
+        tiles=-(-vectors >> lanes),
         chunk=chunk,
-        chunks=max(-(-rows // max(chunk, 1)), 1),  # also of no rows, whose sums are 0
-        few=few,
-        fews=-(-rows // few),
+        chunks=max(-(-rows // max(chunk, 1)), 1),  # one also if there are no rows: it writes zeros
+        short=short,
+        shorts=-(-rows // short),
     )
 
 
@@ -86,37 +89,37 @@ class Batch(NamedTuple):
     Attributes
     ----------
     stack : tuple of int
-        Leading axes of all arguments together.
+        The leading axes that those of all arguments broadcast to.
     models, rows, channels : int
-        How many models, and the sizes of the matrix of each.
-    places : int
-        Rows of a sample.
+        The number of models, and the sizes of the matrix of each.
+    pixels : int
+        The rows of one sample.
     """
 
     stack: Shape
     models: int
     rows: int
     channels: int
-    places: int
+    pixels: int
 
     @classmethod
     def of(cls, x: Array, gamma: Array, *others: Array | None) -> Batch:
-        """From activations, and arrays that have the leading axes and one of their own."""
+        """From activations, and arrays that have leading axes and one more."""
         axes = gamma.ndim - 1
         stack = _broadcast(x.shape[:axes], gamma, *others)
         samples, *image, channels = x.shape[axes:]
-        places = math.prod(image)
-        return cls(stack, math.prod(stack), samples * places, channels, places)
+        pixels = math.prod(image)
+        return cls(stack, math.prod(stack), samples * pixels, channels, pixels)
 
 
 def _broadcast(stack: Shape, *arrays: Array | None) -> Shape:
-    """The leading axes of arrays that have one of their own, and `stack`, together."""
+    """What `stack` and the leading axes of arrays, all but the last, broadcast to."""
     shapes = {stack, *(a.shape[:-1] for a in arrays if a is not None)}
     return np.broadcast_shapes(*shapes) if len(shapes) > 1 else stack
 
 
 def _weights_of_models(weights: Array | None, x: Array, stack: Shape) -> tuple[Array | None, int]:
-    """Do the same with the weights of the samples, which may be of another dtype."""
+    """`models_of` for weights of the samples, which may be None or of another dtype."""
     if weights is None:
         return None, 0
     return models_of(weights.astype(x.dtype, copy=False), 1, stack)
@@ -134,44 +137,46 @@ def batch_norm(
     batch = Batch.of(x, gamma, beta, sample_weight)
     stack, rows, channels = batch.stack, batch.rows, batch.channels
     own = x.ndim - gamma.ndim + 1
-    seen = _broadcast(x.shape[: x.ndim - own], sample_weight)  # models that differ in statistics
+    # Statistics depend on x and the weights alone: models that share these share the statistics.
+    distinct = _broadcast(x.shape[: x.ndim - own], sample_weight)
     y = xp.empty(stack + x.shape[x.ndim - own :], x.dtype)
-    mean = xp.empty((*seen, channels), x.dtype)
-    variance = xp.empty((*seen, channels), x.dtype)
+    mean = xp.empty((*distinct, channels), x.dtype)
+    variance = xp.empty((*distinct, channels), x.dtype)
     if not batch.models * channels:
         return y, mean, variance
 
-    plan = _plan(rows, channels, x.itemsize)
-    run = str(plan.run)
-    values, x_model = models_of(x, own, seen)
-    weights, weights_model = _weights_of_models(sample_weight, x, seen)
+    blocking = _blocking(rows, channels, x.itemsize)
+    vector = str(blocking.channels_a_thread)
+    values, x_model = models_of(x, own, distinct)
+    weights, weights_model = _weights_of_models(sample_weight, x, distinct)
     scale, gamma_model = models_of(gamma, 1, stack)
     shift, beta_model = models_of(beta, 1, stack)
-    models = math.prod(seen)
-    at_once = plan.chunks == 1 and models == batch.models
+    models = math.prod(distinct)
+    # One launch does everything if its blocks see all rows of a model and each model is distinct.
+    at_once = blocking.chunks == 1 and models == batch.models
     chunks = weight_of_chunks = None
-    if plan.chunks > 1:
-        chunks = xp.empty((models, plan.chunks, 2, channels), x.dtype)
-        weight_of_chunks = xp.empty((models, plan.chunks), x.dtype)
-    _BATCH_NORM[type_, run](
-        (models, plan.tiles, plan.chunks), THREADS, values, weights, scale, shift,
-        y if at_once else None, mean, variance, chunks, weight_of_chunks, epsilon, rows, channels,
-        batch.places, plan.chunk, plan.lanes, x_model, weights_model, gamma_model, beta_model,
-        divisor(max(batch.places, 1)),
+    if blocking.chunks > 1:
+        chunks = xp.empty((models, blocking.chunks, 2, channels), x.dtype)
+        weight_of_chunks = xp.empty((models, blocking.chunks), x.dtype)
+    _BATCH_NORM[type_, vector](
+        (models, blocking.tiles, blocking.chunks), THREADS, values, weights, scale, shift, y if
+        at_once else None, mean, variance, chunks, weight_of_chunks, epsilon, rows, channels,
+        batch.pixels, blocking.chunk, blocking.lanes, x_model, weights_model, gamma_model,
+        beta_model, divisor(max(batch.pixels, 1)),
     )  # fmt: skip
-    if plan.chunks > 1:
+    if blocking.chunks > 1:
         grid = (models, -(-channels // MERGED_AT_ONCE), 1)
         _MERGE_STATISTICS[type_](
-            grid, THREADS, chunks, weight_of_chunks, mean, variance, plan.chunks, channels
+            grid, THREADS, chunks, weight_of_chunks, mean, variance, blocking.chunks, channels
         )
     if not at_once:
         values, x_model = models_of(x, own, stack)
         middle, mean_model = models_of(mean, 1, stack)
         spread, variance_model = models_of(variance, 1, stack)
-        _NORMALISE[type_, run](
-            (batch.models, plan.tiles, plan.fews), THREADS, values, scale, shift, middle, spread,
-            y, epsilon, rows, channels, plan.few, plan.lanes, x_model, gamma_model, beta_model,
-            mean_model, variance_model,
+        _NORMALISE[type_, vector](
+            (batch.models, blocking.tiles, blocking.shorts), THREADS, values, scale, shift, middle,
+            spread, y, epsilon, rows, channels, blocking.short, blocking.lanes, x_model,
+            gamma_model, beta_model, mean_model, variance_model,
         )  # fmt: skip
     return y, mean, variance
 
@@ -190,13 +195,13 @@ def batch_norm_inference(
     y = namespace(x).empty(batch.stack + x.shape[x.ndim - own :], x.dtype)
     if not y.size:
         return y
-    plan = _plan(batch.rows, batch.channels, x.itemsize)
+    blocking = _blocking(batch.rows, batch.channels, x.itemsize)
     values, x_model = models_of(x, own, batch.stack)
     channels = [models_of(a, 1, batch.stack) for a in (gamma, beta, mean, variance)]
-    _NORMALISE[ctype(x), str(plan.run)](
-        (batch.models, plan.tiles, plan.fews), THREADS, values, *(a for a, _ in channels), y,
-        epsilon, batch.rows, batch.channels, plan.few, plan.lanes, x_model,
-        *(model for _, model in channels),
+    _NORMALISE[ctype(x), str(blocking.channels_a_thread)](
+        (batch.models, blocking.tiles, blocking.shorts), THREADS, values,
+        *(a for a, _ in channels), y, epsilon, batch.rows, batch.channels, blocking.short,
+        blocking.lanes, x_model, *(model for _, model in channels),
     )  # fmt: skip
     return y
 
@@ -244,14 +249,14 @@ def _backward(
     stack, models, rows, channels = batch.stack, batch.models, batch.rows, batch.channels
     own = x.ndim - gamma.ndim + 1
     dx = xp.empty(stack + x.shape[x.ndim - own :], x.dtype)
-    dgamma, dbeta = (place_for(out, name, gamma, stack, 1) for name in ("gamma", "beta"))
+    dgamma, dbeta = (gradient_out(out, name, gamma, stack, 1) for name in ("gamma", "beta"))
     dgamma = xp.empty((*stack, channels), x.dtype) if dgamma is None else dgamma
     dbeta = xp.empty((*stack, channels), x.dtype) if dbeta is None else dbeta
     if not models * channels:
         return dx, dgamma, dbeta
 
-    plan = _plan(rows, channels, x.itemsize)
-    run = str(plan.run)
+    blocking = _blocking(rows, channels, x.itemsize)
+    vector = str(blocking.channels_a_thread)
     dy = contiguous(dy)
     values, x_model = models_of(x, own, stack)
     weights, weights_model = _weights_of_models(sample_weight, x, stack)
@@ -259,25 +264,26 @@ def _backward(
     arrays = [a for a, _ in parameters]
     strides = (x_model, weights_model, *(model for _, model in parameters))
     chunks = weight_of_chunks = totals = None
-    if plan.chunks > 1:
-        chunks = xp.empty((models, plan.chunks, 2, channels), x.dtype)
+    if blocking.chunks > 1:
+        chunks = xp.empty((models, blocking.chunks, 2, channels), x.dtype)
         if not inference:
-            weight_of_chunks = xp.empty((models, plan.chunks), x.dtype)
+            weight_of_chunks = xp.empty((models, blocking.chunks), x.dtype)
             totals = xp.empty(models, x.dtype)
-    _BACKWARD[type_, run, str(inference).lower()](
-        (models, plan.tiles, plan.chunks), THREADS, dy, values, weights, *arrays, dx, dgamma,
-        dbeta, chunks, weight_of_chunks, epsilon, rows, channels, plan.chunk, plan.lanes,
-        *strides, divisor(max(batch.places, 1)),
+    _BACKWARD[type_, vector, str(inference).lower()](
+        (models, blocking.tiles, blocking.chunks), THREADS, dy, values, weights, *arrays, dx,
+        dgamma, dbeta, chunks, weight_of_chunks, epsilon, rows, channels, blocking.chunk,
+        blocking.lanes, *strides, divisor(max(batch.pixels, 1)),
     )  # fmt: skip
-    if plan.chunks > 1:
+    if blocking.chunks > 1:
         grid = (models, -(-channels // MERGED_AT_ONCE), 1)
         _MERGE_GRADIENTS[type_](
-            grid, THREADS, chunks, weight_of_chunks, dgamma, dbeta, totals, plan.chunks, channels
-        )
+            grid, THREADS, chunks, weight_of_chunks, dgamma, dbeta, totals, blocking.chunks,
+            channels,
+        )  # fmt: skip
         if not inference:
-            _DX[type_, run](
-                (models, plan.tiles, plan.fews), THREADS, dy, values, weights, *arrays, dgamma,
-                dbeta, totals, dx, epsilon, rows, channels, plan.few, plan.lanes, *strides,
-                divisor(max(batch.places, 1)),
+            _DX[type_, vector](
+                (models, blocking.tiles, blocking.shorts), THREADS, dy, values, weights, *arrays,
+                dgamma, dbeta, totals, dx, epsilon, rows, channels, blocking.short, blocking.lanes,
+                *strides, divisor(max(batch.pixels, 1)),
             )  # fmt: skip
     return dx, dgamma, dbeta

@@ -1,4 +1,4 @@
-// Running means of the statistics of batches.
+// Running means of batch statistics.
 #include "prelude.cuh"
 
 // mean[m][i] += share * (new[m][i] - mean[m][i]). mean: (models, channels), `stride` elements from

@@ -1,4 +1,4 @@
-"""Running means of the statistics of batches, which prediction uses later."""
+"""Running means of batch statistics, which a trained network uses at prediction."""
 
 from __future__ import annotations
 
@@ -29,8 +29,9 @@ def running_mean(mean: Array, new: Array, *, share: float) -> None:
     Parameters
     ----------
     mean : array of shape (M, C), float32 or float64
-        Updated.
+        The running means; updated.
     new : array of shape (M, C)
+        The new values.
     share : float
         Weight of the new value.
     """

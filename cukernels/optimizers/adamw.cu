@@ -10,14 +10,16 @@ __global__ void __launch_bounds__(elementwise_threads)
           const double* __restrict__ beta_2, const double* __restrict__ epsilon,
           const double* __restrict__ weight_decay, int64 p, int64 n_decayed) {
     const int64 model = blockIdx.y, first = model * p;
-    __shared__ double corrected[2];  // the powers once a block: they cost more than the whole step
+    // One thread computes the powers for its block: they cost more than the whole step of a thread.
+    __shared__ double corrected[2];
     if (threadIdx.x == 0) {
         const double steps = double(step[model]);
         corrected[0] = learning_rate[model] / (1 - pow(beta_1[model], steps));
         corrected[1] = 1 / sqrt(1 - pow(beta_2[model], steps));
     }
     __syncthreads();
-    constexpr double smallest = sizeof(T) == 4 ? 0x1p-126 : 0x1p-1022;  // that is not flushed to 0
+    constexpr double smallest =
+        sizeof(T) == 4 ? 0x1p-126 : 0x1p-1022;  // normal number: not flushed to 0
     const T rate = T(corrected[0]), root = T(corrected[1]);
     const T tiny = T(largest(epsilon[model], smallest));
     const T shrinkage = T(learning_rate[model] * weight_decay[model]);
@@ -25,7 +27,7 @@ __global__ void __launch_bounds__(elementwise_threads)
     params += first, grads += first, first_moment += first, second_moment += first;
     const bool wide = is_aligned(params) && is_aligned(grads) && is_aligned(first_moment) &&
                       is_aligned(second_moment);
-    each_run<T>(p, wide, [&](int64 i, auto width) {
+    each_vector<T>(p, wide, [&](int64 i, auto width) {
         constexpr int N = decltype(width)::value;
         auto w = load<N>(params + i), mean = load<N>(first_moment + i);
         auto square = load<N>(second_moment + i);

@@ -1,4 +1,4 @@
-"""AdamW: one step of all parameters of all models of a stack, in place, as in `optimizers`."""
+"""AdamW: one step of all parameters of all models of a stack, in place."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def adamw(
 ) -> None:
     """Adam with decoupled weight decay (Loshchilov and Hutter, arXiv:1711.05101, algorithm 2).
 
-    The weights shrink by themselves, by ``learning_rate * weight_decay``, instead of through a
-    penalty whose gradient Adam would divide by its size. As in PyTorch the decay follows the
-    learning rate; in the paper it follows the schedule of the learning rate alone.
+    The weights shrink directly, by the factor ``1 - learning_rate * weight_decay``. The gradient of
+    an L2 penalty would instead be divided by its own running size. As in PyTorch, the decay is
+    proportional to the learning rate; in the paper it is proportional to its schedule alone.
 
     Parameters
     ----------
@@ -59,15 +59,15 @@ def adamw(
         The number of this step, from 1, which corrects the bias of the running means.
     learning_rate, beta_1, beta_2, epsilon, weight_decay : arrays of shape (M,)
         Step size, decay rates of the two means, term that keeps the division finite (at least the
-        smallest normal number of the dtype), and the part of the weights that a step of size 1
+        smallest normal number of the dtype), and the share of the weights that a step of size 1
         takes away.
     n_decayed : int
-        How many parameters of each model, from the first, are weights that decay.
+        How many parameters of each model, from the first one on, are weights that decay.
     """
     xp = namespace(params)
     check_decayed("adamw", params, n_decayed)
     check_steps("adamw", step, beta_2)
-    epsilon = xp.maximum(epsilon, np.finfo(params.dtype).tiny)  # 0 in this dtype, it keeps nothing
+    epsilon = xp.maximum(epsilon, np.finfo(params.dtype).tiny)  # the caller's may round to 0
     rate, root, b1, b2, tiny, shrinkage = columns(
         params,
         learning_rate / (1 - beta_1**step),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from cukernels.gpu import elementwise
+from cukernels.gpu.kernel import Kernel, contiguous, ctype
 from cukernels.optimizers.optimizers import check_decayed
-from cukernels.optimizers.optimizers_cuda import TYPES, grid, vector, write_back
-from cukernels.runtime import elementwise
+from cukernels.optimizers.optimizers_cuda import TYPES, grid, hyper_parameters, write_back
 from cukernels.runtime.arrays import Array
-from cukernels.runtime.kernel import Kernel, contiguous, ctype
 
 _KERNEL = Kernel("adamw.cu", "adamw", TYPES)
 
@@ -31,8 +31,8 @@ def adamw(
     updated = contiguous(params), contiguous(first), contiguous(second)
     _KERNEL[ctype(params)](
         grid(params), elementwise.THREADS, updated[0], contiguous(grads), *updated[1:],
-        contiguous(step.astype(np.int64, copy=False)),
-        *map(vector, (learning_rate, beta_1, beta_2, epsilon, weight_decay)),
+        contiguous(step, np.int64),
+        *hyper_parameters(learning_rate, beta_1, beta_2, epsilon, weight_decay),
         params.shape[1], n_decayed,
     )  # fmt: skip
     write_back(updated, (params, first, second))

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from cukernels.optimizers.optimizers import check_decayed, check_steps, columns
-from cukernels.optimizers.optimizers_numpy import Piece, pieces, root_of_squares
+from cukernels.optimizers.optimizers_numpy import Chunk, chunks, root_of_squares
 from cukernels.runtime.arrays import Array
 from cukernels.runtime.workers import in_parallel, scratch
 
@@ -28,7 +28,7 @@ def adamw(
 ) -> None:
     check_decayed("adamw", params, n_decayed)
     check_steps("adamw", step, beta_2)
-    steps = step.tolist()  # numbers one by one: faster than vectors as short as these
+    steps = step.tolist()  # Python numbers are faster than vectors as short as these
     settings = zip(learning_rate.tolist(), beta_1.tolist(), steps, strict=True)
     corrected = [rate / (1 - b1**t) for rate, b1, t in settings]
     squares = zip(beta_2.tolist(), steps, strict=True)
@@ -43,9 +43,9 @@ def adamw(
         learning_rate * weight_decay,
     )
 
-    def move(_: None, piece: Piece) -> None:
-        models, part = piece
-        g, p, mean, square = grads[piece], params[piece], first[piece], second[piece]
+    def move(_: None, chunk: Chunk) -> None:
+        models, parameters = chunk
+        g, p, mean, square = grads[chunk], params[chunk], first[chunk], second[chunk]
         rate, root, b1, b2, tiny, shrinkage = (vector[models] for vector in vectors)
         change = scratch("change", g.shape, g.dtype)
         mean *= b1
@@ -55,11 +55,11 @@ def adamw(
         change += tiny
         np.divide(mean, change, out=change)
         change *= rate
-        decayed = min(n_decayed - part.start, g.shape[1])
+        decayed = min(n_decayed - parameters.start, g.shape[1])
         if decayed > 0 and shrinkage.any():
             lost = scratch("penalised", (len(g), decayed), g.dtype)
             np.multiply(p[:, :decayed], shrinkage, out=lost)
             change[:, :decayed] += lost
         p -= change
 
-    in_parallel(move, pieces(*params.shape))
+    in_parallel(move, chunks(*params.shape))

@@ -1,8 +1,8 @@
 // Optimizers: all parameters of all models in one launch, in place.
 //
-// params, grads and moments are (models, p); hyper-parameters are float64 vectors, one value a
-// model. The grid is (blocks of a model, models). The first `n_decayed` parameters of each model
-// get the gradient l2 * w of their penalty on the way.
+// params, grads and moments are (models, p). Hyper-parameters are float64 vectors, with one value
+// for each model. The grid is (blocks of a model, models). The gradient l2 * w of the penalty is
+// added to that of the first `n_decayed` parameters of each model.
 #include "elementwise.cuh"
 
 template <typename T>
@@ -14,7 +14,7 @@ __global__ void __launch_bounds__(elementwise_threads)
     const T rate = T(learning_rate[model]), keep = T(momentum[model]), decay = T(l2[model]);
     params += first, grads += first, velocity += first;
     const bool wide = is_aligned(params) && is_aligned(grads) && is_aligned(velocity);
-    each_run<T>(p, wide, [&](int64 i, auto width) {
+    each_vector<T>(p, wide, [&](int64 i, auto width) {
         constexpr int N = decltype(width)::value;
         auto w = load<N>(params + i), v = load<N>(velocity + i);
         const auto gradient = load<N>(grads + i);
@@ -37,20 +37,22 @@ __global__ void __launch_bounds__(elementwise_threads)
          const double* __restrict__ beta_2, const double* __restrict__ epsilon,
          const double* __restrict__ l2, int64 p, int64 n_decayed) {
     const int64 model = blockIdx.y, first = model * p;
-    __shared__ double corrected;  // the powers once a block: they cost more than the whole step
+    // One thread computes the powers for its block: they cost more than the whole step of a thread.
+    __shared__ double corrected;
     if (threadIdx.x == 0) {
         const double steps = double(step[model]);
         corrected = learning_rate[model] * sqrt(1 - pow(beta_2[model], steps)) /
                     (1 - pow(beta_1[model], steps));
     }
     __syncthreads();
-    constexpr double smallest = sizeof(T) == 4 ? 0x1p-126 : 0x1p-1022;  // that is not flushed to 0
+    constexpr double smallest =
+        sizeof(T) == 4 ? 0x1p-126 : 0x1p-1022;  // normal number: not flushed to 0
     const T rate = T(corrected), tiny = T(largest(epsilon[model], smallest)), decay = T(l2[model]);
     const T b1 = T(beta_1[model]), b2 = T(beta_2[model]);
     params += first, grads += first, first_moment += first, second_moment += first;
     const bool wide = is_aligned(params) && is_aligned(grads) && is_aligned(first_moment) &&
                       is_aligned(second_moment);
-    each_run<T>(p, wide, [&](int64 i, auto width) {
+    each_vector<T>(p, wide, [&](int64 i, auto width) {
         constexpr int N = decltype(width)::value;
         auto w = load<N>(params + i), mean = load<N>(first_moment + i);
         auto square = load<N>(second_moment + i);

@@ -1,9 +1,9 @@
 """Optimizers: one step of all parameters of all models of a stack, in place.
 
 The parameters of M models are the rows of one array of shape (M, P). Hyper-parameters are vectors
-of M, one value a model. The first `n_decayed` parameters of each model (its weights; biases come
-after) are drawn to zero by an L2 penalty of strength `l2`, whose gradient ``l2 * w`` is added here
-so that it costs no pass of its own.
+of length M, with one value for each model. The first `n_decayed` parameters of each model are its
+weights (biases come after them). An L2 penalty of strength `l2` pulls these towards 0; its gradient
+``l2 * w`` is added here, so that it needs no pass of its own.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _sgd_steps(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
 
 
 def adam_steps(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
-    """Arguments of `adam`, from which those of its relatives are made."""
+    """Arguments of `adam`, from which the samples of the similar ops are derived."""
     for case in _sgd_steps(rng):
         if case.pop("nesterov"):
             shape = case["params"].shape
@@ -91,11 +91,11 @@ def sgd(
     params, grads, velocity : arrays of shape (M, P), float32 or float64
         Parameters, their gradients and their running update; the first and the last are updated.
     learning_rate, momentum, l2 : arrays of shape (M,)
-        Step size, share of the last update that is kept, strength of the L2 penalty.
+        Step size, share of the last update that is kept, and strength of the L2 penalty.
     n_decayed : int
-        How many parameters of each model, from the first, the L2 penalty concerns.
+        How many parameters of each model, from the first one on, the L2 penalty concerns.
     nesterov : bool, default=True
-        Whether to look ahead.
+        Whether to use Nesterov's look-ahead.
     """
     check_decayed("sgd", params, n_decayed)
     g = penalised(grads, params, l2, n_decayed)
@@ -138,14 +138,14 @@ def adam(
         Step size, decay rates of the two means, term that keeps the division finite (at least the
         smallest normal number of the dtype), and strength of the L2 penalty.
     n_decayed : int
-        How many parameters of each model, from the first, the L2 penalty concerns.
+        How many parameters of each model, from the first one on, the L2 penalty concerns.
     """
     xp = namespace(params)
     check_decayed("adam", params, n_decayed)
     check_steps("adam", step, beta_2)
     g = penalised(grads, params, l2, n_decayed)
     corrected = learning_rate * xp.sqrt(1 - beta_2**step) / (1 - beta_1**step)
-    epsilon = xp.maximum(epsilon, np.finfo(params.dtype).tiny)  # 0 in this dtype, it keeps nothing
+    epsilon = xp.maximum(epsilon, np.finfo(params.dtype).tiny)  # the caller's may round to 0
     rate, b1, b2, tiny = columns(params, corrected, beta_1, beta_2, epsilon)
     first[...] = b1 * first + (1 - b1) * g
     second[...] = b2 * second + (1 - b2) * (g * g)
@@ -153,7 +153,7 @@ def adam(
 
 
 def check_decayed(op: str, params: Array, n_decayed: int) -> None:
-    """Raise ValueError unless a model has as many parameters as are to be penalised."""
+    """Raise ValueError unless each model has at least `n_decayed` parameters."""
     if not 0 <= n_decayed <= params.shape[-1]:
         raise ValueError(
             f"{op}: n_decayed must be from 0 to the {params.shape[-1]} parameters of a model, got "
@@ -162,20 +162,20 @@ def check_decayed(op: str, params: Array, n_decayed: int) -> None:
 
 
 def check_steps(op: str, step: Array, beta_2: Array) -> None:
-    """Raise ValueError unless the bias of running means can be corrected."""
+    """Raise ValueError unless the bias of the running means can be corrected."""
     if any(number < 1 for number in step.tolist()):
         raise ValueError(f"{op}: steps are counted from 1, got {step}")
     check_decay(op, beta_2)
 
 
 def check_decay(op: str, beta_2: Array) -> None:
-    """Raise ValueError unless the running mean of the squares is one."""
+    """Raise ValueError unless the decay rate of the running mean of the squares is valid."""
     if not all(0 <= decay < 1 for decay in beta_2.tolist()):
         raise ValueError(f"{op}: beta_2 must be in [0, 1), got {beta_2}")
 
 
 def penalised(grads: Array, params: Array, l2: Array, n_decayed: int) -> Array:
-    """The gradient with that of the penalty."""
+    """Return the gradient plus that of the penalty."""
     g = grads.copy()
     (strength,) = columns(params, l2)
     g[:, :n_decayed] += strength * params[:, :n_decayed]
@@ -183,5 +183,5 @@ def penalised(grads: Array, params: Array, l2: Array, n_decayed: int) -> Array:
 
 
 def columns(params: Array, *vectors: Array) -> tuple[Array, ...]:
-    """One value a model as columns that broadcast along its parameters, in their dtype."""
+    """Return vectors of one value for each model as columns, in the dtype of the parameters."""
     return tuple(vector.astype(params.dtype)[:, None] for vector in vectors)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from cukernels.gpu import elementwise
+from cukernels.gpu.kernel import Kernel, contiguous, ctype
 from cukernels.optimizers.optimizers import check_decayed
-from cukernels.runtime import elementwise
 from cukernels.runtime.arrays import Array
-from cukernels.runtime.kernel import Kernel, contiguous, ctype
 
 TYPES = [("float",), ("double",)]
 _SGD = Kernel("optimizers.cu", "sgd", TYPES)
@@ -30,7 +30,7 @@ def sgd(
     updated = contiguous(params), contiguous(velocity)
     _SGD[ctype(params)](
         grid(params), elementwise.THREADS, updated[0], contiguous(grads), updated[1],
-        *map(vector, (learning_rate, momentum, l2)), p, n_decayed, nesterov,
+        *hyper_parameters(learning_rate, momentum, l2), p, n_decayed, nesterov,
     )  # fmt: skip
     write_back(updated, (params, velocity))
 
@@ -54,25 +54,25 @@ def adam(
     updated = contiguous(params), contiguous(first), contiguous(second)
     _ADAM[ctype(params)](
         grid(params), elementwise.THREADS, updated[0], contiguous(grads), *updated[1:],
-        contiguous(step.astype(np.int64, copy=False)),
-        *map(vector, (learning_rate, beta_1, beta_2, epsilon, l2)), p, n_decayed,
+        contiguous(step, np.int64),
+        *hyper_parameters(learning_rate, beta_1, beta_2, epsilon, l2), p, n_decayed,
     )  # fmt: skip
     write_back(updated, (params, first, second))
 
 
 def grid(params: Array) -> tuple[int, int, int]:
-    """Blocks of a model, and models."""
+    """Return the grid: (blocks of a model, models, 1)."""
     models, p = params.shape
     return elementwise.blocks(params, p), models, 1
 
 
-def vector(values: Array) -> Array:
-    """One value a model, as the kernels read it."""
-    return contiguous(values.astype(np.float64, copy=False))
+def hyper_parameters(*vectors: Array) -> list[Array]:
+    """Return vectors of one value for each model in the dtype of the kernels."""
+    return [contiguous(vector, np.float64) for vector in vectors]
 
 
 def write_back(updated: tuple[Array, ...], given: tuple[Array, ...]) -> None:
-    """Copy results to where the caller's arrays are, if they were not contiguous."""
+    """Copy results into the caller's arrays if those were not contiguous."""
     for new, old in zip(updated, given, strict=True):
         if new is not old:
             old[...] = new

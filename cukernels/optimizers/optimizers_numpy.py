@@ -1,4 +1,4 @@
-"""NumPy bodies of the optimizers: piece after piece of the parameters, in the cache."""
+"""NumPy bodies of the optimizers, which take one chunk of parameters after another."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def sgd(
     check_decayed("sgd", params, n_decayed)
     rates, keeps = columns(params, learning_rate, momentum)
 
-    def move(_: None, piece: Piece) -> None:
-        g, change = penalised_piece(params, grads, l2, n_decayed, piece)
-        p, v, keep = params[piece], velocity[piece], keeps[piece[0]]
-        np.multiply(g, rates[piece[0]], out=change)
+    def move(_: None, chunk: Chunk) -> None:
+        g, change = penalised_chunk(params, grads, l2, n_decayed, chunk)
+        p, v, keep = params[chunk], velocity[chunk], keeps[chunk[0]]
+        np.multiply(g, rates[chunk[0]], out=change)
         v *= keep
         v -= change
         if nesterov:
@@ -38,7 +38,7 @@ def sgd(
         else:
             p += v
 
-    in_parallel(move, pieces(*params.shape))
+    in_parallel(move, chunks(*params.shape))
 
 
 def adam(
@@ -58,32 +58,32 @@ def adam(
     check_decayed("adam", params, n_decayed)
     check_steps("adam", step, beta_2)
     settings = (vector.tolist() for vector in (learning_rate, beta_1, beta_2, step))
-    corrected = [  # numbers one by one: faster than vectors as short as these
+    corrected = [  # Python numbers are faster than vectors as short as these
         rate * math.sqrt(1 - b2**t) / (1 - b1**t) for rate, b1, b2, t in zip(*settings, strict=True)
     ]
     tiny = np.maximum(epsilon, np.finfo(params.dtype).tiny)
     rates, b1s, b2s, tinies = columns(params, np.array(corrected), beta_1, beta_2, tiny)
 
-    def move(_: None, piece: Piece) -> None:
-        g, change = penalised_piece(params, grads, l2, n_decayed, piece)
-        p, mean, square = params[piece], first[piece], second[piece]
-        b1, b2 = b1s[piece[0]], b2s[piece[0]]
+    def move(_: None, chunk: Chunk) -> None:
+        g, change = penalised_chunk(params, grads, l2, n_decayed, chunk)
+        p, mean, square = params[chunk], first[chunk], second[chunk]
+        b1, b2 = b1s[chunk[0]], b2s[chunk[0]]
         mean *= b1
         mean += np.multiply(g, 1 - b1, out=change)
         root_of_squares(square, g, b2, out=change)
-        change += tinies[piece[0]]
+        change += tinies[chunk[0]]
         np.divide(mean, change, out=change)
-        change *= rates[piece[0]]
+        change *= rates[chunk[0]]
         p -= change
 
-    in_parallel(move, pieces(*params.shape))
+    in_parallel(move, chunks(*params.shape))
 
 
-_CHUNK = 2**17  # elements of each array, which stay in the cache from line to line
+_CHUNK = 2**17  # elements of a chunk, whose arrays stay in the cache during all operations
 
 
 def root_of_squares(square: Array, g: Array, b2: Array, out: Array) -> None:
-    """Move the running mean of the squares in place, and store its root."""
+    """Update the running mean of the squares in place, and write its root to `out`."""
     np.multiply(g, g, out=out)
     out *= 1 - b2
     square *= b2
@@ -91,29 +91,32 @@ def root_of_squares(square: Array, g: Array, b2: Array, out: Array) -> None:
     np.sqrt(square, out=out)
 
 
-Piece = tuple[slice, slice]  # models, and parameters of each
+Chunk = tuple[slice, slice]  # models, and parameters of each
 
 
 @lru_cache(maxsize=16)
-def pieces(models: int, size: int) -> list[Piece]:
-    """Cut the parameters into pieces that fit the cache: parts of one model, or several models."""
-    parts = shares(size, _CHUNK) or [slice(0, 0)]
+def chunks(models: int, size: int) -> list[Chunk]:
+    """Split the parameters into chunks that fit the cache: of one model, or several models."""
+    own = shares(size, _CHUNK) or [slice(0, 0)]
     at_once = max(_CHUNK // max(size, 1), 1)
-    return [(several, part) for several in slices(models, at_once) for part in parts]
+    return [(several, columns) for several in slices(models, at_once) for columns in own]
 
 
-def penalised_piece(
-    params: Array, grads: Array, l2: Array, n_decayed: int, piece: Piece
+def penalised_chunk(
+    params: Array, grads: Array, l2: Array, n_decayed: int, chunk: Chunk
 ) -> tuple[Array, Array]:
-    """The gradient of a piece with its penalty, not to be written to; and memory of its shape."""
-    models, part = piece
-    g = grads[piece]
+    """Return the gradient of a chunk plus that of its penalty, and scratch memory of its shape.
+
+    The gradient may be a view of `grads`, and must not be written to.
+    """
+    models, parameters = chunk
+    g = grads[chunk]
     own, change = (scratch(role, g.shape, g.dtype) for role in ("penalised", "change"))
-    decayed = min(n_decayed - part.start, g.shape[1])
+    decayed = min(n_decayed - parameters.start, g.shape[1])
     if decayed <= 0 or not l2[models].any():
         return g, change
     (strength,) = columns(params, l2[models])
-    np.multiply(params[piece][:, :decayed], strength, out=own[:, :decayed])
+    np.multiply(params[chunk][:, :decayed], strength, out=own[:, :decayed])
     own[:, :decayed] += g[:, :decayed]
     own[:, decayed:] = g[:, decayed:]
     return own, change

@@ -9,12 +9,13 @@ __global__ void __launch_bounds__(elementwise_threads)
             const double* __restrict__ epsilon, const double* __restrict__ l2, int64 p,
             int64 n_decayed) {
     const int64 model = blockIdx.y, first = model * p;
-    constexpr double smallest = sizeof(T) == 4 ? 0x1p-126 : 0x1p-1022;  // that is not flushed to 0
+    constexpr double smallest =
+        sizeof(T) == 4 ? 0x1p-126 : 0x1p-1022;  // normal number: not flushed to 0
     const T rate = T(learning_rate[model]), tiny = T(largest(epsilon[model], smallest));
     const T b2 = T(beta_2[model]), decay = T(l2[model]);
     params += first, grads += first, second_moment += first;
     const bool wide = is_aligned(params) && is_aligned(grads) && is_aligned(second_moment);
-    each_run<T>(p, wide, [&](int64 i, auto width) {
+    each_vector<T>(p, wide, [&](int64 i, auto width) {
         constexpr int N = decltype(width)::value;
         auto w = load<N>(params + i), square = load<N>(second_moment + i);
         const auto gradient = load<N>(grads + i);

@@ -1,4 +1,4 @@
-"""RMSprop: one step of all parameters of all models of a stack, in place, as in `optimizers`."""
+"""RMSprop: one step of all parameters of all models of a stack, in place."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def rmsprop(
     """RMSprop (Tieleman and Hinton, Neural Networks for Machine Learning, lecture 6e, 2012).
 
     ``second = beta_2 * second + (1 - beta_2) * g**2``, then
-    ``params -= learning_rate * g / (sqrt(second) + epsilon)``: as PyTorch's RMSprop, with epsilon
-    outside the root, and without momentum.
+    ``params -= learning_rate * g / (sqrt(second) + epsilon)``. This is PyTorch's RMSprop without
+    momentum: epsilon is added outside the root.
 
     Parameters
     ----------
@@ -55,13 +55,13 @@ def rmsprop(
         Step size, decay rate of the mean, term that keeps the division finite (at least the
         smallest normal number of the dtype), and strength of the L2 penalty.
     n_decayed : int
-        How many parameters of each model, from the first, the L2 penalty concerns.
+        How many parameters of each model, from the first one on, the L2 penalty concerns.
     """
     xp = namespace(params)
     check_decayed("rmsprop", params, n_decayed)
     check_decay("rmsprop", beta_2)
     g = penalised(grads, params, l2, n_decayed)
-    epsilon = xp.maximum(epsilon, np.finfo(params.dtype).tiny)  # 0 in this dtype, it keeps nothing
+    epsilon = xp.maximum(epsilon, np.finfo(params.dtype).tiny)  # the caller's may round to 0
     rate, b2, tiny = columns(params, learning_rate, beta_2, epsilon)
     second[...] = b2 * second + (1 - b2) * (g * g)
     params -= rate * g / (xp.sqrt(second) + tiny)

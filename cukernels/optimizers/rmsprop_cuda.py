@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from cukernels.gpu import elementwise
+from cukernels.gpu.kernel import Kernel, contiguous, ctype
 from cukernels.optimizers.optimizers import check_decayed
-from cukernels.optimizers.optimizers_cuda import TYPES, grid, vector, write_back
-from cukernels.runtime import elementwise
+from cukernels.optimizers.optimizers_cuda import TYPES, grid, hyper_parameters, write_back
 from cukernels.runtime.arrays import Array
-from cukernels.runtime.kernel import Kernel, contiguous, ctype
 
 _KERNEL = Kernel("rmsprop.cu", "rmsprop", TYPES)
 
@@ -26,6 +26,6 @@ def rmsprop(
     updated = contiguous(params), contiguous(second)
     _KERNEL[ctype(params)](
         grid(params), elementwise.THREADS, updated[0], contiguous(grads), updated[1],
-        *map(vector, (learning_rate, beta_2, epsilon, l2)), params.shape[1], n_decayed,
+        *hyper_parameters(learning_rate, beta_2, epsilon, l2), params.shape[1], n_decayed,
     )  # fmt: skip
     write_back(updated, (params, second))

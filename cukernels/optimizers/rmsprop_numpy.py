@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cukernels.optimizers.optimizers import check_decay, check_decayed, columns
-from cukernels.optimizers.optimizers_numpy import Piece, penalised_piece, pieces, root_of_squares
+from cukernels.optimizers.optimizers_numpy import Chunk, chunks, penalised_chunk, root_of_squares
 from cukernels.runtime.arrays import Array
 from cukernels.runtime.workers import in_parallel
 
@@ -26,13 +26,13 @@ def rmsprop(
     tiny = np.maximum(epsilon, np.finfo(params.dtype).tiny)
     rates, b2s, tinies = columns(params, learning_rate, beta_2, tiny)
 
-    def move(_: None, piece: Piece) -> None:
-        g, change = penalised_piece(params, grads, l2, n_decayed, piece)
-        p, models = params[piece], piece[0]
-        root_of_squares(second[piece], g, b2s[models], out=change)
+    def move(_: None, chunk: Chunk) -> None:
+        g, change = penalised_chunk(params, grads, l2, n_decayed, chunk)
+        p, models = params[chunk], chunk[0]
+        root_of_squares(second[chunk], g, b2s[models], out=change)
         change += tinies[models]
         np.divide(g, change, out=change)
         change *= rates[models]
         p -= change
 
-    in_parallel(move, pieces(*params.shape))
+    in_parallel(move, chunks(*params.shape))

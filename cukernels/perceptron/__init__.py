@@ -1,1 +1,1 @@
-"""The perceptron's online rule."""
+"""The perceptron's online rule: its definition, and faster forms that give the same result."""

@@ -1,14 +1,14 @@
 """The multinomial rule, a block of samples at a time, on NumPy.
 
-Within a block, the score of a sample differs from what the weights of the block's start give only
-by the updates in between: one of step c at sample j adds ``c * x_j . x_i`` to the product of the
-weights with a later sample i. So BLAS computes all products and all dot products of a block (its
-Gram matrix) at once, only the mistakes are walked, and one more product updates the weights. The
-rule stays exact; only the order of summation differs. An L2 penalty multiplies each term by what
-its shrinking leaves until then.
+Take the weights at the start of a block. The score of a sample differs from what these weights give
+only by the updates in between: an update of c at sample j adds ``c * x_j . x_i`` to the product of
+the weights with a later sample i. So BLAS computes all products of a block, and the dot products
+between its samples (the Gram matrix), at once. Then the rule goes from mistake to mistake, and one
+more product updates the weights. The rule remains exact; only the order of summation differs. An L2
+penalty multiplies each term by the share that its shrinking leaves until then.
 
-The models of a stack share the samples and the Gram matrix, and none depends on what others there
-are, to the bit.
+The models of a stack share the samples and the Gram matrix. No bit of a model depends on the
+others.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from cukernels.perceptron.penalty import measure
 from cukernels.perceptron.rule import Sweep
 from cukernels.perceptron.walk_numpy import At, Mistakes, walk
 
-BLOCK = 128  # samples: fewer make more calls, more make a larger Gram matrix
+BLOCK = 128  # samples: smaller blocks take more calls, larger ones a larger Gram matrix
 
-# From rows to a dense or CSR matrix of them, and the columns of the weights that it spans.
+# From row numbers to a dense or CSR matrix of these rows, and the columns of the weights for it.
 TakeRows = Callable[[Any], tuple[Any, Any]]
 
 
 def dense_rows(x: np.ndarray) -> TakeRows:
-    """Take rows of a matrix."""
+    """Return the function that takes rows of a matrix."""
     return lambda rows: (x[rows], slice(None))
 
 
 def sparse_rows(x: sp.csr_array) -> TakeRows:
-    """Take rows of a sparse matrix, less the columns where all of them are empty."""
+    """Return the function that takes rows of a sparse matrix, without their empty columns."""
 
     def take(rows: Any) -> tuple[sp.csr_array, np.ndarray]:
         block = x[rows]
@@ -48,8 +48,8 @@ def sparse_rows(x: sp.csr_array) -> TakeRows:
 
 
 def sweep_blocks(sweep: Sweep, take: TakeRows) -> np.ndarray:
-    """Sweep a block of samples at a time; classes compete, and the penalty has no L1 part."""
-    blocks = _Blocks(sweep, take)
+    """Sweep a block of samples at a time, for classes that compete and a penalty without L1."""
+    blocks = _BlockSweep(sweep, take)
     for start in range(0, sweep.n_steps, BLOCK):
         blocks.sweep_block(start, min(start + BLOCK, sweep.n_steps))
     sweep.w[...] = blocks.w[: sweep.b.size].reshape(sweep.w.shape)
@@ -59,8 +59,8 @@ def sweep_blocks(sweep: Sweep, take: TakeRows) -> np.ndarray:
     return sweep.result(blocks.objective.reshape(sweep.b.shape))
 
 
-class _Blocks:
-    """A sweep, and what its blocks have in common. All P problems stand in one row."""
+class _BlockSweep:
+    """A sweep, and what all its blocks use. The P problems of all models lie along one axis."""
 
     def __init__(self, sweep: Sweep, take: TakeRows) -> None:
         self.sweep, self.take = sweep, take
@@ -68,14 +68,14 @@ class _Blocks:
         self.w = padded(sweep.w.reshape(n_problems, n_features))
         self.b = sweep.b.astype(float)
         self.objective = np.zeros(n_problems)
-        self.steps = np.zeros((len(self.w), BLOCK), self.w.dtype)
+        self.changes = np.zeros((len(self.w), BLOCK), self.w.dtype)
         self.later = np.triu(np.ones((BLOCK, BLOCK), sweep.w.dtype), 1)  # columns after rows
         self.shrinking = _Shrinking(sweep, self.later) if sweep.penalty else None
         is_constant = sweep.sample_weight is None and _varying(sweep.eta).shape[-1] == 1
         self.size = _at(sweep.eta[..., :1], sweep.b.shape) if is_constant else None
 
     def sweep_block(self, start: int, stop: int) -> None:
-        """Update the weights and the objective by the samples from one step to another."""
+        """Update the weights and the objective by the samples of the steps `start` to `stop`."""
         sweep, shrinking, n = self.sweep, self.shrinking, stop - start
         w, rows = self.w, sweep.rows(start, stop)
         x, columns = self.take(rows)
@@ -104,9 +104,9 @@ class _Blocks:
         self.objective -= np.bincount(problem, direction * score, self.b.size)
         if shrinking:
             change = change * shrinking.at_end[problem, place + 1]
-        self.steps[problem, place] = change
-        w[:, columns] += _product(self.steps[:, :n], x)
-        self.steps[problem, place] = 0
+        self.changes[problem, place] = change
+        w[:, columns] += _product(self.changes[:, :n], x)
+        self.changes[problem, place] = 0
 
 
 def _places(problem: np.ndarray, place: np.ndarray) -> np.ndarray:
@@ -114,7 +114,7 @@ def _places(problem: np.ndarray, place: np.ndarray) -> np.ndarray:
 
 
 def _at(values: np.ndarray, shape: tuple[int, ...]) -> At:
-    """Look up values that broadcast to (*shape, B) or are constant along it."""
+    """Return a look-up in values that broadcast to (*shape, B); B is 1 if they are constant."""
     every = np.broadcast_to(values, (*shape, values.shape[-1])).reshape(-1, values.shape[-1])
     if every.shape[-1] > 1:
         return lambda problem, place: every[problem, place]
@@ -123,18 +123,18 @@ def _at(values: np.ndarray, shape: tuple[int, ...]) -> At:
 
 
 class _Shrinking:
-    """What an L2 penalty leaves of the weights and of the steps of a block.
+    """The shares that an L2 penalty leaves of the weights and of the updates in a block.
 
     Attributes
     ----------
     group : integer array of shape (P,)
-        Problems of one group shrink alike.
+        The group of each problem; problems of one group shrink alike.
     of_start : array of shape (P, B)
-        What is left of the weights of the block's start, before each sample.
+        The share left of the weights at the block's start, before each sample.
     before : array of shape (groups, B, B)
-        What is left of the step at sample j (row) before the later sample i (column), else 0.
+        The share left of the update at sample j (row) before a later sample i (column); else 0.
     at_end : array of shape (P, B + 1)
-        What is left at the end of the weights of the start, and of each step.
+        The share left at the block's end of the weights at its start, and of each update.
     """
 
     def __init__(self, sweep: Sweep, later: np.ndarray) -> None:
@@ -149,7 +149,7 @@ class _Shrinking:
         self._size = 0
 
     def begin(self, start: int, stop: int) -> None:
-        """Begin a block; where the rate is constant, blocks of one size differ in nothing."""
+        """Compute the shares of a block; with a constant rate they depend on its size alone."""
         is_constant, size = self.kept.shape[1] == 1, stop - start
         if is_constant and size == self._size:
             return
@@ -160,16 +160,18 @@ class _Shrinking:
         self.of_start = left[self.group, 0, :-1]
         self.before = left[:, 1:, :-1] * self._later[:size, :size]
         self.at_end = left[self.group, :, -1]
-        self._in_all = (left * left)[..., :-1].sum(axis=-1)  # of a square, over the samples
+        self._in_all = (left * left)[..., :-1].sum(
+            axis=-1
+        )  # of a squared norm, summed over the samples
 
     def row(self, problem: np.ndarray, place: np.ndarray) -> np.ndarray:
-        """The row of a step in `before`, its matrices one below the other."""
+        """The row of an update in `before`, if its matrices lie one below the other."""
         return self.group.take(problem) * self._size + place
 
     def penalty(self, w: np.ndarray, mistakes: Mistakes | None, gram: np.ndarray) -> np.ndarray:
         """Return the penalty of each problem before each sample of a block, summed.
 
-        A step of c at x adds ``2 c w.x + c^2 x.x`` to the squared norm of the weights `w`.
+        An update of c at x adds ``2 c w.x + c^2 x.x`` to the squared norm of the weights `w`.
         """
         w = w[: len(self.group)]
         squares = self._in_all[self.group, 0] * (w * w).sum(axis=-1)
@@ -183,28 +185,28 @@ class _Shrinking:
 
 
 def _product(a: np.ndarray, matrix: Any) -> np.ndarray:
-    """Rows times a dense or CSR matrix."""
+    """Multiply rows by a dense or CSR matrix."""
     return a @ matrix if sp.issparse(matrix) else even_product(a, matrix)
 
 
 def _varying(values: np.ndarray) -> np.ndarray:
-    """Values with a last axis of length 1 where they are one value, repeated along it."""
+    """Return the values, with a last axis of length 1 if one value is broadcast along it."""
     return values[..., :1] if values.strides[-1] == 0 else values
 
 
 def _left(kept: np.ndarray) -> np.ndarray:
-    """What the shrinking of a block leaves of each weight's parts.
+    """Return the share that shrinking leaves of each term of the weights in a block.
 
     Parameters
     ----------
     kept : array of shape (..., B)
-        The share that each step keeps.
+        The share that shrinking leaves at each sample.
 
     Returns
     -------
     left : array of shape (..., B + 1, B + 1)
-        Element (j, i) is the share left after i steps of what was added in the j-th step, where
-        the weights of the start are step 0; it is 0 where the j-th is yet to come.
+        Element (j, i) is the share left, after i samples, of what was added at the j-th sample;
+        the weights at the start count as added at sample 0. It is 0 if j > i.
     """
     n = kept.shape[-1] + 1
     kept = np.concatenate((np.ones_like(kept[..., :1]), kept), axis=-1)

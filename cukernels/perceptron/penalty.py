@@ -1,8 +1,8 @@
 """The elastic-net penalty of an online rule, applied sample by sample.
 
-The L2 part shrinks the weights a little at every sample. The L1 part is cumulative (Tsuruoka,
-Tsujii and Ananiadou, ACL 2009): each weight owes the penalty of all samples so far, and pays up,
-down to zero at most, whenever a sample that has its feature comes by.
+The L2 part shrinks all weights a little at every sample. The L1 part is cumulative (Tsuruoka,
+Tsujii and Ananiadou, ACL 2009): a weight owes the sum of the L1 penalties of all samples so far.
+Whenever a sample has its feature, the weight moves towards 0 by what it still owes, and stops at 0.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from cukernels.runtime.arrays import Array, namespace
 
 
 class Penalty:
-    """The penalty of a stack of weight vectors, and what it keeps from sample to sample.
+    """The penalty of a stack of weight vectors, and its state from sample to sample.
 
-    False where there is nothing to penalise, and nothing to keep.
+    As a truth value it is False if there is neither a penalty nor a state to keep.
 
     Parameters
     ----------
     w : array of shape (..., K, D)
         Weights.
     alpha, l1_ratio : arrays that broadcast to (..., K), or floats
-        Strength, and the share of L1 in it.
+        Strength of the penalty, and the share of L1 in it.
     due : array of shape (..., K), default=None
-        L1 penalty that every weight owes since the start of training.
+        The sum of the L1 penalties so far, which every weight owes.
     paid : array of shape (..., K, D), default=None
-        How far it has moved each weight.
+        The sum of the changes that L1 has made to each weight.
     norms : array of shape (..., K, 2), default=None
         Squared L2 norm and L1 norm of each weight vector after its last update.
     """
@@ -57,12 +57,12 @@ class Penalty:
     def value(self) -> Array:
         """Return the penalty of each weight vector, (..., K, 1), as scikit-learn counts it.
 
-        The norms are those after the last update: what L1 took off since then is not counted.
+        The norms are those after the last update: changes by L1 since then are not counted.
         """
         return self.l1 * self.norms[..., 1:] + self.l2 / 2 * self.norms[..., :1]
 
     def kept(self, eta: Array) -> Array:
-        """Return the share of the weights that L2 leaves of them in a step at rate `eta`."""
+        """Return the share of the weights that the L2 part of a step at rate `eta` leaves."""
         return namespace(eta).maximum(1 - self.l2 * eta, 0)
 
     def shrink(self, w: Array, eta: Array) -> None:
@@ -72,7 +72,7 @@ class Penalty:
         self.norms *= namespace(w).concatenate((kept * kept, kept), axis=-1)
 
     def measure(self, w: Array, updated: Array) -> None:
-        """Take the norms anew where `updated`, of shape (..., K), is true."""
+        """Recompute the norms where `updated`, of shape (..., K), is true."""
         self.norms[updated] = measure(w[updated])
 
     def truncate(self, w: Array, columns: Array | slice, eta: Array) -> None:
@@ -80,6 +80,7 @@ class Penalty:
         if not self.has_l1:
             return
         xp = namespace(w)
+        # Undo what L1 has done so far, and truncate by all that is due: the sign may not change.
         self.due += (self.l1 * eta)[..., 0]
         before, paid = w[..., columns], self.paid[..., columns]
         sign = xp.sign(before)

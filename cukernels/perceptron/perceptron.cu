@@ -1,40 +1,41 @@
-// The perceptron's online rule, exact: one launch sweeps over all samples, with a block a problem.
+// The perceptron's online rule, exactly: one launch sweeps over all samples, with a block for each
+// problem.
 //
-// A problem is a class of a model, one against the rest, or a whole model, whose classes then
-// compete (`multinomial`). Its samples have to come one after the other. What can be done at once
-// is done for 32 of them, a group:
+// A problem is one class of a model against the rest, or a whole model, whose classes then compete
+// (`multinomial`). The rule takes samples one after the other. What can be computed in parallel is
+// computed for a group of 32 samples:
 //
-//   1. all warps compute the products of the group's samples with the weights at its beginning;
-//   2. one warp walks from mistake to mistake, with a lane a sample. A step of c at sample j adds
-//      c * x_j . x_i to the product of the weights with a later sample i: the dot products are in
-//      the group's Gram matrix, which a launch before this one has made for all groups, once for
-//      all problems that see the samples in the same order;
-//   3. all warps add the samples of the mistakes to the weights.
+//   1. All warps compute the products of the group's samples with the weights at its beginning.
+//   2. One warp goes from mistake to mistake, with a lane for each sample. An update of c at sample
+//      j adds c * x_j . x_i to the product of the weights with a later sample i. These dot products
+//      are in the group's Gram matrix. An earlier launch has computed it for all groups, once for
+//      all problems that see the samples in the same order.
+//   3. All warps add the samples of the mistakes to the weights.
 //
-// An L2 penalty multiplies all weights, and so all products, by what it keeps of them at each
-// sample. An L1 penalty cuts weights off one by one: with it, and for sparse samples, the sweep
-// goes sample by sample.
+// An L2 penalty multiplies all weights, and so all products, by the share that it leaves at each
+// sample. An L1 penalty truncates each weight by itself, so with it, and for sparse samples, the
+// sweep goes sample by sample.
 //
-// Biases are sums in double precision, and apart from the products until a score is judged: a
-// product may be less than T sees beside a bias, and still decide.
+// Biases are summed in double precision, and kept apart from the products until a score is judged:
+// a product may be too small for T to add it to a bias, and still decide.
 #include "prelude.cuh"
 
 constexpr int sweep_threads = 256;
 constexpr int group_size = 32;  // samples
 constexpr int gram_size = group_size * group_size;
 
-// The sample of a step; the nearest one stands for one out of range.
+// The sample of a step. A number out of range stands for the nearest sample.
 __device__ inline int64 visited(const int64* order, int64 step, int64 samples) {
     return order ? least(largest(order[step], int64(0)), samples - 1) : step;
 }
 
-// gram[r][g][i][j] = x_i . x_j for the samples of group g, in the r-th order of their visit, where
-// the first group begins with step `begin`, and the last ends before step `end`.
+// gram[r][g][i][j] = x_i . x_j for the samples of group g in the r-th order. The first group begins
+// with step `begin`, and the last one ends before step `end`. Grid: (groups, orders).
 template <typename T>
 __global__ void __launch_bounds__(sweep_threads)
     gram(const T* __restrict__ x, const int64* __restrict__ order, int64 order_row,
          T* __restrict__ gram, int64 begin, int64 end, int64 samples, int d) {
-    __shared__ T tile[group_size][group_size + 1];  // the odd length keeps columns apart in banks
+    __shared__ T tile[group_size][group_size + 1];  // an odd row length avoids bank conflicts
     const int lane = lane_id(), warp = warp_id();
     constexpr int warps = sweep_threads / warp_size, passes = group_size / warps;
     const int64 first = begin + int64(blockIdx.x) * group_size;
@@ -64,11 +65,11 @@ __global__ void __launch_bounds__(sweep_threads)
     for (int p = 0; p < passes; p++) gram[(warp + p * warps) * group_size + lane] = sum[p];
 }
 
-// What a sweep is to know, besides the samples. A row is a class of a model; `*_row` elements lie
-// between the values of two rows, 0 where they share them.
+// The arguments of a sweep, besides the samples. A row is a class of a model; `*_row` elements lie
+// between the values of two rows, 0 if they share one.
 template <typename T>
 struct Sweep {
-    const int64 *order, *y, *classes;  // (n), (N), (rows); null: as they come; null: multinomial
+    const int64 *order, *y, *classes;  // (n) or null: 0, 1, ...; (N); (rows) or null: multinomial
     T* w;                              // (rows, d)
     double* b;                         // (rows)
     const double* eta;                 // (rows or 1, n or 1)
@@ -76,10 +77,11 @@ struct Sweep {
     int64 eta_row, eta_step, weight_row;
     const T *alpha, *l1_ratio;  // (rows or 1)
     int64 alpha_row, l1_ratio_row;
-    T *due, *paid, *norms, *objective;  // (rows), (rows, d), (rows, 2): or null; (problems)
+    T *due, *paid, *norms;  // (rows), (rows, d), (rows, 2), or null
+    T* objective;           // (problems)
     double bias_rate;
-    int64 samples, begin, end;  // of x; steps
-    int d, k;                   // features; rows of a problem
+    int64 samples, begin, end;  // N; the first step, and the one after the last
+    int d, k;                   // features; classes of a problem
 
     __device__ int64 sample(int64 step) const { return visited(order, step, samples); }
     __device__ double rate(int64 row, int64 step) const {
@@ -91,26 +93,28 @@ struct Sweep {
     }
 };
 
-// What changes about a class while its samples go by, in shared memory.
+// The state of a class during a sweep, in shared memory.
 template <typename T>
 struct Class {
     double bias, change;
-    double norms[2];  // squared L2 and L1 norm of the weights
-    double seen[2];   // the same at the last update, shrunk since: what the objective counts
+    double norms[2];    // squared L2 norm and L1 norm of the weights
+    double counted[2];  // the norms at the last update, shrunk since: those in the objective
     double objective;
-    T kept;
-    T scale;   // the weights are this times what is stored
+    T kept;    // the share of the weights that L2 leaves at the present sample
+    T scale;   // the weights are this times what is stored, so that L2 need not touch each
     T l1, l2;  // strengths of the penalties
     T due;
-    unsigned steps;  // the samples of a group with which the class was corrected, as bits
+    unsigned changed;  // bit i: sample i of the group has updated the class
 
-    __device__ double penalty() const { return double(l1) * seen[1] + double(l2) / 2 * seen[0]; }
+    __device__ double penalty() const {
+        return double(l1) * counted[1] + double(l2) / 2 * counted[0];
+    }
 
     __device__ void shrink(double rate) {
         kept = T(largest(1.0 - double(l2) * rate, 0.0));
         const double share = double(kept);
         norms[0] *= share * share, norms[1] *= share;
-        seen[0] *= share * share, seen[1] *= share;
+        counted[0] *= share * share, counted[1] *= share;
     }
 };
 
@@ -129,7 +133,8 @@ __device__ inline void measure(const T* w, int d, double (&norms)[2]) {
     norms[1] = block_reduce<Sum, sweep_threads>(sizes);
 }
 
-// Fill the classes of a problem; `first` is its first row. Whether there is an L1 penalty.
+// Fill in the classes of a problem, whose first row is `first`. Return whether there is an L1
+// penalty.
 template <typename T>
 __device__ inline bool begin_classes(const Sweep<T>& s, int64 first, Class<T>* classes) {
     bool has_l1 = false;
@@ -150,7 +155,7 @@ __device__ inline bool begin_classes(const Sweep<T>& s, int64 first, Class<T>* c
             own.objective = 0;
             for (int i = 0; i < 2; i++) {
                 own.norms[i] = norms[i];
-                own.seen[i] = s.norms ? double(s.norms[row * 2 + i]) : norms[i];
+                own.counted[i] = s.norms ? double(s.norms[row * 2 + i]) : norms[i];
             }
         }
     }
@@ -158,6 +163,7 @@ __device__ inline bool begin_classes(const Sweep<T>& s, int64 first, Class<T>* c
     return has_l1;
 }
 
+// Write back what a sweep has changed besides the weights.
 template <typename T>
 __device__ inline void end_classes(const Sweep<T>& s, int64 first, const Class<T>* classes) {
     __syncthreads();
@@ -170,7 +176,7 @@ __device__ inline void end_classes(const Sweep<T>& s, int64 first, const Class<T
         s.b[row] = own.bias;
         if (s.due) s.due[row] = own.due;
         if (s.norms)
-            for (int i = 0; i < 2; i++) s.norms[row * 2 + i] = T(own.seen[i]);
+            for (int i = 0; i < 2; i++) s.norms[row * 2 + i] = T(own.counted[i]);
     }
     s.objective[blockIdx.x] = T(objective) + (s.begin ? s.objective[blockIdx.x] : T(0));
 }
@@ -182,7 +188,8 @@ struct DenseSamples {
     const T* x;  // (N, d)
     int d;
 
-    // Call f(column, value) for this thread's share of a sample's values, every `stride`-th.
+    // Call f(column, value) for this thread's values of a sample: every `stride`-th from `first`
+    // on.
     template <typename F>
     __device__ void each(int64 sample, int first, int stride, const F& f) const {
         for (int i = first; i < d; i += stride) f(i, x[sample * d + i]);
@@ -205,7 +212,7 @@ struct SparseSamples {
     }
 };
 
-// scores[c] = w_c . x without the bias: a class a warp, or all warps for the only class.
+// scores[c] = w_c . x, without the bias. Each class has a warp; a single class has all warps.
 template <bool multinomial, typename T, typename Samples>
 __device__ inline void score_sample(const Sweep<T>& s, const Samples& samples, int64 first,
                                     int64 sample, const Class<T>* classes, T* scores) {
@@ -238,10 +245,11 @@ __device__ inline double correction(int c, int64 label, int winner, int64 own_la
 template <bool multinomial, typename T, typename Samples>
 __device__ inline void sweep_samples(const Sweep<T>& s, const Samples& samples, int64 first,
                                      Class<T>* classes, T* scores) {
-    __shared__ bool must_flush;  // whether the weights take in their scale
+    __shared__ bool must_flush;  // whether the weights are to be multiplied by their scale
     for (int64 step = s.begin; step < s.end; step++) {
         const int64 sample = s.sample(step);
         score_sample<multinomial>(s, samples, first, sample, classes, scores);
+        // One thread applies the rule; a barrier follows before the others read its results.
         if (threadIdx.x == 0) {
             int winner = 0;
             double best = double(scores[0]) + classes[0].bias;
@@ -280,7 +288,7 @@ __device__ inline void sweep_samples(const Sweep<T>& s, const Samples& samples, 
             if (own.change == 0 && own.l1 == 0) continue;
             T* w = s.w + (first + c) * s.d;
             T* paid = own.l1 != 0 ? s.paid + (first + c) * s.d : nullptr;
-            double updated[2] = {}, cut[2] = {};  // what the norms grow by
+            double updated[2] = {}, truncated[2] = {};  // changes of the norms by each part
             samples.each(sample, threadIdx.x, sweep_threads, [&](int64 i, T x) {
                 const T before = own.scale * w[i], after = before + T(own.change) * x;
                 updated[0] += double(after) * double(after) - double(before) * double(before);
@@ -290,21 +298,21 @@ __device__ inline void sweep_samples(const Sweep<T>& s, const Samples& samples, 
                     const T sign = after > 0 ? T(1) : after < 0 ? T(-1) : T(0);
                     left = sign * largest(sign * (after - paid[i]) - own.due, T(0));
                     paid[i] += left - after;
-                    cut[0] += double(left) * double(left) - double(after) * double(after);
-                    cut[1] += fabs(double(left)) - fabs(double(after));
+                    truncated[0] += double(left) * double(left) - double(after) * double(after);
+                    truncated[1] += fabs(double(left)) - fabs(double(after));
                 }
                 w[i] = left / own.scale;
             });
             if (own.l1 == 0 && own.l2 == 0 && !s.norms) continue;
             for (int i = 0; i < 2; i++) {
                 updated[i] = block_reduce<Sum, sweep_threads>(updated[i]);
-                cut[i] = block_reduce<Sum, sweep_threads>(cut[i]);
+                truncated[i] = block_reduce<Sum, sweep_threads>(truncated[i]);
             }
             if (threadIdx.x == 0)
                 for (int i = 0; i < 2; i++) {
                     classes[c].norms[i] += updated[i];
-                    if (own.change != 0) classes[c].seen[i] = classes[c].norms[i];
-                    classes[c].norms[i] += cut[i];
+                    if (own.change != 0) classes[c].counted[i] = classes[c].norms[i];
+                    classes[c].norms[i] += truncated[i];
                 }
         }
         __syncthreads();
@@ -316,8 +324,8 @@ __device__ inline void sweep_samples(const Sweep<T>& s, const Samples& samples, 
 
 // --- Group by group ----------------------------------------------------------------------------
 
-// products[c][i] = w_c . x_i of the group's samples. A warp has 4 samples at a time, so that 4
-// loads are under way for each of w.
+// products[c][i] = w_c . x_i for the samples of a group. A warp has 4 samples, so that it loads
+// each weight once for all 4 of them.
 template <typename T>
 __device__ inline void score_group(const T* x, const T* w, const int64* rows, int count, int d,
                                    int k, T* products) {
@@ -342,18 +350,20 @@ __device__ inline void score_group(const T* x, const T* w, const int64* rows, in
     }
 }
 
-// Walk from mistake to mistake with one warp, a lane a sample. `steps` get the multiples of the
-// samples that the group adds to each class, and `scale` what it leaves of the weights before it.
+// Go from mistake to mistake with one warp, whose lanes have a sample each. `changes` become the
+// multiples of the group's samples that are added to each class, and `scale` of a class the share
+// that is left of its weights. With an L2 penalty every sample counts as a mistake, as it shrinks
+// the weights even if nothing is added.
 template <bool multinomial, typename T>
 __device__ inline void walk_group(const Sweep<T>& s, int64 first, int64 begin, const int64* rows,
                                   int count, const T* gram, Class<T>* classes, T* products,
-                                  T* steps) {
+                                  T* changes) {
     const int lane = lane_id();
     const bool inside = lane < count;
     const int64 label = inside ? s.y[rows[lane]] : 0;
     bool shrinks = false;
     for (int c = 0; c < s.k; c++) {
-        steps[c * group_size + lane] = 0;
+        changes[c * group_size + lane] = 0;
         shrinks |= classes[c].l2 != 0;
     }
     __syncwarp();
@@ -388,7 +398,7 @@ __device__ inline void walk_group(const Sweep<T>& s, int64 first, int64 begin, c
                                                          multinomial ? 0 : s.classes[row], score);
             const double change = error * s.size(row, begin + j, rows[j]);
             const double rate = s.rate(row, begin + j);
-            __syncwarp();  // all have read what the next lines change
+            __syncwarp();  // all lanes have read what lane 0 changes now
             if (lane == 0) {
                 Class<T>& it = classes[c];
                 it.objective += it.penalty() - error * score;
@@ -398,31 +408,31 @@ __device__ inline void walk_group(const Sweep<T>& s, int64 first, int64 begin, c
                 if (change != 0) {
                     it.norms[0] += change * (2 * double(it.kept) * product +
                                              change * double(gram[j * group_size + j]));
-                    it.seen[0] = it.norms[0];
+                    it.counted[0] = it.norms[0];
                 }
             }
             __syncwarp();
             const T kept = classes[c].kept;
             own[lane] = kept * own[lane] + T(change) * gram[j * group_size + lane];
-            T& step = steps[c * group_size + lane];
-            step = lane == j ? T(change) : kept * step;
+            T& own_change = changes[c * group_size + lane];
+            own_change = lane == j ? T(change) : kept * own_change;
             __syncwarp();
         }
     }
     for (int c = 0; c < s.k; c++) {
-        const unsigned bits = __ballot_sync(full_warp, steps[c * group_size + lane] != 0);
-        if (lane == 0) classes[c].steps = bits;
+        const unsigned bits = __ballot_sync(full_warp, changes[c * group_size + lane] != 0);
+        if (lane == 0) classes[c].changed = bits;
     }
 }
 
-// `room` is shared memory for the arrays below, the weights among them where `w_is_shared`.
+// `room` is shared memory for the arrays below, and for the weights too if `w_is_shared`.
 template <bool multinomial, typename T>
 __device__ inline void sweep_groups(const Sweep<T>& s, const T* x, const T* gram, int64 first,
                                     Class<T>* classes, T* room, bool w_is_shared) {
     __shared__ int64 rows[group_size];
-    T* const products = room;                      // (k, group_size)
-    T* const steps = products + s.k * group_size;  // (k, group_size)
-    T* const own_gram = steps + s.k * group_size;  // (group_size, group_size)
+    T* const products = room;                        // (k, group_size)
+    T* const changes = products + s.k * group_size;  // (k, group_size)
+    T* const own_gram = changes + s.k * group_size;  // (group_size, group_size)
     T* const w = w_is_shared ? own_gram + gram_size : s.w + first * s.d;  // (k, d)
     const int64 size = int64(s.k) * s.d;
     if (w_is_shared)
@@ -437,17 +447,17 @@ __device__ inline void sweep_groups(const Sweep<T>& s, const T* x, const T* gram
         __syncthreads();
         if (warp_id() == 0)
             walk_group<multinomial>(s, first, begin, rows, count, own_gram, classes, products,
-                                    steps);
+                                    changes);
         __syncthreads();
         for (int c = 0; c < s.k; c++) {
             const T scale = classes[c].scale;
-            const unsigned bits = classes[c].steps;
+            const unsigned bits = classes[c].changed;
             if (!bits && scale == 1) continue;
             for (int i = threadIdx.x; i < s.d; i += sweep_threads) {
                 T sum = scale * w[int64(c) * s.d + i];
                 for (unsigned left = bits; left; left &= left - 1) {
                     const int j = __ffs(int(left)) - 1;
-                    sum += steps[c * group_size + j] * x[rows[j] * s.d + i];
+                    sum += changes[c * group_size + j] * x[rows[j] * s.d + i];
                 }
                 w[int64(c) * s.d + i] = sum;
             }
@@ -461,17 +471,17 @@ __device__ inline void sweep_groups(const Sweep<T>& s, const T* x, const T* gram
     for (int c = 0; s.norms && c < s.k; c++) {
         double norms[2];
         measure(w + int64(c) * s.d, s.d, norms);
-        if (threadIdx.x == 0) classes[c].seen[0] = norms[0], classes[c].seen[1] = norms[1];
+        if (threadIdx.x == 0) classes[c].counted[0] = norms[0], classes[c].counted[1] = norms[1];
     }
 }
 
-// Which of several orders of the samples a problem follows; the nearest one stands for one out of
-// range.
+// Which of several orders a problem follows. A number out of range stands for the nearest one.
 __device__ inline int64 followed(const int64* follows, int64 orders, int64 row) {
     return follows ? least(largest(follows[row], int64(0)), orders - 1) : 0;
 }
 
-// A block a problem. Without Gram matrices, which need the room, it goes sample by sample.
+// Grid: (problems). Without Gram matrices, for which there may be no room in shared memory, the
+// sweep goes sample by sample.
 template <typename T, bool multinomial>
 __global__ void __launch_bounds__(sweep_threads, 1)
     perceptron_sweep(const T* x, const T* gram, int64 gram_row, const int64* order, int64 order_row,

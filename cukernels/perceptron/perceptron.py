@@ -23,7 +23,7 @@ def _problems(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
     r = rng.standard_normal
 
     def case(n: int, d: int, *stack: int, labels: int = 3, **more: Any) -> dict[str, Any]:
-        """Arguments for n samples of d features and weights of shape (*stack, d)."""
+        """Arguments for n samples of d features, and weights of shape (*stack, d)."""
         state = {"due": None, "paid": None, "norms": None}
         y = rng.integers(labels, size=n)
         arrays = {"x": r((n, d)), "y": y, "w": r((*stack, d)), "b": r(stack), "eta": np.array(0.5)}
@@ -33,7 +33,7 @@ def _problems(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
     yield case(0, 3, 2, classes=np.arange(2))
     yield case(5, 0, 3)  # only biases
     yield case(40, 5, 1, labels=2, classes=np.array([1]))
-    yield case(150, 6, 3, classes=np.arange(3))  # no multiple of a block
+    yield case(150, 6, 3, classes=np.arange(3))  # not a multiple of a block
     yield case(150, 6, 3)  # multinomial
     yield case(70, 4, 2, 3, classes=np.arange(3), eta=rng.random((2, 1, 1)))
     yield case(70, 4, 2, 3, eta=rng.random((2, 1, 70)), bias_rate=0.0)
@@ -49,7 +49,7 @@ def _problems(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
     yield case(90, 4, 2, 3, classes=np.arange(3), eta=rng.random((2, 1, 70)), **several)
     for ratio in (0.0, 0.5):
         yield case(90, 4, 2, 3, classes=np.arange(3), alpha=0.01, l1_ratio=ratio, **several)
-    yield case(70, 4, 3, order=rows[None] % 70, eta=np.array(1.0))  # several that are one
+    yield case(70, 4, 3, order=rows[None] % 70, eta=np.array(1.0))  # an array of one order
     yield case(90, 4, 3, classes=np.arange(3), sample_weight=rng.random((3, 90)))
     for ratio in (0.0, 0.3, 1.0):
         yield case(90, 4, 3, classes=np.arange(3), alpha=0.01, l1_ratio=ratio)
@@ -62,10 +62,12 @@ def _problems(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
     yield case(70, 4, 3, classes=np.arange(3)) | {"alpha": 0.02, "l1_ratio": 0.5} | kept
     yield case(9, 4, 2, classes=np.arange(2), alpha=3.0)  # shrinks the weights to nothing
     zero = {"w": np.zeros((3, 4)), "b": np.zeros(3), "eta": np.array(1.0)}
-    tied = {"x": rng.integers(-1, 2, (140, 4)).astype(float)}  # whole numbers: exact ties
+    tied = {
+        "x": rng.integers(-1, 2, (140, 4)).astype(float)
+    }  # small integers, which give exact ties
     yield case(140, 4, 3, classes=np.arange(3)) | zero | tied
     yield case(140, 4, 3) | zero | tied
-    small = {"x": 1e-6 * r((140, 4))}  # less than float32 sees beside a bias
+    small = {"x": 1e-6 * r((140, 4))}  # too small for float32 to add to a bias
     yield case(140, 4, 3, classes=np.arange(3)) | zero | small
     yield case(140, 4, 3) | zero | small
 
@@ -102,64 +104,65 @@ def perceptron_sweep(
     paid: Array | None = None,
     norms: Array | None = None,
 ) -> Array:
-    """One pass of the perceptron's rule over the samples, one after the other, in place.
+    """Apply the perceptron's rule to the samples, one after the other, and update in place.
 
-    Every sample is scored under the weights that the ones before it left. At a mistake,
+    Every sample is scored with the weights that the samples before it have left. At a mistake,
     ``eta * sample_weight`` times the sample is added to the weights of the class that should
-    score higher, and taken from the weights of the one that should score lower (Rosenblatt,
+    score higher, and subtracted from those of the class that should score lower (Rosenblatt,
     Psychological Review 65, 1958).
 
-    All models of a stack see the same samples. Those that see them in the same order share the dot
-    products between samples.
+    All models of a stack see the same samples. Models that see them in the same order share the
+    dot products between samples.
 
     Parameters
     ----------
     x : array of shape (N, D), float32 or float64
         Samples.
     y : integer array of shape (N,)
-        Labels from 0 to K - 1, or any that `classes` speaks of.
+        Labels from 0 to K - 1; with `classes`, any integers.
     w : array of shape (..., K, D)
         Weights of a stack of models; updated.
     b : array of shape (..., K)
-        Biases, of any of the two dtypes; updated. They are sums in float64 in between.
+        Biases, float32 or float64; updated. Within a call they are summed in float64.
     eta : array that broadcasts to (..., K, n), or float
         The rate of each of the n steps, in float64.
     order : integer array of shape (n,) or (R, n), default=None
-        The rows to visit, from 0 to N - 1, in one order or in several; None visits all of them as
-        they come. On a GPU the nearest row stands for one out of range.
+        The rows to visit, from 0 to N - 1, in one order or in several. None visits all rows in
+        their order. On a GPU a number out of range stands for the nearest row.
     follows : integer array that broadcasts to (..., K), default=None
-        Which of several orders, from 0 to R - 1, each problem follows; needs `classes`.
+        Which of the R orders each problem follows, from 0 to R - 1; needs `classes`.
     sample_weight : array that broadcasts to (..., K, N), default=None
         Weights of the updates; None is 1.
     classes : integer array that broadcasts to (..., K), default=None
-        If given, each of the K problems is one of its own that tells the samples of this label,
-        which should score above 0, from all others, which should score below; a score of 0 is
-        a mistake. If None, the K problems are the classes of one problem, and it is a mistake
-        when the first of the highest scores is not the right one's; eta is then the same for
-        all K.
+        If given, the K problems are independent. Each separates the samples of this label, which
+        should score above 0, from all others, which should score below 0; a score of 0 is
+        a mistake. If None, there is one problem of K classes, and it is a mistake if the first of
+        the highest scores is not that of the right class; `eta` is then the same for all K.
     bias_rate : float, default=1.0
         Factor of the updates of `b`; 0 leaves it alone.
     alpha : array that broadcasts to (..., K), or float, default=0.0
         Strength of the elastic-net penalty.
     l1_ratio : array that broadcasts to (..., K), or float, default=0.0
-        The share of L1 in it; the rest is L2. L2 takes the share ``eta * alpha`` off the weights
-        at each sample, before the update; L1 is cumulative (Tsuruoka et al., ACL 2009).
+        The share of L1 in the penalty; the rest is L2. At each sample, before the update, L2
+        multiplies the weights by ``1 - eta * alpha * (1 - l1_ratio)``, or 0 if that is negative.
+        L1 is cumulative (Tsuruoka et al., ACL 2009).
     due, paid, norms : arrays of shape (..., K), (..., K, D), (..., K, 2), default=None
-        What L1 keeps between the sweeps of one training, zeros at its start, and the squared
-        L2 and the L1 norm of the weights; updated. See `Penalty`. None starts anew.
+        The state of the penalty between the sweeps of one fit; updated. `due` and `paid` belong to
+        L1 and begin as zeros; `norms` are the squared L2 and the L1 norm of the weights. None
+        begins anew. See `Penalty`.
 
     Returns
     -------
     objective : array of shape (..., K), or (..., 1) where `classes` is None
-        The loss of each problem, summed over the samples as they were visited, plus its penalty
-        before each of them. The loss is how far the score is below 0 where it should be above
-        (and the other way round), or below the winner's; it takes no part of `sample_weight`.
+        The loss of each problem plus its penalty, both as of before each sample's update, summed
+        over the visits. The loss is how far the score is on the wrong side of 0, or below the
+        winner's. It is not multiplied by `sample_weight`.
 
     Raises
     ------
     ValueError
-        If a row of `order`, a place in `follows`, or without `classes` a label is out of range, on
-        the CPU.
+        If, on the CPU, a number in `order`, in `follows`, or, without `classes`, in `y` is out of
+        range.
     """
     sweep = Sweep(
         y, w, b, eta, order=order, follows=follows, sample_weight=sample_weight, classes=classes,
@@ -197,17 +200,17 @@ def csr_perceptron_sweep(
 ) -> Array:
     """`perceptron_sweep` over the rows of a sparse matrix in CSR form, in place.
 
-    The result is that of the dense matrix, but for the L1 penalty: a weight pays what it owes
-    only when a sample comes by that has a value stored in its column (Tsuruoka et al. 2009), so
-    at the end of a sweep the weights of rare features may still owe some.
+    The result is that of the dense matrix, except for the L1 penalty: a weight pays what it owes
+    only at a sample that has a value stored in its column (Tsuruoka et al. 2009). So at the end of
+    a sweep the weights of rare features may still owe some of it.
 
     Parameters
     ----------
     data : array of shape (nnz,), float32 or float64
         The stored values, row after row.
     indices : integer array of shape (nnz,)
-        The column of each value, from 0 to D - 1; a row has no column twice. On a GPU a value
-        whose column is out of range counts as absent.
+        The column of each value, from 0 to D - 1; no row has a column twice. On a GPU a value
+        whose column is out of range is ignored.
     indptr : integer array of shape (N + 1,)
         Row i holds the values from ``indptr[i]`` to ``indptr[i + 1]``.
     y, w, b, eta, order, follows, sample_weight, classes, bias_rate
@@ -230,7 +233,7 @@ def csr_perceptron_sweep(
 
 
 def csr_row(data: Array, indices: Array, indptr: Array) -> TakeRow:
-    """Return the function that gives the values of a row and the features that they belong to."""
+    """Return the function that takes the values of a row, and their columns."""
 
     def take(row: int) -> tuple[Array, Array]:
         stored = slice(int(indptr[row]), int(indptr[row + 1]))

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from cukernels.gpu.kernel import Kernel, architecture, contiguous, ctype
+from cukernels.gpu.shared_memory import shared_limit
 from cukernels.perceptron.rule import check_rates, checked_order
 from cukernels.runtime.arrays import Array, namespace
-from cukernels.runtime.kernel import Kernel, architecture, contiguous, ctype
-from cukernels.runtime.shared_memory import shared_limit
 
 THREADS, GROUP = 256, 32  # sweep_threads and group_size of perceptron.cu
-CLASS_BYTES = {4: 80, 8: 104}  # of its struct Class, by the size of an element
-_GRAM_BYTES = 2**28  # of the Gram matrices that are made at once
+CLASS_BYTES = {4: 80, 8: 104}  # bytes of its struct Class, by the size of an element
+_GRAM_BYTES = 2**28  # bytes of Gram matrices at a time
 
 _TYPES, _MULTINOMIAL = ("float", "double"), ("false", "true")
 _GRAM = Kernel("perceptron.cu", "gram", [("float",), ("double",)])
@@ -31,6 +31,8 @@ def perceptron_sweep(x: Array, *args: Any, **kwargs: Any) -> Array:
         rows, features = contiguous(x), sweep.w.shape[-1]
         item, k = sweep.w.itemsize, sweep.k
         instance = _SWEEP[ctype(sweep.w), sweep.multinomial]
+        # A block needs its classes in shared memory. If there is room, it takes samples in groups
+        # (their products, changes and Gram matrix), and if there is more, it keeps the weights too.
         static = instance.static_shared
         least = static + k * CLASS_BYTES[item]
         grouped = least + (2 * k + GROUP) * GROUP * item
@@ -40,8 +42,8 @@ def perceptron_sweep(x: Array, *args: Any, **kwargs: Any) -> Array:
         in_shared = in_groups and shared + k * features * item <= limit
         shared += k * features * item * in_shared
         _check_shared(shared, limit, k)
-        parts = _parts(sweep.n, sweep.orders * GROUP * item) if in_groups else [(0, sweep.n)]
-        for begin, end in parts:
+        chunks = _chunks(sweep.n, sweep.orders * GROUP * item) if in_groups else [(0, sweep.n)]
+        for begin, end in chunks:
             gram, gram_row = _gram(rows, sweep, begin, end) if in_groups else (None, 0)
             instance(
                 (sweep.problems, 1, 1), THREADS, rows, gram, gram_row, *sweep.arguments,
@@ -69,7 +71,7 @@ def csr_perceptron_sweep(
 
 
 class _Sweep:
-    """The arguments that both kernels take, contiguous and of the dtypes that they declare."""
+    """The arguments that both kernels take, made contiguous and of the declared dtypes."""
 
     def __init__(
         self,
@@ -107,10 +109,10 @@ class _Sweep:
         self.state = {"w": w, "b": b, "due": due, "paid": paid, "norms": norms}
         self.used = {name: None if a is None else contiguous(a) for name, a in self.state.items()}
         self.used["w"] = self.w
-        self.used["b"] = contiguous(b.astype(np.float64, copy=False))
+        self.used["b"] = contiguous(b, np.float64)
         shape = (*rows[:-1], 1) if classes is None else rows
         self.objective = xp.empty(shape, w.dtype)
-        self.order = None if order is None else contiguous(order.astype(np.int64, copy=False))
+        self.order = None if order is None else contiguous(order, np.int64)
         classes, follows = (
             None if a is None else contiguous(xp.broadcast_to(a.astype(np.int64, copy=False), rows))
             for a in (classes, follows)
@@ -123,7 +125,7 @@ class _Sweep:
             weight, weight_row, _ = _by_row_and_step(sample_weight, rows, w)
         self.arguments = (
             self.order, self.n, self.orders, follows,
-            contiguous(y.astype(np.int64, copy=False)), classes,
+            contiguous(y, np.int64), classes,
             self.w, self.used["b"], rate, rate_row, rate_step, weight, weight_row,
             *_by_row(alpha, rows, w), *_by_row(l1_ratio, rows, w),
             self.used["due"], self.used["paid"], self.used["norms"], self.objective,
@@ -131,7 +133,7 @@ class _Sweep:
         )  # fmt: skip
 
     def write_back(self) -> None:
-        """Copy what was updated to where the caller has it, if that is not contiguous."""
+        """Copy what was updated into the caller's arrays, if those are not contiguous."""
         for name, given in self.state.items():
             if given is not None and self.used[name] is not given:
                 given[...] = self.used[name]
@@ -144,20 +146,18 @@ def _run(launch: Callable[[_Sweep], None], *args: Any, **kwargs: Any) -> Array:
     return sweep.objective
 
 
-def _parts(n: int, step_bytes: int) -> list[tuple[int, int]]:
-    """The steps of a sweep, in parts of whole groups whose Gram matrices take few bytes.
+def _chunks(n: int, step_bytes: int) -> list[tuple[int, int]]:
+    """Split the steps of a sweep into chunks of whole groups, whose Gram matrices fit in memory.
 
-    What a sweep leaves is what the next one starts from, so several are as good as one.
+    A launch for each chunk gives the same result as a single one: each begins with what the one
+    before has left.
     """
     most = max(_GRAM_BYTES // step_bytes // GROUP, 1) * GROUP
     return [(begin, min(begin + most, n)) for begin in range(0, max(n, 1), most)]
 
 
 def _gram(x: Array, sweep: _Sweep, begin: int, end: int) -> tuple[Array, int]:
-    """The dot products of the samples of each group, in each order of their visit.
-
-    And how many there are of an order.
-    """
+    """Return the Gram matrices of all groups, in each order, and the elements of one order."""
     groups = -(-(end - begin) // GROUP)
     gram = namespace(x).empty((sweep.orders, groups, GROUP, GROUP), x.dtype)
     _GRAM[ctype(x)](
@@ -176,12 +176,12 @@ def _gram(x: Array, sweep: _Sweep, begin: int, end: int) -> tuple[Array, int]:
 
 
 def _may_have_l1(alpha: Array | float, l1_ratio: Array | float) -> bool:
-    """Whether there can be an L1 penalty; arrays are not looked into, they are on the device."""
+    """Whether there may be an L1 penalty. Arrays on the device are not read, and may have one."""
     return not any(isinstance(value, float | int) and value == 0 for value in (alpha, l1_ratio))
 
 
 def _by_row(value: Array | float, rows: tuple[int, ...], w: Array) -> tuple[Array, int]:
-    """One number for all rows, or one each, and the elements from one to the next."""
+    """Return one number for all rows, or one for each, and the elements from one to the next."""
     xp = namespace(w)
     if isinstance(value, float | int):
         return xp.full(1, value, w.dtype), 0
@@ -194,7 +194,7 @@ def _by_row(value: Array | float, rows: tuple[int, ...], w: Array) -> tuple[Arra
 def _by_row_and_step(
     value: Array | float, rows: tuple[int, ...], w: Array
 ) -> tuple[Array, int, int]:
-    """Numbers that broadcast to (*rows, n), and the elements to the next row and step."""
+    """Return numbers that broadcast to (*rows, n), and the elements to the next row and step."""
     if isinstance(value, float | int) or value.ndim == 0:
         return *_by_row(value, rows, w), 0
     value = value.astype(w.dtype, copy=False)
@@ -206,6 +206,7 @@ def _by_row_and_step(
 
 
 def _check_shared(wanted: int, limit: int, k: int) -> None:
+    """Raise ValueError if the classes need more shared memory than a block can have."""
     if wanted > limit:
         raise ValueError(
             f"a perceptron of {k} classes that compete takes {wanted} bytes of shared memory, and "

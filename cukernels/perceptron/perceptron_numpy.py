@@ -1,4 +1,4 @@
-"""NumPy bodies of the perceptron's sweeps: by blocks of samples, or by cuts."""
+"""NumPy bodies of the perceptron's sweeps: a block of samples at a time, if they can be."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ import numpy as np
 import scipy.sparse as sp
 
 from cukernels.perceptron.blocks_numpy import dense_rows, sparse_rows, sweep_blocks
-from cukernels.perceptron.cut_numpy import sweep_cut
 from cukernels.perceptron.perceptron import csr_row
 from cukernels.perceptron.rule import Sweep, sweep_samples
+from cukernels.perceptron.truncation_numpy import sweep_truncated
 from cukernels.sparse.sparse import check_rows
 
 
 def perceptron_sweep(x: np.ndarray, *args: Any, **kwargs: Any) -> np.ndarray:
     sweep = Sweep(*args, **kwargs)
     if sweep.classes is None:
-        cut = sweep.penalty.has_l1
-        return sweep_cut(sweep, x) if cut else sweep_blocks(sweep, dense_rows(x))
+        if sweep.penalty.has_l1:
+            return sweep_truncated(sweep, x)
+        return sweep_blocks(sweep, dense_rows(x))
     return sweep_samples(sweep, lambda row: (x[row : row + 1], slice(None)))
 
 

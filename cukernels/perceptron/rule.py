@@ -1,8 +1,8 @@
-"""The perceptron's online rule: when a score is wrong, and what that changes, sample by sample.
+"""The perceptron's online rule: when a score is a mistake, and how a mistake changes the weights.
 
 Scores have the shape (..., K, B), for a stack of models, K classes and B samples. With `classes`
-the K problems are independent ones, each telling its own class from the rest (Rosenblatt 1958).
-Without, they are the K classes of one problem, of which the highest score wins (Duda and Hart
+there are K independent problems, each of which separates its own class from the rest (Rosenblatt
+1958). Without, there is one problem of K classes, of which the highest score wins (Duda and Hart
 1973, section 5.12: Kesler's construction).
 """
 
@@ -17,12 +17,12 @@ from cukernels.perceptron.penalty import Penalty
 from cukernels.runtime.arrays import Array, namespace
 from cukernels.runtime.contract import check_integers
 
-# From the row of a sample to its values, of shape (1, C), and the columns where they are.
+# From the row number of a sample to its values, of shape (1, C), and the columns that these are in.
 TakeRow = Callable[[int], tuple[Array, Any]]
 
 
 class Sweep:
-    """The arguments of `perceptron_sweep`, less the samples, and the rule applied to scores."""
+    """The arguments of `perceptron_sweep` except the samples, and the rule applied to scores."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Sweep:
         self.penalty = Penalty(w, alpha, l1_ratio, due, paid, norms)
 
     def _check(self) -> None:
-        """Raise unless labels are classes and the rows to visit are there."""
+        """Raise unless labels are classes, and rows and orders exist."""
         if self.classes is None:
             check_integers("a perceptron's sweep", "y", self.y, self.b.shape[-1], "classes")
         if self.order is None:
@@ -69,16 +69,16 @@ class Sweep:
             check_integers("a perceptron's sweep", "follows", self.follows, n_orders, "orders")
 
     def of_order(self, place: int) -> tuple[Sweep, Array]:
-        """Return the sweep of the problems that follow one of the orders, and which they are.
+        """Return the sweep of the problems that follow one of the orders, and a mask of these.
 
-        What it updates are copies, with the P problems along one axis.
+        The arrays of this sweep are copies, with its P problems along one axis.
         """
         xp, given, shape = namespace(self.w), self.penalty, self.b.shape
         assert self.order is not None
         mine = xp.broadcast_to(self.follows, shape) == place
 
         def chosen(values: Array, *trailing: int) -> Array:
-            """Of values that broadcast to (..., K, *trailing)."""
+            """Pick the values of these problems, which broadcast to (..., K, *trailing)."""
             return xp.broadcast_to(values, (*shape, *trailing))[mine]
 
         weight = self.sample_weight
@@ -87,13 +87,13 @@ class Sweep:
             state["norms"] = given.norms[mine]
         if given.has_l1:
             state |= {"due": given.due[mine], "paid": given.paid[mine]}
-        part = Sweep(
+        own = Sweep(
             self.y, self.w[mine], self.b[mine], chosen(self.eta, self.n_steps),
             order=self.order[place], classes=chosen(self.classes), bias_rate=self.bias_rate,
             sample_weight=None if weight is None else chosen(weight, weight.shape[-1]),
             alpha=chosen(given.alpha), l1_ratio=chosen(given.l1_ratio), **state,
         )  # fmt: skip
-        return part, mine
+        return own, mine
 
     def rows(self, start: int, stop: int) -> Array | slice:
         """Return the index of the samples visited from step `start` to step `stop`."""
@@ -113,9 +113,9 @@ class Sweep:
     def corrections(self, scores: Array, target: Array) -> Array:
         """Return the direction in which a mistake moves each score: 1, -1, or 0 for no mistake.
 
-        A problem of its own is wrong about a sample where its score does not have the sign of
-        its target, 0 included. A multinomial one is wrong where another class wins, in a tie
-        the first; then the right class goes up and the winner goes down.
+        An independent problem makes a mistake if the score does not have the sign of the target;
+        a score of 0 is a mistake. A multinomial problem makes one if another class wins, where the
+        first of equal scores wins. Then the right class goes up and the winner goes down.
         """
         if self.classes is not None:
             return target * (target * scores <= 0)
@@ -123,7 +123,7 @@ class Sweep:
         return target - (winner == namespace(scores).arange(scores.shape[-2])[:, None])
 
     def sizes(self, rows: Array | slice, rates: Array) -> Array:
-        """Return the sizes of the steps at some samples: rate times weight."""
+        """Return the sizes of the updates at some samples: rate times sample weight."""
         return rates if self.sample_weight is None else rates * self.sample_weight[..., rows]
 
     def result(self, objective: Array) -> Array:
@@ -145,12 +145,12 @@ def check_rates(shape: tuple[int, ...], n_steps: int) -> None:
 def checked_order(
     order: Array | None, follows: Array | None, classes: Array | None
 ) -> tuple[Array | None, Array | None]:
-    """Return the order as (n,) and None, or orders as (R, n) and which of them problems follow.
+    """Return one order, (n,), and None; or several, (R, n), and which of them problems follow.
 
     Raises
     ------
     ValueError
-        If there are several orders and it is not said, or cannot be, which is whose.
+        If there are several orders and `follows` or `classes` is missing.
     """
     if order is None or order.ndim == 1:
         return order, None
@@ -167,8 +167,9 @@ def checked_order(
 def sweep_samples(sweep: Sweep, take: TakeRow) -> Array:
     """Sweep one sample at a time: the definition of the rule.
 
-    Scores are sums of weights and samples, plus a bias that is a sum in double precision: where
-    samples are small beside 1, or rates are no powers of 2, what decides is far behind its point.
+    A score is the product of weights and sample, plus a bias in double precision. If samples are
+    small compared with 1, the product only changes digits of the score that a bias in float32 would
+    have lost. The same goes for rates that are not powers of 2.
     """
     xp = namespace(sweep.w)
     if sweep.follows is not None:
@@ -181,7 +182,7 @@ def sweep_samples(sweep: Sweep, take: TakeRow) -> Array:
         rate = sweep.eta[..., step : step + 1]
         x, columns = take(row)
 
-        # summed row by row: no problem depends on what others there are, to the bit
+        # Each row is summed by itself, so the bits of a problem do not depend on the others.
         score = (w[..., columns] * x).sum(axis=-1, keepdims=True) + b[..., None]
         error = sweep.corrections(score, sweep.targets(sample))
         change = error * sweep.sizes(sample, rate)
@@ -199,14 +200,14 @@ def sweep_samples(sweep: Sweep, take: TakeRow) -> Array:
 
 
 def _sweep_orders(sweep: Sweep, take: TakeRow) -> Array:
-    """Sweep the problems of one order after those of another."""
+    """Sweep the problems that follow the same order together, one order after the other."""
     xp, given = namespace(sweep.w), sweep.penalty
     objective = xp.zeros(sweep.b.shape)
     assert sweep.order is not None
     for place in range(len(sweep.order)):
-        part, mine = sweep.of_order(place)
-        objective[mine] = sweep_samples(part, take)
-        sweep.w[mine], sweep.b[mine] = part.w, part.b
+        own, mine = sweep.of_order(place)
+        objective[mine] = sweep_samples(own, take)
+        sweep.w[mine], sweep.b[mine] = own.w, own.b
         for name in ("norms",) * bool(given) + ("due", "paid") * given.has_l1:
-            getattr(given, name)[mine] = getattr(part.penalty, name)
+            getattr(given, name)[mine] = getattr(own.penalty, name)
     return sweep.result(objective)

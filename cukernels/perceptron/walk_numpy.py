@@ -1,8 +1,7 @@
-"""The mistakes of a block of samples, found in their order by all models of a stack at once.
+"""The mistakes in a block of samples, found in their order by all models of a stack at once.
 
-Each model walks from a mistake of its own to its next. So there are as many rounds as the worst of
-them makes mistakes in the block. Nothing here depends on what other models are in the stack, to the
-bit.
+In each round every model goes on to its own next mistake. So there are as many rounds as the worst
+model makes mistakes in the block. No bit of a model depends on the other models of the stack.
 """
 
 from __future__ import annotations
@@ -12,19 +11,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-# From problems and places in the block, both of shape (n,) or numbers, to a value for each pair.
+# From problems and places in the block, two numbers or arrays of shape (n,), to a value for each
+# pair.
 At = Callable[[Any, Any], Any]
 
 
 class Mistakes(NamedTuple):
-    """What a walk found: arrays of shape (n,), for each problem in the order of its samples."""
+    """The mistakes of a walk, as arrays of shape (n,); those of a problem are in their order."""
 
     problem: np.ndarray
-    place: np.ndarray  # of the sample, in the block
+    place: np.ndarray  # index of the sample in the block
     direction: np.ndarray  # 1 where the score should have been higher, -1 where lower
     change: np.ndarray  # the multiple of the sample that is added to the weights
-    product: np.ndarray  # of weights and sample, when it was a mistake
-    score: np.ndarray  # that, and the bias
+    product: np.ndarray  # of weights and sample, before the change
+    score: np.ndarray  # the product plus the bias
 
 
 def walk(
@@ -36,25 +36,26 @@ def walk(
     reach: np.ndarray,
     bias_rate: float,
 ) -> Mistakes | None:
-    """Walk models whose K classes compete: a mistake moves the right class and the winner.
+    """Find the mistakes of models whose K classes compete: each moves right class and winner.
 
     Parameters
     ----------
     products : array of shape (M, K, B)
-        Of the samples and the weights of the block's start; become those that the rule sees.
+        The products of the samples with the weights at the start of the block. They are updated
+        to those with the weights that the rule has at each sample.
     biases : array of shape (M, K)
-        Updated, in double precision. They are kept apart from the products: where samples are
-        small, their sum would forget these.
+        Updated, in double precision. They are kept apart from the products: if samples are small,
+        the sum of both would lose the digits of the products.
     labels : integer array of shape (B,)
         The right classes.
     size : callable
-        The size of a step, for problem ``m * K + k`` that is class k of model m.
+        The size of an update of problem ``m * K + k``, which is class k of model m.
     row : callable
-        Which row of `reach` a step is about.
+        The row of `reach` that belongs to an update.
     reach : array of shape (R, B)
-        What a unit step adds to the products of the block; 0 up to its own sample.
+        What an update of size 1 adds to the products of the block; 0 up to its own sample.
     bias_rate : float
-        What it adds to the bias.
+        What an update of size 1 adds to the bias.
 
     Returns
     -------
@@ -67,7 +68,7 @@ def walk(
     by_problem, flat_biases = products.reshape(-1, n_samples), biases.reshape(-1)
     begins = np.arange(n_models) * n_samples
     up_down = np.repeat(np.array([1.0, -1.0]), n_models).reshape(2, -1)
-    is_left = np.ones((n_models, n_samples), bool)  # yet to come
+    is_left = np.ones((n_models, n_samples), bool)  # samples that are still to come
     places = np.arange(n_samples)
     scores = np.empty(products.shape)
     while True:
@@ -88,9 +89,9 @@ def walk(
         product = by_problem[problem, place]
         score = product + flat_biases[problem]
         found.append(Mistakes(problem, place, direction, change, product, score))
-        steps = reach.take(row(problem, place), axis=0)
-        steps *= change[:, None]
-        by_problem[problem] += steps
+        later = reach.take(row(problem, place), axis=0)
+        later *= change[:, None]
+        by_problem[problem] += later
         flat_biases[problem] += bias_rate * change
     return Mistakes(*map(np.concatenate, zip(*found, strict=True))) if found else None
 
@@ -104,9 +105,9 @@ def _walk_one(
     reach: np.ndarray,
     bias_rate: float,
 ) -> Mistakes | None:
-    """`walk` of one model, to the bit, in a third of the time: only two classes change at once."""
+    """`walk` for one model: the same bits in a third of the time, as two classes change at once."""
     found, right, start = [], labels.tolist(), 0
-    scores, step = products + biases[:, None], np.empty_like(products[0])
+    scores, later = products + biases[:, None], np.empty_like(products[0])
     while start < len(right):
         winner = scores[:, start:].argmax(axis=0)
         wrong = winner != labels[start:]
@@ -118,7 +119,7 @@ def _walk_one(
             change = direction * size(k, place)
             product = products[k, place]
             found.append((k, place, direction, change, product, product + biases[k]))
-            products[k] += np.multiply(reach[row(k, place)], change, out=step)
+            products[k] += np.multiply(reach[row(k, place)], change, out=later)
             biases[k] += bias_rate * change
             np.add(products[k], biases[k], out=scores[k])
         start = place + 1

@@ -1,4 +1,4 @@
-"""How an op finds its body, and a kernel its GPU."""
+"""The machinery below the ops: how an op finds its body, and how a kernel is launched on a GPU."""
 
 from cukernels.runtime.arrays import (
     Array,

@@ -1,7 +1,8 @@
 """Where arrays live: on the host (NumPy) or on a GPU (CuPy).
 
-The only file that imports CuPy, and it does so late: a program that never asks for a GPU never
-pays for the import. The only private name of CuPy that is used stands here too.
+This is the only file that imports CuPy, and it does so only when a GPU is asked for, so a program
+that stays on the CPU never pays for the import. The one private name of CuPy that the package uses
+stands here too.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ INSTALL_CUDA = (
 LOWER = "batch_size of a network, max_stack_bytes of a search, or the number of samples"
 
 is_c_contiguous = operator.attrgetter("_c_contiguous")
-"""Whether the elements of a CuPy array lie in C's order. `x.flags` says the same, and costs more
-than all the rest of a launch, for it makes an object each time."""
+"""Whether a CuPy array is C-contiguous. `x.flags` says the same, but it makes an object at every
+access, which costs more than all the rest of a launch."""
 
 
 def check_private_names() -> None:
-    """Raise ImportError if CuPy's arrays no longer have the private name that a launch reads."""
+    """Raise ImportError if CuPy's arrays lack the private name that a launch reads."""
     cupy = sys.modules.get("cupy")
     if cupy is not None and not hasattr(cupy.ndarray, "_c_contiguous"):
         raise ImportError(
@@ -49,7 +50,7 @@ def namespace(x: Array) -> ModuleType:
     Raises
     ------
     TypeError
-        If `x` is an array of neither.
+        If `x` is neither a NumPy nor a CuPy array.
     """
     if isinstance(x, np.ndarray | np.generic):
         return np
@@ -71,7 +72,7 @@ def special(x: Array) -> ModuleType:
 
 
 def installed_cupy() -> ModuleType | None:
-    """Import CuPy and return it; None where it is not installed."""
+    """Import CuPy and return it, or return None if it is not installed."""
     if importlib.util.find_spec("cupy") is None:
         return None
     return importlib.import_module("cupy")
@@ -83,13 +84,13 @@ def resolve_device(device: str) -> str:
     Parameters
     ----------
     device : str
-        "cpu", "cuda" (the first GPU), "cuda:N", or "auto". "auto" is the CPU: from which size of
-        data and model on a GPU is faster has not been measured yet, and below it a GPU is slower.
+        "cpu", "cuda" (the first GPU), "cuda:N", or "auto". "auto" means the CPU: a GPU is slower
+        on small data and models, and the size from which it is faster has not been measured yet.
 
     Raises
     ------
     ValueError
-        If the name is none of these.
+        If `device` is not one of these names.
     ImportError
         If a GPU is asked for and CuPy is missing.
     RuntimeError
@@ -120,7 +121,7 @@ def resolve_device(device: str) -> str:
 
 
 def to_device(x: np.ndarray, device: str) -> Array:
-    """Return `x` on a device that `resolve_device` named; on the CPU it is `x` itself."""
+    """Copy `x` to a device that `resolve_device` named; for the CPU return `x` itself."""
     if device == "cpu":
         return x
     import cupy
@@ -130,27 +131,28 @@ def to_device(x: np.ndarray, device: str) -> Array:
 
 
 def like(x: np.ndarray, reference: Array) -> Array:
-    """Return a host array on the device where `reference` is; on the CPU it is `x` itself."""
+    """Copy a host array to the device of `reference`; if that is the CPU, return `x` itself."""
     return x if isinstance(reference, np.ndarray) else to_device(x, f"cuda:{reference.device.id}")
 
 
 def current(device: str, lower: str = LOWER) -> AbstractContextManager[None]:
     """Make a device that `resolve_device` named the one on which kernels run and arrays are made.
 
-    CuPy launches on the current device, wherever the arrays are. On the CPU nothing changes.
+    CuPy launches kernels on the current device, wherever their arrays are, so a fit on another
+    device has to be run inside this context. For the CPU the context does nothing.
 
     Parameters
     ----------
     device : str
         "cpu" or "cuda:N".
     lower : str
-        What a user should lower where the device's memory does not suffice.
+        What the error tells the user to lower if the device runs out of memory.
 
     Raises
     ------
     MemoryError
-        On leaving, if the device's memory did not suffice; it says how many bytes were asked for,
-        and how many there are.
+        If the device ran out of memory inside the context. The message says how many bytes were
+        asked for and how many are free.
     """
     return nullcontext() if device == "cpu" else _current(device, lower)
 

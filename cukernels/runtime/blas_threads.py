@@ -1,17 +1,17 @@
-"""The threads of BLAS: one, while a fit or our own threads compute.
+"""Keep BLAS on one thread while a fit or our own worker threads compute.
 
-BLAS's sums depend on how many threads share them, so what is to be the same on any number of cores
-is computed with one. NumPy's and SciPy's wheels have a pool of threads that all of the process
-shares: whoever sets its size sets it for everyone. So the first of our threads that needs one
-thread sets it, and the last one puts back what was there.
+The rounding of BLAS's sums depends on how many threads divide them, so results that must not depend
+on the number of cores are computed on one. In NumPy's and SciPy's wheels BLAS has one pool of
+threads for the whole process: whoever sets its size sets it for everyone. Therefore the first of
+our threads that needs BLAS on one thread sets the size, and the last one restores it.
 
-From threadpoolctl 3.8 on the thread that first sets the size of such a pool keeps the right to it,
-and what others set is dropped without a word. Fits may begin in one thread and end in another, so
-here nobody keeps it: whoever sets a size takes the right and gives it up at once
-(`clear_controlling_thread`). A pool that has another size than ours when we are done was set by the
-user meanwhile, and stays as it is. What cannot be told apart is a limit of one thread that another
-thread of the user's sets while we compute: to be safe with those, begin them before a fit or after
-it, or limit the whole process (OMP_NUM_THREADS).
+From threadpoolctl 3.8 on, the thread that first sets the size of such a pool keeps control of it,
+and sizes that other threads set are silently ignored. A fit may begin in one thread and end in
+another, so nobody keeps control here: each change takes control and gives it up at once
+(`clear_controlling_thread`). If a pool has another size than ours at the end, the user has set it
+meanwhile, and it stays. One case cannot be told apart: another thread of the user's limits BLAS to
+one thread while a fit runs. To be safe, set such a limit before or after a fit, or limit the whole
+process (OMP_NUM_THREADS).
 """
 
 from __future__ import annotations
@@ -30,26 +30,27 @@ from cukernels.runtime.interrupts import and_surely
 
 P = ParamSpec("P")
 Result = TypeVar("Result")
-Limits = list[tuple[Any, int]]  # of each library
+Limits = list[tuple[Any, int]]  # each library and its number of threads
 
-# Multiplications of a product that OpenBLAS leaves to one thread, whatever it is allowed: it takes
-# more from 9,216 on for a matrix and a vector, and from 262,144 for two matrices.
+# OpenBLAS computes a product of at most this many multiplications on one thread, whatever its limit
+# is. It divides a matrix times a vector from 9,216 multiplications on, and two matrices from
+# 262,144.
 UNDIVIDED = 8192
 
-_found: tuple[int, list[Any]] = (0, [])  # the modules at the time, and the libraries
-_holders: dict[int, Limits] = {}  # threads that need one thread, and what their own limits were
-_before: Limits | None = None  # the threads of the shared pools before the first holder
-# The thread that changes limits. No lock: from an entry it can be seen whose it is, so that an
-# interrupt between taking it and knowing of it does no harm.
+_found: tuple[int, list[Any]] = (0, [])  # how many modules were loaded, and the libraries found
+_holders: dict[int, Limits] = {}  # threads that need BLAS on one thread, and their limits before
+_before: Limits | None = None  # the sizes of the shared pools before the first holder
+# The thread whose turn it is to change limits. This is a dictionary and not a lock because its
+# entry names the owner: an interrupt right after the turn was taken can still be undone.
 _turn: dict[str, int] = {}
 
 
 def on_one_blas_thread(function: Callable[P, Result]) -> Callable[P, Result]:
     """Decorate a function during which BLAS stays on the thread that calls it.
 
-    `allowed_threads` still counts what BLAS was allowed. Best done once, around a whole training:
-    after a product on several threads, OpenBLAS's sleepers stay awake for milliseconds, on the
-    cores that our threads need.
+    `allowed_threads` still returns what BLAS was allowed before. Decorate a whole fit rather than
+    its steps: after a product on several threads, OpenBLAS's idle threads spin for milliseconds on
+    the cores that our threads need.
     """
 
     @functools.wraps(function)
@@ -68,17 +69,17 @@ def on_one_blas_thread(function: Callable[P, Result]) -> Callable[P, Result]:
 
 
 def is_undivided(n_multiplications: int) -> bool:
-    """Whether products of so few multiplications use one thread without being told.
+    """Whether BLAS computes products of so few multiplications on one thread anyway.
 
-    To limit BLAS takes as long as to predict the class of a row. Of other libraries than OpenBLAS
-    nothing is known.
+    Limiting BLAS takes as long as predicting one row, so small calls avoid it. The answer is True
+    only for OpenBLAS: nothing is known about other libraries.
     """
     known = {blas.internal_api for blas in _libraries()} <= {"openblas"}
     return known and n_multiplications <= UNDIVIDED
 
 
 def allowed_threads() -> int:
-    """Return how many threads BLAS may use, or might before it was limited here."""
+    """Return how many threads BLAS may use, not counting the limits that are set here."""
     limited = [*(_before or ()), *_holders.get(threading.get_ident(), ())]
     before = {blas.filepath: n_threads for blas, n_threads in limited}
     now = _limits(_libraries())
@@ -86,9 +87,10 @@ def allowed_threads() -> int:
 
 
 def keep_to_one_thread() -> None:
-    """Limit, for good, the BLAS of a thread that is our own, where each thread has its own limit.
+    """Limit BLAS to one thread for the rest of a worker thread's life.
 
-    Where all share a pool, the holder whom it helps has limited it.
+    This concerns libraries that have a limit for each thread. A shared pool has already been
+    limited by the thread that the worker helps.
     """
     for blas in _libraries():
         if _is_of_a_thread(blas) and blas.num_threads != 1:
@@ -96,6 +98,7 @@ def keep_to_one_thread() -> None:
 
 
 def _hold(me: int) -> None:
+    """Register a thread as a holder, and limit BLAS for it."""
     _holders[me] = _limits([blas for blas in _libraries() if _is_of_a_thread(blas)])
     for blas, _ in _holders[me]:
         blas.set_num_threads(1)
@@ -103,7 +106,7 @@ def _hold(me: int) -> None:
 
 
 def _release(me: int) -> None:
-    """Let go of what a thread holds, and put back what nobody needs; again, if interrupted."""
+    """Remove a holder and restore the limits; may be called again after an interrupt."""
     if not (me in _holders or _turn.get("of") == me or (_before is not None and not _holders)):
         return
     for blas, n_threads in _holders.get(me, ()):
@@ -113,7 +116,7 @@ def _release(me: int) -> None:
 
 
 def _settle() -> None:
-    """Bring the shared pools to what the holders need; may be interrupted, and called again."""
+    """Limit or restore the shared pools as the holders need; may be called again if interrupted."""
     me = threading.get_ident()
     try:
         while _turn.setdefault("of", me) != me:
@@ -128,10 +131,11 @@ def _settle() -> None:
 
 
 def _limit() -> None:
+    """Set the shared pools to one thread, and remember their sizes."""
     global _before
     if _before is None:
         _before = _limits([blas for blas in _libraries() if not _is_of_a_thread(blas)])
-    else:  # whoever set another number since then wants that one back
+    else:  # a size other than 1 was set by the user since then, and is the one to restore
         _before = [
             (blas, n if n != 1 else before)
             for (blas, n), (_, before) in zip(
@@ -144,6 +148,7 @@ def _limit() -> None:
 
 
 def _restore() -> None:
+    """Restore the sizes of the shared pools, except where the user has changed them."""
     global _before
     for blas, before in _before or ():
         if before != 1 and blas.num_threads == 1:
@@ -154,8 +159,8 @@ def _restore() -> None:
 
 
 def _set(blas: Any, n_threads: int) -> None:
-    """Set the size of a shared pool, whoever set it last."""
-    for _ in range(4):  # another thread may have control, or take it in between
+    """Set the size of a shared pool, whichever thread has control of it."""
+    for _ in range(4):  # another thread may take control between two of these lines
         blas.set_num_threads(n_threads)
         _give_up_control(blas)
         if blas.num_threads == n_threads:
@@ -164,7 +169,7 @@ def _set(blas: Any, n_threads: int) -> None:
 
 
 def _give_up_control(blas: Any, **force: bool) -> None:
-    """Let any thread set the limit, where threadpoolctl reserves it to one."""
+    """Let any thread set the size again, if threadpoolctl reserves that to one thread."""
     if hasattr(blas, "clear_controlling_thread"):
         blas.clear_controlling_thread(**force)
 
@@ -174,7 +179,7 @@ def _limits(libraries: list[Any]) -> Limits:
 
 
 def _libraries() -> list[Any]:
-    """The BLAS libraries loaded; looking for them takes a millisecond or two."""
+    """The BLAS libraries loaded. The search takes 1 to 2 ms, so it waits for new modules."""
     global _found
     if _found[0] != len(sys.modules):
         n_modules = len(sys.modules)
@@ -183,14 +188,14 @@ def _libraries() -> list[Any]:
 
 
 def _is_of_a_thread(blas: Any) -> bool:
-    """Whether a limit holds for the thread that sets it alone."""
+    """Whether a limit applies only to the thread that sets it."""
     if blas.internal_api == "openblas":
         return blas.threading_layer == "openmp"
     return blas.internal_api == "mkl"
 
 
 def _forget_other_threads() -> None:
-    """Threads do not survive a fork, nor do their needs."""
+    """Drop the other threads' holds in a child process: threads do not survive a fork."""
     me = threading.get_ident()
     _turn.clear()
     for thread in list(_holders):

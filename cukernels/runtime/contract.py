@@ -1,4 +1,4 @@
-"""What is said to a caller whose arguments do not fit an op."""
+"""Find out which argument of a call does not fit an op, and raise an error that says so."""
 
 from __future__ import annotations
 
@@ -14,17 +14,20 @@ import numpy as np
 
 from cukernels.runtime.arrays import Array, namespace
 from cukernels.runtime.registry import Op
-from cukernels.runtime.rules import ANY_SHAPE, Rule, Shape, rules_of
+from cukernels.runtime.rules import ANY_SHAPE, EXACT, JOINS, OUTPUT, Rule, Shape, rules_of
 
-Sizes = dict[str, Any]  # what letters and groups of axes stand for in a call
+Sizes = dict[str, Any]  # the values in a call of the letters and groups of axes in docstrings
 
 _PACKAGE = str(Path(__file__).parent.parent)
 _RAISE = opcode.opmap["RAISE_VARARGS"]
 _UNSIGNED = {np.dtype(c): np.dtype(c.upper()) for c in "bhilq"}
 
 
-def is_in_words(error: BaseException) -> bool:
-    """Whether a `raise` of this package made an error, and not a line that stumbled over input."""
+def was_raised_here(error: BaseException) -> bool:
+    """Whether a `raise` statement of this package raised an error, rather than a failing operation.
+
+    Such an error already says what is wrong, and needs no explanation.
+    """
     trace: TracebackType | None = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
@@ -35,12 +38,12 @@ def is_in_words(error: BaseException) -> bool:
 
 
 def explain(entry: Op, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-    """Raise what is wrong with the arguments of a call; return where nothing is found.
+    """Check the arguments of a call against the docstring of the op, and return if they fit.
 
     Raises
     ------
     TypeError
-        If an argument is no array.
+        If an argument is neither an array nor a number where the op needs one.
     ValueError
         If shapes do not fit the op, or each other.
     """
@@ -62,7 +65,8 @@ def explain(entry: Op, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None
         wanted += (" or " if wanted and rule.number else "") + _number_word(rule.number)
         raise TypeError(f"{entry.name}: {name} must be {wanted}, got {_described(value)}")
     choices = {name: _choices(rules, name, given) for name in arrays}
-    order = sorted(arrays, key=lambda n: (rules[n].extent, len(choices[n]), n == "dy"))
+    # Arguments that leave the least choice come first, so that the search rarely has to go back.
+    order = sorted(arrays, key=lambda n: (rules[n].leading, len(choices[n]), n == "dy"))
     alike = all(arrays[name] == arrays.get(rules[name].like, arrays[name]) for name in arrays)
     if not (alike and _fit(order, arrays, choices, rules, {})):
         got = ", ".join(f"{name} {shape}" for name, shape in arrays.items())
@@ -78,20 +82,21 @@ def explain(entry: Op, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None
 
 
 def is_within(values: np.ndarray, stop: int) -> bool:
-    """Whether all integers are from 0 to `stop` - 1; a look at the largest shows both ends."""
-    unsigned = _UNSIGNED.get(values.dtype)  # a negative number is a very large one without a sign
+    """Whether all integers are from 0 to `stop` - 1."""
+    # Read as unsigned, a negative integer is very large: so one maximum checks both ends.
+    unsigned = _UNSIGNED.get(values.dtype)
     return values.size == 0 or bool(
         (values if unsigned is None else values.view(unsigned)).max() < stop
     )
 
 
 def check_integers(op: str, name: str, values: np.ndarray, stop: int, what: str) -> None:
-    """Raise unless an array of the host holds integers from 0 to `stop` - 1.
+    """Raise unless a NumPy array holds only integers from 0 to `stop` - 1.
 
     Raises
     ------
     ValueError
-        If one of them is outside; the message names the least or the largest.
+        If one of them is out of range; the message names the least or the largest one.
     """
     if not is_within(values, stop):
         low = int(values.min())
@@ -99,10 +104,11 @@ def check_integers(op: str, name: str, values: np.ndarray, stop: int, what: str)
         raise ValueError(f"{op}: {name} holds {found}, which is none of the {stop} {what}")
 
 
-# How shapes are held to it -------------------------------------------------------------------
+# Matching shapes -----------------------------------------------------------------------------
 
 
 def _choices(rules: dict[str, Rule], name: str, given: Mapping[str, Any]) -> tuple[Shape, ...]:
+    """The shapes that an argument may have in this call."""
     rule = rules[name]
     if rule.like:
         other = rules.get(rule.like)
@@ -119,13 +125,13 @@ def _fit(
     rules: Mapping[str, Rule],
     sizes: Sizes,
 ) -> bool:
-    """Whether letters and groups can have values with which every array has its shape."""
+    """Whether some values of the letters and groups give every array the shape that it has."""
     if not order:
         return True
     name, *rest = order
     for number, shape in enumerate(choices[name]):
         if len(choices[name]) > 1 and sizes.get("choice", number) != number:
-            continue  # with one model, or with several: all arguments alike
+            continue  # one model or several: the same alternative for all arguments
         own = sizes | {"choice": number} if len(choices[name]) > 1 else sizes
         for bound in _bound(arrays[name], shape, own, rules[name]):
             if _fit(rest, arrays, choices, rules, bound):
@@ -134,7 +140,7 @@ def _fit(
 
 
 def _bound(got: tuple[int, ...], shape: Shape, sizes: Sizes, rule: Rule) -> Iterator[Sizes]:
-    """What letters and groups stand for so that an array has a shape, in every possible way."""
+    """Yield each assignment of the letters and groups that gives an array its shape."""
     if rule.broadcasts and len(got) < len(shape):
         shape = shape[len(shape) - len(got) :]
     if not shape:
@@ -145,7 +151,7 @@ def _bound(got: tuple[int, ...], shape: Shape, sizes: Sizes, rule: Rule) -> Iter
     if first.startswith(("...", "*")):
         spare = len(got) - sum(not axis.startswith(("...", "*")) for axis in others)
         for taken in range(max(spare, 0) + 1):
-            group = _joined(first, got[:taken], sizes.get(first), rule.extent)
+            group = _joined(first, got[:taken], sizes.get(first), rule.leading)
             if group is not None:
                 yield from _bound(got[taken:], tuple(others), sizes | {first: group}, rule)
         return
@@ -161,23 +167,23 @@ def _bound(got: tuple[int, ...], shape: Shape, sizes: Sizes, rule: Rule) -> Iter
 
 
 def _joined(
-    group: str, axes: tuple[int, ...], known: tuple[int, ...] | None, extent: int
+    group: str, axes: tuple[int, ...], known: tuple[int, ...] | None, leading: int
 ) -> tuple[int, ...] | None:
-    """What axes and those known so far broadcast to, or None where they may not."""
+    """Join leading axes to those known so far; None if the rule does not allow these."""
     if known is None:
         return axes
     if group != "..." and len(axes) != len(known):
         return None
-    if extent in (0, 3):
+    if leading in (EXACT, OUTPUT):
         return axes if axes == known else None
     try:
         joined = np.broadcast_shapes(axes, known)
     except ValueError:
         return None
-    return joined if extent == 1 or joined == known else None
+    return joined if leading == JOINS or joined == known else None
 
 
-# Words ---------------------------------------------------------------------------------------
+# The wording of messages ---------------------------------------------------------------------
 
 
 def _text(shape: Shape) -> str:

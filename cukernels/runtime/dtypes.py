@@ -1,7 +1,8 @@
-"""What dtypes the arguments of an op may have, and the words for one that they may not.
+"""The dtypes that arguments of an op may have, and the error for any other.
 
-NumPy would take almost anything, and compute with half the digits, round a gradient to integers or
-drop an imaginary part; a kernel takes what it was compiled for. So both refuse the same.
+NumPy would accept almost any dtype, and then compute with half the digits, round a gradient to
+integers or drop an imaginary part. A kernel accepts only the dtypes that it was compiled for. So
+that both refuse the same arrays, the dtypes are checked before any body runs.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 
 
 class Kind(NamedTuple):
-    """Some dtypes: their characters (`numpy.dtype.char`), and what an error calls them."""
+    """A set of dtypes: their characters (`numpy.dtype.char`), and what an error calls them."""
 
     chars: str
     words: str
@@ -30,16 +31,16 @@ Check = Callable[[tuple[Any, ...], dict[str, Any]], None]
 
 
 def kinds_of(function: Callable[..., Any], others: Mapping[str, Kind]) -> dict[str, Kind]:
-    """Return the kind of each argument that may be an array: REAL, but for `others`."""
+    """Return the kind of each argument that may be an array: that of `others`, else REAL."""
     parameters = inspect.signature(function).parameters.values()
     arrays = [p.name for p in parameters if "Array" in str(p.annotation)]
     return {name: others.get(name, REAL) for name in arrays}
 
 
 def checker(op: str, parameters: list[str], kinds: Mapping[str, Kind]) -> Check:
-    """Return the function that raises TypeError if an array among the arguments is no such one.
+    """Return a function that raises TypeError if an argument is an array of a wrong dtype.
 
-    It comes before every call, so it only looks at a character of each.
+    It runs before every call of the op, so it only compares one character of each array.
     """
     everything = {name: kinds.get(name, ANY).chars for name in parameters}
     in_order = list(everything.values())

@@ -1,9 +1,10 @@
-"""What has been begun is undone, wherever Ctrl-C strikes.
+"""Undo what was begun, wherever Ctrl-C strikes.
 
-Python raises KeyboardInterrupt in the main thread between any two steps: after a lock is taken and
-before the `try` that would give it back, within the `__enter__` or `__exit__` of a `with` block, or
-in a `finally`. So what must not be left half done here is undone by a function that may be called
-again: it holds no lock, and finds nothing to do where all is done.
+Python raises KeyboardInterrupt in the main thread between any two bytecodes: after a lock is taken
+and before the `try` that would release it, inside the `__enter__` or `__exit__` of a `with` block,
+or in a `finally`. So `try` and `with` alone do not suffice. Here, what must not be left half done
+is undone by a function that can be called repeatedly: it holds no lock, and a call that finds
+nothing left to undo does nothing.
 """
 
 from __future__ import annotations
@@ -15,20 +16,20 @@ Result = TypeVar("Result")
 
 
 def and_surely(do: Callable[[], Result], undo: Callable[[], None], times: int = 3) -> Result:
-    """Return ``do()``, and call `undo` behind it.
+    """Return ``do()``, and call `undo` afterwards, even if Ctrl-C strikes meanwhile.
 
-    `undo` is called several times, each call in the `finally` around the one before: an interrupt
-    that cuts one short leaves the next, and one that comes at the entry of a function that stands
-    outside of another comes before `do` has begun.
+    `undo` is called several times, each call in a `finally` around the one before. If an interrupt
+    stops one call, the next one completes it. If an interrupt strikes on the way into these nested
+    calls, `do` has not begun, and there is nothing to undo.
 
     Parameters
     ----------
     do : callable
-        Whatever it begins, it begins itself: nothing is to be undone before it is called.
+        Begins what `undo` undoes: nothing needs undoing before `do` is called.
     undo : callable
-        Undoes what it finds; all of it, if it is not interrupted.
+        Undoes whatever it finds begun; all of it, if it is not interrupted.
     times : int, default=3
-        Calls of `undo`: all but one may be interrupted.
+        How often `undo` is called. All calls but one may be interrupted.
     """
     try:
         return do() if times == 1 else and_surely(do, undo, times - 1)

@@ -1,4 +1,8 @@
-"""How an op is defined and called: the type of its first argument decides which body runs."""
+"""Define an op, and call it: the type of its first argument decides which body runs.
+
+The decorated function is the definition (the reference body). The faster bodies lie beside it:
+those of an op of `conv.py` in `conv_numpy.py` and `conv_cuda.py`.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +14,14 @@ from typing import Any, TypeVar
 import numpy as np
 
 from cukernels.runtime.arrays import Array, namespace
-from cukernels.runtime.contract import explain, is_in_words
+from cukernels.runtime.contract import explain, was_raised_here
 from cukernels.runtime.dtypes import Kind, checker, kinds_of
 from cukernels.runtime.registry import OPS, Op, Samples
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-
-_REMEMBERED = 2**14  # calls, of all ops
-_fitting: set[Hashable] = set()  # calls that were looked at
+_MOST_CHECKED = 2**14  # entries of the set below
+_checked: set[Hashable] = set()  # shapes and dtypes of calls that were found to fit their op
 
 
 def op(
@@ -32,15 +35,15 @@ def op(
 ) -> Callable[[Function], Function]:
     """Register the decorated function as the reference body of an op.
 
-    A function called `f_backward` is the backward of `f`. Its first argument is `dy`, and every
-    other one is named after an argument or an output of `f`, or is `needs`: the names of the
-    gradients that the caller wants (the others come back as None). So tests bind them by name.
-    Every backward also takes `out`: a dictionary of arrays, by the names of arguments, in which
-    their gradients are to be stored, and which it then returns. A body with an argument `out` may
-    write there at once.
+    A function called `f_backward` is the backward of `f`. Its first argument is `dy`, the gradient
+    in the output. Every other argument has the name of an argument or an output of `f`, or is
+    `needs`: the names of the gradients that the caller wants (the others are returned as None). So
+    tests can bind all arguments by name. A caller may also pass any backward `out`: a dictionary
+    from names of arguments to arrays, into which their gradients are stored, and which are then
+    returned. A body that has an argument `out` may write there directly.
 
-    Arrays are float32 or float64; `kinds` names the arguments whose arrays are not, in a backward
-    beside those that its forward has named. A call with another dtype is a TypeError.
+    Arrays are float32 or float64, except for the arguments in `kinds`; a backward inherits the
+    `kinds` of its forward. A call with another dtype is a TypeError.
 
     Raises
     ------
@@ -66,7 +69,7 @@ def op(
             try:
                 return _body_for(entry, args, kwargs)(*args, **kwargs)
             except Exception as error:
-                _explain_unless_in_words(entry, args, kwargs, error)
+                _explain(entry, args, kwargs, error)
                 raise
 
         @functools.wraps(function)
@@ -81,7 +84,7 @@ def op(
                 more = {"out": out} if _fills_out(body) else {}
                 return _into(out, entry.gradients, body(*args, **kwargs, **more))
             except Exception as error:
-                _explain_unless_in_words(entry, args, kwargs, error)
+                _explain(entry, args, kwargs, error)
                 raise
 
         return dispatch_backward if entry.is_backward else dispatch  # type: ignore[return-value]
@@ -90,43 +93,43 @@ def op(
 
 
 def _body_for(entry: Op, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[..., Any]:
-    """The body for a call.
+    """Return the body for a call, after checking the arguments of a CUDA body.
 
-    NumPy refuses what does not fit, and is then explained. A kernel would read and write past the
-    ends of its arrays: what it is given is looked at before, once for all calls alike.
+    NumPy raises an error if shapes do not fit, which is then explained. A kernel would read and
+    write past the ends of its arrays instead, so its arguments are checked before the launch, once
+    for each combination of shapes and dtypes.
     """
     first = args[0] if args else kwargs.get(entry.parameters[0])
     if type(first) is np.ndarray:
         return entry.numpy or entry.reference
     body = entry.body(first)
     if namespace(first) is not np:
-        call = (entry, *_likeness(args, kwargs))
-        if call not in _fitting:
+        call = (entry, *_shapes_and_dtypes(args, kwargs))
+        if call not in _checked:
             explain(entry, args, kwargs)
-            if len(_fitting) >= _REMEMBERED:
-                _fitting.clear()
-            _fitting.add(call)
+            if len(_checked) >= _MOST_CHECKED:
+                _checked.clear()
+            _checked.add(call)
     return body
 
 
-def _explain_unless_in_words(
-    entry: Op, args: tuple[Any, ...], kwargs: Mapping[str, Any], error: Exception
-) -> None:
-    """Say what is wrong with a call, where its arguments explain an error that does not say it.
+def _explain(entry: Op, args: tuple[Any, ...], kwargs: Mapping[str, Any], error: Exception) -> None:
+    """Replace an error of NumPy by one that says which argument does not fit.
 
-    Those of a kernel were looked at before: what it stumbles over is not to be explained away.
+    An error that this package raised already says so, and stays. The arguments of a CUDA body were
+    checked before the launch, so an error there has another cause, and stays too.
     """
     first = args[0] if args else kwargs.get(entry.parameters[0])
     on_host = isinstance(first, np.ndarray | np.generic)
-    if on_host and not (is_in_words(error) or isinstance(error, MemoryError)):
+    if on_host and not (was_raised_here(error) or isinstance(error, MemoryError)):
         try:
             explain(entry, args, kwargs)
         except (TypeError, ValueError) as explained:
             raise explained from error
 
 
-def _likeness(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Hashable, ...]:
-    """What calls have in common whose arrays have the same shapes and dtypes."""
+def _shapes_and_dtypes(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Hashable, ...]:
+    """A key for the call: the type, shape and dtype of each argument."""
     return (
         *((type(a), getattr(a, "shape", None), getattr(a, "dtype", None)) for a in args),
         *(
@@ -138,12 +141,12 @@ def _likeness(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Hashabl
 
 @functools.cache
 def _fills_out(body: Callable[..., Any]) -> bool:
-    """Whether a body writes gradients where the caller wants them."""
+    """Whether a body writes gradients into `out` itself."""
     return "out" in inspect.signature(body).parameters
 
 
 def _into(out: Mapping[str, Array], names: tuple[str, ...], returned: Any) -> Any:
-    """Store gradients in the arrays that are meant for them, if they are not there yet."""
+    """Copy gradients into the arrays of `out`, unless the body has written them there."""
     gradients = list(returned) if isinstance(returned, tuple) else [returned]
     for i, name in enumerate(names):
         if name in out and gradients[i] is not None:
@@ -154,7 +157,7 @@ def _into(out: Mapping[str, Array], names: tuple[str, ...], returned: Any) -> An
 
 
 def _check_backward(entry: Op) -> Op:
-    """Return the forward of a backward that keeps the rule."""
+    """Return the forward of a backward, whose signature has to follow the rule of `op`."""
     forward = OPS.get(entry.name.removesuffix("_backward"))
     if forward is None:
         raise TypeError(f"{entry.name} is defined before its forward")

@@ -1,4 +1,4 @@
-"""How exactly float32 products are computed on a GPU."""
+"""The precision of float32 products on a GPU, which the user chooses."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ _current: ContextVar[str] = ContextVar("precision", default="float32")
 class precision:
     """Set how exactly matrix products and convolutions of float32 arrays are computed on a GPU.
 
-    The call sets it for all that follows; as a context manager, until the block ends. A thread
-    begins with "float32". Arrays on the CPU and float64 arrays take no notice of it.
+    A call sets the precision for all that follows in this thread. A `with` block restores the
+    previous one at its end. Every thread begins with "float32". Arrays on the CPU and float64
+    arrays are not affected.
 
     Parameters
     ----------
     name : {"float32", "tf32", "bf16"}
         "float32", the default, is as exact as NumPy's float32: on tensor cores (compute capability
-        8.0 and later) every factor is split in two. "tf32" rounds factors to 10 bits after the
-        point, "bf16" to 7, for up to 3 and 6 times the speed; sums are float32 all the same. GPUs
-        without these number formats compute in float32.
+        8.0 and later) every factor is split into two TF32 numbers. "tf32" rounds factors to 10 bits
+        after the point and "bf16" to 7, for up to 3 and 6 times the speed; sums are still float32.
+        GPUs without these number formats compute in float32.
 
     Raises
     ------
     ValueError
-        If there is no precision of that name.
+        If `name` is none of these.
 
     Examples
     --------
@@ -55,5 +56,5 @@ class precision:
 
 
 def current_precision() -> str:
-    """Return the precision that is set."""
+    """Return the precision that this thread has set."""
     return _current.get()

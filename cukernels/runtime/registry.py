@@ -1,10 +1,10 @@
-"""The registry of ops: what each one means, and the bodies that compute it.
+"""The registry of ops: the definition of each one, and the bodies that compute it.
 
-An op is a plain function whose text is its definition, in array code that runs on NumPy and CuPy
-alike. Beside that reference it may have a faster NumPy body and a CUDA body: functions of the same
-name, for an op of `conv.py` in `conv_numpy.py` and in `conv_cuda.py`. These files are imported when
-an op first needs them. `tests/test_ops.py` walks the registry and holds every body to the
-reference, and every backward to the slope of its forward.
+An op is a plain function whose code is its definition (the reference body); it runs on NumPy and
+CuPy arrays alike. It may also have a faster NumPy body and a CUDA body: functions of the same name
+in the files beside it. For an op of `conv.py` these are `conv_numpy.py` and `conv_cuda.py`, which
+are imported when the op first needs them. `tests/test_ops.py` walks the registry and compares every
+body with the reference, and every backward with the slope of its forward.
 """
 
 from __future__ import annotations
@@ -33,22 +33,21 @@ class Op:
     name : str
         The name of the function.
     reference : callable
-        The definition, in array code.
+        The definition, in array code that runs on NumPy and CuPy.
     samples : callable or None
-        Given a random generator, yields keyword arguments in float64 to call the op with.
-        A backward has none: its arguments come from the samples of its forward.
+        Takes a random generator and yields keyword arguments, in float64, for calls of the op in
+        tests. A backward has none: its arguments follow from the samples of its forward.
     outputs : tuple of str
-        Names of what the forward returns; the first is what `dy` belongs to.
+        Names of what the op returns; `dy` of the backward is the gradient in the first one.
     gradients : tuple of str
-        For a backward, the arguments of the forward whose gradients it returns, in order. For a
-        loss, which returns value and gradient in one pass, the arguments whose gradients follow
-        the value.
+        For a backward, the arguments of the forward whose gradients it returns, in order. A loss
+        returns its value and gradients in one pass: for it, the arguments that these belong to.
     mutates : tuple of str
         Arguments that are updated in place.
     no_backward : str
-        Why the op has no backward, where it has none.
+        Why the op has no backward; empty if it has one.
     kinds : dict
-        The dtypes of the arguments that may be arrays.
+        The kind of dtypes of each argument that may be an array.
     """
 
     name: str
@@ -71,12 +70,14 @@ class Op:
         return self._body_beside("cuda")
 
     def _body_beside(self, kind: str) -> Callable[..., Any] | None:
-        """Return the function of this name from the file for bodies of a kind, if there is one."""
+        """Return the body from the file with this suffix beside the op's, or None."""
         module = f"{self.reference.__module__}_{kind}"
         if importlib.util.find_spec(module) is None:
             return None
         body = getattr(importlib.import_module(module), self.name, None)
-        is_own = body is not None and body.__module__ == module  # else an op that a body calls
+        is_own = (
+            body is not None and body.__module__ == module
+        )  # an op that the file imports is no body
         return body if is_own else None
 
     @property
@@ -91,18 +92,18 @@ class Op:
 
     @property
     def forward(self) -> Op | None:
-        """The op whose backward this is."""
+        """The op whose backward this is, or None."""
         return OPS.get(self.name.removesuffix("_backward")) if self.is_backward else None
 
     def body(self, first: Array) -> Callable[..., Any]:
-        """The body that computes it for a first argument like this."""
+        """Return the body for calls whose first argument is of this type."""
         if type(first) is np.ndarray or namespace(first) is np:
             return self.numpy or self.reference
         return self.cuda or self.reference
 
     @property
     def backward(self) -> Op | None:
-        """The backward of this op, if it has one."""
+        """The backward of this op, or None."""
         return OPS.get(f"{self.name}_backward")
 
 

@@ -1,7 +1,8 @@
-"""What the arguments of an op have to be, read from its docstring.
+"""The rules that arguments of an op must obey, read from its docstring.
 
-`x : array of shape (..., N, K)` is text for people, and here it is the rule that arguments are held
-to. A letter has one value in a call. `...` and `*stack` are any number of axes, which broadcast.
+`x : array of shape (..., N, K)` is documentation, and it is also the rule that the argument `x` is
+checked against. A letter has one value throughout a call. `...` and `*stack` stand for any number
+of axes, which broadcast.
 """
 
 from __future__ import annotations
@@ -18,17 +19,16 @@ import numpy as np
 from cukernels.runtime.registry import OPS, Op
 
 Shape = tuple[str, ...]  # as ("...", "N", "K")
+ANY_SHAPE: Shape = ("*shape",)
 
+# How the leading axes of an argument go with those of the others, see `Rule.leading`.
+EXACT, JOINS, FOLLOWS, OUTPUT = range(4)
 
+# An entry of the section "Parameters": names, and the lines of the type and of the description.
 _ENTRY = re.compile(r"^(\w+(?:, \w+)*) : (.*(?:\n    .*)*)", re.MULTILINE)
 
-
-_SHAPES = re.compile(r"\([^()]*\)|(?<=of shape )\w+")
-
-
-_TRANSPOSED = re.compile(r"(\([^()]*\)) with\s+`(\w+)`")
-
-
+_SHAPES = re.compile(r"\([^()]*\)|(?<=of shape )\w+")  # "(..., N, K)", or "stack"
+_TRANSPOSED = re.compile(r"(\([^()]*\)) with\s+`(\w+)`")  # "(..., D, N) with `transpose_a`"
 _NUMBERS = {
     "float": Real,
     "int": Integral,
@@ -38,39 +38,37 @@ _NUMBERS = {
 }
 
 
-ANY_SHAPE: Shape = ("*shape",)
-
-
 class Rule(NamedTuple):
     """What one argument has to be.
 
     Attributes
     ----------
     shapes : tuple of Shape
-        One of these; none where it is no array or may have any shape.
+        The shapes that it may have; empty if it is not an array or may have any shape.
     is_array : bool
-        Whether it may be an array; of which dtype, `_dtypes` says.
+        Whether it may be an array. `dtypes.py` checks its dtype.
     broadcasts : bool
-        Whether it may be smaller than the shape.
+        Whether it may be smaller than the shape, if it broadcasts to it.
     optional : bool
         Whether it may be None.
-    extent : int
-        How its leading axes go with those of the others: it is updated, or is one number a model,
-        and has the same as all such (0); they broadcast to what all have in common (1), or to what
-        the others have (2); or they are what the others have in common (3).
+    leading : int
+        How its leading axes (the stack of models) go with those of the other arguments. EXACT: they
+        are the same as those of all such arguments, as it is updated in place or holds one number
+        for each model. JOINS: they broadcast with those of the others. FOLLOWS: they broadcast to
+        those of the others and add none. OUTPUT: they are what all the others broadcast to.
     number : type, default=None
-        What it may be instead of an array.
+        The type of number that it may be instead of an array.
     flag : (str, Shape), default=None
-        An argument that, where it is true, gives it another shape.
+        A boolean argument, and the shape of this one if that is true.
     like : str, default=""
-        The argument whose shape it has.
+        The argument that it has the same shape as.
     """
 
     shapes: tuple[Shape, ...]
     is_array: bool = True
     broadcasts: bool = False
     optional: bool = False
-    extent: int = 1
+    leading: int = JOINS
     number: Any = None
     flag: tuple[str, Shape] | None = None
     like: str = ""
@@ -78,7 +76,7 @@ class Rule(NamedTuple):
 
 @functools.cache
 def rules_of(entry: Op) -> dict[str, Rule]:
-    """The rules of the arguments; what the docstring leaves to another op's is read there."""
+    """The rules of an op's arguments, also from the docstrings that its own refers to."""
     known: dict[str, Rule] = {}
     for source in _sources(entry):
         documented = dict(_documented(source.reference))
@@ -90,22 +88,25 @@ def rules_of(entry: Op) -> dict[str, Rule]:
     outputs = {"dy", *(entry.forward.outputs if entry.forward else ())}
     defaults = _defaults(entry)
     for name in (first, *others):
-        if entry.is_backward and name in ("x", "y") and name not in known:  # it is elementwise
+        if entry.is_backward and name in ("x", "y") and name not in known:  # elementwise ops
             known[name] = Rule((), like="dy")
         if name not in known and (number := _NUMBERS.get(_annotation(entry, name))):
             known[name] = Rule((), is_array=False, number=number)
         if name in known:
             optional = name in defaults and defaults[name] is None
-            leads = entry.gradients if not entry.is_backward else ()  # of a loss
+            # A loss is an op with gradients that is no backward: its targets follow its scores.
+            leads = entry.gradients if not entry.is_backward else ()
             follows = optional or known[name].broadcasts or (leads and name not in leads)
-            exact = name in entry.mutates or known[name].extent == 0
-            extent = 0 if exact else 3 if name in outputs else 2 if follows else 1
-            known[name] = known[name]._replace(optional=optional, extent=extent)
+            exact = name in entry.mutates or known[name].leading == EXACT
+            leading = (
+                EXACT if exact else OUTPUT if name in outputs else FOLLOWS if follows else JOINS
+            )
+            known[name] = known[name]._replace(optional=optional, leading=leading)
     return known
 
 
 def _defaults(entry: Op) -> dict[str, Any]:
-    """What arguments are where they are left out, also by the op whose backward this is."""
+    """The default values of arguments, for a backward also those of its forward."""
     found: dict[str, Any] = {}
     for source in (entry.forward, entry):
         if source is not None:
@@ -119,7 +120,7 @@ def _annotation(entry: Op, name: str) -> str:
 
 
 def _sources(entry: Op) -> Iterator[Op]:
-    """The op, the one whose backward it is, and those that their docstrings name."""
+    """The op, its forward if it is a backward, and all ops that their docstrings name."""
     forward = [entry.forward] if entry.is_backward and entry.forward else []
     seen: list[Op] = []
     waiting = [entry, *forward]
@@ -134,17 +135,19 @@ def _sources(entry: Op) -> Iterator[Op]:
 
 
 def _documented(function: Callable[..., Any]) -> Iterator[tuple[str, Rule]]:
+    """Yield each argument that a docstring describes, with its rule."""
     for names, text in _ENTRY.findall(inspect.cleandoc(function.__doc__ or "")):
         yield from _read(names.split(", "), text)
 
 
 def _read(names: list[str], text: str) -> Iterator[tuple[str, Rule]]:
-    """The rules of arguments described together."""
+    """Yield the rules of arguments that share one entry of a docstring."""
     head = text.partition("\n")[0]
     kind = re.match(r"(?:(?:integer|uint64|bool) )?arrays? (of|that) ", head)
     if kind is None:
         number = next((n for word, n in _NUMBERS.items() if re.match(rf"{word}\b", head)), None)
-        if number is not None and not re.match(r"int(?:,| or) \(", head):  # windows say it better
+        # "int or (int, int)" is left to images/windows.py, which has the better message
+        if number is not None and not re.match(r"int(?:,| or) \(", head):
             yield from ((name, Rule((), is_array=False, number=number)) for name in names)
         return
     if "of the shape of" in head:
@@ -157,7 +160,7 @@ def _read(names: list[str], text: str) -> Iterator[tuple[str, Rule]]:
     common = Rule(
         tuple(shapes),
         broadcasts=kind[1] == "that",
-        extent=0 if is_stack else 1,
+        leading=EXACT if is_stack else JOINS,
         number=Real if "or float" in head.replace("float32 or float64", "") else None,
         flag=(turned[2], _axes(turned[1])) if turned else None,
     )
@@ -167,7 +170,7 @@ def _read(names: list[str], text: str) -> Iterator[tuple[str, Rule]]:
 
 
 def _axes(text: str) -> Shape:
-    """`(..., N, K)` as its parts; `stack` alone is the stack of models."""
+    """Split "(..., N, K)" into its axes; the word "stack" stands for the stack of models."""
     if not text.startswith("("):
         return (f"*{text}",)
     return tuple(part.strip() for part in text[1:-1].split(",") if part.strip())

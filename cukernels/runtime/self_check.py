@@ -1,21 +1,25 @@
-"""Does this machine compute what the definitions say? Every body of every op, on its samples."""
+"""Check on this machine that every body of every op computes what the definition says."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from cukernels.runtime.arrays import current, to_device, to_host
-from cukernels.runtime.registry import OPS, Op
+from cukernels.runtime.arrays import current, to_device
+from cukernels.runtime.cases import DTYPES, Case, Verdict, backwards, cases, contiguous, judge_body
+from cukernels.runtime.registry import OPS
 
-Call = tuple[Op, dict[str, Any]]
+# How arrays are stored: a layout that every body takes as it is, and one that no kernel does. The
+# definition is array code, to which a layout is nothing; and a user waits for this check.
+LAYOUTS_OF_DEFINITION = (contiguous,)
+LAYOUTS_OF_BODIES = (contiguous, backwards)
 
 
 class Check(NamedTuple):
-    """One body of one op against the definition of the op.
+    """The result of comparing one body of an op with its definition.
 
     Attributes
     ----------
@@ -24,9 +28,9 @@ class Check(NamedTuple):
     calls : int
         How many samples, in float32 and in float64.
     error : float
-        The largest error, as a part of what rounding explains; above 1 the body is wrong.
+        The largest error, in units of what rounding explains; above 1 the body is wrong.
     failure : str
-        What went wrong; empty where nothing did.
+        What is wrong; empty if nothing is.
     """
 
     op: str
@@ -42,111 +46,45 @@ class Check(NamedTuple):
 
 
 def self_check(devices: list[str] | None = None) -> Iterator[Check]:
-    """Run every body of every op on this machine and compare it with the definition, in float64.
+    """Compare every body of every op on this machine with the definition, computed in float64.
 
     Parameters
     ----------
     devices : list of str, default=None
-        GPUs, as "cuda:0", to run the CUDA bodies on; None: none.
+        The GPUs to run the CUDA bodies on, as "cuda:0"; None means no GPU.
 
     Yields
     ------
     check : Check
     """
-    calls: dict[str, list[Call]] = {name: [] for name in OPS}
-    for entry, arguments in sample_calls():
-        calls[entry.name].append((entry, arguments))
+    by_op: dict[str, list[Case]] = {name: [] for name in OPS}
+    for case in cases():
+        by_op[case.op.name].append(case)
     for name, entry in OPS.items():
-        yield check_body(name, "reference", entry.reference, calls[name])
+        yield check_body("reference", entry.reference, by_op[name])
         if entry.numpy is not None:
-            yield check_body(name, "numpy", entry.numpy, calls[name])
+            yield check_body("numpy", entry.numpy, by_op[name])
         if entry.cuda is not None:
             for device in devices or []:
-                yield check_body(name, device, entry.cuda, calls[name], device)
-
-
-def sample_calls() -> Iterator[Call]:
-    """Every op with arguments to call it with; those of a backward follow from its forward."""
-    for entry in OPS.values():
-        if entry.samples is None:
-            continue
-        for k, arguments in enumerate(entry.samples(np.random.default_rng(0))):
-            yield entry, arguments
-            if entry.backward is not None:
-                outputs = _tuple(entry.reference(**_copied(arguments)))
-                dy = np.random.default_rng([7, k]).standard_normal(outputs[0].shape)
-                parameters = inspect.signature(entry.reference).parameters.values()
-                known: dict[str, Any] = {p.name: p.default for p in parameters}
-                known |= arguments | dict(zip(entry.outputs, outputs, strict=True)) | {"dy": dy}
-                names = entry.backward.parameters
-                yield entry.backward, {name: known[name] for name in names if name in known}
+                yield check_body(device, entry.cuda, by_op[name], device)
 
 
 def check_body(
-    name: str, body: str, function: Callable[..., Any], calls: list[Call], device: str = "cpu"
+    name: str, body: Callable[..., Any], cases_of_op: list[Case], device: str = "cpu"
 ) -> Check:
-    """Compare a body with the definition on all samples, in both precisions."""
-    worst, n_calls = 0.0, 0
-    for entry, arguments in calls:
-        for dtype in (np.float32, np.float64):
-            given = _cast(arguments, dtype)
-            exact = _results(entry, entry.reference, _copied(_cast(given, np.float64)))
+    """Compare a body with the definition in all cases of its op, in both precisions."""
+    place = partial(to_device, device=device)
+    layouts = LAYOUTS_OF_DEFINITION if name == "reference" else LAYOUTS_OF_BODIES
+    op, worst, n_calls = cases_of_op[0].op.name, 0.0, 0
+    for case in cases_of_op:
+        for dtype in DTYPES:
             n_calls += 1
             try:
-                placed = {
-                    key: to_device(value, device) if isinstance(value, np.ndarray) else value
-                    for key, value in _copied(given).items()
-                }
                 with current(device):
-                    got = _results(entry, function, placed)
+                    verdict = judge_body(case, body, dtype, layouts=layouts, place=place)
             except Exception as error:  # noqa: BLE001 (whatever it is, the report says so)
-                return Check(name, body, n_calls, np.inf, f"{type(error).__name__}: {error}")
-            for g, e in zip(got, exact, strict=True):
-                if g.shape != e.shape:
-                    failure = f"shape {g.shape} where {e.shape} is right"
-                    return Check(name, body, n_calls, np.inf, failure)
-                worst = max(worst, _error(g, e, arguments, dtype))
-    failure = f"{worst:.1f} times the error that rounding explains" if not worst <= 1 else ""
-    return Check(name, body, n_calls, worst, failure)
-
-
-def _error(got: np.ndarray, exact: np.ndarray, arguments: dict[str, Any], dtype: Any) -> float:
-    """The largest error, in units of eps x sqrt(number of terms summed)."""
-    if exact.size == 0:
-        return 0.0
-    if exact.dtype.kind != "f":
-        return 0.0 if np.array_equal(got, exact) else np.inf
-    terms = max((np.prod(v.shape[-3:]) for v in arguments.values() if _is_float(v)), default=1)
-    same = (got == exact) | (np.isnan(got) & np.isnan(exact))
-    with np.errstate(invalid="ignore"):  # infinities that agree
-        difference = np.where(same, 0, np.abs(got - exact))
-    size = np.abs(exact) + np.sqrt(np.mean(np.square(exact)))
-    unit = 8 * np.finfo(dtype).eps * np.sqrt(max(terms, 1)) * size
-    error = np.where(same, 0, difference / np.where(unit == 0, 1, unit))
-    return float(np.where(np.isnan(error), np.inf, error).max())
-
-
-def _results(
-    entry: Op, function: Callable[..., Any], arguments: dict[str, Any]
-) -> list[np.ndarray]:
-    """What a call returns, and what it leaves in the arguments that it updates, on the host."""
-    results = _tuple(function(**arguments)) + tuple(arguments[name] for name in entry.mutates)
-    return [
-        np.asarray(r if isinstance(r, np.generic) else to_host(r)) for r in results if r is not None
-    ]
-
-
-def _tuple(result: Any) -> tuple[Any, ...]:
-    return result if isinstance(result, tuple) else (result,)
-
-
-def _is_float(value: Any) -> bool:
-    return isinstance(value, np.ndarray) and value.dtype.kind == "f"
-
-
-def _cast(arguments: dict[str, Any], dtype: Any) -> dict[str, Any]:
-    return {k: v.astype(dtype) if _is_float(v) else v for k, v in arguments.items()}
-
-
-def _copied(arguments: dict[str, Any]) -> dict[str, Any]:
-    return {k: v.copy() if isinstance(v, np.ndarray) else v for k, v in arguments.items()}
+                verdict = Verdict(np.inf, f"{type(error).__name__}: {error}")
+            worst = max(worst, verdict.error)
+            if verdict.failure:
+                return Check(op, name, n_calls, worst, verdict.failure)
+    return Check(op, name, n_calls, worst, "")

@@ -1,4 +1,4 @@
-"""What a report of a defect should say: versions, devices, and which bodies the ops have."""
+"""What a bug report should contain: versions, devices, and which bodies the ops have."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ _CUPY = ("cupy-cuda12x", "cupy-cuda13x", "cupy", "nvidia-cuda-nvrtc", "nvidia-cu
 def show_versions() -> None:
     """Print versions of Python and packages, the machine, its GPUs, and the bodies of the ops.
 
-    ``python -m cukernels`` prints the same and checks every op on this machine as well. Paste it
-    into the report of a defect.
+    ``python -m cukernels`` prints the same and also checks every op on this machine. Paste its
+    output into a bug report.
 
     Examples
     --------
@@ -70,7 +70,7 @@ def report() -> list[str]:
 
 
 def cuda_facts() -> dict[str, str]:
-    """Return versions of CuPy and CUDA, the cache, and a line for each GPU."""
+    """Return the versions of CuPy and CUDA, the cache of kernels, and a line for each GPU."""
     facts = {name: found for name in _CUPY if (found := _version(name))}
     cupy = installed_cupy()
     if cupy is None:
@@ -119,7 +119,7 @@ def _describe(cupy: Any, device: str) -> str:
 
 
 def _answer(ask: Any) -> str:
-    """The answer, or what stood in its way: on a machine without a GPU most of it."""
+    """What `ask` returns, or its error: without a GPU, most questions raise one."""
     try:
         return ask()
     except Exception as error:  # noqa: BLE001
@@ -127,7 +127,7 @@ def _answer(ask: Any) -> str:
 
 
 def _dotted(number: int) -> str:
-    """A version of CUDA, such as 13020, as 13.2; CUDA has 0 for what is not installed."""
+    """Write a version of CUDA such as 13020 as 13.2; CUDA reports 0 if there is none."""
     return "none" if number == 0 else f"{number // 1000}.{number % 1000 // 10}"
 
 

@@ -1,4 +1,4 @@
-"""Stacks of models: the leading axes that an op broadcasts over."""
+"""Stacks of models: the leading axes of arrays, over which an op broadcasts."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def sum_to(gradient: Array, shape: tuple[int, ...]) -> Array:
 
 
 def broadcast_stack(*arrays: tuple[Array, int]) -> tuple[int, ...]:
-    """The common leading axes of arrays, each given with the number of axes of its own."""
+    """The common leading axes of arrays, each given with the number of a model's own axes."""
     return np.broadcast_shapes(*(a.shape[: a.ndim - own] for a, own in arrays))
 
 
 def models(
     stack: tuple[int, ...], *arrays: tuple[Array, int]
 ) -> Iterator[tuple[tuple[int, ...], list[Array]]]:
-    """Walk the models of a stack: the place of each, and its own part of every array."""
+    """Walk the models of a stack: the index of each, and its own slice of every array."""
     spread = [np.broadcast_to(a, stack + a.shape[a.ndim - own :]) for a, own in arrays]
     for m in np.ndindex(stack):
         yield m, [a[m] for a in spread]
@@ -35,7 +35,7 @@ def models(
 def users(
     own: tuple[int, ...], stack: tuple[int, ...]
 ) -> Iterator[tuple[tuple[int, ...], list[tuple[int, ...]]]]:
-    """Walk an array with the leading axes `own`: each place, and the models that broadcast it."""
+    """Walk an array with the leading axes `own`: each index, and the models that share it."""
     numbers = np.broadcast_to(np.arange(np.prod(own, dtype=int)).reshape(own), stack)
-    for number, place in enumerate(np.ndindex(own)):
-        yield place, [m for m in np.ndindex(stack) if numbers[m] == number]
+    for number, index in enumerate(np.ndindex(own)):
+        yield index, [m for m in np.ndindex(stack) if numbers[m] == number]

@@ -1,10 +1,10 @@
-"""Worker threads for the NumPy bodies: chunks of images or of parameters, one core each.
+"""Worker threads for the NumPy bodies, which compute chunks of images or of parameters.
 
 NumPy computes most things on one core, and BLAS's own threads gain little on products as small as
-a chunk's. So the chunks are shared out among threads, each with BLAS on one core; NumPy lets go of
-the interpreter's lock while it computes. Which thread takes which chunk is left to chance, but what
-the chunks are depends on shapes alone, and whoever sums over them does it in their order: results
-do not change with the number of cores.
+those of a chunk. So worker threads take one chunk after another, each with BLAS on one thread;
+NumPy releases the interpreter's lock while it computes. Which thread takes which chunk is left to
+chance. But the chunks depend on shapes alone, and sums over chunks are taken in their order, so
+results do not change with the number of cores.
 """
 
 from __future__ import annotations
@@ -27,16 +27,17 @@ State = TypeVar("State")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+# Of the calling thread: `one` says that it is inside `in_parallel`, `scratch` holds its buffers.
 _inside = threading.local()
 
 
 class _Job(Generic[State, Item]):
-    """Items that the threads which happen to be free work through.
+    """Items, and the threads that compute them: the caller's, and helpers that are free.
 
-    A thread that sleeps takes longer to wake than a small job to be done: who comes late finds the
-    job closed, and nobody waits for him. There is no lock, as Ctrl-C may strike while one is held:
-    a helper first enters itself and then looks whether the job is open, who closes it does so
-    first and then looks who is entered.
+    Waking a helper can take longer than a small job. So nobody waits for helpers: one that comes
+    late finds the job closed. There is no lock, because Ctrl-C may strike while it is held. Instead
+    a helper first registers and then checks that the job is open, while the caller first closes the
+    job and then waits for those that are registered.
     """
 
     def __init__(
@@ -49,21 +50,23 @@ class _Job(Generic[State, Item]):
         self.results: list[Any] = [None] * len(items)
         self.errors: list[BaseException] = []
         self._function, self._items, self._state = function, items, state
-        self._left = iter(range(len(items)))  # taking the next of a range is atomic
+        self._left = iter(range(len(items)))  # `next` of an iterator over a range is atomic
         self._places = iter(range(n_helpers))
         self._is_open = True
         self._helping: set[int] = set()
-        self._gone: queue.SimpleQueue[None] = queue.SimpleQueue()  # rings once a helper that leaves
-        self._context = contextvars.copy_context()  # what numpy.errstate says holds for helpers too
+        self._gone: queue.SimpleQueue[None] = (
+            queue.SimpleQueue()
+        )  # gets an entry from each helper that leaves
+        self._context = contextvars.copy_context()  # so that numpy.errstate holds in helpers too
 
     def work(self) -> None:
-        """Take one item after the other."""
+        """Take one item after the other until none is left."""
         own = self._state()
         for place in self._left:
             self.results[place] = self._function(own, self._items[place])
 
     def help(self) -> bool:
-        """Work, unless the job is closed or has helpers enough; return whether it was done."""
+        """Work, unless the job is closed or has enough helpers; return whether this one worked."""
         if not self._is_open or next(self._places, None) is None:
             return False
         me = threading.get_ident()
@@ -80,7 +83,7 @@ class _Job(Generic[State, Item]):
         return True
 
     def close(self) -> None:
-        """Wait until nobody works any more, and leave what nobody has begun; may be repeated."""
+        """Drop the items that nobody has begun, and wait for the helpers; may be called again."""
         self._is_open = False
         self._drop_the_rest()
         _open_jobs.pop(self, None)
@@ -90,7 +93,7 @@ class _Job(Generic[State, Item]):
         try:
             while self._helping:
                 self._gone.get()
-        except BaseException:  # an interrupt: nobody may write on behind the caller's back
+        except BaseException:  # an interrupt: helpers must not write after the caller has gone on
             self._wait()
             raise
 
@@ -100,11 +103,11 @@ class _Job(Generic[State, Item]):
 
 _open_jobs: dict[_Job[Any, Any], None] = {}
 _helpers: set[int] = set()
-_wake: queue.SimpleQueue[None] = queue.SimpleQueue()  # no more entries than there are helpers
+_wake: queue.SimpleQueue[None] = queue.SimpleQueue()  # an entry wakes one helper
 
 
 def _hire(count: int) -> int:
-    """Start helpers until there are `count`, or no more can be had; return how many there are."""
+    """Start helpers until there are `count`, if possible; return how many can help."""
     while len(_helpers) < count:
         begun: queue.SimpleQueue[None] = queue.SimpleQueue()
         try:
@@ -116,6 +119,7 @@ def _hire(count: int) -> int:
 
 
 def _serve(begun: queue.SimpleQueue[None]) -> None:
+    """What a helper does all its life: sleep, and when it is woken, help with the open jobs."""
     _inside.one = True
     _helpers.add(threading.get_ident())
     begun.put(None)
@@ -127,7 +131,7 @@ def _serve(begun: queue.SimpleQueue[None]) -> None:
 
 
 def _forget_helpers() -> None:
-    """Threads do not survive a fork."""
+    """Start anew in a child process: threads do not survive a fork."""
     global _wake
     _wake = queue.SimpleQueue()
     _helpers.clear()
@@ -139,10 +143,10 @@ if hasattr(os, "register_at_fork"):
 
 
 def threads() -> int:
-    """Return how many threads to compute on: as many as BLAS is allowed.
+    """Return how many threads to compute on: as many as BLAS may use.
 
-    So OMP_NUM_THREADS, threadpoolctl's limits and joblib's workers mean here what they mean for
-    NumPy's products. One, within a call of `in_parallel`.
+    So OMP_NUM_THREADS, threadpoolctl's limits and joblib's workers have the same effect here as on
+    NumPy's products. Inside a call of `in_parallel` the answer is 1.
     """
     return 1 if getattr(_inside, "one", False) else allowed_threads()
 
@@ -154,26 +158,26 @@ def in_parallel(
     *,
     worth: bool = True,
 ) -> list[Result]:
-    """Return ``function(state, item)`` of each item, in order, computed on all threads.
+    """Return ``function(state, item)`` for each item, in order, computed on all threads.
 
     Parameters
     ----------
     function : callable
-        What to compute; it may write to places of its own in arrays that all see.
+        What to compute. It may write to shared arrays, where no two items write to the same place.
     items : sequence
-        What to compute it of. With one item, or one thread, the caller's thread does it all.
+        The arguments. With one item or one thread, the caller's thread computes everything.
     state : callable, default=None
-        Makes what a thread needs for itself, such as buffers; called once a thread.
+        Makes what a thread needs for itself, such as buffers. It is called once in each thread.
     worth : bool, default=True
-        Whether to use more than one thread. Between one array operation and the next, threads of
-        Python wait for each other: many short ones are faster on one.
+        Whether to use more than one thread. Python threads wait for each other between two array
+        operations, so many short operations are faster on one thread.
 
     Raises
     ------
     Exception
-        What the function raises first; the items that nobody has begun are left out then.
+        The first error of the function. Items that no thread has begun are then dropped.
     KeyboardInterrupt
-        After Ctrl-C, once no thread works at these items any more.
+        After Ctrl-C, once no thread works on these items any more.
     """
     count = min(threads(), len(items)) if worth and len(items) > 1 else 1
     if count <= 1:
@@ -209,35 +213,35 @@ def _share_out(
         job.errors.clear()
         try:
             raise error
-        finally:  # no cycle of it, its traceback and this frame
+        finally:  # the error, its traceback and this frame would be a reference cycle
             del error
     return job.results
 
 
 def slices(length: int, step: int) -> list[slice]:
-    """Cut a length into chunks of `step`, the last one shorter."""
+    """Split a length into chunks of `step`; the last one may be shorter."""
     return [slice(start, min(start + step, length)) for start in range(0, length, step)]
 
 
 def shares(length: int, most: int) -> list[slice]:
-    """Cut a length into equal chunks of at most `most`: one, or an even number of them."""
+    """Split a length into one chunk, or an even number of equal ones, of at most `most` each."""
     if length <= most:
         return slices(length, max(length, 1))
     return slices(length, -(-length // (2 * -(-length // (2 * most)))))
 
 
 def scratch(role: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """Return memory of the calling thread, with anything in it; the next call reuses it.
+    """Return an uninitialised array of the calling thread, whose memory the next call reuses.
 
-    Buffers as large as a chunk's are returned to the system when they are freed, and each new one
-    then costs a page fault every 4 KiB, for which threads wait for each other.
+    A buffer as large as a chunk goes back to the system when it is freed. A new one then costs a
+    page fault for every 4 KiB, for which threads wait for each other.
 
     Parameters
     ----------
     role : str
-        What it is for; another role has memory of its own.
+        What the array is for. Each role has memory of its own.
     shape, dtype
-        Of the array.
+        Those of the array.
     """
     held = _inside.__dict__.setdefault("scratch", {})
     size = math.prod(shape)

@@ -1,10 +1,10 @@
-"""Memory that a training step finds again in the next one.
+"""Memory that one training step reuses from the step before.
 
-What a step makes on its way there and back is gone when it ends. Handed out anew each time, large
-arrays cost more than what is computed in them: the system takes them back when they are freed, and
-fills the next ones with zeros page by page. So within a `with` block of a workspace the NumPy
-bodies lay their results one after the other into its memory, and the next block begins at its
-start again. Outside of one, `empty` is `numpy.empty`.
+The arrays that a step makes in its forward and backward passes are not needed after it. Allocating
+large arrays anew costs more than the computation in them: the system takes them back when they are
+freed, and fills the next ones with zeros page by page. So inside the `with` block of a workspace
+the NumPy bodies place their results in its memory, one after the other, and the next block begins
+at the start of that memory again. Outside of such a block `empty` is `numpy.empty`.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from typing import Any
 
 import numpy as np
 
-_LARGE = 2**18  # bytes, below which memory is as quickly had from the system's allocator
-_LINE = 64  # bytes, of a cache line and of the longest vectors
+_LARGE = 2**18  # bytes; less than this is allocated as quickly in the usual way
+_LINE = 64  # bytes of a cache line, and of the longest SIMD vectors
 
-_own = threading.local()
+_own = threading.local()  # the workspace that the thread is in
 _NONE: AbstractContextManager[None] = nullcontext()
 
 
 class Workspace:
     """Memory of one thread at a time, for the arrays made in a `with` block.
 
-    They are valid until the next block of the same workspace.
+    The arrays are valid until the next block of the same workspace begins.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,10 @@ class Workspace:
         _own.workspace = None
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-        """Return an array with anything in it; what does not fit yet will in the next block."""
+        """Return an uninitialised array, outside of the workspace if it does not fit.
+
+        The next block enlarges the workspace, so that everything fits then.
+        """
         begin = self._first + self._used
         n_bytes = prod(shape) * np.dtype(dtype).itemsize
         self._used += -(-n_bytes // _LINE) * _LINE
@@ -55,13 +58,13 @@ class Workspace:
 
 
 class Workspaces:
-    """As many workspaces as threads need one at the same time."""
+    """A pool of workspaces, as many as are in use at the same time."""
 
     def __init__(self) -> None:
         self._free: list[Workspace] = []
 
     def block(self, n_bytes: int) -> AbstractContextManager[None]:
-        """A block of a workspace that no other thread is in; of none where little is made."""
+        """Return a `with` block of a free workspace, or of none if only few bytes are made."""
         return _NONE if n_bytes < _LARGE else self._one()
 
     @contextmanager
@@ -81,6 +84,6 @@ def is_active() -> bool:
 
 
 def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """Return an array with anything in it, of the calling thread's workspace if it is in one."""
+    """Return an uninitialised array, from the calling thread's workspace if it is in one."""
     workspace = getattr(_own, "workspace", None)
     return np.empty(shape, dtype) if workspace is None else workspace.empty(shape, dtype)

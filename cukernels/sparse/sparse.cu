@@ -1,27 +1,28 @@
 // Products with a sparse matrix in CSR form, and the transposition that its gradient needs.
 //
-//   csr_product      y = a b: a warp per row and tile of columns of b. A group of 2^lanes lanes has
-//                    V columns each; the groups of a warp take turns at the entries of the row.
-//                    A long row is shared by all warps of its block
-//   number_entries   row of every entry, and its column as a sort key (model, column)
-//   count_digits     how often each digit of the keys occurs in each block's part of the entries
-//   scan_counts      for each digit, how often it occurs in the parts before
-//   scatter_entries  entries to their places by this digit; equal digits keep their order
-//   find_starts      where the entries of each key begin
+//   csr_product      y = a b: a warp for each row and tile of columns of b. The warp consists of
+//                    groups of 2^lanes lanes, and each lane has V columns; the groups take turns at
+//                    the entries of the row. All warps of a block share a long row
+//   number_entries   finds the row of every entry, and its sort key (model, column)
+//   count_digits     counts how often each digit of the keys occurs in each block's entries
+//   scan_counts      sums, for each digit, the counts of the blocks before
+//   scatter_entries  moves entries to their places by this digit; equal digits keep their order
+//   find_starts      finds where the entries of each key begin
 //
-// The gradient in b is a^T dy, row by row of a^T. So that no sum depends on which thread comes
-// first, the entries are sorted by column: a stable radix sort from the lowest digit on, whose only
-// atomic operations count integers. Then `csr_product` adds up each row in a fixed order. The cost
-// is 3 launches for each 10 bits of (model, column), and about 40 bytes of traffic an entry each.
+// The gradient in b is a^T dy, computed row by row of a^T. So that no sum depends on which thread
+// comes first, the entries are sorted by column. This is a stable radix sort from the lowest digit
+// on, whose only atomic operations count integers. Then `csr_product` adds up each row in a fixed
+// order. A sort takes 3 launches for each 10 bits of (model, column), with about 40 bytes of memory
+// traffic for each entry.
 #include "prelude.cuh"
 
 constexpr int threads = 256;
 constexpr int warps = threads / warp_size;
-constexpr int most_bits = 10;  // of a digit
+constexpr int most_bits = 10;  // of a digit of the keys
 constexpr int most_digits = 1 << most_bits;
-constexpr int long_row = 1024;  // entries that are too many for one warp
+constexpr int long_row = 1024;  // a row of more entries is shared by all warps of a block
 
-// The entries of a row: none where the ends are not where entries are, which makes it NaN.
+// The entries of a row. If its ends are out of range it has none, and its sum becomes NaN.
 struct Row {
     int64 begin, end;
     bool is_whole;
@@ -36,8 +37,9 @@ struct Row {
     __device__ bool is_long() const { return end - begin > long_row; }
 };
 
-// What a lane has of b and y: V columns, side by side where they can be loaded at once, else
-// 2^lanes apart. Either way a column's sum is the same to the bit.
+// The V columns of b and y that a lane has. They are adjacent if they can be loaded as a vector,
+// else 2^lanes apart, so that adjacent lanes read adjacent columns. A column's sum has the same
+// bits either way.
 template <typename T>
 struct LaneColumns {
     static constexpr int V = vector_length<T>;
@@ -74,8 +76,9 @@ struct LaneColumns {
     }
 };
 
-// Sum over the entries from j on, `step` apart. The loads of 8 entries are in flight together. It
-// is NaN if an entry `strays`: its row of b, of which there are `depth`, does not exist.
+// Sum over the entries j, j + step, ... before `end`. The loads of 8 entries are in flight
+// together. The sum is NaN if an entry `strays`, which means that its row of b (of `depth` rows)
+// does not exist.
 template <bool Wide, typename T, typename I>
 __device__ inline Vector<T, vector_length<T>> sum_entries(const T* data, const I* indices, int64 j,
                                                           int64 end, int step, const T* b, I depth,
@@ -110,7 +113,8 @@ __device__ inline Vector<T, vector_length<T>> sum_entries(const T* data, const I
     return sum;
 }
 
-// The part of a row's sum that one of several warps has, joined over the groups of the warp.
+// The sum of a row over the entries of one of the `of_warps` warps that share it. The groups of the
+// warp take turns at these, and their sums are joined at the end.
 template <typename T, typename I>
 __device__ inline Vector<T, vector_length<T>> sum_row(const T* data, const I* indices,
                                                       const Row& row, int warp, int of_warps,
@@ -141,7 +145,7 @@ __global__ void __launch_bounds__(threads)
                 I depth) {
     constexpr int V = vector_length<T>;
     __shared__ bool is_long[warps];
-    __shared__ Vector<T, V> parts[warps][warp_size];
+    __shared__ Vector<T, V> of_warp[warps][warp_size];
 
     const int own = blockIdx.x * warps + warp_id();
     const bool is_row = own < rows;
@@ -153,20 +157,21 @@ __global__ void __launch_bounds__(threads)
         const auto sum = sum_row(data, indices, range, 0, 1, factor, depth, mine);
         if (!(lane_id() >> lanes)) mine.write(y + int64(own) * columns, sum);
     }
+    // Then all warps share the long rows among those of the block, one after the other.
     __syncthreads();
     for (int w = 0; w < warps; w++) {
         if (!is_long[w]) continue;
         const int row = blockIdx.x * warps + w;
         const T* factor = b + row / rows_of_model * b_model;
         const LaneColumns<T> mine(factor, columns, lanes);
-        parts[warp_id()][lane_id()] = sum_row<T, I>(data, indices, Row(indptr, row, entries),
-                                                    warp_id(), warps, factor, depth, mine);
+        of_warp[warp_id()][lane_id()] = sum_row<T, I>(data, indices, Row(indptr, row, entries),
+                                                      warp_id(), warps, factor, depth, mine);
         __syncthreads();
         if (warp_id() == 0 && !(lane_id() >> lanes)) {
-            Vector<T, V> sum = parts[0][lane_id()];
+            Vector<T, V> sum = of_warp[0][lane_id()];
             for (int i = 1; i < warps; i++)
 #pragma unroll
-                for (int v = 0; v < V; v++) sum[v] += parts[i][lane_id()][v];
+                for (int v = 0; v < V; v++) sum[v] += of_warp[i][lane_id()][v];
             mine.write(y + int64(row) * columns, sum);
         }
         __syncthreads();
@@ -192,6 +197,7 @@ __global__ void __launch_bounds__(threads)
         }
     };
     number(range.begin, range.end, true);
+    // Entries before the first row and after the last one belong to none; they have to sort too.
     if (row == 0 && range.is_whole) number(0, range.begin, false);
     if (row == rows - 1 && range.is_whole) number(range.end, entries, false);
 }
@@ -213,7 +219,7 @@ __global__ void __launch_bounds__(threads)
         counts[int64(d) * gridDim.x + blockIdx.x] = found[d];
 }
 
-// The sum of x over the threads of a block before this one; `total` is that of all.
+// The sum of x over all threads of the block before this one; `total` becomes the sum over all.
 template <typename I>
 __device__ inline I scan_block(I x, I& total) {
     __shared__ I sums[warps];
@@ -223,7 +229,7 @@ __device__ inline I scan_block(I x, I& total) {
         const I before = __shfl_up_sync(full_warp, running, distance);
         if (lane_id() >= distance) running += before;
     }
-    __syncthreads();  // a call before this one may still be reading
+    __syncthreads();  // other warps may still be reading the sums of the previous call
     if (lane_id() == warp_size - 1) sums[warp_id()] = running;
     __syncthreads();
     I before = running - x;
@@ -236,7 +242,7 @@ __device__ inline I scan_block(I x, I& total) {
     return before;
 }
 
-// A block has a digit.
+// Replace the counts by the sums over the blocks before. A block of this kernel has a digit.
 template <typename I>
 __global__ void __launch_bounds__(threads)
     scan_counts(I* counts,  // [digits, blocks]: becomes the sum of those before
@@ -255,9 +261,10 @@ __global__ void __launch_bounds__(threads)
     if (threadIdx.x == 0) totals[blockIdx.x] = before;
 }
 
-// Each warp has a part of its block's entries, 32 in a row at a time. An entry goes behind those
-// with smaller digits, those with its digit in blocks, warps and rounds before, and in lanes
-// before.
+// Move entries to their places. Each warp has consecutive entries of its block, and takes 32 of
+// them in each round. An entry goes behind all entries with smaller digits, and behind those with
+// its own digit in earlier blocks, earlier warps, earlier rounds and lower lanes. So the sort is
+// stable.
 template <typename T, typename I>
 __global__ void __launch_bounds__(threads)
     scatter_entries(const I* keys, const I* entry_rows, const T* data,  // [entries]
@@ -269,7 +276,8 @@ __global__ void __launch_bounds__(threads)
     __shared__ int found[warps][most_digits];
     const int digits = 1 << bits;
 
-    constexpr int own = most_digits / threads;  // digits of a thread, side by side
+    // place[digit]: where this block's entries with a digit begin, if the digits are in order.
+    constexpr int own = most_digits / threads;  // adjacent digits of a thread
     I count[own], sum = 0, total;
 #pragma unroll
     for (int i = 0; i < own; i++) {
@@ -284,6 +292,7 @@ __global__ void __launch_bounds__(threads)
         if (d < digits) place[d] = before + counts[int64(d) * gridDim.x + blockIdx.x];
         before += count[i];
     }
+    // found[warp][digit]: how many entries with a digit earlier warps of the block have.
     for (int d = lane_id(); d < digits; d += warp_size) found[warp_id()][d] = 0;
     __syncwarp();
 
@@ -315,10 +324,10 @@ __global__ void __launch_bounds__(threads)
             const unsigned set = __ballot_sync(full_warp, is_set);
             peers &= is_set ? set : ~set;
         }
-        const int rank = __popc(peers & ((1u << lane_id()) - 1));
+        const int rank = __popc(peers & ((1u << lane_id()) - 1));  // among these
         int64 to = 0;
         if (inside) to = place[digit] + found[warp_id()][digit] + rank;
-        __syncwarp();
+        __syncwarp();  // all lanes have read `found`
         if (inside && rank == 0) found[warp_id()][digit] += __popc(peers);
         __syncwarp();
         if (inside) {
@@ -329,6 +338,7 @@ __global__ void __launch_bounds__(threads)
     }
 }
 
+// starts[key] is the first entry whose key is not smaller, by binary search.
 template <typename I>
 __global__ void __launch_bounds__(threads) find_starts(const I* keys,  // [entries], ascending
                                                        I* starts,      // [count]

@@ -1,4 +1,4 @@
-"""Products with sparse matrices in compressed-sparse-row form (CSR, as SciPy's)."""
+"""Products with sparse matrices in compressed sparse row form (CSR), as SciPy has it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _sparse_products(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
         (5, 40, r((40, 9))),
     ):
         a = np.where(rng.random((rows, columns)) < 0.3, r((rows, columns)), 0)
-        a[1:2] = 0  # a row with nothing in it
+        a[1:2] = 0  # an empty row
         a[:1, :1] = 1.0
         csr = sp.csr_matrix(a)
         yield {"data": csr.data, "indices": csr.indices, "indptr": csr.indptr, "b": b}
@@ -45,22 +45,24 @@ def csr_matmul(data: Array, indices: Array, indptr: Array, b: Array) -> Array:
     data : array of shape (nnz,), float32 or float64
         The stored values, row after row.
     indices : integer array of shape (nnz,)
-        The column of each value, from 0 to D - 1; a column that occurs twice in a row adds up.
+        The column of each value, from 0 to D - 1. Values of the same row and column add up.
     indptr : integer array of shape (n_rows + 1,)
-        Row i holds the values from ``indptr[i]`` to ``indptr[i + 1]``; from 0 up to nnz.
+        Row i holds the values from ``indptr[i]`` to ``indptr[i + 1]``; it rises from 0 to nnz.
     b : array of shape (D, K) or (M, D, K)
-        The dense factor. With a stack of M, `a` holds ``n_rows / M`` rows for each, in order.
+        The dense factor, or one for each of M models. Then `a` holds ``n_rows / M`` rows for each
+        model, one model after the other.
 
     Returns
     -------
     y : array of shape (n_rows, K) or (M, n_rows / M, K)
-        On a GPU, where nobody waits for a look at `indices` and `indptr`, a row that holds a column
-        or an end out of range is NaN.
+        On a GPU `indices` and `indptr` are not checked beforehand, as the host would have to wait.
+        Instead a row of `y` is NaN if a column in it, or its beginning or end, is out of range.
 
     Raises
     ------
     ValueError
-        If `indices` or `indptr` on the CPU are out of range, or the rows are no multiple of M.
+        If the number of rows is not a multiple of M, or, on the CPU, if `indices` or `indptr` are
+        out of range.
     """
     check_csr("csr_matmul", data, indices, indptr, b)
     a = _dense(data, indices, indptr, b.shape[-2])
@@ -71,8 +73,8 @@ def csr_matmul(data: Array, indices: Array, indptr: Array, b: Array) -> Array:
 def csr_matmul_backward(dy: Array, data: Array, indices: Array, indptr: Array, b: Array) -> Array:
     """Gradient of `csr_matmul` in `b`, ``a.T @ dy``, of the shape of `b`.
 
-    On a GPU a value whose column is out of range makes the gradient of the nearest column NaN; what
-    comes of an `indptr` that falls is not defined.
+    On a GPU a value whose column is out of range makes the gradient of the nearest column NaN. An
+    `indptr` that falls gives undefined numbers.
     """
     check_csr("csr_matmul_backward", data, indices, indptr, b)
     a = _dense(data, indices, indptr, b.shape[-2])
@@ -80,7 +82,7 @@ def csr_matmul_backward(dy: Array, data: Array, indices: Array, indptr: Array, b
 
 
 def check_csr(op: str, data: Array, indices: Array, indptr: Array, b: Array) -> None:
-    """Raise unless the rows belong to the models of a stack and, on the CPU, lie in the arrays.
+    """Raise unless the rows divide evenly among the models and, on the CPU, all indices are valid.
 
     Raises
     ------
@@ -95,14 +97,14 @@ def check_csr(op: str, data: Array, indices: Array, indptr: Array, b: Array) -> 
 
 
 def check_rows(op: str, data: Array, indices: Array, indptr: Array, columns: int) -> None:
-    """Raise unless arrays of the host are rows in CSR form with so many columns.
+    """Raise unless NumPy arrays are a matrix in CSR form with this many columns.
 
     Raises
     ------
     TypeError
         If `indices` or `indptr` do not hold integers.
     ValueError
-        If they point out of the arrays.
+        If they are out of range.
     """
     check_integers(op, "indices", indices, columns, "columns")
     check_integers(op, "indptr", indptr, len(data) + 1, "places from 0 to the number of values")
@@ -114,6 +116,7 @@ def check_rows(op: str, data: Array, indices: Array, indptr: Array, columns: int
 
 
 def _dense(data: Array, indices: Array, indptr: Array, columns: int) -> Array:
+    """Return the matrix as a dense array."""
     xp = namespace(data)
     a = xp.zeros((len(indptr) - 1, columns), data.dtype)
     row = xp.searchsorted(indptr, xp.arange(len(data)), side="right") - 1

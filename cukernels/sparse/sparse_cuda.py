@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cukernels.gpu.kernel import Kernel, contiguous, ctype
+from cukernels.gpu.stacks import models_of
 from cukernels.runtime.arrays import Array, namespace
-from cukernels.runtime.kernel import Kernel, contiguous, ctype
-from cukernels.runtime.stacks_cuda import stacked
 from cukernels.sparse.sparse import check_csr
 
 _TYPES, _INTEGERS = ("float", "double"), ("int", "int64")
@@ -23,16 +23,16 @@ _STARTS = Kernel("sparse.cu", "find_starts", [(i,) for i in _INTEGERS])
 
 THREADS = 256
 WARPS = THREADS // 32
-MOST_BITS = 10  # of a digit that is sorted by
+MOST_BITS = 10  # of a digit of the radix sort
 
 
 class Csr(NamedTuple):
-    """A sparse matrix whose arrays are as the kernels take them.
+    """A sparse matrix whose arrays have the layout and dtypes that the kernels take.
 
     Attributes
     ----------
     data, indices, indptr : arrays
-        Contiguous; the two of integers are of one type.
+        Contiguous; `indices` and `indptr` have the same dtype.
     """
 
     data: Array
@@ -41,7 +41,7 @@ class Csr(NamedTuple):
 
     @classmethod
     def of(cls, data: Array, indices: Array, indptr: Array, dtype: np.dtype) -> Csr:
-        """Convert what has to be."""
+        """Convert the arrays where needed."""
         if data.dtype != dtype:
             data = data.astype(dtype)
         if not (indices.dtype == indptr.dtype == np.int32):
@@ -50,11 +50,14 @@ class Csr(NamedTuple):
 
     @property
     def rows(self) -> int:
-        """How many rows it has."""
+        """The number of rows."""
         return self.indptr.shape[0] - 1
 
     def times(self, b: Array, b_model: int, depth: int, models: int, y: Array) -> None:
-        """Write the product with the `b` of each model, `depth` rows, `b_model` elements apart."""
+        """Write the product with `b` to `y`.
+
+        Each model's `b` has `depth` rows, and begins `b_model` elements after the previous one.
+        """
         columns = y.shape[-1]
         lanes, tiles = _lanes(columns, y.itemsize)
         _PRODUCT[ctype(y), ctype(self.indices)](
@@ -64,10 +67,10 @@ class Csr(NamedTuple):
         )  # fmt: skip
 
     def transposed(self, models: int, width: int) -> Csr:
-        """Return the rows of the models' transposes, one model after the other.
+        """Return the transposes of the models' matrices, one below the other.
 
-        The matrix holds the same number of rows for each model; the indices of the result count
-        them all.
+        The matrix holds the same number of rows for each model. The column indices of the result
+        are row numbers of the whole matrix.
         """
         xp, type_ = namespace(self.data), ctype(self.indices)
         data, entries, integer = self.data, self.data.shape[0], self.indices.dtype
@@ -99,7 +102,7 @@ class Csr(NamedTuple):
 
 @functools.cache
 def _lanes(columns: int, itemsize: int) -> tuple[int, int]:
-    """Return log2 of the lanes side by side on columns, and the tiles of columns."""
+    """Return log2 of the lanes that share a row of b, and the number of tiles of columns."""
     of_lane = 16 // itemsize
     lanes = min((-(-columns // of_lane) - 1).bit_length(), 5) if columns else 0
     return lanes, -(-columns // (of_lane << lanes))
@@ -107,7 +110,7 @@ def _lanes(columns: int, itemsize: int) -> tuple[int, int]:
 
 @functools.cache
 def _digits(keys: int) -> list[tuple[int, int]]:
-    """Return first bit and number of bits of each digit of keys below a number, lowest first."""
+    """Return (first bit, number of bits) of each digit of keys below `keys`, lowest first."""
     bits = max(keys - 1, 0).bit_length()
     passes = -(-bits // MOST_BITS)
     bounds = [bits * i // passes for i in range(passes + 1)] if passes else [0]
@@ -115,7 +118,10 @@ def _digits(keys: int) -> list[tuple[int, int]]:
 
 
 def _entries_of_block(entries: int) -> int:
-    """At most 1024 blocks sort; each of its warps has the same number of whole rounds."""
+    """How many entries a block sorts: a multiple of its threads, so that at most 1024 blocks do.
+
+    Then all warps of a block have the same number of whole rounds.
+    """
     return max(2048, -(-entries // (1024 * THREADS)) * THREADS)
 
 
@@ -129,7 +135,7 @@ def csr_matmul(data: Array, indices: Array, indptr: Array, b: Array) -> Array:
         shape = (models, a.rows // max(models, 1), b.shape[-1])  # type: ignore[assignment]
     y = namespace(data).empty(shape, dtype)
     if y.size:
-        first, b_model = stacked(b.astype(dtype, copy=False), 2)
+        first, b_model = models_of(b.astype(dtype, copy=False), 2, b.shape[:-2])
         a.times(first, b_model, b.shape[-2], models, y)
     return y
 
@@ -142,5 +148,5 @@ def csr_matmul_backward(dy: Array, data: Array, indices: Array, indptr: Array, b
     db = namespace(data).empty(b.shape, dtype)
     if db.size:
         transpose = a.transposed(models, b.shape[-2])
-        transpose.times(contiguous(dy.astype(dtype, copy=False)), 0, a.rows, 1, db)
+        transpose.times(contiguous(dy, dtype), 0, a.rows, 1, db)
     return db

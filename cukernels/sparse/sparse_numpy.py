@@ -1,4 +1,4 @@
-"""NumPy bodies of sparse products."""
+"""NumPy bodies of the products with sparse matrices, by SciPy's."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from cukernels.runtime.arrays import Array
 from cukernels.sparse.sparse import check_csr
 
 
-def _stacked(data: Array, indices: Array, indptr: Array, b: Array) -> list[sp.csr_array]:
-    """The rows of each model as a CSR array of its own, sharing the values."""
+def _matrices(data: Array, indices: Array, indptr: Array, b: Array) -> list[sp.csr_array]:
+    """The rows of each model as a CSR array of its own, which shares the values."""
     models = b.shape[0] if b.ndim == 3 else 1
     rows = (len(indptr) - 1) // models
     bounds = [indptr[m * rows : (m + 1) * rows + 1] for m in range(models)]
@@ -24,15 +24,15 @@ def _stacked(data: Array, indices: Array, indptr: Array, b: Array) -> list[sp.cs
 
 def csr_matmul(data: Array, indices: Array, indptr: Array, b: Array) -> Array:
     check_csr("csr_matmul", data, indices, indptr, b)
-    parts = _stacked(data, indices, indptr, b)
+    matrices = _matrices(data, indices, indptr, b)
     if b.ndim == 2:
-        return parts[0] @ b
-    return np.stack([a @ b_m for a, b_m in zip(parts, b, strict=True)])
+        return matrices[0] @ b
+    return np.stack([a @ b_m for a, b_m in zip(matrices, b, strict=True)])
 
 
 def csr_matmul_backward(dy: Array, data: Array, indices: Array, indptr: Array, b: Array) -> Array:
     check_csr("csr_matmul_backward", data, indices, indptr, b)
-    parts = _stacked(data, indices, indptr, b)
+    matrices = _matrices(data, indices, indptr, b)
     if b.ndim == 2:
-        return parts[0].T @ dy
-    return np.stack([a.T @ dy_m for a, dy_m in zip(parts, dy, strict=True)])
+        return matrices[0].T @ dy
+    return np.stack([a.T @ dy_m for a, dy_m in zip(matrices, dy, strict=True)])

@@ -1,4 +1,4 @@
-"""What a training step needs around its layers: batches, dropout, losses, optimizers."""
+"""What a training step needs besides its layers: minibatches, dropout and losses."""
 
 from cukernels.training.classification import loss_of_scores
 from cukernels.training.epoch_loss import loss_total

@@ -1,7 +1,7 @@
-// Dropout by Philox4x64-10 (Salmon et al., SC 2011), the generator that NumPy has as well.
+// Dropout by Philox4x64-10 (Salmon et al., SC 2011), a counter-based generator that NumPy has too.
 //
-// A thread makes one block of random bits, 4 words of 64, for 8 elements of a model: element i is
-// dropped where the i-th 32-bit word of the model's stream is below rate * 2^32. The grid is
+// A thread makes one block of random bits, 4 words of 64 bits, for 8 elements of a model. Element i
+// is dropped if the i-th 32-bit word of the model's stream is below rate * 2^32. The grid is
 // (blocks of a model, models).
 #include "elementwise.cuh"
 
@@ -44,19 +44,19 @@ __global__ void __launch_bounds__(elementwise_threads)
     const int64 stride = int64(gridDim.x) * elementwise_threads;
     const int64 blocks = divide_up<int64>(n, N);
     for (int64 b = int64(blockIdx.x) * elementwise_threads + threadIdx.x; b < blocks; b += stride) {
-        const Philox bits(seed[model], uint64(step[model]), uint64(b) + 1);
+        const Philox bits(seed[model], uint64(step[model]), uint64(b) + 1);  // counted from 1
         const int64 first = b * N;
         if (wide && first + N <= n) {
             Vector<bool, N> kept;
 #pragma unroll
-            for (int part = 0; part < N; part += V) {
-                auto run = load<V>(x + first + part);
+            for (int i = 0; i < N; i += V) {
+                auto values = load<V>(x + first + i);
 #pragma unroll
                 for (int j = 0; j < V; j++) {
-                    kept[part + j] = bits[part + j] >= threshold;
-                    run[j] *= kept[part + j] ? scale : T(0);
+                    kept[i + j] = bits[i + j] >= threshold;
+                    values[j] *= kept[i + j] ? scale : T(0);
                 }
-                store(y + first + part, run);
+                store(y + first + i, values);
             }
             store(keep + first, kept);
         } else {
@@ -80,12 +80,12 @@ __global__ void __launch_bounds__(elementwise_threads)
     dy += model * n, dx += model * n, keep += model * n;
     const T scale = T(1 / (1 - rate[model]));
     const bool wide = is_aligned(dy) && is_aligned(dx) && is_aligned(keep);
-    each_run<T>(n, wide, [&](int64 i, auto width) {
+    each_vector<T>(n, wide, [&](int64 i, auto width) {
         constexpr int N = decltype(width)::value;
-        auto run = load<N>(dy + i);
+        auto slopes = load<N>(dy + i);
         const auto kept = load<N>(keep + i);
 #pragma unroll
-        for (int j = 0; j < N; j++) run[j] *= kept[j] ? scale : T(0);
-        store(dx + i, run);
+        for (int j = 0; j < N; j++) slopes[j] *= kept[j] ? scale : T(0);
+        store(dx + i, slopes);
     });
 }

@@ -1,7 +1,7 @@
 """Dropout from a counter-based generator, so that the CPU and the GPU drop the same units.
 
-The mask of a model depends on its seed, on the step and on the place of the element, and on nothing
-else: not on how many models train beside it, nor on the device.
+Whether an element of a model is dropped depends on the model's seed, the step and the index of the
+element only. It does not depend on how many other models are trained, nor on the device.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ def dropout(x: Array, rate: Array, seed: Array, step: Array) -> tuple[Array, Arr
     x : array of shape (*stack, ...), float32 or float64
         Activations; the shape of `rate` is the stack of models.
     rate : array of shape stack
-        The part to drop, in [0, 1).
+        The share of elements to drop, in [0, 1).
     seed : uint64 array of shape stack
-        Names the stream of each model (and of each layer in it).
+        The seed of each model's stream; the layers of a model need different seeds.
     step : integer array of shape stack
-        Number of the training step.
+        The number of the training step.
 
     Returns
     -------
@@ -65,14 +65,14 @@ def dropout(x: Array, rate: Array, seed: Array, step: Array) -> tuple[Array, Arr
 
 @op(gradients=("x",), kinds={"keep": BOOLEAN})
 def dropout_backward(dy: Array, rate: Array, keep: Array) -> Array:
-    """Gradient of `dropout` in its input: `dy` goes the way of `x`."""
+    """Gradient of `dropout` in its input: `dy` is dropped and scaled as `x` was."""
     check_stack(dy, rate)
     scale = (1 / (1 - rate)).astype(dy.dtype)
     return dy * keep * scale.reshape(rate.shape + (1,) * (dy.ndim - rate.ndim))
 
 
 def check_stack(x: Array, rate: Array) -> None:
-    """Raise ValueError unless `x` has an entry for each model that `rate` has one for."""
+    """Raise ValueError unless the shape of `x` begins with that of `rate`."""
     if x.shape[: rate.ndim] != rate.shape:
         raise ValueError(
             f"dropout: activations of shape {x.shape} do not fit rates of shape {rate.shape}: "
@@ -87,6 +87,7 @@ def threshold(rate: Array) -> Array:
 
 def _philox(xp: Any, seed: Array, step: Array, size: int) -> Array:
     """The first `size` 32-bit words of each stream, as uint64 of shape (*stack, size)."""
+    # NumPy's Philox counts up before it makes a block, so the first block has counter 1.
     block = xp.arange(1, -(-size // 8) + 1, dtype=np.uint64)
     zero = xp.zeros_like(block)
     word = [block + xp.zeros_like(seed), step.astype(np.uint64) + zero, zero, zero]
@@ -102,7 +103,7 @@ def _philox(xp: Any, seed: Array, step: Array, size: int) -> Array:
 
 
 def _multiply(xp: Any, a: Array, b: int) -> tuple[Array, Array]:
-    """High and low 64 bits of a product, from its four 32-bit parts."""
+    """High and low 64 bits of a product of 64-bit numbers, computed by their 32-bit halves."""
     low, half = np.uint64(0xFFFFFFFF), np.uint64(32)
     b_low, b_high = np.uint64(b & 0xFFFFFFFF), np.uint64(b >> 32)
     a_low, a_high = a & low, a >> half

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from cukernels.runtime import elementwise
+from cukernels.gpu import elementwise
+from cukernels.gpu.kernel import Kernel, contiguous, ctype
 from cukernels.runtime.arrays import Array, namespace
-from cukernels.runtime.kernel import Kernel, contiguous, ctype
 from cukernels.training.dropout import check_stack
 
 _TYPES = [("float",), ("double",)]
@@ -22,7 +22,7 @@ def dropout(x: Array, rate: Array, seed: Array, step: Array) -> tuple[Array, Arr
     models, n = _sizes(x, rate)
     _DROPOUT[ctype(x)](
         (elementwise.blocks(x, n), models, 1), elementwise.THREADS, x, y, keep, n,
-        _vector(rate, np.float64), _vector(seed, np.uint64), _vector(step, np.int64),
+        contiguous(rate, np.float64), contiguous(seed, np.uint64), contiguous(step, np.int64),
     )  # fmt: skip
     return y, keep
 
@@ -33,17 +33,12 @@ def dropout_backward(dy: Array, rate: Array, keep: Array) -> Array:
     models, n = _sizes(dy, rate)
     _BACKWARD[ctype(dy)](
         (elementwise.blocks(dy, n), models, 1), elementwise.THREADS, dy, contiguous(keep), dx, n,
-        _vector(rate, np.float64),
+        contiguous(rate, np.float64),
     )  # fmt: skip
     return dx
 
 
 def _sizes(x: Array, rate: Array) -> tuple[int, int]:
-    """How many models there are, and elements of each."""
+    """Return the number of models, and the number of elements of each."""
     check_stack(x, rate)
     return math.prod(rate.shape), math.prod(x.shape[rate.ndim :])
-
-
-def _vector(values: Array, dtype: type) -> Array:
-    """One value a model, as the kernels read it."""
-    return contiguous(values.astype(dtype, copy=False))

@@ -1,4 +1,4 @@
-"""The NumPy body of dropout: NumPy's own Philox is the generator, in C."""
+"""The NumPy body of dropout, with NumPy's own Philox generator, which is written in C."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from cukernels.training.dropout import check_stack, dropout_backward, threshold
 
 
 def dropout(x: Array, rate: Array, seed: Array, step: Array) -> tuple[Array, Array]:
-    """NumPy's own Philox is this generator, in C."""
     check_stack(x, rate)
     keep = empty(x.shape, bool)
     size = int(np.prod(x.shape[rate.ndim :]))

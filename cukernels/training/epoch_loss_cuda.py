@@ -4,30 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 
+from cukernels.gpu.kernel import Kernel, contiguous, ctype
 from cukernels.runtime.arrays import Array
-from cukernels.runtime.kernel import Kernel, contiguous, ctype
-from cukernels.training.epoch_loss import check_parts
+from cukernels.training.epoch_loss import check_total
 
 _THREADS = 256
-
-
 _KERNEL = Kernel("epoch_loss.cu", "add_loss", [("float",), ("double",)])
 
 
 def add_loss(
     total: Array, loss: Array, params: Array, *, l2: Array, size: Array, n_decayed: int
 ) -> None:
-    check_parts(total, params, n_decayed)
-    models, parts = total.shape
-    sums = contiguous(total.astype(np.float64, copy=False))
+    check_total(total, params, n_decayed)
+    models, chunks = total.shape
+    sums = contiguous(total, np.float64)
     _KERNEL[ctype(params)](
-        (parts, models, 1), _THREADS, sums, contiguous(loss), contiguous(params), _vector(l2),
-        _vector(size), params.shape[1], n_decayed, -(-n_decayed // parts),
+        (chunks, models, 1), _THREADS, sums, contiguous(loss), contiguous(params),
+        contiguous(l2, np.float64), contiguous(size, np.float64), params.shape[1], n_decayed,
+        -(-n_decayed // chunks),
     )  # fmt: skip
     if sums is not total:
         total[...] = sums
-
-
-def _vector(values: Array) -> Array:
-    """One value a model, as the kernel reads it."""
-    return contiguous(values.astype(np.float64, copy=False))

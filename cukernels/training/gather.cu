@@ -1,9 +1,8 @@
-// Rows of an array by their numbers, and the gradient: sums of the rows that went to several
-// places.
+// Rows of an array, picked by their numbers, and the gradient, which sums over the copies of a row.
 #include "division.cuh"
 #include "elementwise.cuh"
 
-// What a thread copies at once: the most that the rows' length and place allow.
+// What a thread copies at once: the longest word that the rows' length and alignment allow.
 using Word16 = Vector<unsigned, 4>;
 using Word8 = Vector<unsigned, 2>;
 using Word4 = unsigned;
@@ -19,9 +18,8 @@ __device__ inline void set_bits(Word& word) {
     word = Word(~Word(0));
 }
 
-// y[i] = x[rows[i]], or all bits set where x has no such row, for rows of `words` words each;
-// `first` and `n` are the words of y to copy. Row numbers and words are told apart by `divisor`,
-// which division.cuh makes of `words`.
+// y[i] = x[rows[i]], or all bits set if x has no such row. Rows have `words` words each, and y has
+// n words in all. `divisor` divides the index of a word by `words` (see division.cuh).
 template <typename Word, typename Row>
 __global__ void __launch_bounds__(elementwise_threads)
     gather_rows(const byte* __restrict__ x, const Row* __restrict__ rows, byte* __restrict__ y,
@@ -40,8 +38,8 @@ __global__ void __launch_bounds__(elementwise_threads)
     }
 }
 
-// dx[rows[i]] += dy[i], i after i, for zeros in dx. A thread has a column, so that no two threads
-// meet in a row that was picked twice, and the order of its sum is that of the picks.
+// dx[rows[i]] += dy[i] for i = 0, 1, ..., where dx is zeros before. A thread has a column of all
+// rows. So no two threads add to the same element, and the order of each sum is that of the picks.
 template <typename T, typename Row>
 __global__ void __launch_bounds__(elementwise_threads)
     gather_rows_backward(const T* __restrict__ dy, const Row* __restrict__ rows, T* __restrict__ dx,

@@ -1,4 +1,4 @@
-"""Minibatches: rows picked from the training data by their indices."""
+"""Minibatches: rows of the training data, picked by their indices."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from cukernels.runtime.op import op
 def _picks(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
     x = rng.standard_normal((9, 4))
     yield {"x": x, "rows": rng.integers(9, size=5)}
-    yield {"x": x, "rows": rng.integers(9, size=(3, 12))}  # three models; rows come up twice
+    yield {
+        "x": x,
+        "rows": rng.integers(9, size=(3, 12)),
+    }  # three models; some rows are picked twice
     yield {"x": rng.standard_normal((6, 3, 2, 5)), "rows": np.array([5, 0, 0])}
     yield {"x": rng.standard_normal((1, 1)), "rows": np.array([0])}
     yield {"x": x, "rows": np.zeros(0, int)}
@@ -24,25 +27,25 @@ def _picks(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
 
 @op(samples=_picks, kinds={"x": ANY, "rows": INTEGER})
 def gather_rows(x: Array, rows: Array) -> Array:
-    """Return ``x[rows]``, a copy.
+    """Return ``x[rows]`` as a copy.
 
     Parameters
     ----------
     x : array of shape (N, ...)
         Rows of any shape and dtype.
     rows : integer array of shape (B,) or (M, B)
-        Which rows, for one model or each of M; from 0 to N - 1.
+        The rows to pick, from 0 to N - 1, for one model or for each of M.
 
     Returns
     -------
     y : array of shape (B, ...) or (M, B, ...)
-        On a GPU, where nobody waits for a look at `rows`, all bits are set in place of a row that
-        `x` does not have: NaN, or -1.
+        On a GPU `rows` is not checked beforehand, as the host would have to wait for it. Instead a
+        row that `x` does not have is returned with all bits set: NaN, or -1.
 
     Raises
     ------
     ValueError
-        If a row on the CPU is none of the N.
+        If a row is out of range, on the CPU.
     """
     _check_rows("gather_rows", x, rows)
     return x[rows]
@@ -52,7 +55,7 @@ def gather_rows(x: Array, rows: Array) -> Array:
 def gather_rows_backward(dy: Array, x: Array, rows: Array) -> Array:
     """Gradient of `gather_rows` in `x`: the gradients of each row's copies, summed in order.
 
-    On a GPU the gradient of a row that `x` does not have goes nowhere; on the CPU it is an error.
+    On a GPU the gradient of a row that `x` does not have is dropped; on the CPU it is an error.
     """
     _check_rows("gather_rows_backward", x, rows)
     xp = namespace(x)
@@ -62,5 +65,6 @@ def gather_rows_backward(dy: Array, x: Array, rows: Array) -> Array:
 
 
 def _check_rows(op: str, x: Array, rows: Array) -> None:
+    """Raise if a row is out of range, on the CPU."""
     if namespace(x) is np:
         check_integers(op, "rows", rows, len(x), "rows of x")

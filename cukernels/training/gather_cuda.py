@@ -7,16 +7,16 @@ from itertools import product
 
 import numpy as np
 
-from cukernels.runtime import elementwise
+from cukernels.gpu import elementwise
+from cukernels.gpu.division import divisor
+from cukernels.gpu.kernel import Kernel, contiguous, ctype, multiprocessors
 from cukernels.runtime.arrays import Array, namespace
-from cukernels.runtime.division import divisor
-from cukernels.runtime.kernel import Kernel, contiguous, ctype, multiprocessors
 
 _WORDS = {16: "Word16", 8: "Word8", 4: "Word4", 2: "Word2", 1: "byte"}
 _ROWS = ("int", "int64")
 _GATHER = Kernel("gather.cu", "gather_rows", product(_WORDS.values(), _ROWS))
 _BACKWARD = Kernel("gather.cu", "gather_rows_backward", product(("float", "double"), _ROWS))
-_MOST_WORDS = 2**31 - 2**24  # of a launch: a thread's number is an int, and so is its next one
+_MOST_WORDS = 2**31 - 2**24  # of a launch: a thread's index and its next one have to fit an int
 
 
 def gather_rows(x: Array, rows: Array) -> Array:
@@ -27,15 +27,16 @@ def gather_rows(x: Array, rows: Array) -> Array:
         return y
     source, target = x.reshape(-1).view(np.uint8), y.reshape(-1).view(np.uint8)
     picked = rows.reshape(-1)
+    # The longest word that the length of a row and the address of the array allow.
     size = next(size for size in _WORDS if (row_bytes | x.data.ptr) % size == 0)
     words = row_bytes // size
     together = max(_MOST_WORDS // words, 1)
     for start in range(0, picked.size, together):
-        part = picked[start : start + together]
-        n = part.size * words
+        chunk = picked[start : start + together]
+        n = chunk.size * words
         grid = (min(-(-n // elementwise.THREADS), 8 * multiprocessors(x)), 1, 1)
         _GATHER[_WORDS[size], ctype(rows)](
-            grid, elementwise.THREADS, source, part, target[start * row_bytes :], n, words,
+            grid, elementwise.THREADS, source, chunk, target[start * row_bytes :], n, words,
             divisor(words), len(x),
         )  # fmt: skip
     return y
@@ -52,4 +53,5 @@ def gather_rows_backward(dy: Array, x: Array, rows: Array) -> Array:
 
 
 def _row_numbers(rows: Array) -> Array:
+    """Rows in a dtype that the kernels have: int32 or int64."""
     return contiguous(rows if rows.dtype in (np.int32, np.int64) else rows.astype(np.int64))

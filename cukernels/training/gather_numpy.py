@@ -8,7 +8,8 @@ from cukernels.runtime.workspace import empty, is_active
 
 
 def gather_rows(x: Array, rows: Array) -> Array:
-    # a third of the time of fancy indexing; but into a given array only if it checks no number
+    # `take` needs a third of the time of fancy indexing. With `out` it buffers its result unless
+    # the mode is "clip"; as all rows are in range, clipping changes none.
     check_integers("gather_rows", "rows", rows, len(x), "rows of x")
     if not is_active() or rows.size == 0:
         return x.take(rows, axis=0)

@@ -1,12 +1,12 @@
 // Losses: value and gradient of the weighted mean over the samples of each model, in one pass.
 //
-// A group of lanes has a sample (rows.cuh). What it adds to the loss is summed in float64, block by
-// block; where a model has several blocks, a second kernel adds up what they have left, in order.
+// A group of lanes has a sample (rows.cuh). The terms of the loss are summed in float64 by each
+// block. If a model has several blocks, a second kernel adds up their sums, in order.
 #include "elementwise.cuh"
 #include "rows.cuh"
 
-// log(sum(exp(z))) - z[label], and softmax(z) - (k == label). `y` points to the label; one that is
-// no class makes both NaN.
+// log(sum(exp(z))) - z[label], and softmax(z) - (k == label). `y` points to the label; if that is
+// not a class, both are NaN.
 struct SoftmaxCrossEntropy {
     static constexpr bool has_labels = true;
 
@@ -27,7 +27,7 @@ struct SoftmaxCrossEntropy {
     }
 };
 
-struct First {  // the lowest of some numbers
+struct First {  // the least of some indices
     template <typename T>
     static __device__ T join(T a, T b) {
         return least(a, b);
@@ -38,7 +38,7 @@ struct First {  // the lowest of some numbers
     }
 };
 
-// max(z) - z[label], and (k == winner) - (k == label); the first of the best wins.
+// max(z) - z[label], and (k == winner) - (k == label); among equal scores the first class wins.
 struct PerceptronLoss {
     static constexpr bool has_labels = true;
 
@@ -60,8 +60,7 @@ struct PerceptronLoss {
     }
 };
 
-// A loss that is a sum over the k outputs, each with a target of its own: y points to the k of
-// them.
+// A loss that is a sum over k outputs, each with a target of its own; y points to the k targets.
 template <typename Output>
 struct ByOutput {
     static constexpr bool has_labels = false;
@@ -107,10 +106,10 @@ struct SquaredOutput {
 using LogisticLoss = ByOutput<LogisticOutput>;
 using SquaredLoss = ByOutput<SquaredOutput>;
 
-// z, dz: (models, n, k); y: (models or 1, n) labels or (models or 1, n, k) targets; weight: the
-// same (models or 1, n), or null; `*_model` elements lie between two models, 0 where they share.
-// The grid is (blocks of a model, models). With one block, `loss` (models) is complete; else
-// `partial` (models, blocks) is what `sum_partials` adds up.
+// z, dz: (models, n, k); y: (models or 1, n) labels or (models or 1, n, k) targets; weight: (models
+// or 1, n), or null. `*_model` elements lie between two models, 0 if they share one. The grid is
+// (blocks of a model, models). A single block writes `value` (models); otherwise `sum_partials`
+// adds up what the blocks write to `partial` (models, blocks).
 template <typename T, typename Y, typename Loss, int Lanes>
 __global__ void __launch_bounds__(row_threads, 2)
     loss(const T* __restrict__ z, const Y* __restrict__ y, const T* __restrict__ weight,
@@ -121,7 +120,7 @@ __global__ void __launch_bounds__(row_threads, 2)
     dz += model * n * k;
     y += model * y_model;
     double mass = double(n);
-    if (weight) {  // every block adds up the weights: fewer bytes than a launch of its own is worth
+    if (weight) {  // every block adds up all weights: that takes less time than a launch
         weight += model * weight_model;
         mass = 0;
         for (int64 i = threadIdx.x; i < n; i += row_threads) mass += double(weight[i]);
@@ -130,11 +129,11 @@ __global__ void __launch_bounds__(row_threads, 2)
     const double share = 1 / (mass == 0 ? 1.0 : mass);
     double sum = 0;
     each_row<Lanes>(n, [&](int64 row, int lane, bool inside) {
-        const double part = weight ? double(weight[row]) * share : share;
+        const double own_share = weight ? double(weight[row]) * share : share;
         const Y* target = y + (Loss::has_labels ? row : row * k);
-        const T own =
-            Loss::template row<Lanes>(z + row * k, target, dz + row * k, k, lane, T(part), inside);
-        if (inside) sum += part * double(own);
+        const T own = Loss::template row<Lanes>(z + row * k, target, dz + row * k, k, lane,
+                                                T(own_share), inside);
+        if (inside) sum += own_share * double(own);
     });
     sum = block_reduce<Sum, row_threads>(sum);
     if (threadIdx.x != 0) return;
@@ -144,7 +143,7 @@ __global__ void __launch_bounds__(row_threads, 2)
         partial[model * gridDim.x + blockIdx.x] = sum;
 }
 
-// value[model] = the sum of partial[model][0 .. blocks - 1]; a warp a model.
+// value[model] = the sum of partial[model][0 .. blocks - 1]. A model has a warp.
 template <typename T>
 __global__ void __launch_bounds__(32)
     sum_partials(const double* __restrict__ partial, T* __restrict__ value, int blocks) {

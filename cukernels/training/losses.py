@@ -1,8 +1,8 @@
-"""Losses that give their value and their gradient in one pass.
+"""Losses that return their value and their gradient in one pass.
 
-Every loss is a weighted mean over samples: it returns a value for each model of the stack and the
-gradient of that mean in its first argument. `sample_weight` of shape (..., N) defaults to ones; a
-sample of weight 0 counts as absent, and where all weights are 0 the loss and the gradient are 0.
+Every loss is a weighted mean over samples. It returns the mean for each model of the stack, and the
+gradient of the mean in its first argument. `sample_weight` of shape (..., N) defaults to ones. A
+sample of weight 0 counts as absent; if all weights are 0, so are the loss and the gradient.
 """
 
 from __future__ import annotations
@@ -55,10 +55,11 @@ def softmax_cross_entropy(
     z : array of shape (..., N, K), float32 or float64
         Scores of K classes.
     y : integer array of shape (..., N)
-        Labels from 0 to K - 1. On a GPU, where nobody waits for a look at them, another label
-        makes the loss of its model and the gradient of its sample NaN.
+        Labels from 0 to K - 1. On a GPU they are not checked beforehand, as the host would have to
+        wait. Instead the loss of a model with another label, and the gradient of the sample, is
+        NaN.
     sample_weight : array of shape (..., N), default=None
-        Weights.
+        Weights of the samples in the mean.
 
     Returns
     -------
@@ -68,7 +69,7 @@ def softmax_cross_entropy(
     Raises
     ------
     ValueError
-        If a label on the CPU is none of the K.
+        If a label is out of range, on the CPU.
     """
     xp = namespace(z)
     check_labels("softmax_cross_entropy", y, z)
@@ -94,7 +95,7 @@ def logistic_loss(z: Array, y: Array, sample_weight: Array | None = None) -> tup
     y : array of shape (..., N, K)
         Targets in [0, 1].
     sample_weight : array of shape (..., N), default=None
-        Weights.
+        Weights of the samples in the mean.
 
     Returns
     -------
@@ -117,7 +118,7 @@ def squared_loss(p: Array, y: Array, sample_weight: Array | None = None) -> tupl
     y : array of shape (..., N, K)
         Targets.
     sample_weight : array of shape (..., N), default=None
-        Weights.
+        Weights of the samples in the mean.
 
     Returns
     -------
@@ -132,20 +133,21 @@ def squared_loss(p: Array, y: Array, sample_weight: Array | None = None) -> tupl
 
 @op(samples=_labelled, outputs=("loss", "dz"), gradients=("z",), kinds={"y": INTEGER})
 def perceptron_loss(z: Array, y: Array, sample_weight: Array | None = None) -> tuple[Array, Array]:
-    """How far the right score is below the best: the mean of ``max_k z_k - z_y``.
+    """How far the score of the right class is below the best: the mean of ``max_k z_k - z_y``.
 
-    Its gradient raises the right class and lowers the guessed one, the first of the best
-    (Collins, EMNLP 2002; Rosenblatt 1958).
+    Its gradient raises the score of the right class and lowers that of the predicted one, which is
+    the first with the best score (Collins, EMNLP 2002; Rosenblatt 1958).
 
     Parameters
     ----------
     z : array of shape (..., N, K), float32 or float64
         Scores of K classes.
     y : integer array of shape (..., N)
-        Labels from 0 to K - 1. On a GPU, where nobody waits for a look at them, another label
-        makes the loss of its model and the gradient of its sample NaN.
+        Labels from 0 to K - 1. On a GPU they are not checked beforehand, as the host would have to
+        wait. Instead the loss of a model with another label, and the gradient of the sample, is
+        NaN.
     sample_weight : array of shape (..., N), default=None
-        Weights.
+        Weights of the samples in the mean.
 
     Returns
     -------
@@ -155,7 +157,7 @@ def perceptron_loss(z: Array, y: Array, sample_weight: Array | None = None) -> t
     Raises
     ------
     ValueError
-        If a label on the CPU is none of the K.
+        If a label is out of range, on the CPU.
     """
     check_labels("perceptron_loss", y, z)
     share = shares_of(z, sample_weight)
@@ -164,7 +166,7 @@ def perceptron_loss(z: Array, y: Array, sample_weight: Array | None = None) -> t
 
 
 def check_labels(op: str, y: Array, z: Array) -> None:
-    """Raise ValueError if a label on the CPU is no class; on a GPU nobody waits to look."""
+    """Raise ValueError if a label is not a class; on a GPU the host does not wait to check."""
     if namespace(z) is np:
         check_integers(op, "y", y, z.shape[-1], "classes")
 
@@ -175,7 +177,7 @@ def _one_hot(labels: Array, like: Array) -> Array:
 
 
 def shares_of(z: Array, sample_weight: Array | None) -> Array:
-    """The part of each sample in the mean: weights over their sum, of shape (..., N)."""
+    """Return the share of each sample in the mean: its weight over their sum, (..., N)."""
     xp = namespace(z)
     if sample_weight is None:
         return xp.full(z.shape[:-1], 1 / max(z.shape[-2], 1), z.dtype)

@@ -8,9 +8,9 @@ from itertools import product
 
 import numpy as np
 
-from cukernels.runtime import rows
+from cukernels.gpu import rows
+from cukernels.gpu.kernel import Kernel, contiguous, ctype
 from cukernels.runtime.arrays import Array, namespace
-from cukernels.runtime.kernel import Kernel, contiguous, ctype
 
 _LABELLED = ("SoftmaxCrossEntropy", "PerceptronLoss")
 _BY_OUTPUT = ("LogisticLoss", "SquaredLoss")
@@ -24,15 +24,17 @@ _LOSS = Kernel(
     ],
 )
 _SUM = Kernel("losses.cu", "sum_partials", [("float",), ("double",)])
-_VALUES_A_BLOCK = 8192  # a batch of 512 samples of 10 classes takes one launch
-_MOST_BLOCKS = 64  # of a model; each of them adds up all the weights
+_VALUES_A_BLOCK = 8192  # so a batch of 512 samples of 10 classes has one block, and one launch
+_MOST_BLOCKS = 64  # of a model, as each of them adds up all the weights
 
 
 def _body(functor: str, labelled: bool) -> Callable[..., tuple[Array, Array]]:
+    """Return the CUDA body of a loss; `labelled` says that y are labels and not targets."""
+
     def body(
         z: Array = None, y: Array = None, sample_weight: Array | None = None, *, p: Array = None
     ) -> tuple[Array, Array]:
-        z = contiguous(p if z is None else z)  # squared_loss calls it p
+        z = contiguous(p if z is None else z)  # `squared_loss` calls its argument p
         xp = namespace(z)
         stack, (n, k) = z.shape[:-2], z.shape[-2:]
         models = math.prod(stack)
@@ -61,10 +63,10 @@ def _body(functor: str, labelled: bool) -> Callable[..., tuple[Array, Array]]:
 
 
 def _shared_or_own(x: Array, shape: tuple[int, ...], own: int) -> tuple[Array, int]:
-    """Return `x` as contiguous rows, and the elements from one model's to the next one's.
+    """Return `x` as a contiguous array, and the elements from one model to the next.
 
-    `x` broadcasts to `shape`, whose last `own` axes belong to a model: all models share one, or
-    each has its own.
+    `x` broadcasts to `shape`, whose last `own` axes belong to a model. If all models share one, the
+    number of elements is 0; otherwise each model has its own in the result.
     """
     one = math.prod(shape[len(shape) - own :])
     if x.shape[max(x.ndim - own, 0) :] == shape[len(shape) - own :] and x.size == one:

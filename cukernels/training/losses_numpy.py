@@ -15,7 +15,7 @@ from cukernels.training.losses import check_labels, shares_of
 def softmax_cross_entropy(
     z: Array, y: Array, sample_weight: Array | None = None
 ) -> tuple[Array, Array]:
-    """No one-hot; and in memory class after class, as NumPy sums fastest over long rows."""
+    """Without one-hot labels, and with the classes as rows: NumPy sums fastest over long rows."""
     check_labels("softmax_cross_entropy", y, z)
     n, k = z.shape[-2:]
     share = 1 / max(n, 1) if sample_weight is None else shares_of(z, sample_weight)
@@ -36,13 +36,13 @@ def softmax_cross_entropy(
 
 @lru_cache(maxsize=4)
 def _first_class(shape: tuple[int, ...]) -> np.ndarray:
-    """Where the first score of each sample lies, class after class, (..., N)."""
+    """The index of each sample's score for class 0, if the classes are the rows, (..., N)."""
     *stack, n, k = shape
     return k * n * np.arange(math.prod(stack)).reshape(*stack, 1) + np.arange(n)
 
 
 def logistic_loss(z: Array, y: Array, sample_weight: Array | None = None) -> tuple[Array, Array]:
-    """One exponential for the loss and its slope."""
+    """Compute one exponential for the loss and its slope together."""
     share = shares_of(z, sample_weight)
     e = np.abs(z)
     np.negative(e, out=e)

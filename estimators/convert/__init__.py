@@ -1,4 +1,4 @@
-"""Fitted models for elsewhere: ONNX files, scikit-learn's own classes, and skops files."""
+"""Fitted models for use elsewhere: as ONNX, as scikit-learn's own classes, in files of skops."""
 
 from estimators import _MODULES, model_selection
 from estimators.convert.onnx_model import to_onnx
@@ -14,10 +14,10 @@ _SEARCHES = [
     for found in (getattr(model_selection, name) for name in model_selection.__all__)
     if isinstance(found, type)
 ]
-_INSIDE = [Network, Slot, TrainingState]  # what fitted networks consist of
+_INSIDE = [Network, Slot, TrainingState]  # the classes of what a fitted network holds
 
 SKOPS_TRUSTED = sorted(
     [f"estimators.{module}.{name}" for name, module in _MODULES.items()]
     + [f"{cls.__module__}.{cls.__name__}" for cls in KINDS + _SEARCHES + _INSIDE]
 )
-"""Names of the classes of this package, as ``skops.io.load(file, trusted=SKOPS_TRUSTED)`` wants."""
+"""The names of this package's classes, for ``skops.io.load(file, trusted=SKOPS_TRUSTED)``."""

@@ -1,4 +1,4 @@
-"""Writing ONNX graphs: nodes, constants, and activations."""
+"""`Graph`, which collects the nodes and constants of an ONNX model."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ import numpy as np
 from cukernels.activations import ACTIVATIONS, Formula, Node
 
 OPSET = 18  # of 2022; onnxruntime 1.14 and later know it
-_IR_VERSION = 8
+_IR_VERSION = 8  # of the file format; that of the same release of onnx
 
-_IN_FLOAT32 = {"Erf"}  # onnxruntime has these operators for no other dtype
+_IN_FLOAT32 = {"Erf"}  # operators that onnxruntime has for float32 alone
 
 
 class Graph:
-    """A graph in the making.
+    """An ONNX graph to which nodes are added.
 
     Parameters
     ----------
     onnx : module
+        The imported package onnx.
     dtype : numpy dtype
-        Of all its arithmetic.
+        The dtype of the input, the floating-point constants and all arithmetic.
     """
 
     def __init__(self, onnx: Any, dtype: np.dtype) -> None:
@@ -55,12 +56,17 @@ class Graph:
         return add_activation(self, name, x)
 
     def append(self, model: Any, x: str) -> str:
-        """Apply a model of one input and one output to x; returns the name of what it makes."""
+        """Add the nodes of a model with one input and one output, applied to x.
+
+        Returns the name of the output, in the dtype of the graph.
+        """
+        # two models may use the same names inside
         model = self.onnx.compose.add_prefix(model, f"part_{len(self.nodes)}_")
         (given,), (made,) = model.graph.input, model.graph.output
         self.add("Identity", x, output=given.name)
         self.nodes += model.graph.node
         self.constants += model.graph.initializer
+        # operators of other domains keep theirs: skl2onnx uses those of "ai.onnx.ml"
         for opset in model.opset_import:
             known = self.opsets.get(opset.domain, 0)
             self.opsets[opset.domain] = max(known, opset.version)
@@ -70,7 +76,7 @@ class Graph:
         return self.add("Cast", made.name, to=kind)
 
     def model(self, n_features: int, outputs: dict[str, tuple[Any, list[Any]]], about: str) -> Any:
-        """Return the checked model, with input "X" and outputs of given types and shapes."""
+        """Return the model, checked, with the input "X" and outputs of given types and shapes."""
         helper = self.onnx.helper
         kind = helper.np_dtype_to_tensor_dtype(self.dtype)
         given = helper.make_tensor_value_info("X", kind, [None, n_features])
@@ -91,14 +97,15 @@ def add_activation(graph: Graph, name: str, x: str) -> str:
 
 
 def _add_formula(graph: Graph, formula: Formula, x: str) -> str:
+    """Add a formula of x, which is "x", a number, or an operator on formulas."""
     if formula == "x":
         return x
     if not isinstance(formula, Node):
         return graph.constant(formula)
-    inputs = [_add_formula(graph, part, x) for part in formula.inputs]
+    inputs = [_add_formula(graph, inner, x) for inner in formula.inputs]
     narrow = formula.operator in _IN_FLOAT32 and graph.dtype != np.float32
     if narrow:
-        inputs = [graph.add("Cast", part, to=graph.onnx.TensorProto.FLOAT) for part in inputs]
+        inputs = [graph.add("Cast", name, to=graph.onnx.TensorProto.FLOAT) for name in inputs]
     y = graph.add(formula.operator, *inputs, **formula.attributes)
     if narrow:
         y = graph.add("Cast", y, to=graph.onnx.helper.np_dtype_to_tensor_dtype(graph.dtype))

@@ -1,7 +1,8 @@
-"""Fitted models as ONNX."""
+"""Fitted models as ONNX: `to_onnx`, and the outputs of each kind of model."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,37 +16,40 @@ from estimators.perceptron import Perceptron
 from estimators.shared.pipelines import n_features_given, steps_and_model
 from estimators.shared.rows import dense_rows_of
 
+Outputs = dict[str, tuple[Any, list[Any]]]  # type and shape of each output, by its name
+
 
 def to_onnx(estimator: Any, *, dtype: str = "float32") -> Any:
     """Write a fitted classifier as an ONNX model, which runs without Python.
 
-    The model has the input "X" of shape (n_samples, n_features), images as rows of pixels, and two
-    outputs: "label" of shape (n_samples,), and "probabilities" of shape (n_samples, n_classes). A
-    Perceptron has "scores" instead, as its `decision_function`, of shape (n_samples,) for two
-    classes. Of several labels a sample "label" has shape (n_samples, n_labels). Labels are strings,
-    booleans, int64 or floats of `dtype`.
+    The model has the input "X" of shape (n_samples, n_features), in which images are rows of
+    pixels, and two outputs: "label" of shape (n_samples,), and "probabilities" of shape (n_samples,
+    n_classes). Instead of probabilities a Perceptron has "scores", which are its
+    `decision_function`, of shape (n_samples,) for two classes. If samples have several labels each,
+    "label" has the shape (n_samples, n_labels). Labels are strings, booleans, int64 or floats of
+    `dtype`.
 
     Parameters
     ----------
     estimator : Perceptron, LogisticRegression, MLPClassifier or ConvNetClassifier
-        Fitted. Of a search its best estimator is written, and of a pipeline that ends in one of
-        the four the whole: the steps before it by the package skl2onnx, which knows the
-        transformers of scikit-learn.
+        Fitted. A search stands for its best estimator. A pipeline that ends in one of the four is
+        written as a whole: the package skl2onnx, which knows the transformers of scikit-learn,
+        writes the steps before the classifier.
     dtype : {"float32", "float64"}, default="float32"
-        Of the input and the arithmetic. In float64 convolutions and averages are written as sums
-        over windows, and the error function of "gelu" stays in float32: onnxruntime has them in
-        float32 alone.
+        The dtype of the input and of the arithmetic. As onnxruntime has convolutions, averages and
+        the error function in float32 alone, a model in float64 sums over windows instead, and
+        computes the error function of "gelu" in float32.
 
     Returns
     -------
     model : onnx.ModelProto
-        For ``onnx.save(model, "digits.onnx")``, or a session of onnxruntime from
-        ``model.SerializeToString()``. It has operators of opset 18.
+        It can be saved by ``onnx.save(model, "digits.onnx")``, and makes a session of onnxruntime
+        from ``model.SerializeToString()``. Its operators are those of opset 18.
 
     Raises
     ------
     ImportError
-        If the package onnx is missing, or there are steps before the classifier and skl2onnx is.
+        If the package onnx is missing, or skl2onnx where there are steps before the classifier.
     TypeError
         If the estimator is none of the four, or its labels are neither numbers nor strings.
     ValueError
@@ -73,35 +77,66 @@ def to_onnx(estimator: Any, *, dtype: str = "float32") -> Any:
     check_is_fitted(model)
     if dtype not in ("float32", "float64"):
         raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
-    if not isinstance(model, NetworkModel | Perceptron | LogisticRegression):
+    add_outputs = next((add for kind, add in _OUTPUTS.items() if isinstance(model, kind)), None)
+    if add_outputs is None:
         raise TypeError(
             "to_onnx takes a Perceptron, LogisticRegression, MLPClassifier or ConvNetClassifier of "
             f"this package, got {type(model).__module__}.{type(model).__name__}"
         )
     graph = Graph(onnx, np.dtype(dtype))
     labels = _labels(model.classes_, graph.dtype)
-    x = add_steps(graph, steps, "X")
-    if isinstance(model, NetworkModel):
-        scores = _network_scores(graph, model, x)
-        output = model.out_activation_
-        multilabel = model._label_binarizer.y_type_ == "multilabel-indicator"
-    else:
-        coef = dense_rows_of(model.coef_)
-        product = graph.add("MatMul", x, graph.constant(coef.T.astype(dtype)))
-        bias = np.broadcast_to(model.intercept_, len(coef)).astype(dtype)
-        scores = graph.add("Add", product, graph.constant(bias))
-        output = "softmax" if len(coef) > 1 else "logistic"
-        multilabel = False
-    outputs = _add_labels(graph, labels, scores, multilabel)
-    if isinstance(model, Perceptron):
-        _add_scores(graph, scores, outputs, len(model.classes_))
-    else:
-        _add_probabilities(graph, scores, output, outputs, model, multilabel)
+    outputs = add_outputs(graph, model, add_steps(graph, steps, "X"), labels)
     about = " ".join(str(estimator).split())
     return graph.model(n_features_given(steps, model), outputs, about)
 
 
+def _network_outputs(graph: Graph, model: Any, x: str, labels: np.ndarray) -> Outputs:
+    scores = _network_scores(graph, model, x)
+    multilabel = model._label_binarizer.y_type_ == "multilabel-indicator"
+    outputs = _add_labels(graph, labels, scores, multilabel)
+    if model.out_activation_ == "softmax":
+        return outputs | _add_softmax(graph, scores, len(labels))
+    if multilabel and model.n_outputs_ > 1:
+        probabilities = graph.add("Sigmoid", scores, output="probabilities")
+        return outputs | {probabilities: (_kind(graph), [None, len(labels)])}
+    return outputs | _add_logistic(graph, scores, len(labels))
+
+
+def _logistic_outputs(graph: Graph, model: Any, x: str, labels: np.ndarray) -> Outputs:
+    scores, n_problems = _linear_scores(graph, model, x)
+    outputs = _add_labels(graph, labels, scores, multilabel=False)
+    add_probabilities = _add_softmax if n_problems > 1 else _add_logistic
+    return outputs | add_probabilities(graph, scores, len(labels))
+
+
+def _perceptron_outputs(graph: Graph, model: Any, x: str, labels: np.ndarray) -> Outputs:
+    scores, _ = _linear_scores(graph, model, x)
+    outputs = _add_labels(graph, labels, scores, multilabel=False)
+    if len(labels) == 2:
+        graph.add("Reshape", scores, graph.constant(np.array([-1])), output="scores")
+        return outputs | {"scores": (_kind(graph), [None])}
+    graph.add("Identity", scores, output="scores")
+    return outputs | {"scores": (_kind(graph), [None, len(labels)])}
+
+
+# How each kind of model writes its outputs, which `to_onnx` looks up.
+_OUTPUTS: dict[type, Callable[[Graph, Any, str, np.ndarray], Outputs]] = {
+    NetworkModel: _network_outputs,
+    LogisticRegression: _logistic_outputs,
+    Perceptron: _perceptron_outputs,
+}
+
+
+def _linear_scores(graph: Graph, model: Any, x: str) -> tuple[str, int]:
+    """Add the scores of a linear model; return their name, and how many a sample has."""
+    coef = dense_rows_of(model.coef_)
+    product = graph.add("MatMul", x, graph.constant(coef.T.astype(graph.dtype)))
+    bias = np.broadcast_to(model.intercept_, len(coef)).astype(graph.dtype)
+    return graph.add("Add", product, graph.constant(bias)), len(coef)
+
+
 def _network_scores(graph: Graph, model: Any, x: str) -> str:
+    """Add the layers of a network, each by its own `write_onnx`; return the name of the scores."""
     network = model._network
     if len(network.shapes[0]) > 1:
         x = graph.add("Reshape", x, graph.constant(np.array([-1, *network.shapes[0]])))
@@ -113,7 +148,7 @@ def _network_scores(graph: Graph, model: Any, x: str) -> str:
 
 
 def _labels(classes: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Classes in a type that ONNX has for labels: strings, booleans, int64 or a graph's floats."""
+    """Return classes in a type that ONNX has for labels: strings, booleans, int64 or `dtype`."""
     classes = np.asarray(classes)
     if classes.dtype.kind == "U" or all(isinstance(label, str) for label in classes):
         return classes.astype(object)
@@ -123,7 +158,7 @@ def _labels(classes: np.ndarray, dtype: np.dtype) -> np.ndarray:
             f"{classes.dtype}: {classes[:3]}... Fit on strings, such as y.astype(str)."
         )
     kind = {"b": np.dtype(bool), "f": dtype}.get(classes.dtype.kind, np.dtype(np.int64))
-    with np.errstate(over="ignore"):  # of a float64 that float32 does not hold
+    with np.errstate(over="ignore"):  # what float32 does not hold is refused below, in words
         written = classes.astype(kind)
     lost = [k for k, label in enumerate(classes) if label.item() != written[k].item()]
     if lost:
@@ -134,10 +169,8 @@ def _labels(classes: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return written
 
 
-def _add_labels(
-    graph: Graph, classes: np.ndarray, scores: str, multilabel: bool
-) -> dict[str, tuple[Any, list[Any]]]:
-    """The output "label": the class of highest score, or those whose score is above 0."""
+def _add_labels(graph: Graph, classes: np.ndarray, scores: str, multilabel: bool) -> Outputs:
+    """Add the output "label": the class of highest score, or all those with scores above 0."""
     helper, kinds = graph.onnx.helper, graph.onnx.TensorProto
     if multilabel or len(classes) == 2:
         above = graph.add("Greater", scores, graph.constant(np.array(0.0)))
@@ -154,27 +187,21 @@ def _add_labels(
     return {"label": (kind, [None])}
 
 
-def _add_scores(graph: Graph, scores: str, outputs: dict, n_classes: int) -> None:
-    kind = graph.onnx.helper.np_dtype_to_tensor_dtype(graph.dtype)
-    if n_classes == 2:
-        graph.add("Reshape", scores, graph.constant(np.array([-1])), output="scores")
-    else:
-        graph.add("Identity", scores, output="scores")
-    outputs["scores"] = (kind, [None] if n_classes == 2 else [None, n_classes])
+def _add_softmax(graph: Graph, scores: str, n_classes: int) -> Outputs:
+    graph.add("Softmax", scores, axis=-1, output="probabilities")
+    return {"probabilities": (_kind(graph), [None, n_classes])}
 
 
-def _add_probabilities(
-    graph: Graph, scores: str, output: str, outputs: dict, model: Any, multilabel: bool
-) -> None:
-    kind = graph.onnx.helper.np_dtype_to_tensor_dtype(graph.dtype)
-    n_classes = len(model.classes_)
-    if output == "softmax" or n_classes == 1:  # of a single class it is 1
-        graph.add("Softmax", scores, axis=-1, output="probabilities")
-    elif multilabel and model.n_outputs_ > 1:
-        graph.add("Sigmoid", scores, output="probabilities")
-    else:
-        p = graph.add("Sigmoid", scores)
-        rest = graph.add("Sigmoid", graph.add("Neg", scores))
-        graph.add("Concat", rest, p, axis=1, output="probabilities")
-        n_classes = 2
-    outputs["probabilities"] = (kind, [None, n_classes])
+def _add_logistic(graph: Graph, scores: str, n_classes: int) -> Outputs:
+    """Add the probabilities of two classes, which share a score; a single class has 1."""
+    if n_classes == 1:
+        return _add_softmax(graph, scores, n_classes)
+    p = graph.add("Sigmoid", scores)
+    rest = graph.add("Sigmoid", graph.add("Neg", scores))  # 1 - p would cancel
+    graph.add("Concat", rest, p, axis=1, output="probabilities")
+    return {"probabilities": (_kind(graph), [None, 2])}
+
+
+def _kind(graph: Graph) -> Any:
+    """Return the dtype of a graph as ONNX calls it."""
+    return graph.onnx.helper.np_dtype_to_tensor_dtype(graph.dtype)

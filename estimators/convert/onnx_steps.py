@@ -1,4 +1,4 @@
-"""Steps of a pipeline before one of our classifiers, written as ONNX by skl2onnx."""
+"""The steps of a pipeline before its classifier, written as ONNX by the package skl2onnx."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from estimators.convert.onnx_graph import OPSET, Graph
 
 
 def add_steps(graph: Graph, steps: list[tuple[str, Any]], x: str) -> str:
-    """Apply fitted transformers, one after the other, and return the name of what they make.
+    """Add fitted transformers, applied to x one after the other; return the name of their output.
 
     Raises
     ------
@@ -28,6 +28,7 @@ def add_steps(graph: Graph, steps: list[tuple[str, Any]], x: str) -> str:
 
 
 def _written(graph: Graph, name: str, step: Any) -> Any:
+    """Return a step as an ONNX model of one input and one output."""
     try:
         import skl2onnx
         from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
@@ -46,7 +47,7 @@ def _written(graph: Graph, name: str, step: Any) -> Any:
         graph.onnx.checker.check_model(model, full_check=True)
         if len(model.graph.output) != 1:
             raise ValueError(f"it makes {len(model.graph.output)} arrays")
-    except Exception as error:  # skl2onnx raises what comes its way
+    except Exception as error:  # skl2onnx has no error of its own for this
         raise NotImplementedError(
             f"the step {name!r} of the pipeline, a {type(step).__module__}.{type(step).__name__}, "
             f"cannot be written as ONNX by skl2onnx in {graph.dtype}: {error}"
@@ -55,7 +56,10 @@ def _written(graph: Graph, name: str, step: Any) -> Any:
 
 
 def _by_number(step: Any) -> Any:
-    """A step whose columns are numbers: in the model they have no names, and masks are unknown."""
+    """Return a step with its columns as numbers.
+
+    The columns of the ONNX model have no names, and skl2onnx takes no masks for columns.
+    """
     if not isinstance(step, ColumnTransformer):
         return step
     names: dict[Any, int] = {
@@ -71,11 +75,11 @@ def _by_number(step: Any) -> Any:
 
 
 def _numbers(columns: Any, names: dict[Any, int]) -> Any:
-    """What a ColumnTransformer is given as columns, with numbers for names."""
+    """Return the columns that a ColumnTransformer was given, with numbers in place of names."""
     if isinstance(columns, slice):
         first, last = names.get(columns.start, columns.start), columns.stop
         if isinstance(last, str):
-            last = names[last] + 1  # a range of names has its last one
+            last = names[last] + 1  # a range of names includes the last, one of numbers does not
         return slice(first, last, columns.step)
     if isinstance(columns, str | int | np.integer):  # one column, as an array of one axis
         return names.get(columns, columns)

@@ -1,8 +1,9 @@
-"""Fitted models as scikit-learn's own, and back."""
+"""Fitted models as estimators of scikit-learn, and back."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import sklearn.linear_model
@@ -17,21 +18,15 @@ from estimators.neural.optimizers import SOLVERS, listed, solver_named
 from estimators.perceptron import Perceptron
 from estimators.scikit_learn import label_binarizer_of, make_ready
 
-_THEIRS: dict[type, type] = {
-    Perceptron: sklearn.linear_model.Perceptron,
-    LogisticRegression: sklearn.linear_model.LogisticRegression,
-    MLPClassifier: sklearn.neural_network.MLPClassifier,
-}
-_OURS = {theirs: ours for ours, theirs in _THEIRS.items()}
-_LINEAR = ("coef_", "intercept_", "classes_", "n_features_in_", "n_iter_")
+_LINEAR = ("coef_", "intercept_", "classes_", "n_features_in_", "n_iter_", "t_")
 
 
 def to_sklearn(estimator: Any) -> Any:
-    """Return scikit-learn's estimator of the same name with the same parameters and weights.
+    """Return scikit-learn's estimator of the same name, with the same parameters and weights.
 
-    It predicts the same and needs this package no longer. Parameters that scikit-learn does not
-    have are left out where they only concern training (`class_weight` and `dropout` of networks,
-    `device`, ...).
+    It makes the same predictions, and no longer needs this package. Parameters that scikit-learn
+    does not have are left out if they only concern training (`class_weight` and `dropout` of
+    networks, `device`, ...).
 
     Parameters
     ----------
@@ -47,28 +42,24 @@ def to_sklearn(estimator: Any) -> Any:
     TypeError
         If the estimator is none of the three.
     ValueError
-        If scikit-learn's class cannot predict the same: an MLPClassifier with batch normalisation,
-        with an activation that scikit-learn does not have, or with several. Or if it has no such
-        solver, so that it could not go on training.
+        If scikit-learn's class cannot make the same predictions, as for an MLPClassifier with batch
+        normalisation, with several activations, or with one that scikit-learn does not have; or if
+        scikit-learn does not have its solver, so that it could not go on training.
     """
-    if type(estimator) not in _THEIRS:
+    if type(estimator) not in _COUNTERPARTS:
         raise TypeError(
             "to_sklearn takes a Perceptron, LogisticRegression or MLPClassifier of this package, "
             f"got {type(estimator).__module__}.{type(estimator).__name__}"
         )
     check_is_fitted(estimator)
-    target = _THEIRS[type(estimator)]
+    counterpart = _COUNTERPARTS[type(estimator)]
     params = estimator.get_params(deep=False)
     if params["verbose"] == "bar":
         params["verbose"] = 1
-    if isinstance(estimator, MLPClassifier):
-        params |= _their_network_params(estimator, params)
-    if isinstance(estimator, LogisticRegression):
-        params |= _their_penalty(params)
-    theirs = target(**{name: params[name] for name in target().get_params() if name in params})
-    _copy_attributes(estimator, theirs, _LINEAR + ("t_",) if hasattr(estimator, "coef_") else NAMES)
-    if isinstance(estimator, MLPClassifier):
-        make_ready(theirs, estimator._label_binarizer)
+    params |= counterpart.their_params(params)
+    names = counterpart.theirs().get_params()
+    theirs = counterpart.theirs(**{name: params[name] for name in names if name in params})
+    counterpart.fill_theirs(estimator, theirs)
     return theirs
 
 
@@ -81,21 +72,20 @@ def from_sklearn(estimator: Any, **params: Any) -> Any:
         Fitted.
     **params
         Parameters that scikit-learn's class does not have, such as `device`, or other values for
-        those that it has. An MLPClassifier takes the precision of its weights, unless `dtype` says
-        otherwise.
+        those that it has. The `dtype` of an MLPClassifier is by default that of its weights.
 
     Returns
     -------
     estimator : Perceptron, LogisticRegression or MLPClassifier
-        It predicts the same. `partial_fit`, and `fit` with ``warm_start=True``, go on from the
-        weights.
+        It makes the same predictions. `partial_fit`, and `fit` with ``warm_start=True``, go on
+        from the weights.
 
     Raises
     ------
     TypeError
         If the estimator is none of the three.
     ValueError
-        If its solver has no counterpart here, and `params` names no other.
+        If this package does not have its solver, and `params` names no other one.
     """
     if type(estimator) not in _OURS:
         raise TypeError(
@@ -104,31 +94,37 @@ def from_sklearn(estimator: Any, **params: Any) -> Any:
         )
     check_is_fitted(estimator)
     target = _OURS[type(estimator)]
+    counterpart = _COUNTERPARTS[target]
     theirs = estimator.get_params(deep=False)
     known = {name: theirs[name] for name in target().get_params() if name in theirs}
-    if isinstance(estimator, sklearn.linear_model.LogisticRegression):
-        known |= _our_penalty(known)
-    if not isinstance(estimator, sklearn.neural_network.MLPClassifier):
-        ours = target(**known | params)
-        _copy_attributes(estimator, ours, (*_LINEAR, "t_"))
-        return ours
-    if "solver" not in params:
-        known["solver"] = _our_solver(known["solver"])
-    ours = target(**{"dtype": str(estimator.coefs_[0].dtype)} | known | params)
-    binarizer = label_binarizer_of(estimator)
-    set_weights(
-        ours,
-        estimator.coefs_,
-        estimator.intercepts_,
-        np.asarray(estimator.classes_),
-        multilabel=binarizer.y_type_ == "multilabel-indicator",
-    )
-    kept = [name for name in NAMES if name not in ("coefs_", "intercepts_")]
-    _copy_attributes(estimator, ours, kept)
+    ours = target(**known | counterpart.our_params(estimator, known, params) | params)
+    counterpart.fill_ours(estimator, ours)
     return ours
 
 
+def _fill_linear(source: Any, target: Any) -> None:
+    _copy_attributes(source, target, _LINEAR)
+
+
+def _fill_their_network(ours: Any, theirs: Any) -> None:
+    _copy_attributes(ours, theirs, NAMES)
+    make_ready(theirs, ours._label_binarizer)
+
+
+def _fill_our_network(theirs: Any, ours: Any) -> None:
+    set_weights(
+        ours,
+        theirs.coefs_,
+        theirs.intercepts_,
+        np.asarray(theirs.classes_),
+        multilabel=label_binarizer_of(theirs).y_type_ == "multilabel-indicator",
+    )
+    kept = [name for name in NAMES if name not in ("coefs_", "intercepts_")]
+    _copy_attributes(theirs, ours, kept)
+
+
 def _copy_attributes(source: Any, target: Any, names: Any) -> None:
+    """Copy those of some fitted attributes that there are, so that neither model shares arrays."""
     for name in (*names, "feature_names_in_"):
         if hasattr(source, name):
             value = getattr(source, name)
@@ -138,11 +134,11 @@ def _copy_attributes(source: Any, target: Any, names: Any) -> None:
             setattr(target, name, copied)
 
 
-def _their_network_params(model: Any, params: dict[str, Any]) -> dict[str, Any]:
-    """Parameters of scikit-learn's network, or an error where it has no such network."""
+def _their_network_params(params: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters that differ in scikit-learn's network; raise if it has none such."""
     activation = params["activation"]
     names = {activation} if isinstance(activation, str) else set(activation)
-    if model.batch_norm:
+    if params["batch_norm"]:
         raise ValueError("scikit-learn's MLPClassifier has no batch normalisation")
     if len(names) > 1 or not names <= {"identity", "logistic", "tanh", "relu"}:
         raise ValueError(
@@ -159,8 +155,16 @@ def _their_network_params(model: Any, params: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _our_network_params(
+    theirs: Any, known: dict[str, Any], given: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the parameters that differ in our network, except those that are given."""
+    params = {"dtype": str(theirs.coefs_[0].dtype)}
+    return params if "solver" in given else params | {"solver": _our_solver(known["solver"])}
+
+
 def _their_solver(name: str) -> str:
-    """What scikit-learn calls a solver, or an error where it has none like it."""
+    """Return what scikit-learn calls a solver; raise ValueError if it has none like it."""
     theirs = solver_named(name).in_sklearn
     if theirs is None:
         known = [solver.in_sklearn for solver in SOLVERS.values() if solver.in_sklearn is not None]
@@ -173,7 +177,7 @@ def _their_solver(name: str) -> str:
 
 
 def _our_solver(name: str) -> str:
-    """The solver of this package that scikit-learn's is, or an error where there is none."""
+    """Return our name of a solver of scikit-learn; raise ValueError if there is none like it."""
     for ours, solver in SOLVERS.items():
         if solver.in_sklearn == name:
             return ours
@@ -184,12 +188,12 @@ def _our_solver(name: str) -> str:
 
 
 def _knows_deprecated_penalty() -> bool:
-    """Whether this is scikit-learn 1.8 or later, where `l1_ratio` alone says the penalty."""
+    """Return whether `l1_ratio` alone says the penalty, as from scikit-learn 1.8 on."""
     return sklearn.linear_model.LogisticRegression().penalty == "deprecated"
 
 
 def _their_penalty(params: dict[str, Any]) -> dict[str, Any]:
-    """The penalty as this release of scikit-learn wants to be told."""
+    """Return the parameters that say a penalty to this release of scikit-learn."""
     if params["penalty"] != "deprecated" or _knows_deprecated_penalty():
         return {}
     ratio = params["l1_ratio"]
@@ -202,12 +206,55 @@ def _their_penalty(params: dict[str, Any]) -> dict[str, Any]:
     return {"penalty": "elasticnet"}
 
 
-def _our_penalty(params: dict[str, Any]) -> dict[str, Any]:
-    """The penalty by `l1_ratio` and C alone, which no release of scikit-learn warns of."""
-    penalty, ratio = params.get("penalty", "deprecated"), params.get("l1_ratio")
+def _our_penalty(theirs: Any, known: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters that say a penalty by `l1_ratio` and C alone, without a warning."""
+    penalty, ratio = known.get("penalty", "deprecated"), known.get("l1_ratio")
     if penalty == "deprecated":
         return {}
     if penalty is None:
         return {"penalty": "deprecated", "C": np.inf, "l1_ratio": 0.0}
     ratios = {"l2": 0.0, "l1": 1.0, "elasticnet": ratio}
     return {"penalty": "deprecated", "l1_ratio": ratios[penalty]}
+
+
+class _Counterpart(NamedTuple):
+    """A class of scikit-learn, and what distinguishes it from ours of the same name.
+
+    Attributes
+    ----------
+    theirs : type
+        scikit-learn's class.
+    fill_theirs : callable
+        Gives the fitted attributes of our estimator to theirs, ``fill_theirs(ours, theirs)``.
+    fill_ours : callable
+        Gives the fitted attributes of their estimator to ours, ``fill_ours(theirs, ours)``.
+    their_params : callable
+        Returns the parameters that differ in their class, ``their_params(our_params)``.
+    our_params : callable
+        Returns the parameters that differ in our class, ``our_params(theirs, known, given)``, where
+        `known` are those of `theirs` that we have too, and `given` those that the user gives.
+    """
+
+    theirs: type
+    fill_theirs: Callable[[Any, Any], None] = _fill_linear
+    fill_ours: Callable[[Any, Any], None] = _fill_linear
+    their_params: Callable[[dict[str, Any]], dict[str, Any]] = lambda params: {}
+    our_params: Callable[..., dict[str, Any]] = lambda theirs, known, given: {}
+
+
+_COUNTERPARTS: dict[type, _Counterpart] = {
+    Perceptron: _Counterpart(sklearn.linear_model.Perceptron),
+    LogisticRegression: _Counterpart(
+        sklearn.linear_model.LogisticRegression,
+        their_params=_their_penalty,
+        our_params=_our_penalty,
+    ),
+    MLPClassifier: _Counterpart(
+        sklearn.neural_network.MLPClassifier,
+        _fill_their_network,
+        _fill_our_network,
+        _their_network_params,
+        _our_network_params,
+    ),
+}
+_OURS = {counterpart.theirs: ours for ours, counterpart in _COUNTERPARTS.items()}

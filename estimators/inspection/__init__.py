@@ -1,8 +1,9 @@
-"""Displays: pictures of weights, filters, activations, trainings, searches and errors.
+"""Displays: pictures of weights, filters, activations, loss curves, searches and errors.
 
 They follow scikit-learn's convention: ``Display.from_estimator(...)`` draws and returns an object
-with the axes `ax_`, the figure `figure_` and what was drawn; its `plot` draws once more, elsewhere
-or in another style. They need matplotlib, the extra `plot`; importing this module does not.
+with the axes `ax_`, the figure `figure_` and what was drawn. Its `plot` draws the same once more,
+elsewhere or in another style. Drawing needs matplotlib, the extra `plot`; importing this module
+does not.
 """
 
 from estimators.inspection.activation_maps import ActivationMapsDisplay

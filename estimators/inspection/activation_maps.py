@@ -14,15 +14,16 @@ from estimators.layers.layer import Rows
 from estimators.shared.image_shapes import rows_of_images
 from estimators.shared.pipelines import before_the_last_step
 
-_GAP = 0.1
+_GAP = 0.1  # between pictures, in widths of a picture
 
 
 class ActivationMapsDisplay:
-    """What every layer of a network makes of one image: a row a layer, a picture a channel.
+    """What each layer of a network makes of one image: a row per layer, a picture per channel.
 
-    Each row has colours of its own: dark is large, and where a layer has negative values, red is
-    positive, blue is negative and white is zero. Layers of units without a place in the image are
-    drawn as squares of one colour; the last layer, the scores, is shown as probabilities.
+    Each row has its own scale of colours. Dark is large; if a layer has negative values, red is
+    positive, blue is negative and white is zero. Units that have no place in the image, as those of
+    a dense layer, are drawn as squares of one colour. The last layer, whose outputs are the scores,
+    is shown as probabilities.
 
     It is best made by :meth:`from_estimator`. All parameters are stored as attributes.
 
@@ -31,11 +32,11 @@ class ActivationMapsDisplay:
     image : ndarray of shape (height, width, n_channels)
         The input.
     maps : list of ndarray of shape (height, width, n_channels) or (n_units,)
-        The outputs of the layers; the last are probabilities.
+        The outputs of the layers. The last are probabilities.
     layer_names : sequence of str
         What to write beside each row.
     class_names : sequence of str or None, default=None
-        What to write under the probabilities.
+        What to write below the probabilities; None: nothing.
 
     Attributes
     ----------
@@ -88,7 +89,7 @@ class ActivationMapsDisplay:
         image_shape : tuple of int or None, default=None
             Height, width and channels of the image; None: as fitted, or a square.
         max_maps : int, default=10
-            How many channels of a layer to draw, the first ones.
+            At most so many channels of each layer are drawn, the first ones.
         ax : matplotlib Axes or None, default=None
             Where to draw; None: in a new figure.
 
@@ -101,7 +102,7 @@ class ActivationMapsDisplay:
         ImportError
             If matplotlib is missing.
         ValueError
-            If the estimator is no network, or the image has another shape than those it knows.
+            If the estimator is no network, or was fitted on images of another shape.
         """
         pyplot(f"{cls.__name__}.from_estimator")
         model = fitted_network(estimator)
@@ -112,13 +113,15 @@ class ActivationMapsDisplay:
                 f"the image has {x.size} values, but {type(model).__name__} is expecting "
                 f"{model.n_features_in_} features as input: give one image"
             )
-        if x.ndim > 2 and len(x[0]) > 1:  # else it is a row of pixels
+        # an array of shape (1, n_features) is one row of pixels, and no image
+        if x.ndim > 2 and len(x[0]) > 1:
             x, _ = rows_of_images(x, type(model).__name__, getattr(model, "image_shape_", None))
         x = x.reshape(1, -1)
         shown = sample if sample.ndim > 2 else sample.reshape(1, -1)
         if shown.ndim == 2:
             shown = shown.reshape(1, *shape_to_show(shown.shape[1], image_shape, model))
         probe = Probe(model)
+        # dropout changes nothing outside of training, so its row would repeat the one above
         kept = [i for i, layer in enumerate(probe.layers) if layer.rows is not Rows.RANDOM]
         outputs = probe.outputs(x)
         maps = [outputs[i][0] for i in kept]
@@ -186,5 +189,6 @@ class ActivationMapsDisplay:
         return self
 
     def _named_outputs(self) -> Sequence[str]:
+        """Return a name for each probability; none where a single one stands for two classes."""
         names = self.class_names or []
         return names if len(names) == len(self.maps[-1]) else []

@@ -22,7 +22,7 @@ from estimators.shared.pipelines import final_estimator
 
 
 class ErrorsDisplay:
-    """Misclassified images with their true label and the guess, the surest errors first.
+    """Misclassified images with the true label and the prediction, the surest errors first.
 
     It is best made by :meth:`from_estimator` or :meth:`from_predictions`. All parameters are
     stored as attributes.
@@ -32,11 +32,11 @@ class ErrorsDisplay:
     images : ndarray of shape (n_errors, height, width, n_channels)
         The images, in the order in which they are shown.
     y_true, y_pred : ndarray of shape (n_errors,)
-        Their labels and the guesses.
+        The true labels and the predictions.
     n_samples : int
-        How many images were looked at.
+        How many images were classified.
     indices : ndarray of shape (n_errors,) or None, default=None
-        Where they stand in X.
+        The rows of X that the images are.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class ErrorsDisplay:
     images_ : list of AxesImage
         The images.
     texts_ : list of Text
-        A line above each, such as "4, not 9": the true label, then the guess.
+        The line above each image, such as "4, not 9": the true label, then the prediction.
 
     Examples
     --------
@@ -86,8 +86,8 @@ class ErrorsDisplay:
     ) -> ErrorsDisplay:
         """Draw images of X that a fitted classifier gets wrong.
 
-        The errors of highest probability come first, or of highest score where the classifier has
-        no probabilities.
+        The errors come first in which the predicted class has the highest probability, or the
+        highest score if the classifier has no probabilities.
 
         Parameters
         ----------
@@ -96,13 +96,13 @@ class ErrorsDisplay:
         X : array-like of shape (n_samples, n_features), or images
             Samples.
         y : array-like of shape (n_samples,)
-            Their labels.
+            The true labels.
         n_images : int, default=24
-            How many errors to draw at the most.
+            At most so many errors are drawn.
         image_shape : tuple of int or None, default=None
             Height, width and channels of the images; None: as fitted, or squares.
         columns : int or None, default=None
-            Images side by side.
+            How many images stand side by side; None: as the number of images suggests.
         ax : matplotlib Axes or None, default=None
             Where to draw; None: in a new figure.
 
@@ -148,16 +148,16 @@ class ErrorsDisplay:
         columns: int | None = None,
         ax: Any = None,
     ) -> ErrorsDisplay:
-        """Draw the images whose guess is wrong.
+        """Draw the images whose predicted label is wrong.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features), or images
             Samples.
         y_true, y_pred : array-like of shape (n_samples,)
-            Their labels and the guesses.
+            The true labels and the predictions.
         sureness : array-like of shape (n_samples,) or None, default=None
-            The errors where it is highest come first; None: those that stand first in X.
+            How sure each prediction is: the surest errors come first. None: in the order of X.
         n_images, image_shape, columns, ax
             As in :meth:`from_estimator`.
 
@@ -170,8 +170,8 @@ class ErrorsDisplay:
         ImportError
             If matplotlib is missing.
         ValueError
-            If X holds no images, labels or guesses are not one for each of them, or ones are
-            numbers and the others are not.
+            If X holds no images, if there is not one label and one prediction for each of them, or
+            if labels are numbers and predictions are strings, or the other way round.
         """
         pyplot(f"{cls.__name__}.from_predictions")
         y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
@@ -186,7 +186,8 @@ class ErrorsDisplay:
                 f"there are {len(images)} images, {len(y_true)} labels and {len(y_pred)} guesses"
             )
         if len(y_true):
-            unique_labels(y_true, y_pred)  # strings for numbers are no errors, but a mistake
+            # raises for strings beside numbers, which would make every prediction an error
+            unique_labels(y_true, y_pred)
         wrong = np.flatnonzero(y_true != y_pred)
         if sureness is not None:
             wrong = wrong[np.argsort(-np.asarray(sureness)[wrong], kind="stable")]

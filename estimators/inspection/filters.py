@@ -21,11 +21,11 @@ from estimators.shared.pipelines import final_estimator
 
 
 class FiltersDisplay:
-    """The filters of a convolution, or those of a locally connected layer at each place.
+    """The filters of a convolution, or a filter of a locally connected layer at every place.
 
-    Filters of one channel are drawn with red for positive weights and blue for negative ones, those
-    of three channels in colours around grey; of other filters, each channel is drawn on its own,
-    one row a filter.
+    Filters of one channel are drawn in red for positive and blue for negative weights. Filters of
+    three channels are drawn in colours around grey. Filters of any other number of channels make a
+    row each, in which every channel is a picture.
 
     It is best made by :meth:`from_estimator`. All parameters are stored as attributes.
 
@@ -34,7 +34,7 @@ class FiltersDisplay:
     filters : ndarray of shape (n_filters, height, width, n_channels)
         The filters.
     columns : int or None, default=None
-        Filters side by side.
+        How many filters stand side by side; None: as the number of filters suggests.
 
     Attributes
     ----------
@@ -74,17 +74,17 @@ class FiltersDisplay:
         Parameters
         ----------
         estimator : estimator
-            Fitted; a pipeline or a search that ends in one will do.
+            A fitted ConvNetClassifier, or a pipeline or search that ends in one.
         layer : int, default=0
             Which of the layers with weights, the entry of `coefs_`.
         unit : int, default=0
-            Which of the filters of a `LocallyConnected2D`, of which each place has its own.
+            Which filter of a `LocallyConnected2D`, which has different weights at each place.
         scale : {"all", "each"}, default="each"
-            Whether the largest weight of all filters has the strongest colour, or that of each.
+            Whether the strongest colour is the largest weight of all filters, or of each filter.
         columns : int or None, default=None
-            Filters side by side.
+            How many filters stand side by side; None: as the number of filters suggests.
         cmap : str or Colormap, default="RdBu_r"
-            A diverging one; its middle is zero.
+            A diverging colour map, whose middle stands for zero.
         ax : matplotlib Axes or None, default=None
             Where to draw; None: in a new figure.
 
@@ -112,7 +112,7 @@ class FiltersDisplay:
                 f"layer {layer} of {type(model).__name__} has no filters, as it is no convolution: "
                 "WeightsDisplay shows the weights of a first dense layer"
             )
-        if weights.ndim == 6:  # (places, places, K, R, S, C)
+        if weights.ndim == 6:  # (rows, columns, K, R, S, C): the filters of each place
             rows, places_ = weights.shape[:2]
             (unit,) = checked_units(layer, [unit], weights.shape[2])
             one = weights[:, :, unit].reshape(rows * places_, *weights.shape[3:])

@@ -1,4 +1,4 @@
-"""What the displays ask of a model and of its images."""
+"""The checks of the displays: the shape of images, the layers and units of a model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from estimators.shared.image_shapes import (
-    _FORMS,
+    FORMS,
     Shape,
     checked_image_shape,
     inferred_image_shape,
@@ -18,7 +18,7 @@ from estimators.shared.pipelines import final_estimator
 
 
 def shape_to_show(n_features: int, image_shape: Any, model: Any = None) -> Shape:
-    """Return the image shape that is given, that a model was fitted on, or that is square.
+    """Return the shape to draw features in: that given, that of the fit, or that of a square.
 
     Raises
     ------
@@ -42,18 +42,18 @@ def shape_to_show(n_features: int, image_shape: Any, model: Any = None) -> Shape
 def as_images(X: Any, image_shape: Any = None, model: Any = None) -> np.ndarray:
     """Return samples as images of shape (n_samples, height, width, channels).
 
-    Rows of pixels take the shape that `shape_to_show` finds; arrays of three or four axes keep
-    theirs.
+    Rows of pixels take the shape that `shape_to_show` finds. Arrays of three or four axes keep
+    their own.
     """
     X, given = rows_of_images(X, "a picture")
     X = np.asarray(X)
     if X.ndim != 2:
-        raise ValueError(f"expected {_FORMS}, got an array of shape {X.shape}")
+        raise ValueError(f"expected {FORMS}, got an array of shape {X.shape}")
     return X.reshape(len(X), *(given or shape_to_show(X.shape[1], image_shape, model)))
 
 
 def checked_layer(model: Any, layer: int) -> int:
-    """Return the number of a layer with weights; ValueError where a network has none of it."""
+    """Return the number of a layer with weights; raise ValueError if there is no such layer."""
     n = len(model.coefs_)
     if not -n <= layer < n:
         raise ValueError(f"{type(model).__name__} has layers 0 to {n - 1}, got layer={layer}")
@@ -61,19 +61,19 @@ def checked_layer(model: Any, layer: int) -> int:
 
 
 def checked_units(layer: int, units: Sequence[int], n_units: int) -> list[int]:
-    """Return the numbers of units; ValueError where a layer has none of them."""
+    """Return the numbers of units; raise ValueError if a layer does not have all of them."""
     if any(not 0 <= unit < n_units for unit in units):
         raise ValueError(f"layer {layer} has units 0 to {n_units - 1}, got units={list(units)}")
     return list(units)
 
 
 def fitted_network(estimator: Any) -> Any:
-    """Return the fitted network in an estimator.
+    """Return the fitted network that an estimator is or ends in.
 
     Raises
     ------
     ValueError
-        If there is none.
+        If it ends in no network.
     """
     model = final_estimator(estimator)
     if not hasattr(model, "_network"):

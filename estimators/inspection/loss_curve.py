@@ -1,4 +1,4 @@
-"""Pictures of a training: curves of loss and score."""
+"""Pictures of how a fit went: curves of the loss and of the validation score."""
 
 from __future__ import annotations
 
@@ -13,24 +13,23 @@ from estimators.shared.pipelines import final_estimator
 
 
 class LossCurveDisplay:
-    """The loss of each epoch, and the accuracy on a validation set where there is one.
+    """The loss of each epoch, and the accuracy on the validation set if there is one.
 
     It is best made by :meth:`from_estimator`. All parameters are stored as attributes.
 
     Parameters
     ----------
     losses : dict of str to list of float
-        For each model the mean loss of its epochs.
+        For each model the mean loss of each epoch.
     scores : dict of str to list of float
-        For each model that has one, the accuracy on its validation set after each epoch, from 0
-        to 1.
+        For each model that has a validation set, the accuracy on it after each epoch, from 0 to 1.
 
     Attributes
     ----------
     ax_, figure_ : matplotlib Axes and Figure
         Where the losses are drawn.
     score_ax_ : matplotlib Axes or None
-        Where the scores are drawn, with an axis on the right; None where there are none.
+        Where the scores are drawn, with an axis on the right; None if there are none.
     lines_, score_lines_ : dict of str to Line2D
         The curves.
 
@@ -59,8 +58,9 @@ class LossCurveDisplay:
         Parameters
         ----------
         estimator : estimator, or dict of str to estimator
-            Fitted, with a `loss_curve_`: an MLPClassifier or ConvNetClassifier, or scikit-learn's;
-            pipelines and searches that end in one; or several of them by name.
+            Fitted, with a `loss_curve_`: an MLPClassifier of this package or of scikit-learn, a
+            ConvNetClassifier, or a pipeline or search that ends in one. A dict has several of
+            these by their names.
         log : bool, default=False
             Whether the axis of the losses is logarithmic.
         ax : matplotlib Axes or None, default=None

@@ -1,4 +1,4 @@
-"""Pictures of what excites a filter most: parts of images, and an input made for it."""
+"""Pictures of what excites a filter most: patches of images, and an input made for it."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from estimators.shared.pipelines import before_the_last_step
 
 
 class MaximalPatchesDisplay:
-    """For filters of a layer: the patches of images that excite each most, and an ideal one.
+    """The patches of images that excite each filter of a layer most, and an ideal input for it.
 
-    A row is a filter. Its first picture is made by gradient ascent: an input that starts from
-    faint noise and is changed, step by step, so as to raise the filter's score. The others are the
-    parts of real images, at most one of each image, to which the filter responds most, strongest
-    first; what lies outside of an image is drawn as its background.
+    Each filter has a row. The first picture is an input made by gradient ascent: it starts as faint
+    noise and is changed, step by step, to raise the filter's score. The other pictures are patches
+    of real images, at most one per image, to which the filter responds most, the strongest first.
+    Where a patch reaches beyond its image, it has the colour of the image's corner.
 
     It is best made by :meth:`from_estimator`. All parameters are stored as attributes.
 
     Parameters
     ----------
     patches : ndarray of shape (n_filters, n_patches, height, width, n_channels)
-        The parts of the images.
+        The patches.
     responses : ndarray of shape (n_filters, n_patches)
-        What the filters make of them.
+        The outputs of the filters for them.
     ideal : ndarray of shape (n_filters, height, width, n_channels) or None, default=None
-        What gradient ascent found.
+        The inputs that gradient ascent found; None: not drawn.
     labels : sequence of str or None, default=None
         What to write beside each row.
 
@@ -95,17 +95,17 @@ class MaximalPatchesDisplay:
         estimator : estimator
             A fitted MLPClassifier or ConvNetClassifier, or a search that ends in one.
         X : array-like of shape (n_samples, n_features), or images
-            Where to look, as the estimator takes it.
+            The samples to look for patches in, as the estimator takes them.
         layer : int, default=0
-            Which of the layers with weights, the entry of `coefs_`.
+            Which of the layers with weights, counted as in `coefs_`.
         units : sequence of int or None, default=None
             The filters or units to draw; None: the first eight.
         n_patches : int, default=9
-            Patches a filter, each of another image.
+            How many patches to draw for each filter, each of another image.
         ascent : bool, default=True
-            Whether to make an ideal input as well.
+            Whether to make an ideal input as well, by gradient ascent.
         steps : int, default=60
-            Steps of the gradient ascent.
+            How many steps the gradient ascent takes.
         image_shape : tuple of int or None, default=None
             Height, width and channels of the images; None: as fitted, or squares.
         random_state : int, RandomState instance or None, default=0
@@ -122,7 +122,7 @@ class MaximalPatchesDisplay:
         ImportError
             If matplotlib is missing.
         ValueError
-            If the estimator is no network, has no layer or unit of that number, or is fitted on
+            If the estimator is no network, has no layer or unit of that number, or was fitted on
             images of another size.
         """
         pyplot(f"{cls.__name__}.from_estimator")
@@ -141,6 +141,7 @@ class MaximalPatchesDisplay:
         responses = probe.last_outputs(x)
         n_units = responses.shape[-1]
         units = checked_units(layer, range(min(8, n_units)) if units is None else units, n_units)
+        # units of a dense layer have no place in the image, and see all of it
         fields = probe.fields() if responses.ndim == 4 else None
         n_patches = min(n_patches, len(x))
         best, patches = [], []
@@ -164,6 +165,7 @@ class MaximalPatchesDisplay:
                 low + noise * (high - low), np.array(units), low=low, high=high,
                 steps=steps, rate=0.1, decay=0.03,
             ).reshape(len(units), *images.shape[1:])  # fmt: skip
+            # the ascent is that of the filter at the middle place, which sees this patch
             middle = 0 if fields is None else _middle(responses.shape)
             ideal = np.stack([_crop(image, fields, middle, responses.shape) for image in ideal])
         display = cls(
@@ -209,16 +211,17 @@ class MaximalPatchesDisplay:
 
 
 def _middle(shape: tuple[int, ...]) -> int:
-    """The place in the middle of maps of shape (n, height, width, channels)."""
+    """Return the index of the middle place in maps of shape (n, height, width, channels)."""
     return shape[1] // 2 * shape[2] + shape[2] // 2
 
 
 def _crop(
     image: np.ndarray, fields: tuple[Field, Field] | None, place: int, shape: tuple[int, ...]
 ) -> np.ndarray:
-    """The part of an image that a place of a layer sees; the whole for a unit without a place.
+    """Return the patch of an image that a place of a layer sees, or the whole if `fields` is None.
 
-    A field as large as the image is cut to it, and outside of an image is what its corner has.
+    A field that is larger than the image becomes the whole image. Where it reaches beyond the
+    image, the patch has the colour of the image's corner, which is usually background.
     """
     if fields is None:
         return image

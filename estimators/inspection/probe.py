@@ -1,4 +1,4 @@
-"""Looking into a fitted network: what its layers make of an input, see and are excited by."""
+"""`Probe`: what the layers of a fitted network compute, what they see and what excites them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from estimators.layers.layer import Field, Fields, Layer, Mode, Parameters
 from estimators.neural.fitted import NetworkModel
 from estimators.neural.network import Network
 
-_AT_ONCE = 2**22  # values of the widest layer: 16 MB of float32
+_AT_ONCE = 2**22  # values of the widest layer that are held at once: 16 MB of float32
 
 
 class Probe:
@@ -23,13 +23,14 @@ class Probe:
     model : MLPClassifier or ConvNetClassifier
         Fitted.
     layer : int
-        Which of the layers with weights is the last; None: all layers.
+        Which of the layers with weights is the last to run; None: all layers run.
 
     Attributes
     ----------
     layers : list of Layer
+        The layers that run.
     network : Network
-        All the layers of the model.
+        The whole network of the model.
     """
 
     def __init__(self, model: NetworkModel, layer: int | None = None) -> None:
@@ -45,7 +46,7 @@ class Probe:
             ]
 
     def outputs(self, X: np.ndarray) -> list[np.ndarray]:
-        """The outputs of each layer for samples of shape (n_samples, ...)."""
+        """Return the outputs of each layer for samples of shape (n_samples, ...)."""
         results = []
         with current(self.device):
             x = self._on_device(X)
@@ -55,14 +56,15 @@ class Probe:
         return results
 
     def last_outputs(self, X: np.ndarray) -> np.ndarray:
-        """The output of the last layer, a bounded number of samples at a time."""
+        """Return the output of the last layer, computed in chunks of bounded size."""
         widest = max(int(np.prod(shape)) for shape in self.network.shapes)
         chunk = max(1, _AT_ONCE // widest)
-        parts = [self.outputs(X[i : i + chunk])[-1] for i in range(0, max(len(X), 1), chunk)]
-        return np.concatenate(parts)
+        # without samples there is one chunk, which is empty and has the shape of the output
+        starts = range(0, max(len(X), 1), chunk)
+        return np.concatenate([self.outputs(X[i : i + chunk])[-1] for i in starts])
 
     def fields(self) -> Fields | None:
-        """What one place of the last layer sees of the rows and the columns; None: all of them."""
+        """Return which rows and columns a place of the last layer sees; None if it sees all."""
         seen: Fields | None = Field(1, 1, 0), Field(1, 1, 0)
         for layer, shape in zip(self.layers, self.network.shapes, strict=False):
             seen = None if seen is None else layer.sees(seen, shape)
@@ -81,31 +83,34 @@ class Probe:
     ) -> np.ndarray:
         """Change inputs so that each excites one unit of the last layer more and more.
 
-        Every step moves an input along the gradient of the unit's score, before its activation,
-        shrinks it towards `low` and keeps it within `low` and `high` (Erhan, Bengio, Courville and
-        Vincent, technical report 1341, Universite de Montreal, 2009).
+        Each step moves an input along the gradient of the unit's score (the value before its
+        activation), shrinks it towards `low`, and keeps it between `low` and `high` (Erhan, Bengio,
+        Courville and Vincent, technical report 1341, Universite de Montreal, 2009).
 
         Parameters
         ----------
         start : ndarray of shape (n, ...)
-            Where to begin.
+            The inputs to begin with.
         units : ndarray of shape (n,)
-            The unit, or the filter at the middle place, that each input is to excite.
+            For each input the unit, or the filter at the middle place, that it is to excite.
         low, high : float
             The range of the inputs.
         steps : int
-        rate, decay : float
-            How far a step goes in its largest component, in ranges; and how much of what is above
-            `low` it takes away.
+        rate : float
+            How far a step moves the value that it moves most, as a fraction of ``high - low``.
+        decay : float
+            How much of its distance from `low` a step takes from each value, as a fraction.
 
         Returns
         -------
         x : ndarray of shape (n, ...)
         """
+        # behind its activation a unit may have no gradient: a relu that is off, a saturated tanh
         last = replace(self.layers[-1], activation="identity")  # type: ignore[type-var]
         layers = [*self.layers[:-1], last]
         x = start.astype(self.dtype)
         with current(self.device):
+            # backward passes write the gradients of the parameters here, which nobody reads
             gradients = [
                 {n: to_device(np.zeros(a.shape, self.dtype), self.device) for n, a in p.items()}
                 for p in self.parameters
@@ -121,7 +126,7 @@ class Probe:
     def _slope(
         self, layers: list[Layer], x: np.ndarray, units: np.ndarray, gradients: list[Parameters]
     ) -> np.ndarray:
-        """The gradient, in each input, of the unit that it is to excite."""
+        """Return for each input the gradient of the score of the unit that it is to excite."""
         y, tape = self._on_device(x), []
         for layer, p in zip(layers, self.parameters, strict=True):
             y, backward = layer.forward(p, y, Mode())

@@ -15,21 +15,22 @@ _SCORE = "mean score over the folds"
 
 
 class SearchDisplay:
-    """The scores of a search over one parameter, as a curve, or over two, as a map.
+    """The scores of a search: a curve over one parameter, or a map over two.
 
-    A red star marks the best of a curve. Two parameters whose values are drawn at random would
-    leave most of a map empty: they are shown as points in the plane, the best in a red ring.
+    A red star marks the best score of a curve. Two parameters whose values were drawn at random
+    would leave most of a map empty. They are shown as points in a plane, and a red ring marks the
+    best one.
 
     It is best made by :meth:`from_estimator`. All parameters are stored as attributes.
 
     Parameters
     ----------
     scores : ndarray of shape (n_x,) or (n_y, n_x)
-        Mean validation scores; NaN where the search has none.
+        Mean validation scores; NaN where the search tried no candidate.
     x, y : sequences
-        Values of the parameters; `y` is None for one parameter.
+        The values of the parameters; `y` is None if there is only one parameter.
     names : tuple of str
-        Names of the parameters.
+        The names of the parameters.
     errors : ndarray of the shape of `scores`, or None, default=None
         Standard deviations over the folds.
     train_scores : ndarray of the shape of `scores`, or None, default=None
@@ -40,13 +41,13 @@ class SearchDisplay:
     ax_, figure_ : matplotlib Axes and Figure
         Where it is drawn.
     lines_ : dict of str to Line2D
-        The curves "validation" and "training"; empty for a map.
+        The curves "validation" and "training"; empty if there is no curve.
     image_ : AxesImage or None
-        The map.
+        The map, if there is one.
     points_ : PathCollection or None
-        The points, in the colours of their scores.
+        The points, in the colours of their scores, if there are any.
     texts_ : list of Text
-        The scores in the map.
+        The scores written into the map.
 
     Examples
     --------
@@ -90,12 +91,13 @@ class SearchDisplay:
         Parameters
         ----------
         search : estimator
-            Fitted, with `cv_results_`, as GridSearchCV and RandomizedSearchCV have.
+            A fitted search, such as GridSearchCV or RandomizedSearchCV, with its `cv_results_`.
         params : sequence of one or two str, or None, default=None
-            The parameters to draw; None: all that the search varies. Of the values of the others
-            the best is shown, and of a search by halving the last score of each candidate.
+            The parameters to draw; None: all that the search varies. Where candidates differ only
+            in other parameters, the best score is shown. Where a search by halving has several
+            scores of a candidate, the last is shown.
         metric : str, default="score"
-            Which score, if the search has several.
+            Which metric, if the search has several.
         ax : matplotlib Axes or None, default=None
             Where to draw; None: in a new figure.
 
@@ -108,7 +110,7 @@ class SearchDisplay:
         ImportError
             If matplotlib is missing.
         ValueError
-            If there are not one or two parameters to draw, or no such score.
+            If there are not one or two parameters to draw, or the search has no such metric.
         """
         pyplot(f"{cls.__name__}.from_estimator")
         check_is_fitted(search, "cv_results_")
@@ -126,7 +128,7 @@ class SearchDisplay:
         ax : matplotlib Axes or None, default=None
             Where to draw; None: in a new figure.
         cmap : str or Colormap, default="viridis"
-            Colours of a map or of points.
+            The colours of a map or of points.
 
         Returns
         -------
@@ -153,7 +155,7 @@ class SearchDisplay:
         return self
 
     def _is_scattered(self) -> bool:
-        """Whether most of a map of numbers would be empty."""
+        """Return whether both parameters are numbers, and most of a map of them would be empty."""
         numeric = self.y is not None and all(map(is_number, (*self.x, *self.y)))
         return numeric and bool(np.isnan(self.scores).mean() > 0.5)
 
@@ -196,6 +198,7 @@ class SearchDisplay:
             if np.isnan(score):
                 continue
             r, g, b, _ = self.image_.cmap(self.image_.norm(score))
+            # the luma of ITU-R BT.601, by which a text is white or black
             dark = 0.299 * r + 0.587 * g + 0.114 * b < 0.5
             self.texts_.append(
                 ax.text(
@@ -208,13 +211,13 @@ class SearchDisplay:
 
 
 def _scale_of(values: np.ndarray) -> str:
-    """A logarithmic axis for values over several orders of magnitude."""
+    """Return "log" for positive values that span more than an order of magnitude, else "linear"."""
     wide = len(values) > 2 and values.min() > 0 and values.max() / values.min() >= 50
     return "log" if wide else "linear"
 
 
 def _short(name: str) -> str:
-    """The name of a parameter without those of the steps of a pipeline."""
+    """Return the name of a parameter without the names of the steps of a pipeline before it."""
     return name.rpartition("__")[2]
 
 

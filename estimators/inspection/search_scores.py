@@ -14,31 +14,31 @@ def scores_over(
 ) -> tuple[dict[str, list[Any]], np.ndarray, np.ndarray, np.ndarray | None]:
     """Read the scores over one parameter or two from the results of a search.
 
-    Of the values of other parameters the best score is taken, and of a search by halving the last
-    score of each candidate.
+    Where candidates differ only in other parameters, the best score is taken. Where a search by
+    halving has several scores of a candidate, the last is taken.
 
     Parameters
     ----------
     results : dict
-        A search's `cv_results_`.
+        The `cv_results_` of a search.
     params : sequence of one or two str, or None
         The parameters; None: all that the search varies.
     metric : str
-        Which score.
+        Which metric.
 
     Returns
     -------
     values : dict of str to list
-        For each of the parameters its values, the numbers among them sorted.
+        For each parameter its values, sorted if they are numbers.
     mean, error : ndarray of shape (n_x,) or (n_y, n_x)
-        Mean and standard deviation over the folds; NaN where the search has none.
+        Mean and standard deviation over the folds; NaN where the search tried no candidate.
     train : ndarray of that shape, or None
-        Mean scores on the training folds.
+        Mean scores on the training folds; None if the search did not compute them.
 
     Raises
     ------
     ValueError
-        If there are not one or two parameters, or no such score.
+        If there are not one or two parameters, or the search has no such metric.
     """
     varied = {name for candidate in results["params"] for name in candidate}
     if params is None:
@@ -51,7 +51,7 @@ def scores_over(
     if f"mean_test_{metric}" not in results:
         known = sorted(n.removeprefix("mean_test_") for n in results if n.startswith("mean_test_"))
         raise ValueError(f"the search has no score {metric!r}: it has {known}")
-    # halving tries a candidate again, on more samples
+    # a search by halving tries candidates again on more samples: the last row of each is kept
     rows = list({str(candidate): i for i, candidate in enumerate(results["params"])}.values())
     columns = {name: [results["params"][i].get(name) for i in rows] for name in params}
     values = {name: _ordered(column) for name, column in columns.items()}
@@ -62,7 +62,7 @@ def scores_over(
     for k, i in enumerate(rows):
         score = results[f"mean_test_{metric}"][i]
         at = tuple(_position(values[name], columns[name][k]) for name in reversed(params))
-        if not np.isnan(score) and not mean[at] >= score:
+        if not np.isnan(score) and not mean[at] >= score:  # also where mean[at] is still NaN
             mean[at], error[at] = score, results[f"std_test_{metric}"][i]
             if has_train:
                 train[at] = results[f"mean_train_{metric}"][i]
@@ -70,7 +70,7 @@ def scores_over(
 
 
 def _ordered(values: list[Any]) -> list[Any]:
-    """The values without repetitions, sorted where they are numbers."""
+    """Return the values without repetitions, sorted if they are numbers."""
     kept: list[Any] = []
     for value in values:
         if not any(_same(value, other) for other in kept):
@@ -83,9 +83,10 @@ def _position(values: list[Any], value: Any) -> int:
 
 
 def _same(a: Any, b: Any) -> bool:
+    # by their text: values may be arrays, which have no single answer to ==, or estimators
     return type(a) is type(b) and str(a) == str(b)
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is a number that an axis can have: no bool."""
+    """Return whether a value is a number that an axis can show, which a bool is not."""
     return isinstance(value, Real) and not isinstance(value, bool | np.bool_)

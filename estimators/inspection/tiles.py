@@ -1,4 +1,4 @@
-"""Many small pictures side by side in one axes, and the colours that they share."""
+"""Tiles: many small pictures side by side in one axes, and the colours that they share."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 DIVERGING = "RdBu_r"  # red is positive, blue is negative, white is zero
-INK = "gray_r"  # the larger, the darker: ink on paper
+INK = "gray_r"  # larger values are darker, as ink on paper
 
 _GAP = 0.12  # between tiles, in widths of a tile
-_LABEL = 0.24  # room above a tile for its label
+_LABEL = 0.24  # room above a tile for its label, in widths of a tile
 _INCHES = 1.0  # width of a tile in a new figure
-_POINTS = 72.0
+_POINTS = 72.0  # points per inch, in which matplotlib measures fonts
 
 
 def pyplot(caller: str) -> Any:
@@ -22,7 +22,7 @@ def pyplot(caller: str) -> Any:
     Raises
     ------
     ImportError
-        If matplotlib is missing; it says what to install.
+        If matplotlib is missing. The message names `caller`, and says what to install.
     """
     try:
         import matplotlib.pyplot as plt
@@ -35,7 +35,7 @@ def pyplot(caller: str) -> Any:
 
 
 def axes(caller: str, ax: Any, size: tuple[float, float] | None = None) -> Any:
-    """Return the axes to draw into: those given, or those of a new figure of a size in inches."""
+    """Return the axes to draw into: `ax`, or those of a new figure of a size in inches."""
     plt = pyplot(caller)
     if ax is None:
         _, ax = plt.subplots(figsize=size, layout="constrained")
@@ -43,7 +43,7 @@ def axes(caller: str, ax: Any, size: tuple[float, float] | None = None) -> Any:
 
 
 def columns_of(n: int, columns: int | None, most: int = 8) -> int:
-    """Columns of a grid of `n` tiles: those asked for, or nearly square up to `most`."""
+    """Return the columns of a grid of `n` tiles: as many as asked for, or at most `most`."""
     if columns is not None:
         return max(1, min(columns, n))
     if n <= 5:
@@ -53,7 +53,7 @@ def columns_of(n: int, columns: int | None, most: int = 8) -> int:
 
 
 def figure_size(n: int, columns: int, ratio: float, labelled: bool) -> tuple[float, float]:
-    """Width and height, in inches, of a figure for `n` tiles of a ratio height / width."""
+    """Return the size in inches of a figure for `n` tiles whose height / width is `ratio`."""
     rows = -(-n // columns)
     width = columns * (1 + _GAP)
     height = rows * (ratio + _GAP + _LABEL * labelled)
@@ -76,10 +76,11 @@ def draw_tiles(
     ax : matplotlib Axes
     tiles : sequence of ndarray of shape (height, width) or (height, width, 3)
     columns : int
+        How many tiles stand side by side.
     labels : sequence of str, default=None
-        A line above each.
-    styles : dict, or a sequence of them
-        Arguments of `imshow`, for all tiles or one for each.
+        What to write above each tile.
+    styles : dict, or sequence of dict
+        Arguments of `imshow`: one dict for all tiles, or one for each tile.
 
     Returns
     -------
@@ -100,19 +101,19 @@ def draw_tiles(
 
 
 def ratio_of(tiles: Sequence[np.ndarray]) -> float:
-    """Height of a tile over its width."""
+    """Return the height of a tile over its width; all tiles have the same."""
     return tiles[0].shape[0] / tiles[0].shape[1]
 
 
 def _step(tiles: Sequence[np.ndarray], labels: Sequence[str] | None) -> float:
-    """From a row of tiles to the next, in widths of a tile."""
+    """Return the distance from a row of tiles to the next, in widths of a tile."""
     return ratio_of(tiles) + _GAP + (_LABEL if labels is not None else 0.0)
 
 
 def places(
     ax: Any, tiles: Sequence[np.ndarray], columns: int, labels: Sequence[str] | None
 ) -> list[tuple[float, float]]:
-    """Left and top of each tile, in widths of a tile, with y downwards."""
+    """Return the left and top of each tile in widths of a tile; y increases downwards."""
     step = _step(tiles, labels)
     return [(k % columns * (1 + _GAP), k // columns * step) for k in range(len(tiles))]
 
@@ -120,10 +121,10 @@ def places(
 def write_labels(
     ax: Any, tiles: Sequence[np.ndarray], columns: int, labels: Sequence[str]
 ) -> list[Any]:
-    """Write a line above each tile, small enough to stay above it."""
+    """Write a label above each tile, in a font small enough not to reach the next tile."""
     box, rows = ax.get_window_extent(), -(-len(tiles) // columns)
     pixels = min(box.width / (columns * (1 + _GAP)), box.height / (rows * _step(tiles, labels)))
-    points = pixels / ax.figure.dpi * _POINTS  # of the width of a tile
+    points = pixels / ax.figure.dpi * _POINTS  # the width of a tile
     longest = max((len(str(label)) for label in labels), default=1)
     size = float(np.clip(min(0.18 * points, 1.6 * points / max(longest, 1)), 4, 10))
     return [
@@ -147,7 +148,7 @@ def frame(ax: Any, extent: tuple[float, float, float, float]) -> None:
 def finish(
     ax: Any, tiles: Sequence[np.ndarray], columns: int, labels: Sequence[str] | None
 ) -> None:
-    """Fit the limits of the axes to the grid, and take its lines and ticks away."""
+    """Fit the limits of the axes to the grid of tiles, and remove its lines and ticks."""
     step = _step(tiles, labels)
     rows = -(-len(tiles) // columns)
     top = -_GAP / 2 - (_LABEL if labels is not None else 0.0)
@@ -158,7 +159,7 @@ def finish(
 
 
 def around_zero(values: np.ndarray) -> dict[str, float]:
-    """Colour limits of the same length on both sides of zero."""
+    """Return limits for a colour map that are equally far from zero on both sides."""
     largest = float(np.abs(values).max(initial=0.0)) or 1.0
     return {"vmin": -largest, "vmax": largest}
 
@@ -166,9 +167,10 @@ def around_zero(values: np.ndarray) -> dict[str, float]:
 def weight_tiles(
     weights: np.ndarray, scale: str, cmap: Any
 ) -> tuple[list[np.ndarray], list[dict[str, Any]]]:
-    """Weights of shape (K, height, width, 1 or 3) as pictures whose neutral colour is zero.
+    """Return weights of shape (K, height, width, 1 or 3) as tiles, and the style of each.
 
-    One channel takes a diverging colour map; of three channels zero is a middle grey.
+    Weights of one channel take a diverging colour map. Those of three channels are colours in which
+    zero is a middle grey.
     """
     if scale not in ("all", "each"):
         raise ValueError(f"scale must be 'all' or 'each', got {scale!r}")
@@ -180,9 +182,10 @@ def weight_tiles(
 
 
 def picture(image: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
-    """An image (height, width, channels) as `imshow` takes it, and how: ink, or colours."""
+    """Return an image (height, width, channels) as `imshow` takes it, and its style."""
     image = np.asarray(image)
     if image.shape[-1] == 3:
+        # pixels are whole numbers to 255, or fractions of 1
         largest = 255 if image.dtype == np.uint8 or image.max(initial=0) > 1 else 1
         return np.clip(image / largest, 0, 1), {}
     return image.mean(axis=-1), {"cmap": INK}

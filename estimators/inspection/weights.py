@@ -26,19 +26,19 @@ from estimators.shared.pipelines import final_estimator, n_features_given, steps
 
 
 class WeightsDisplay:
-    """The weights of a linear model, or of a first dense layer, as one image a class or unit.
+    """The weights of a linear model or of a first dense layer, as an image per class or unit.
 
-    Red raises the score, blue lowers it, and white is zero, so that a map can be read as a
-    template: what the model looks for, and what it looks for the absence of.
+    Ink on a red pixel raises the score, ink on a blue pixel lowers it, and white stands for zero.
+    So a map can be read as a template: where the model expects ink, and where it expects none.
 
     It is best made by :meth:`from_estimator`. All parameters are stored as attributes.
 
     Parameters
     ----------
     weights : ndarray of shape (n_maps, height, width, n_channels)
-        Weights of one channel, or of three, which are drawn in colours around grey.
+        The weights. Those of three channels are drawn in colours around grey.
     labels : sequence of str or None, default=None
-        What stands above each map.
+        What to write above each map.
 
     Attributes
     ----------
@@ -88,22 +88,22 @@ class WeightsDisplay:
         Parameters
         ----------
         estimator : estimator
-            Fitted; with a `coef_` of shape (n_classes, n_features), scikit-learn's own included,
-            or a network whose first layer is dense. Of a pipeline the last step is drawn, and of
-            a search its best estimator.
+            A fitted linear model, of this package or another, with a `coef_` of shape (n_classes,
+            n_features); or a fitted network whose first layer is dense. A pipeline stands for its
+            last step, and a search for its best estimator.
         units : sequence of int or None, default=None
-            The classes, or units of the first layer, to draw; None: all classes, or the first 40
-            units.
+            The classes, or the units of the first layer, to draw. None: all classes, or the first
+            40 units.
         image_shape : tuple of int or None, default=None
             Height, width and channels of the images; None: as fitted, or squares.
         kind : {"map", "hinton"}, default="map"
-            Colours; or squares whose area is the magnitude and whose colour is the sign.
+            Colours, or squares whose area is the magnitude and whose colour is the sign.
         scale : {"all", "each"}, default="all"
-            Whether the largest weight of all maps has the strongest colour, or that of each.
+            Whether the strongest colour is the largest weight of all maps, or of each map.
         columns : int or None, default=None
-            Maps side by side.
+            How many maps stand side by side; None: as the number of maps suggests.
         cmap : str or Colormap, default="RdBu_r"
-            A diverging one; its middle is zero.
+            A diverging colour map, whose middle stands for zero.
         ax : matplotlib Axes or None, default=None
             Where to draw; None: in a new figure.
 
@@ -116,8 +116,9 @@ class WeightsDisplay:
         ImportError
             If matplotlib is missing.
         ValueError
-            If there are no weights, the first layer is no dense one, or the weights make no image;
-            or if a pipeline makes other features of the pixels and no `image_shape` is given.
+            If there are no weights, the first layer is not dense, or the weights make no image; or
+            if the steps of a pipeline turn pixels into other features, and no `image_shape` is
+            given.
         """
         pyplot(f"{cls.__name__}.from_estimator")
         model = final_estimator(estimator)
@@ -184,7 +185,8 @@ def draw_hinton(
 ) -> Any:
     """Draw a square for each weight of a map that is 1 wide, and return the collection.
 
-    The area of a square is the magnitude of its weight: the largest fills its place.
+    The area of a square is the magnitude of its weight. A weight of magnitude `largest` fills its
+    place.
     """
     import matplotlib as mpl
     from matplotlib.collections import PolyCollection
@@ -200,6 +202,7 @@ def draw_hinton(
     ground = [[(left, top), (left + 1, top), (left + 1, top + rows / columns),
                (left, top + rows / columns)]]  # fmt: skip
     ax.add_collection(PolyCollection(ground, facecolors="0.82", edgecolors="none"))
+    # near the ends of the colour map, where its colours are strong
     signs = np.where(tile.ravel() > 0, 0.95, 0.05)
     drawn = PolyCollection(squares, facecolors=colors(signs), edgecolors="none")
     ax.add_collection(drawn)
@@ -207,7 +210,7 @@ def draw_hinton(
 
 
 def _check_pixels(steps: list[tuple[str, Any]], model: Any) -> None:
-    """Raise an error where the last step of a pipeline sees another number of features."""
+    """Raise ValueError if steps of a pipeline change the number of features before the model."""
     seen = getattr(model, "n_features_in_", None)
     if steps and seen is not None and n_features_given(steps, model) != seen:
         raise ValueError(
@@ -218,7 +221,7 @@ def _check_pixels(steps: list[tuple[str, Any]], model: Any) -> None:
 
 
 def _first_weights(model: Any) -> tuple[np.ndarray, list[str]]:
-    """Weights (n_maps, n_features) of a linear model or a first dense layer, with labels."""
+    """Return weights (n_maps, n_features) of a linear model or a first dense layer, with labels."""
     if hasattr(model, "coef_"):
         coef = model.coef_.toarray() if sp.issparse(model.coef_) else np.asarray(model.coef_)
         return np.atleast_2d(coef), _class_labels(model, len(np.atleast_2d(coef)))
@@ -238,7 +241,7 @@ def _first_weights(model: Any) -> tuple[np.ndarray, list[str]]:
 
 
 def _class_labels(model: Any, n_rows: int) -> list[str]:
-    """What each row of weights is for; a number where it is for no class, or for a pair of them."""
+    """Return a label for each row of weights: its class, or its number if it has no one class."""
     classes = [str(c) for c in getattr(model, "classes_", ())]
     if n_rows == 1 and len(classes) == 2:
         return [f"{classes[1]} against {classes[0]}"]

@@ -23,6 +23,7 @@ from cukernels.runtime import Array
 from estimators.layers.layer import (
     Backward,
     Elementwise,
+    Examples,
     Fields,
     Graph,
     Layer,
@@ -59,6 +60,10 @@ class Dense(Weighted):
     def __post_init__(self) -> None:
         check_positive(self, "units")
         check_activation(self.activation)
+
+    @classmethod
+    def examples(cls) -> Examples:
+        return [(cls(5), (6,)), (cls(4, "gelu"), (3, 4, 2)), (cls(3, "softmax"), (7,))]
 
     def output_shape(self, shape: Shape) -> Shape:
         return (self.units,)
@@ -131,6 +136,10 @@ class Dropout(Elementwise):
         if not 0 <= self.rate < 1:
             raise ValueError(f"{self}: rate must be in [0, 1)")
 
+    @classmethod
+    def examples(cls) -> Examples:
+        return [(cls(0.4), (9,)), (cls(0.2), (4, 5, 2))]
+
     def forward(self, p: Parameters, x: Array, mode: Mode) -> tuple[Array, Backward]:
         if not mode.training:
             return x, lambda dy, g, needs: dy
@@ -158,6 +167,10 @@ class Activation(Elementwise):
     def __post_init__(self) -> None:
         check_activation(self.name)
 
+    @classmethod
+    def examples(cls) -> Examples:
+        return [(cls("gelu"), (6,)), (cls("tanh"), (4, 5, 2)), (cls("softmax"), (4, 5, 3))]
+
     def forward(self, p: Parameters, x: Array, mode: Mode) -> tuple[Array, Backward]:
         function = ACTIVATIONS[self.name]
         y = function.forward(x)
@@ -182,7 +195,7 @@ def hidden_layer(layer: Weighted, batch_norm: bool, dropout: float) -> list[Laye
 
 
 def _flat(x: Array) -> Array:
-    return x if x.ndim == 3 else x.reshape(*x.shape[:2], -1)
+    return x if x.ndim == 3 else x.reshape(*x.shape[:2], prod(x.shape[2:]))
 
 
 def layer_sizes(sizes: Any, name: str) -> list[int]:

@@ -22,6 +22,7 @@ from cukernels.images import Grid, Padding, Pair, grid, pair
 from cukernels.runtime import Array
 from estimators.layers.layer import (
     Backward,
+    Examples,
     Fields,
     Graph,
     Layer,
@@ -38,7 +39,7 @@ from estimators.layers.layer import (
 from estimators.layers.window_nodes import add_taps, add_windows, add_with_channels_first
 
 # these are public in `estimators`
-__all__ = ["AvgPool2D", "Conv2D", "LocallyConnected2D", "MaxPool2D"]
+__all__ = ["AvgPool2D", "Conv2D", "GlobalAvgPool2D", "LocallyConnected2D", "MaxPool2D"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,15 @@ class Filters(Weighted):
     def __post_init__(self) -> None:
         check_positive(self, "filters", "kernel_size", "stride", "dilation")
         check_activation(self.activation)
+
+    @classmethod
+    def examples(cls) -> Examples:
+        return [
+            (cls(3), (5, 4, 2)),
+            (cls(2, (3, 2), stride=(2, 1), padding="same", activation="silu"), (6, 5, 2)),
+            (cls(3, 2, dilation=2, padding=(1, 0), activation="tanh"), (6, 5, 1)),
+            (cls(2, 3, padding="valid", activation="identity"), (5, 7, 3)),
+        ]
 
     @property
     def geometry(self) -> dict[str, Any]:
@@ -167,6 +177,14 @@ class Pooling(Layer):
     def __post_init__(self) -> None:
         check_positive(self, "pool_size", "stride")
 
+    @classmethod
+    def examples(cls) -> Examples:
+        return [
+            (cls(), (5, 6, 2)),
+            (cls(3, stride=2, padding=1), (6, 7, 1)),
+            (cls((2, 3), stride=1, padding="same"), (5, 4, 2)),
+        ]
+
     @property
     def geometry(self) -> dict[str, Any]:
         """Keyword arguments of the op."""
@@ -227,6 +245,43 @@ class AvgPool2D(Pooling):
         return add_with_channels_first(
             graph, "AveragePool", x, axes=axes, kernel_shape=sizes, count_include_pad=1
         )
+
+
+@dataclass(frozen=True)
+class GlobalAvgPool2D(Layer):
+    """The mean of each channel over the whole image (Lin, Chen and Yan, arXiv:1312.4400).
+
+    Images of shape (H, W, C) become rows of C values, whatever H and W are.
+    """
+
+    rows = Rows.ALONE
+
+    @classmethod
+    def examples(cls) -> Examples:
+        return [(cls(), (4, 5, 3)), (cls(), (1, 6, 2)), (cls(), (1, 1, 1))]
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return _image(self, shape)[2:]
+
+    def sees(self, seen: Fields, shape: Shape) -> Fields | None:
+        return None
+
+    def forward(self, p: Parameters, x: Array, mode: Mode) -> tuple[Array, Backward]:
+        # The means of columns, and then of these: a window as large as the image has so many taps
+        # that a CPU, which adds them one by one, takes 15 times as long.
+        *stack, h, w, c = x.shape
+        middle = avg_pool2d(x, pool_size=(h, 1))
+        y = avg_pool2d(middle, pool_size=(1, w)).reshape(*stack, c)
+
+        def backward(dy: Array, g: Parameters, needs_input: bool) -> Array:
+            dy = dy.reshape(*dy.shape[:2], 1, 1, c)
+            d_middle = avg_pool2d_backward(dy, middle, pool_size=(1, w))
+            return avg_pool2d_backward(d_middle, x, pool_size=(h, 1))
+
+        return y, backward
+
+    def write_onnx(self, graph: Graph, p: Parameters, x: str, shape: Shape) -> str:
+        return graph.add("ReduceMean", x, graph.constant(np.array([1, 2])), keepdims=0)
 
 
 def _image(layer: Layer, shape: Shape) -> Shape:

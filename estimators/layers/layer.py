@@ -27,6 +27,7 @@ Shape = tuple[int, ...]
 Parameters = dict[str, Array]
 Backward = Callable[[Array, Parameters, bool], Array]  # dy, gradients to fill, want dx
 Draw = Callable[["Weighted", Shape], Parameters]  # the first weights of one model
+Examples = list[tuple["Layer", Shape]]  # layers, and the shape of a sample for each
 Next = Callable[[str], Any]  # the next entry of a fitted attribute, which is a list
 
 
@@ -127,6 +128,11 @@ class Layer(ABC):
     @abstractmethod
     def rows(self) -> Rows:
         """See above; a subclass sets it in its body."""
+
+    @classmethod
+    @abstractmethod
+    def examples(cls) -> Examples:
+        """Layers of this kind with shapes of samples, which the tests hold to all that is below."""
 
     @abstractmethod
     def output_shape(self, shape: Shape) -> Shape:

@@ -11,12 +11,16 @@ from cukernels import (
     batch_norm_backward,
     batch_norm_inference,
     batch_norm_inference_backward,
+    layer_norm,
+    layer_norm_backward,
     running_mean,
 )
 from cukernels.runtime import Array
 from estimators.layers.layer import (
     Backward,
     Elementwise,
+    Examples,
+    Fields,
     Graph,
     Mode,
     Parameter,
@@ -25,7 +29,7 @@ from estimators.layers.layer import (
     Shape,
 )
 
-__all__ = ["BatchNorm"]  # these are public in `estimators`
+__all__ = ["BatchNorm", "LayerNorm"]  # these are public in `estimators`
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,10 @@ class BatchNorm(Elementwise):
     epsilon: float = 1e-5
     rows = Rows.TOGETHER
     attribute = "batch_norms_"
+
+    @classmethod
+    def examples(cls) -> Examples:
+        return [(cls(), (6,)), (cls(momentum=0.3, epsilon=1e-3), (4, 5, 2))]
 
     def parameters(self, shape: Shape) -> dict[str, Parameter]:
         channels = shape[-1:]
@@ -82,3 +90,55 @@ class BatchNorm(Elementwise):
         scale = p["gamma"] / np.sqrt(p["variance"] + self.epsilon)
         shift = p["beta"] - p["mean"] * scale
         return graph.add("Add", graph.add("Mul", x, graph.constant(scale)), graph.constant(shift))
+
+
+@dataclass(frozen=True)
+class LayerNorm(Elementwise):
+    """Normalise each sample over its units (Ba, Kiros and Hinton, arXiv:1607.06450).
+
+    Of an image each place is normalised over its channels, as in ConvNeXt (Liu et al.,
+    arXiv:2201.03545): the layer does not depend on the size of images, and a place sees what it saw
+    before. It does the same in training and in prediction, and to a row whatever its batch is.
+
+    Parameters
+    ----------
+    epsilon : float, default=1e-5
+        Added to the variance.
+    """
+
+    epsilon: float = 1e-5
+    rows = Rows.ALONE
+    attribute = "layer_norms_"
+
+    @classmethod
+    def examples(cls) -> Examples:
+        return [(cls(), (6,)), (cls(epsilon=1e-3), (4, 5, 3))]
+
+    def parameters(self, shape: Shape) -> dict[str, Parameter]:
+        return {"gamma": Parameter(shape[-1:], 1.0), "beta": Parameter(shape[-1:], 0.0)}
+
+    def sees(self, seen: Fields, shape: Shape) -> Fields | None:
+        return seen if len(shape) > 1 else None
+
+    def forward(self, p: Parameters, x: Array, mode: Mode) -> tuple[Array, Backward]:
+        gamma, beta, epsilon = p["gamma"], p["beta"], self.epsilon
+
+        def backward(dy: Array, g: Parameters, needs_input: bool) -> Array:
+            dx, *_ = layer_norm_backward(  # type: ignore[call-arg]
+                dy, x, gamma, beta, epsilon=epsilon, out=g
+            )
+            return dx
+
+        return layer_norm(x, gamma, beta, epsilon=epsilon), backward
+
+    def write_onnx(self, graph: Graph, p: Parameters, x: str, shape: Shape) -> str:
+        scale, shift = graph.constant(p["gamma"]), graph.constant(p["beta"])
+        if graph.dtype == np.float32:
+            return graph.add("LayerNormalization", x, scale, shift, axis=-1, epsilon=self.epsilon)
+
+        last = graph.constant(np.array([-1]))  # that operator keeps its epsilon in float32
+        centred = graph.add("Sub", x, graph.add("ReduceMean", x, last))
+        variance = graph.add("ReduceMean", graph.add("Mul", centred, centred), last)
+        raised = graph.add("Add", variance, graph.constant(self.epsilon))
+        normal = graph.add("Div", centred, graph.add("Sqrt", raised))
+        return graph.add("Add", graph.add("Mul", normal, scale), shift)

@@ -1,9 +1,9 @@
-"""Fits of a search that run as stacks of models, each with the outcome that it would have alone.
+"""The fits of a search, which run in stacks and have the results that they would have alone.
 
-scikit-learn describes a fit of a search as a call of a function of its own, as in
+A search of scikit-learn calls a private function for each fit, as in
 ``_fit_and_score(estimator, X, y, train=train, parameters=...)``. Here the estimators of many such
-calls are trained together first. Then each call runs as it stands, with an estimator whose `fit`
-only hands over what was learned: messages, scores, times and errors are scikit-learn's.
+calls are trained together first. Then each call is made as it is, with an estimator whose `fit`
+only hands over what it has learned. So messages, scores, times and errors are scikit-learn's.
 """
 
 from __future__ import annotations
@@ -46,9 +46,22 @@ class StackedFit:
     Parameters
     ----------
     call : (function, args, kwargs)
-        What scikit-learn would call.
+        The call of scikit-learn that would run this fit alone.
     shared : Shared
-        What this fit has in common with others.
+        The samples and the fitted steps of pipelines that the fits of the search share.
+
+    Attributes
+    ----------
+    estimator : estimator or None
+        A clone with the candidate's parameters; None if it does not take them.
+    prepared : Fit or None
+        The fit of the last step of `estimator`; None if scikit-learn is to run the call alone.
+    steps : str
+        Equal for fits whose pipelines have equal steps before the last.
+    error : Exception or None
+        An error of the search, which takes the place of the fit's own result.
+    seconds : float
+        The time that the fit has taken so far.
     """
 
     def __init__(self, call: Call, shared: Shared) -> None:
@@ -58,32 +71,32 @@ class StackedFit:
         for name in {"train", "test"} & set(self.arguments):
             self.arguments[name] = shared.rows(self.arguments[name])
         self.shared = shared
-        self.training: Fit | None = None
+        self.prepared: Fit | None = None
         self.error: Exception | None = None
         self.seconds = 0.0
-        self.is_prepared = self.is_under_way = self.is_interrupted = False
+        self.tried_to_prepare = self.is_under_way = self.is_interrupted = False
         self.estimator = candidate(self.arguments)
         self.steps = steps_key(self.estimator)
 
     @property
     def key(self) -> Any:
-        """What the fits of a stack have in common."""
-        return None if self.training is None else (type(self.training), self.training.key)
+        """Equal for fits that may run in one stack; None if this fit runs alone."""
+        return None if self.prepared is None else (type(self.prepared), self.prepared.key)
 
     @property
     def n_bytes(self) -> int:
-        """What it takes while it trains."""
-        return 0 if self.training is None else self.training.n_bytes
+        """How much memory the fit adds to its stack while it runs."""
+        return 0 if self.prepared is None else self.prepared.n_bytes
 
     @property
     def has_begun(self) -> bool:
-        """Whether there is something that an interrupt leaves."""
-        return self.is_under_way and self.training is not None and self.training.has_begun
+        """Whether the fit has learned something that is of use after an interrupt."""
+        return self.is_under_way and self.prepared is not None and self.prepared.has_begun
 
     def prepare(self) -> None:
-        """Bring the estimator to its first step; where that fails, it is to be fitted alone."""
+        """Prepare the fit up to its first step of training; if that fails, it runs alone."""
         a, begun = self.arguments, time.perf_counter()
-        self.is_prepared = True
+        self.tried_to_prepare = True
         if not (self.is_fit and can_stack(self.estimator, a.get("fit_params"))):
             return
         try:
@@ -94,18 +107,21 @@ class StackedFit:
             samples, rows = self.shared.samples(
                 self.estimator, self.steps, a["X"], a["y"], a["train"]
             )
-            self.training = last._prepare(samples, rows=rows, **weights)
+            self.prepared = last._prepare(samples, rows=rows, **weights)
         except Exception:  # alone it fails in the same way, and scikit-learn reports it
-            self.training = None
+            self.prepared = None
         self.seconds = time.perf_counter() - begun
 
     def result(self) -> Any:
-        """What scikit-learn's function returns for this fit, which is done."""
-        a, learned, training = self.arguments, self.estimator, self.training
+        """Return what scikit-learn's function returns for this fit, which has been run."""
+        a, learned, prepared = self.arguments, self.estimator, self.prepared
+        # "raise" would end the search, and lose the fits that are done
         if isinstance(self.error, NotTrainedError) and "error_score" in a:
             a = {**a, "error_score": np.nan}
-        if training is None and self.error is None:
+        if prepared is None and self.error is None:
             return self.function(**a)
+        # scikit-learn measures how long `fit` takes: once it has returned, the clock that the
+        # function reads is put forward by the time that the stack has taken for this fit
         spent = 0.0
 
         def finish(*args: Any, **kwargs: Any) -> Any:
@@ -113,15 +129,16 @@ class StackedFit:
             del learned.fit, learned.set_params
             spent = self.seconds
             raise_error_of(self)
-            assert training is not None
+            assert prepared is not None
             try:
-                training.finish()
+                prepared.finish()
             except Exception as error:
                 if self.is_interrupted:
                     raise
                 self._fit_alone(learned, error, kwargs)
             return learned
 
+        # the parameters are set already, and one that is a step would replace the fitted step
         learned.set_params = lambda **parameters: learned
         learned.fit = finish
         function = rebound(
@@ -137,25 +154,26 @@ class StackedFit:
                 vars(learned).pop(name, None)
 
     def release(self) -> None:
-        """Let go of what was learned, of the samples and of errors, once nobody asks for them."""
+        """Let go of what was learned, of the samples and of errors, which are no longer needed."""
         self._forget_outputs()
-        if self.training is not None:
-            self.training.error = None  # its traceback refers to all trainings of the stack
-        self.estimator = self.training = None
+        if self.prepared is not None:
+            self.prepared.error = None  # its traceback refers to all fits of the stack
+        self.estimator = self.prepared = None
 
     def _forget_outputs(self) -> None:
         """Forget what the model has predicted together with others."""
-        if self.training is not None:
-            self.shared.outputs.forget(self.training.estimator)
+        if self.prepared is not None:
+            self.shared.outputs.forget(self.prepared.estimator)
 
     def _fit_alone(self, learned: Any, error: Exception, fit_params: dict[str, Any]) -> None:
-        """Fit once more what failed in a stack: a defect of ours is no misconfigured model.
+        """Fit an estimator alone after it has failed in a stack.
 
-        Where it fails alone too, scikit-learn reports it.
+        If it fails alone too, scikit-learn reports that. If it does not, the failure was a defect
+        of this package and not a wrong parameter, and must not cost the candidate its score.
         """
         a = self.arguments
         alone = candidate(a)
-        alone.fit(*self.shared.part(alone, a["X"], a["y"], a["train"]), **fit_params)
+        alone.fit(*self.shared.split(alone, a["X"], a["y"], a["train"]), **fit_params)
         vars(learned).update(vars(alone))
         self._forget_outputs()  # they are those of the fit that failed
         warn(
@@ -165,31 +183,39 @@ class StackedFit:
         )
 
     def _split(self, estimator: Any, X: Any, y: Any, rows: Any, train: Any = None) -> tuple:
-        """A part of the samples, as scikit-learn's `_safe_split`; that to train on if needed."""
+        """Take the place of scikit-learn's `_safe_split`, and share the split with other fits.
+
+        scikit-learn calls it with `train` for the samples to test on, and without for those to
+        train on. The latter are needed only if somebody looks at them: the fit has had its own.
+        """
         a = self.arguments
         if train is None and not (a.get("return_train_score") or a.get("callback_ctx")):
             return None, None
+        # a scorer that changes X in place must not change it for the other fits
         if not keeps_its_samples(a.get("scorer")):
             return safe_split(estimator, X, y, rows, train)
-        return self.shared.part(estimator, X, y, a["train"] if train is None else a["test"])
+        return self.shared.split(estimator, X, y, a["train"] if train is None else a["test"])
 
 
 def arguments_of(call: Call) -> dict[str, Any]:
-    """The arguments of a call by their names."""
+    """Return the arguments of a call by their names."""
     return _signature(function_of(call)).bind(*call[1], **call[2]).arguments
 
 
-_signature = cache(signature)  # scikit-learn's have many parameters
+_signature = cache(signature)  # slow for functions of many parameters, as these are
 
 
 def keeps_its_samples(scorer: Any) -> bool:
-    """Whether a scorer is one of scikit-learn's; a function of the user's may change X in place."""
+    """Return whether a scorer is scikit-learn's own; a user's function may change X in place."""
     theirs = (BaseScorer, PassthroughScorer)
     return all(one is None or isinstance(one, theirs) for one in scorers_of(scorer))
 
 
 def candidate(arguments: dict[str, Any]) -> Any:
-    """The estimator of a fit with its parameters; without them where it does not know them."""
+    """Return the estimator of a call with the parameters of its candidate, or None.
+
+    None stands for parameters that the estimator does not take: scikit-learn reports these.
+    """
     estimator = clone(arguments["estimator"])
     try:
         return estimator.set_params(**clone(arguments.get("parameters") or {}, safe=False))
@@ -198,6 +224,6 @@ def candidate(arguments: dict[str, Any]) -> Any:
 
 
 def report_failures(results: list[dict[str, Any]], error_score: Any) -> None:
-    """Report fits that failed as scikit-learn does; those that Ctrl-C came before did not fail."""
+    """Report failed fits as scikit-learn does, but not those that were not started at all."""
     begun = [r for r in results if NotTrainedError.__name__ not in (r["fit_error"] or "")]
     warn_or_raise_about_fit_failures(begun, error_score)

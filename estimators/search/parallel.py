@@ -1,4 +1,4 @@
-"""What scikit-learn's searches take for `joblib.Parallel`, and which runs their fits in stacks."""
+"""`StackedParallel`, which takes the place of `joblib.Parallel` in scikit-learn's searches."""
 
 from __future__ import annotations
 
@@ -13,28 +13,33 @@ from estimators.search.progress import SearchProgress
 from estimators.search.run import run_fits
 from estimators.search.shared_steps import can_stack
 
-_SHARE_OF_FREE_MEMORY = 0.25
+_FRACTION_OF_FREE_MEMORY = 0.25
 
 
 class Group(list):
-    """Calls for one worker; weakly referable, so that Dask hands it over as data, not as a task."""
+    """The calls for one worker.
+
+    Unlike a list it can be referred to weakly. Dask needs that to hand it over as data; it would
+    take a plain list of calls for tasks of its own.
+    """
 
 
 class StackedParallel(Parallel):
-    """Runs calls with joblib, those that fit our estimators together.
+    """Runs the calls that fit estimators of this package in stacks, and all others with joblib.
 
-    With ``n_jobs=1`` all fits make one group, in this process; else as many groups as there are
-    jobs go to joblib's workers, each with all candidates of some folds.
+    With ``n_jobs=1`` all calls make one group, which runs in this process. Otherwise there is a
+    group for each job, which joblib gives to its workers. A group has all candidates of some folds,
+    since these share their samples.
 
     Parameters
     ----------
     *args, **kwargs
-        As `joblib.Parallel` takes them.
-    max_stack_bytes : int or None, default=None
-        What the models of a stack may take while they train; None is a quarter of the memory that
-        is free.
-    progress : bool, default=False
-        Whether to show a bar.
+        The parameters of `joblib.Parallel`.
+    max_stack_bytes : int or None
+        How much memory the models of a stack may take while they train; None is a quarter of the
+        free memory, divided by the number of jobs.
+    progress : bool
+        Whether to show a bar, if all calls run in this process.
     """
 
     def __init__(
@@ -49,14 +54,14 @@ class StackedParallel(Parallel):
         if not any(_is_ours(call) for call in calls):
             return super().__call__(calls)
         n_jobs = min(effective_n_jobs(self), len(calls))  # as the backend takes n_jobs
-        share = _SHARE_OF_FREE_MEMORY / n_jobs
+        fraction = _FRACTION_OF_FREE_MEMORY / n_jobs
         if n_jobs == 1:
             with SearchProgress(len(calls) if self._progress else 0) as progress:
-                return run_fits(calls, self._max_stack_bytes, share, progress)
+                return run_fits(calls, self._max_stack_bytes, fraction, progress)
         groups = _of_equal_size(_by_fold(calls), n_jobs)
         results: list[Any] = [None] * len(calls)
         done = super().__call__(
-            delayed(run_fits)(Group(calls[i] for i in group), self._max_stack_bytes, share)
+            delayed(run_fits)(Group(calls[i] for i in group), self._max_stack_bytes, fraction)
             for group in groups
         )
         for group, outcomes in zip(groups, done, strict=True):
@@ -66,6 +71,7 @@ class StackedParallel(Parallel):
 
 
 def _is_ours(call: Call) -> bool:
+    """Return whether a call fits an estimator of this package, which can run in a stack."""
     if not is_fit(function_of(call)):
         return False
     arguments = arguments_of(call)
@@ -74,12 +80,13 @@ def _is_ours(call: Call) -> bool:
 
 
 def _by_fold(calls: Sequence[Call]) -> list[int]:
-    """Places of the calls, those that train on the same rows one after the other."""
-    folds: dict[int, int] = {}
+    """Return the indices of the calls, with those that train on the same rows in succession."""
+    folds: dict[int, int] = {}  # by the identity of row numbers, all of which `calls` holds
     of_calls = [folds.setdefault(id(arguments_of(c)["train"]), len(folds)) for c in calls]
     return sorted(range(len(calls)), key=of_calls.__getitem__)
 
 
-def _of_equal_size(places: list[int], n: int) -> list[list[int]]:
-    bounds = [len(places) * i // n for i in range(n + 1)]
-    return [places[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+def _of_equal_size(indices: list[int], n: int) -> list[list[int]]:
+    """Cut a list into `n` lists in succession."""
+    bounds = [len(indices) * i // n for i in range(n + 1)]
+    return [indices[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]

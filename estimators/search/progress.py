@@ -1,4 +1,4 @@
-"""How a search goes: models done, the epoch, the best score so far."""
+"""What a search shows while it runs: the fits done, the epoch, the best score so far."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from estimators.shared.progress import progress_bar
 
 
 class SearchProgress:
-    """Shows how the fits of a search go: a bar, or a line a fit where tqdm is missing.
+    """Shows a bar for the fits of a search, or a line for each fit where tqdm is missing.
 
     Parameters
     ----------
     n_fits : int, default=0
-        Fits planned; 0 shows nothing.
+        How many fits are planned; 0 shows nothing.
     """
 
     def __init__(self, n_fits: int = 0) -> None:
@@ -28,12 +28,12 @@ class SearchProgress:
             self._bar = progress_bar(total=n_fits, unit="fit")
 
     def begin(self, n_models: int) -> None:
-        """A stack of models begins to train."""
+        """Note that a stack of models begins to train."""
         self._epoch = 0
         self._shown["stack"] = n_models
 
     def epoch(self, n_training: int, loss: float) -> None:
-        """An epoch ended: so many models go on, and this is the lowest loss."""
+        """Show the end of an epoch: how many models still train, and their lowest loss."""
         if self._bar is None:
             return
         self._epoch += 1
@@ -41,11 +41,12 @@ class SearchProgress:
         self._bar.set_postfix(self._shown)
 
     def scored(self, result: Any) -> None:
-        """A fit is done; `result` is what scikit-learn's function returned for it."""
+        """Show that a fit is done, for which scikit-learn's function returned `result`."""
         if not self._n_fits:
             return
         self._n_done += 1
         scores = result.get("test_scores") if isinstance(result, dict) else None
+        # of several metrics the first is shown
         first = next(iter(scores.values()), None) if isinstance(scores, dict) else scores
         if first is not None and first > self._best:
             self._best = first

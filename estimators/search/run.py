@@ -1,4 +1,4 @@
-"""Run the fits of a search: those with equal keys as one stack."""
+"""Run the fits of a search, those with equal keys as one stack."""
 
 from __future__ import annotations
 
@@ -8,16 +8,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
-from estimators.scikit_learn import (
-    Call,
-)
+from estimators.scikit_learn import Call
 from estimators.search.fits import StackedFit
 from estimators.search.progress import SearchProgress
-from estimators.search.shared_steps import (
-    Shared,
-    device_of,
-    first_steps,
-)
+from estimators.search.shared_steps import Shared, device_of_last_step, first_steps
 from estimators.shared.fit_protocol import NotTrainedError
 from estimators.shared.memory import free_memory
 from estimators.shared.warnings import warn
@@ -26,45 +20,45 @@ from estimators.shared.warnings import warn
 def run_fits(
     calls: Sequence[Call],
     max_stack_bytes: int | None = None,
-    share: float = 0.25,
+    memory_fraction: float = 0.25,
     progress: SearchProgress | None = None,
 ) -> list[Any]:
-    """Run calls of scikit-learn's functions, the fits of equal shapes as stacks.
+    """Run calls of scikit-learn's functions, and those that fit models of equal shapes in stacks.
 
     Parameters
     ----------
     calls : sequence of (function, args, kwargs)
-        As `sklearn.utils.parallel.delayed` makes them.
+        The calls, as `sklearn.utils.parallel.delayed` makes them.
     max_stack_bytes : int, default=None
-        What the models of a stack may take while they train.
-    share : float, default=0.25
-        The part of the free memory that they may take where `max_stack_bytes` is None.
+        How much memory the models of a stack may take while they train.
+    memory_fraction : float, default=0.25
+        How much of the free memory they may take if `max_stack_bytes` is None.
     progress : SearchProgress, default=None
-        Told how it goes.
+        Shows how the search goes; None shows nothing.
 
     Returns
     -------
     results : list
-        What the functions returned.
+        What the functions returned, in the order of the calls.
 
     Warns
     -----
     UserWarning
-        After Ctrl-C. Fits under way are then taken as they are; the scores of those that did not
-        begin are NaN.
+        After Ctrl-C. Fits under way are then scored as they are, and the scores of those that had
+        not started are NaN.
 
     Raises
     ------
     KeyboardInterrupt
-        After Ctrl-C before any fit began, where results must be complete (`cross_val_predict`), or
-        where a search has no candidate to prefer: none has a result or a fit under way in each of
-        its folds.
+        After Ctrl-C if no fit has begun, if the results must be complete (`cross_val_predict`), or
+        if a search could choose no best candidate, as none has a fit that is done or under way in
+        each of the folds.
     """
     shared = Shared()
     progress = progress or SearchProgress()
     fits = [StackedFit(call, shared) for call in calls]
-    devices = {device_of(fit.estimator) for fit in fits}
-    max_bytes = max_stack_bytes or int(share * min(map(free_memory, devices)))
+    devices = {device_of_last_step(fit.estimator) for fit in fits}
+    max_bytes = max_stack_bytes or int(memory_fraction * min(map(free_memory, devices)))
     with shared.outputs:
         try:
             return _results(fits, max_bytes, progress)
@@ -74,18 +68,19 @@ def run_fits(
 
 
 def _results(fits: list[StackedFit], max_bytes: int, progress: SearchProgress) -> list[Any]:
-    results: dict[int, Any] = {}
+    results: dict[StackedFit, Any] = {}
     try:
         for fit in _trained(fits, max_bytes, progress):
-            results[id(fit)] = fit.result()
+            results[fit] = fit.result()
             fit.release()
-            progress.scored(results[id(fit)])
+            progress.scored(results[fit])
     except KeyboardInterrupt:
-        missing = [fit for fit in fits if not (id(fit) in results or fit.has_begun)]
-        complete = any("error_score" not in fit.arguments for fit in missing)
-        if len(missing) == len(fits) or complete or not _has_a_candidate(fits, results):
+        missing = [fit for fit in fits if not (fit in results or fit.has_begun)]
+        # only functions with an error_score have something to return for a fit that was not run
+        must_be_complete = any("error_score" not in fit.arguments for fit in missing)
+        if len(missing) == len(fits) or must_be_complete or not _has_a_candidate(fits, results):
             raise
-    left = [fit for fit in fits if id(fit) not in results]
+    left = [fit for fit in fits if fit not in results]
     if left:
         under_way = sum(fit.has_begun for fit in left)
         warn(
@@ -97,22 +92,24 @@ def _results(fits: list[StackedFit], max_bytes: int, progress: SearchProgress) -
         fit.is_interrupted = True
         if not fit.has_begun:
             fit.error = NotTrainedError("the search was interrupted before this fit")
-        results[id(fit)] = fit.result()
-    if left and not _has_a_candidate(fits, results):  # those under way were of no use
+        results[fit] = fit.result()
+    # a fit that was under way may have failed, and with it the last candidate
+    if left and not _has_a_candidate(fits, results):
         raise KeyboardInterrupt
-    return [results[id(fit)] for fit in fits]
+    return [results[fit] for fit in fits]
 
 
-def _has_a_candidate(fits: list[StackedFit], results: dict[int, Any]) -> bool:
-    """Whether some candidate of a search has all its scores, or fits under way for those it lacks.
+def _has_a_candidate(fits: list[StackedFit], results: dict[StackedFit, Any]) -> bool:
+    """Return whether a candidate of a search has, in every fold, a score or a fit under way.
 
-    Without one the best would be any. Calls of other functions have no best.
+    If none has, the search would choose its best candidate among scores that are all NaN. The
+    other functions of scikit-learn choose no candidate, so that for them this is always True.
     """
     candidates: dict[Any, list[bool]] = {}
     for fit in fits:
         if "candidate_progress" not in fit.arguments:
             return True
-        result = results.get(id(fit))
+        result = results.get(fit)
         has_score = fit.has_begun if result is None else result["fit_error"] is None
         candidates.setdefault(fit.arguments["candidate_progress"], []).append(has_score)
     return any(map(all, candidates.values()))
@@ -121,14 +118,16 @@ def _has_a_candidate(fits: list[StackedFit], results: dict[int, Any]) -> bool:
 def _trained(
     fits: list[StackedFit], max_bytes: int, progress: SearchProgress
 ) -> Iterator[StackedFit]:
-    """Train the fits, as many at once as the memory allows, and give each that is done."""
+    """Run the fits, as many at once as the memory allows, and yield each that is done."""
     remaining = Counter(fit.steps for fit in fits)
-    queue = sorted(fits, key=lambda fit: fit.steps)  # those that share steps one after the other
+    # fits that share the steps of a pipeline come in succession, so that what these steps make of
+    # the samples can be dropped soon
+    queue = sorted(fits, key=lambda fit: fit.steps)
     while queue:
         stacks: dict[Any, list[StackedFit]] = {}
         n_bytes = n_fits = 0
         for fit in queue:
-            if not fit.is_prepared:
+            if not fit.tried_to_prepare:
                 fit.prepare()
             if n_fits and n_bytes + fit.n_bytes > max_bytes:
                 break
@@ -139,29 +138,29 @@ def _trained(
                 yield from stack
                 continue
             _train(stack, progress)
-            for fold in _of_equal_folds(stack):
+            for fold in _by_test_samples(stack):
                 _predict_together(fold)
                 yield from fold
-        stacks.clear()
         remaining.subtract(fit.steps for fit in queue[:n_fits])
         del queue[:n_fits]
         fits[0].shared.forget({steps for steps, n in remaining.items() if n == 0})
 
 
 def _train(stack: list[StackedFit], progress: SearchProgress) -> None:
-    trainings = [fit.training for fit in stack if fit.training is not None]
+    prepared = [fit.prepared for fit in stack if fit.prepared is not None]
     begun = time.perf_counter()
     for fit in stack:
         fit.is_under_way = True
     try:
-        type(trainings[0]).run(trainings, progress.epoch)
+        type(prepared[0]).run(prepared, progress.epoch)
     finally:
         for fit in stack:
             fit.seconds += (time.perf_counter() - begun) / len(stack)
 
 
-def _of_equal_folds(stack: list[StackedFit]) -> Iterator[list[StackedFit]]:
-    """The fits of a stack that are scored on the same samples."""
+def _by_test_samples(stack: list[StackedFit]) -> Iterator[list[StackedFit]]:
+    """Yield the fits of a stack in groups that are scored on the same samples."""
+    # keyed by the identity of row numbers, which the arguments of the fits hold
     folds: dict[int, list[StackedFit]] = {}
     for fit in stack:
         folds.setdefault(id(fit.arguments["test"]), []).append(fit)
@@ -169,17 +168,19 @@ def _of_equal_folds(stack: list[StackedFit]) -> Iterator[list[StackedFit]]:
 
 
 def _predict_together(fold: list[StackedFit]) -> None:
-    """Compute the outputs of all models of a fold in one pass, for when they are scored.
+    """Predict the test samples of a fold with all its fits in one pass.
 
-    Models at the end of a pipeline are left out: each sees what its own first steps make.
+    The scorer of each fit then asks its estimator about the same X, which `Shared.split` holds, and
+    the estimator finds the outputs in `Shared.outputs`. In a pipeline the estimator is asked about
+    what the steps make of X, which is a new object for each fit, so nothing can be predicted ahead.
     """
     if first_steps(fold[0].estimator) is not None:
         return
-    sound = [fit.training for fit in fold if fit.training and fit.training.error is None]
+    sound = [fit.prepared for fit in fold if fit.prepared and fit.prepared.error is None]
     if not sound:
         return
     a, shared = fold[0].arguments, fold[0].shared
     with suppress(Exception):  # each fails alone in the same way, and scikit-learn reports it
-        X, _ = shared.part(fold[0].estimator, a["X"], a["y"], a["test"])
+        X, _ = shared.split(fold[0].estimator, a["X"], a["y"], a["test"])
         for fit, outputs in zip(sound, sound[0].outputs_of(sound, X), strict=False):
             shared.outputs.add(fit.estimator, X, outputs)

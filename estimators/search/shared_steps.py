@@ -1,4 +1,4 @@
-"""What the fits of a search share: parts of the samples, and the steps of pipelines before ours."""
+"""What the fits of a search share: splits of the samples, and the first steps of pipelines."""
 
 from __future__ import annotations
 
@@ -19,56 +19,67 @@ from estimators.shared.samples import Samples
 
 
 class Shared:
-    """Parts of the samples, as they are and transformed: made by the first fit that asks.
+    """The samples of a search: split into folds, and transformed by the first steps of pipelines.
+
+    The first fit that asks for something makes it, and the others get the same object.
 
     Attributes
     ----------
     outputs : KnownOutputs
-        What models of equal folds have predicted together.
+        What the models of a fold have predicted together for its test samples.
     """
 
     def __init__(self) -> None:
-        self._made: dict[Any, tuple] = {}
+        # What was made, by the kind of thing and the identities of what it was made of. The latter
+        # is held beside the result, so that its identity stays unique.
+        self._made: dict[tuple[Any, ...], tuple[tuple, Any]] = {}
         self.outputs = KnownOutputs()
 
     def samples(
         self, estimator: Any, steps: str, X: Any, y: Any, train: Any
     ) -> tuple[Samples, Any]:
-        """Samples for the last step of an estimator, and the rows of them that it learns from.
+        """Return samples for the last step of an estimator, and which of their rows to learn from.
 
-        The first of the estimators with equal `steps` before the last fits them for all.
+        Without steps before the last these are all the samples, and the rows are those of the
+        fold. With steps they are what the steps make of the fold, and the rows are None, for all.
+        Of the estimators whose `steps` are equal, the first fits its steps, and the others take
+        over the fitted ones.
         """
         if first_steps(estimator) is None:
             return self._once("all", (X, y), lambda: Samples(X, y)), train
 
         def transformed() -> tuple[Any, Samples]:
-            return fit_first_steps(estimator, *self.part(estimator, X, y, train))
+            return fit_first_steps(estimator, *self.split(estimator, X, y, train))
 
         fitted, samples = self._once(steps, (X, train), transformed)
         estimator.steps[:-1] = fitted
         return samples, None
 
     def rows(self, rows: Any) -> Any:
-        """Row numbers, which scikit-learn takes as lists too, as one array for all fits."""
+        """Return row numbers, which may be a list in scikit-learn, as one array for all fits.
+
+        The array is held to the end of the search, so that `Samples.once` may be asked by its
+        identity.
+        """
         return self._once("rows", (rows,), lambda: np.asarray(rows))
 
-    def part(self, estimator: Any, X: Any, y: Any, rows: Any) -> tuple[Any, Any]:
-        """Some rows of X and y."""
-        return self._once("part", (X, y, rows), lambda: safe_split(estimator, X, y, rows))
+    def split(self, estimator: Any, X: Any, y: Any, rows: Any) -> tuple[Any, Any]:
+        """Return some rows of X and y, as scikit-learn's `_safe_split` does."""
+        return self._once("split", (X, y, rows), lambda: safe_split(estimator, X, y, rows))
 
     def forget(self, steps: set[str]) -> None:
-        """Drop what was transformed by steps that no fit needs any more."""
+        """Drop the samples that were transformed by steps which no fit needs any more."""
         self._made = {key: made for key, made in self._made.items() if key[0] not in steps}
 
     def _once(self, what: str, of: tuple, make: Callable[[], Any]) -> Any:
         key = (what, *map(id, of))
         if key not in self._made:
-            self._made[key] = (of, make())  # what is held keeps its identity
+            self._made[key] = (of, make())
         return self._made[key][1]
 
 
 class _Received(BaseEstimator):
-    """The end of a pipeline that keeps what reaches it."""
+    """A last step of a pipeline that keeps the samples that reach it."""
 
     def fit(self, X: Any, y: Any = None) -> _Received:
         self.samples_ = Samples(X, y)
@@ -76,10 +87,11 @@ class _Received(BaseEstimator):
 
 
 def fit_first_steps(pipeline: Pipeline, X: Any, y: Any) -> tuple[list[Any], Samples]:
-    """Fit the steps of a pipeline before the last; returns them, and what the last is to learn.
+    """Fit the steps of a pipeline before the last; return them, and the samples for the last.
 
-    The pipeline's own `fit` does it, with another step at the end: as one with a `memory` clones
-    steps and takes them from its cache, those that are fitted are known only afterwards.
+    This is done by the `fit` of a pipeline with the same steps and another one at the end. A
+    pipeline that has a `memory` clones its steps or takes them from the cache, so that only the
+    pipeline itself knows which steps are the fitted ones.
     """
     received = _Received()
     steps = [*pipeline.steps[:-1], (pipeline.steps[-1][0], received)]
@@ -88,49 +100,53 @@ def fit_first_steps(pipeline: Pipeline, X: Any, y: Any) -> tuple[list[Any], Samp
 
 
 def first_steps(estimator: Any) -> Pipeline | None:
-    """The steps of a pipeline before the last, if there are some."""
+    """Return the steps of a pipeline before the last, or None if there are none."""
     return estimator[:-1] if isinstance(estimator, Pipeline) and len(estimator) > 1 else None
 
 
 def steps_key(estimator: Any) -> str:
-    """Equal for pipelines whose steps before the last are equal."""
+    """Return a string that is equal for pipelines whose steps before the last are equal."""
     try:
         return joblib.hash(first_steps(estimator))
-    except Exception:  # a function or a class that cannot be pickled: shared with nobody
+    except Exception:
+        # Something in the steps cannot be pickled, so the steps are shared with no other fit. The
+        # identity is unique, as the estimators of all fits are alive while their keys are made.
         return f"{id(estimator)}"
 
 
 def last_step(estimator: Any) -> Any:
-    """The final estimator of a pipeline, or the estimator itself."""
+    """Return the last step of a pipeline, or the estimator itself if it is no pipeline."""
     return estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
 
 
-def device_of(estimator: Any) -> str:
-    """Where the last step of an estimator will run, "cpu" if it does not say or cannot."""
+def device_of_last_step(estimator: Any) -> str:
+    """Return the device of the last step; "cpu" if it names none, or one that is not there."""
     try:
         return resolve_device(getattr(last_step(estimator), "device", "cpu"))
     except (ValueError, ImportError, RuntimeError, AttributeError):
-        return "cpu"  # its own fit says what is wrong
+        return "cpu"  # the fit itself reports what is wrong
 
 
 def own_parameters(estimator: Any, fit_params: Any) -> dict[str, Any]:
-    """The parameters of `fit` for the last step of an estimator, by the names that it knows."""
+    """Return the parameters for the `fit` of the last step, without the step's name before them."""
     prefix = f"{estimator.steps[-1][0]}__" if isinstance(estimator, Pipeline) else ""
     return {name.removeprefix(prefix): value for name, value in (fit_params or {}).items()}
 
 
 def can_stack(estimator: Any, fit_params: Any) -> bool:
-    """Whether a fit of an estimator can be part of a stack, as far as its parameters tell."""
+    """Return whether the fit of an estimator can run in a stack, as far as its parameters tell."""
     last, given = last_step(estimator), own_parameters(estimator, fit_params)
     if isinstance(estimator, Pipeline):
+        # what scikit-learn would hand to another step, or would refuse
         unrouted = given and (
             get_config()["enable_metadata_routing"] or set(given) & set(fit_params)
         )
+        # a subclass may do anything, and with transform_input the steps transform more than X
         if type(estimator) is not Pipeline or estimator.get_params(False).get("transform_input"):
             return False
         if unrouted or get_tags(estimator).input_tags.pairwise:
             return False
-    # a subclass with a fit of its own is another estimator
-    fits = next((c for c in type(last).__mro__ if "fit" in vars(c)), object)
-    told = has_callbacks(estimator) or has_callbacks(last)
-    return "_prepare" in vars(fits) and set(given) <= {"sample_weight"} and not told
+    # a subclass of an estimator of this package may have a `fit` that does not use `_prepare`
+    fitted_by = next((c for c in type(last).__mro__ if "fit" in vars(c)), object)
+    calls_back = has_callbacks(estimator) or has_callbacks(last)
+    return "_prepare" in vars(fitted_by) and set(given) <= {"sample_weight"} and not calls_back

@@ -1,4 +1,4 @@
-"""What all classifiers share: parameters, and input that is validated."""
+"""The base class of all classifiers, and the validation of their input."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from cukernels.runtime import (
-    in_parallel,
-    shares,
-)
+from cukernels.runtime import in_parallel, shares
 from estimators.scikit_learn import BaseEstimator, check_sample_weight
 
 _LARGEST = int(np.finfo(float).max)
-_SUMMED = 2**20  # values of X that are worth a thread
-FLOATS = (np.float64, np.float32)  # what validate_data keeps; anything else becomes the first
+_SUMMED = 2**20  # values of X that make a thread worth its start
+# The dtypes that validate_data keeps. It converts every other dtype to the first of them.
+FLOATS = (np.float64, np.float32)
 
 
 class Classifier(ClassifierMixin, BaseEstimator):
@@ -27,6 +25,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
     def _validate_params(self) -> None:
         super()._validate_params()
         for name, value in self.get_params(deep=False).items():
+            # it would pass as a number, and fail as an OverflowError amid the arithmetic
             if isinstance(value, int) and abs(value) > _LARGEST:
                 raise ValueError(
                     f"The {name!r} parameter of {type(self).__name__} must be a number that a "
@@ -35,26 +34,28 @@ class Classifier(ClassifierMixin, BaseEstimator):
                 )
 
     def _as_rows(self, X: Any, *, shape: tuple[int, ...] | None = None) -> Any:
-        """Give X as 2-D input for validation.
+        """Return X as 2-D input for validation; classifiers of images flatten them here.
 
-        `shape` is that of the samples that the model takes, None where this X is to tell it.
+        `shape` is the shape of the samples that the fitted model takes. It is None during a fit,
+        where X determines the shape.
         """
         return X
 
     def _checked_X(self, X: Any) -> Any:
-        """Validate X at prediction time: a float array or CSR matrix with the columns of fit."""
+        """Return the X of a prediction, valid: a float array or CSR matrix with fit's columns."""
         check_is_fitted(self)
         if is_plainly_valid(self, X, FLOATS):
             return X
-        with np.errstate(over="ignore", invalid="ignore"):  # in the sum that it looks for NaN by
+        # validate_data looks for NaN in the sum of X, which may overflow without any
+        with np.errstate(over="ignore", invalid="ignore"):
             return validate_data(self, X, accept_sparse="csr", dtype=FLOATS, reset=False)
 
 
 def is_plainly_valid(estimator: Any, X: Any, dtypes: Any) -> bool:
-    """Whether `validate_data` would give back X as it is, told in a tenth of its time.
+    """Return whether `validate_data` would return X unchanged, in a tenth of the time.
 
-    To validate a single row takes longer than to predict its class. What is not plainly right here
-    is for `validate_data` to convert, or to refuse in scikit-learn's words.
+    Validating a single row takes longer than predicting its class. Where this returns False,
+    `validate_data` is to be called, which converts X or refuses it in scikit-learn's words.
     """
     if (
         type(X) is not np.ndarray
@@ -69,28 +70,29 @@ def is_plainly_valid(estimator: Any, X: Any, dtypes: Any) -> bool:
     with np.errstate(over="ignore", invalid="ignore"):
         if X.size <= _SUMMED:
             return bool(np.isfinite(X.sum()))
-        some = shares(len(X), -(-_SUMMED // X.shape[1]))
-        parts = in_parallel(lambda _, rows: X[rows].sum(), some)
-        return bool(np.isfinite(sum(parts)))
+        row_slices = shares(len(X), -(-_SUMMED // X.shape[1]))
+        sums = in_parallel(lambda _, rows: X[rows].sum(), row_slices)
+        return bool(np.isfinite(sum(sums)))
 
 
 def float_dtype(X: Any) -> np.dtype:
-    """The precision in which the values of X are given: float32, or float64 for all others."""
+    """Return float32 where X holds nothing but float32, and float64 for everything else."""
     if type(X) is np.ndarray:
         return np.dtype(np.float32 if X.dtype == np.float32 else np.float64)
     columns = [X.dtype] if hasattr(X, "dtype") else list(getattr(X, "dtypes", []))
-    # frames have a dtype a column, and types of their own, which NumPy does not know
+    # a frame has a dtype for each column, and may have types that NumPy does not know
     single = bool(columns) and all(str(dtype).lower() == "float32" for dtype in columns)
     return np.dtype(np.float32 if single else np.float64)
 
 
 def check_weights(sample_weight: Any, X: Any, dtype: Any = None) -> np.ndarray:
-    """Validate sample weights; ones where there are none.
+    """Return validated sample weights; all are 1 where `sample_weight` is None.
 
     Raises
     ------
     ValueError
-        If they are not one a sample, or all 0 (which releases before 1.9 let pass).
+        If there is not one weight for each sample, or if all are 0. (scikit-learn itself refuses
+        the latter from release 1.9 on.)
     """
     weights = check_sample_weight(sample_weight, X, dtype=dtype)
     if not weights.any():

@@ -7,25 +7,26 @@ from typing import Any, Protocol
 
 import numpy as np
 
-Watch = Callable[[int, float], None]  # told of each epoch: models still training, lowest loss
+# Called after each epoch with the number of models that still train, and their lowest loss.
+Watch = Callable[[int, float], None]
 
 
 class NotTrainedError(RuntimeError):
-    """Of a fit that Ctrl-C came before."""
+    """Raised for a fit that had not started when the search was interrupted."""
 
 
-def raise_error_of(training: Any) -> None:
-    """Raise the error that a training has kept, if any, and let go of it.
+def raise_error_of(fit: Any) -> None:
+    """Raise the error that a fit has kept, if any, and let go of it.
 
-    It refers to the frames that it came through, and these to the training: kept, it would be a
-    cycle that holds the samples.
+    An error refers to the frames that it passed through, and these refer to the fit. A fit that
+    kept its error would be part of a cycle, which holds the samples in memory.
     """
-    error, training.error = training.error, None
+    error, fit.error = fit.error, None
     if error is not None:
         try:
             raise error
         finally:
-            del error
+            del error  # this frame is one of those that it refers to
 
 
 class Fit(Protocol):
@@ -34,15 +35,15 @@ class Fit(Protocol):
     Attributes
     ----------
     estimator : classifier
-        Whose fit this is.
+        The estimator that it fits.
     key : hashable
-        Trainings of one class with equal keys may run together.
+        Fits of one class with equal keys may run together.
     n_bytes : int
-        What one more of them adds to the memory that they take while they run.
+        How much memory it adds, while it runs, to that of the fits beside it.
     has_begun : bool
-        Whether there is something to `finish` with; asked after an interrupt.
+        Whether it has learned something that `finish` can use; asked after an interrupt.
     error : Exception or None
-        What made it fail, for `finish`.
+        The error that made it fail, which `finish` raises.
     """
 
     estimator: Any
@@ -52,26 +53,26 @@ class Fit(Protocol):
     error: Exception | None
 
     @classmethod
-    def run(cls, trainings: Sequence[Any], watch: Watch | None = None) -> None:
-        """Run trainings of equal keys, each as it would have run alone.
+    def run(cls, fits: Sequence[Any], watch: Watch | None = None) -> None:
+        """Run fits of equal keys, each with the result that it would have alone.
 
-        A training that fails keeps its error for `finish`, and takes no other down.
+        A fit that fails keeps its error for `finish`, and the others go on.
 
         Raises
         ------
         KeyboardInterrupt
-            After Ctrl-C; each training then is as far as it got.
+            After Ctrl-C. Each fit is then as far as it got.
         """
 
     @staticmethod
     def outputs_of(fits: Sequence[Any], X: Any) -> Sequence[np.ndarray]:
-        """Compute in one pass what the models of fits that ran together give for X.
+        """Compute in one pass what the models of some fits that ran together give for X.
 
         Returns
         -------
         outputs : sequence of ndarray
-            The probabilities or scores of each model, as its estimator would compute them; empty
-            where models are as fast one by one.
+            The probabilities or scores of each model, as its estimator would compute them. It is
+            empty where models are as fast one by one.
         """
 
     def finish(self) -> None:

@@ -1,4 +1,4 @@
-"""Rows of pixels as images, and the network inside a pipeline or a search."""
+"""The shapes of images: given with X, told by a parameter, or inferred from rows of pixels."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ import scipy.sparse as sp
 from estimators.shared.warnings import warn
 
 Shape = tuple[int, int, int]
-_IN_COLOUR = 8  # pixels a side: rows of smaller pictures in colour are no sure sign of them
-_FORMS = (
+# The shortest side, in pixels, of a picture in colour that a number of features is a sign of.
+_IN_COLOUR = 8
+FORMS = (
     "rows of pixels (n_samples, n_features) or images (n_samples, height, width) or "
     "(n_samples, height, width, channels)"
 )
 
 
 def given_image_shape(image_shape: Any) -> Shape:
-    """Return (height, width, channels) of a given shape, of two or three numbers.
+    """Return (height, width, channels) for an `image_shape` of two or three numbers.
 
     Raises
     ------
     ValueError
-        If it is no shape.
+        If these are not two or three positive integers.
     """
     shape = tuple(image_shape)
     whole = all(isinstance(n, int | np.integer) and n > 0 for n in shape)
@@ -37,7 +38,7 @@ def given_image_shape(image_shape: Any) -> Shape:
 
 
 def checked_image_shape(image_shape: Any, n_features: int) -> Shape:
-    """Return a given shape; ValueError if it has other pixels than there are features."""
+    """Return `image_shape` as three numbers; raise ValueError if X has another number of pixels."""
     shape = given_image_shape(image_shape)
     if np.prod(shape) != n_features:
         raise ValueError(
@@ -50,16 +51,16 @@ def checked_image_shape(image_shape: Any, n_features: int) -> Shape:
 def warn_of_layout(
     shape: tuple[int, ...], X: np.ndarray | None = None, *, told: bool = True
 ) -> None:
-    """Warn of images that are almost surely laid out in another way than they are taken.
+    """Warn if the layout of images is almost surely another one than they are read in.
 
     Parameters
     ----------
     shape : (int, int, int)
-        Height, width and channels, as they are taken.
+        Height, width and channels as which each row is read.
     X : ndarray of shape (n_samples, n_features) or None, default=None
-        The images as rows, where it is not sure that they are images.
+        The rows, where these may be no images at all.
     told : bool, default=True
-        Whether somebody said that this is their shape.
+        Whether the shape is the user's, by the axes of X or by `image_shape`, and not inferred.
     """
     height, width, channels = shape
     if _are_channels_first(shape):
@@ -90,34 +91,39 @@ def warn_of_layout(
 
 
 def _are_channels_first(shape: tuple[int, ...]) -> bool:
-    """Whether (height, width, channels) is rather (channels, height, width) of a picture.
+    """Return whether (height, width, channels) is more likely (channels, height, width).
 
-    That is few rows, and about as many channels as columns. The channels of feature maps, and of
-    signals (1, length, channels), are other numbers than the columns.
+    Then the first number is small, and the two others are about the same. The maps of a
+    convolution, and signals of shape (1, length, channels), have another number of channels than
+    of columns.
     """
     n, height, width = shape
     if height == width:
+        # the smallest square that is a sign, for pictures in grey, in RGB and in RGBA
         return height >= {1: 8, 3: 8, 4: 16}.get(n, height + 1)
     return n == 3 and min(height, width) >= 32 and max(height, width) <= 2 * min(height, width)
 
 
 def _are_signals(X: np.ndarray, side: int) -> bool:
-    """Whether rows of 3 * side**2 values are smooth along the row, but not across its lines.
+    """Return whether rows of 3 * side**2 values are signals rather than pictures in colour.
 
-    A spectrum changes more from line to line than from value to value; a picture, with its colours
-    side by side or as planes, does not, and nor does noise.
+    A signal, such as a spectrum, changes little from one value to the next, and much over the
+    length of a picture's line. In a picture the pixel below is about as similar as the pixel beside
+    it, and in noise no two values are similar.
     """
     x = X[:100].astype(np.float64)
 
     def step(lag: int) -> float:
         return float(np.abs(x[:, lag:] - x[:, :-lag]).mean())
 
+    # The pixel below against the pixel beside: where the three colours of a pixel are side by side,
+    # and where they are one plane after the other.
     with np.errstate(over="ignore", invalid="ignore"):
         return step(3 * side) > 2 * step(3) and step(side) > 2 * step(1)
 
 
 def inferred_image_shape(n_features: int) -> Shape | None:
-    """Return the shape of a square image of one channel or of three; None if it is neither."""
+    """Return the shape of a square image of one channel or of three, or None if there is none."""
     for channels in (1, 3):
         side = isqrt(n_features // channels)
         if side * side * channels == n_features:
@@ -130,23 +136,30 @@ def rows_of_images(
 ) -> tuple[Any, Shape | None]:
     """Return X as rows of pixels for validation, and the shape of its images.
 
-    This is how every estimator of images reads X: images (n_samples, height, width) or
-    (n_samples, height, width, channels), or a list of them, are flattened. All else stays as it
-    is, with None for a shape: rows of pixels, and what scikit-learn refuses in its words.
+    Every estimator of images reads X by this function. It flattens images of shape (n_samples,
+    height, width) or (n_samples, height, width, channels), and lists of images. It returns
+    everything else as it is, with None as the shape: rows of pixels, and input that scikit-learn
+    is to refuse in its own words.
 
     Parameters
     ----------
     X : array-like or sparse matrix
     name : str
-        Who reads it, for the messages.
+        The class that reads X, for the messages.
     shape : (int, int, int) or None, default=None
-        Of the images that it is fitted on, where it is fitted on images.
+        The shape of the images that the model was fitted on; None if these were no images.
+
+    Returns
+    -------
+    rows : array-like or sparse matrix of shape (n_samples, n_features)
+    given : (int, int, int) or None
+        Height, width and channels of the images.
 
     Raises
     ------
     ValueError
-        If the images have another shape than those of the fit, or different ones, or too many
-        axes; or if this is one image and no array of them.
+        If the images have another shape than those of the fit, or differ in shape, or X has more
+        than four axes; or if X is a single image.
     """
     if sp.issparse(X):
         return X, None
@@ -154,13 +167,14 @@ def rows_of_images(
     axes = tuple(getattr(images, "shape", ()))
     if len(axes) > 4:
         raise ValueError(
-            f"Found array with dim {len(axes)}, while {name} expects {_FORMS}: X has shape {axes}"
+            f"Found array with dim {len(axes)}, while {name} expects {FORMS}: X has shape {axes}"
         )
     given: Shape | None = (*axes[1:], 1)[:3] if len(axes) > 2 else None
     fits = given == shape if given else axes[1:] == (prod(shape or ()),)
+    # X has the axes that one image has, and cannot be an array of images or of rows as well
     if shape in (axes, (*axes, 1)) and not fits:
         raise ValueError(
-            f"X is a single image of shape {axes}, while {name} expects {_FORMS}: give X[None]"
+            f"X is a single image of shape {axes}, while {name} expects {FORMS}: give X[None]"
         )
     if given is None:
         return images, None
@@ -172,7 +186,10 @@ def rows_of_images(
 
 
 def _as_array(X: Any) -> Any:
-    """A list, or objects in an array, as one array; what is ragged but no images stays as it is."""
+    """Return a list, or an array of objects, as one array.
+
+    Ragged input that does not consist of images is returned as it is: scikit-learn refuses it.
+    """
     if getattr(X, "dtype", None) == np.dtype(object) and len(X.shape) == 1:
         X = list(X)
     if hasattr(X, "shape"):
@@ -190,7 +207,7 @@ def _as_array(X: Any) -> Any:
 
 
 def _shapes(X: Any) -> list[tuple[int, ...]]:
-    """The shapes that the samples of a list have; none where one is ragged in itself."""
+    """Return the different shapes of the samples in a list; none if a sample itself is ragged."""
     try:
         return sorted({np.shape(x) for x in X})
     except ValueError:
@@ -198,12 +215,12 @@ def _shapes(X: Any) -> list[tuple[int, ...]]:
 
 
 def told_image_shape(given: Shape | None, image_shape: Any, n_features: int) -> Shape | None:
-    """Return the shape that images have, or else `image_shape`; None where there is neither.
+    """Return the shape given with X, or else the parameter `image_shape`; None if both are None.
 
     Raises
     ------
     ValueError
-        If the two differ, or there are other pixels than features.
+        If the two differ, or `image_shape` has another number of pixels than X has features.
     """
     if image_shape is None:
         return given

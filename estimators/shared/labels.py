@@ -1,4 +1,4 @@
-"""Labels of a fit: known or new, as 0-1 columns, and what each weighs."""
+"""The labels of a fit: the classes, columns of 0 and 1, and the weights of the samples."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from estimators.shared.warnings import warn
 
 
 def learn_labels(y: np.ndarray) -> tuple[LabelBinarizer, np.ndarray]:
-    """Return the binarizer of the labels of a first fit, and what it makes of them.
+    """Return a binarizer that has learned the labels of a first fit, and its columns for them.
 
-    A single class is one column of zeros, as two are one column.
+    Two classes make one column. A single class makes one too, which is all zeros.
     """
     binarizer = LabelBinarizer().fit(y)
     return binarizer, indicators_of(y, binarizer)
@@ -26,14 +26,14 @@ def learn_labels(y: np.ndarray) -> tuple[LabelBinarizer, np.ndarray]:
 def indicators_of(y: Any, binarizer: LabelBinarizer) -> np.ndarray:
     """Return labels as columns of 0 and 1.
 
-    Of indicators, whatever is not 0 is 1, as in scikit-learn's MLPClassifier: the binarizer
-    leaves a 2 as it is.
+    Where `y` has several labels per sample, everything but 0 becomes 1, as in scikit-learn's
+    MLPClassifier. The binarizer alone would leave a 2 as it is.
     """
     return (binarizer.transform(y) != 0).astype(int)
 
 
 def check_known(y: np.ndarray, classes: np.ndarray, *, all_of_them: bool) -> None:
-    """Raise ValueError where `y` has labels that are not in `classes`, or lacks some."""
+    """Raise ValueError if `y` has labels outside `classes`, or does not have `all_of_them`."""
     labels = unique_labels(y)
     if all_of_them and set(labels) != set(classes):
         raise ValueError(
@@ -48,10 +48,10 @@ def check_known(y: np.ndarray, classes: np.ndarray, *, all_of_them: bool) -> Non
 
 
 def check_kind(y: Any, binarizer: LabelBinarizer) -> None:
-    """Raise ValueError where labels are of another kind than a binarizer knows.
+    """Raise ValueError if labels are of another kind than those that a binarizer has learned.
 
-    That is strings for numbers, one label a sample for several, or another number of columns; in
-    the words of :func:`sklearn.utils.multiclass.unique_labels`.
+    For example strings instead of numbers, one label per sample instead of several, or another
+    number of columns. The message is that of :func:`sklearn.utils.multiclass.unique_labels`.
     """
     known = binarizer.classes_
     if binarizer.y_type_ == "multilabel-indicator":
@@ -60,12 +60,12 @@ def check_kind(y: Any, binarizer: LabelBinarizer) -> None:
 
 
 def check_scored(y_val: Any, binarizer: LabelBinarizer) -> None:
-    """Warn of labels of a validation set that nobody learns, and raise ValueError if all are such.
+    """Warn if a validation set has labels that the training set does not have.
 
     Raises
     ------
     ValueError
-        Also if they are of another kind than those that are learned.
+        If the training set has none of them, or labels of another kind.
     """
     check_kind(y_val, binarizer)
     if y_val.ndim == 2:
@@ -85,17 +85,17 @@ def check_scored(y_val: Any, binarizer: LabelBinarizer) -> None:
 
 
 def check_members(estimator: Any, labels: np.ndarray) -> None:
-    """Raise ValueError where early stopping is to hold out some of a class of one member.
+    """Raise ValueError if early stopping holds samples out and a class has only one member.
 
-    The error is that of scikit-learn's split and names the label; scikit-learn's classifiers name
-    its place among the classes instead.
+    The error comes from scikit-learn's split, and names the label. (scikit-learn's own classifiers
+    name the index of the class instead.)
 
     Parameters
     ----------
     estimator : classifier
-        Its parameters say whether and how many samples are held out.
+        Its parameters say whether samples are held out, and how many.
     labels : integer ndarray of shape (n_samples,)
-        Places in its classes.
+        The labels as indices into its `classes_`.
     """
     if estimator.early_stopping and 1 in np.bincount(labels):
         fraction = estimator.validation_fraction
@@ -109,7 +109,7 @@ NO_AVERAGE = (
 
 
 def check_scoring_weights(weight: np.ndarray) -> None:
-    """Raise ValueError where what early stopping holds out has no weight to score it by."""
+    """Raise ValueError if no score can be computed with the weights of the samples held out."""
     if not weight.any():
         raise ValueError(
             "The sample weights for validation set are all zero, consider using a different "
@@ -122,30 +122,31 @@ def check_scoring_weights(weight: np.ndarray) -> None:
 def total_weights(
     class_weight: Any, classes: np.ndarray, y: np.ndarray, dtype: Any, sample_weight: Any
 ) -> np.ndarray | None:
-    """Weights of the samples times those of their classes, or None where all are 1.
+    """Return the weights of the samples times those of their classes, or None if all are 1.
 
     Parameters
     ----------
-    class_weight : dict, "balanced" or None
-        A list of them, one a column, where `y` has several labels a sample.
+    class_weight : dict, list of dict, "balanced" or None
+        A list has one dict for each column of `y`, which then has several labels per sample.
     classes : ndarray of shape (n_classes,)
-        All labels, also those that are not among these samples.
+        All classes, including those that none of these samples has.
     y : ndarray of shape (n_samples,) or (n_samples, n_labels)
     dtype : dtype
-        What they are computed with.
-    sample_weight : array-like of shape (n_samples,)
+        The dtype that the fit computes in.
+    sample_weight : array-like of shape (n_samples,) or None
 
     Raises
     ------
     ValueError
-        If they are not one a sample, are not finite in the dtype, or sum to 0 there.
+        If there is not one weight for each sample, or if in the dtype the weights are not all
+        finite or sum to 0.
     """
     weights = _product(class_weight, classes, y, sample_weight)
     return None if weights is None else checked_total(weights, dtype)
 
 
 def checked_total(weights: np.ndarray, dtype: Any) -> np.ndarray:
-    """Return weights in a dtype; raise unless they are finite in it and do not sum to 0."""
+    """Return weights in a dtype; raise ValueError if one is not finite or their sum is 0."""
     with np.errstate(over="ignore"):
         weights = weights.astype(dtype)
     if not np.isfinite(weights).all():
@@ -156,6 +157,7 @@ def checked_total(weights: np.ndarray, dtype: Any) -> np.ndarray:
     total, size = weights.sum(dtype=float), np.abs(weights).sum(dtype=float)
     if not size:
         raise ValueError("Sample weights must contain at least one non-zero number.")
+    # positive and negative weights may cancel only up to rounding
     if abs(total) <= size * np.finfo(dtype).eps:
         raise ValueError(
             "The weights of samples, times those of classes, sum to 0, and the loss is their "

@@ -8,14 +8,15 @@ from pathlib import Path
 
 from cukernels.runtime import current
 
-_SOMETHING = 2**32  # where the system does not say
+_ASSUMED = 2**32  # bytes, where the system does not say how many there are
 
 
 def free_memory(device: str = "cpu") -> int:
-    """Bytes that can be had on a device that `resolve_device` named.
+    """Return how many bytes are free on a device, which `resolve_device` has named.
 
-    Of main memory without swapping, or half of all where that is not told; of a GPU's what the
-    driver and CuPy's pool have.
+    On the CPU these are the bytes that are available without swapping, or half of the memory where
+    the system does not say. On a GPU they are those that the driver has, and those that CuPy's
+    pool holds without using them.
     """
     if device == "cpu":
         return _free_main_memory()
@@ -34,4 +35,4 @@ def _free_main_memory() -> int:
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
     except (AttributeError, ValueError, OSError):
-        return _SOMETHING
+        return _ASSUMED

@@ -11,10 +11,10 @@ from sklearn.utils.validation import check_is_fitted
 
 
 def steps_and_model(estimator: Any) -> tuple[list[tuple[str, Any]], Any]:
-    """Return what a search or a pipeline ends in, and the steps before it, by their names.
+    """Return the steps before the model that a search or a pipeline ends in, and the model.
 
-    Of a search it is the best estimator. Steps that leave samples as they are are left out, and
-    those of a pipeline among the steps stand in its place.
+    A search stands for its best estimator. Each step has its name with it. Steps that do nothing
+    are left out, and a pipeline among the steps is replaced by its own steps.
     """
     steps: list[tuple[str, Any]] = []
     while True:
@@ -36,11 +36,11 @@ def _flat(steps: list[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
 
 
 def n_features_given(steps: list[tuple[str, Any]], model: Any) -> int:
-    """How many features the first of some steps takes, or the model that they lead to."""
+    """Return how many features the first of the steps takes, or else the model after them."""
     for one in (*(step for _, step in steps), model):
         if hasattr(one, "n_features_in_"):
             return one.n_features_in_
-    # weights that a hand has set
+    # nothing was fitted: the user has set the weights
     return np.shape(model.coefs_[0])[0] if hasattr(model, "coefs_") else model.coef_.shape[-1]
 
 
@@ -52,7 +52,7 @@ def final_estimator(estimator: Any) -> Any:
 
 
 def before_the_last_step(estimator: Any, X: Any) -> Any:
-    """Return X as `final_estimator` is given it by the steps before it; elsewhere as it is."""
+    """Return X as the steps of a pipeline hand it to `final_estimator`; without steps, X."""
     steps, _ = steps_and_model(estimator)
     for _, step in steps:
         X = step.transform(X)

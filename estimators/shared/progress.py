@@ -12,17 +12,17 @@ VERBOSE = ["verbose", StrOptions({"bar"})]  # what the parameter may be
 
 
 class Reporter:
-    """Tells how a training goes, from its beginning (``with reporter:``) on.
+    """Shows how a fit goes while it runs, within ``with reporter:``.
 
     Parameters
     ----------
     verbose : int or "bar"
-        0: nothing. A greater number: a line an epoch, in scikit-learn's words. "bar": a bar, by
-        tqdm; where that is missing, a warning and the lines.
+        0 shows nothing. A greater number prints a line for each epoch, in scikit-learn's words.
+        "bar" shows a bar, by tqdm; where tqdm is missing, it warns and prints the lines.
     total : int
-        Epochs or iterations planned.
+        How many epochs or iterations are planned.
     unit : str, default="epoch"
-        What they are called.
+        What these are called.
     """
 
     def __init__(self, verbose: int | str, total: int, unit: str = "epoch") -> None:
@@ -31,14 +31,14 @@ class Reporter:
         self._total, self._unit = total, unit
         self._bar: Any = None
         self._n_iter = 0
-        self._shown = {"loss": ""}  # beside the bar
+        self._shown = {"loss": ""}  # what is written beside the bar
 
     def learning_rate(self, rate: float) -> None:
-        """The last step had this learning rate."""
+        """Show the learning rate of the last step beside the bar."""
         self._shown["rate"] = f"{rate:.2g}"
 
     def epoch(self, n_iter: int, loss: float) -> None:
-        """An epoch ended with this mean loss."""
+        """Show an epoch that ended with this mean loss."""
         if self._lines:
             print(f"Iteration {n_iter}, loss = {loss:.8f}")  # noqa: T201
         if self._bar is not None:
@@ -47,7 +47,7 @@ class Reporter:
             self._bar.update()
 
     def score(self, score: float) -> None:
-        """The epoch's parameters reach this score on the validation set."""
+        """Show the score that the epoch's parameters reach on the validation set."""
         if self._lines:
             print(f"Validation score: {score:f}")  # noqa: T201
         if self._bar is not None:
@@ -55,19 +55,23 @@ class Reporter:
             self._bar.set_postfix(self._shown)
 
     def note(self, message: str) -> None:
-        """Something happened that a watcher would want to know."""
+        """Show a message in between, such as why the fit stops."""
         if self._lines:
             print(message)  # noqa: T201
         if self._bar is not None:
             self._bar.write(message, file=sys.stderr)
 
     def iteration(self, value: float) -> None:
-        """An iteration of a solver ended with this value of the objective."""
+        """Show an iteration of a solver that ended with this value of the objective."""
         self._n_iter += 1
         self.epoch(self._n_iter, value)
 
     def __enter__(self) -> Reporter:
-        """Show the bar: not before, for fits are prepared that then run together, in silence."""
+        """Show the bar.
+
+        It is not shown earlier, because many fits may be prepared and then run together, and these
+        show no bar of their own.
+        """
         if self._wants_bar:
             self._bar = progress_bar(total=self._total, unit=self._unit)
             self._lines = self._bar is None
@@ -80,14 +84,14 @@ class Reporter:
 
 
 def progress_bar(*, total: int, unit: str) -> Any:
-    """Return a bar by tqdm; None, with a warning, where that is not installed.
+    """Return a bar by tqdm, or warn and return None where tqdm is not installed.
 
     Parameters
     ----------
     total : int
-        How many there will be.
+        At how many steps the bar is full.
     unit : str
-        Of what.
+        What one step is called.
 
     Warns
     -----

@@ -7,14 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from cukernels.runtime import (
-    Array,
-    to_device,
-)
+from cukernels.runtime import Array, to_device
 
 
 class SparseRows(NamedTuple):
-    """Rows of a CSR matrix, those of each model of the stack after those of the one before."""
+    """The arrays of a CSR matrix. In a stack, the rows of each model follow the model before."""
 
     data: Array
     indices: Array
@@ -22,13 +19,16 @@ class SparseRows(NamedTuple):
 
 
 def dense_rows_of(coef: Any) -> np.ndarray:
-    """Weights as an array with a row a problem, however a fit or a hand has set them."""
+    """Return weights as an array of one row for each problem.
+
+    `coef_` may be sparse, or have a single axis where the user has set it.
+    """
     return np.atleast_2d(coef.toarray() if sp.issparse(coef) else coef)
 
 
 def placed_rows(X: Any, dtype: Any, device: str) -> Array | SparseRows:
-    """Bring an array or a CSR matrix to a device, in a dtype."""
+    """Return an array or a CSR matrix as an array or `SparseRows` of a dtype on a device."""
     if sp.issparse(X):
-        parts = (X.data.astype(dtype, copy=False), X.indices, X.indptr)
-        return SparseRows(*(to_device(part, device) for part in parts))
+        arrays = (X.data.astype(dtype, copy=False), X.indices, X.indptr)
+        return SparseRows(*(to_device(array, device) for array in arrays))
     return to_device(np.asarray(X, dtype), device)

@@ -1,4 +1,4 @@
-"""Samples that several fits share, validated once."""
+"""Samples that several fits learn from, validated once for all of them."""
 
 from __future__ import annotations
 
@@ -25,15 +25,22 @@ class Samples:
         self._made: dict[Hashable, Any] = {}
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
-        """Return what `make` returned when it was first asked for under this key."""
+        """Return what `make` returned when this method was first called with this key.
+
+        A key may contain ``id(rows)`` for the row numbers that a fit was prepared with. Identities
+        are unique only among objects that are alive, and these are: a search keeps the row numbers
+        of all its folds, and this object, in one `search.shared_steps.Shared` to its end. A fit
+        outside of a search has no row numbers, and its key contains ``id(None)``.
+        """
         if key not in self._made:
             self._made[key] = make()
         return self._made[key]
 
     def checked(self, estimator: Any, *settings: Hashable) -> tuple[Any, Any]:
-        """Return X and y as ``estimator._check_X_y`` makes them, for equal settings only once.
+        """Return X and y as ``estimator._check_X_y`` returns them.
 
-        Sets `n_features_in_` and `feature_names_in_` of each estimator that asks.
+        X and y are validated once for all estimators of one class with equal settings; each of
+        them gets its `n_features_in_` and `feature_names_in_`.
         """
         key: tuple[Any, ...] = ("checked", type(estimator), *settings)
         if key in self._made:

@@ -1,4 +1,4 @@
-"""Warnings that point at the line of the user's which they are about."""
+"""Warnings that point at the line in the user's code that they are about."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ _FOLDERS = tuple(
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
-    """Warn as `warnings.warn` does, at the last line before these packages were entered.
+    """Warn as `warnings.warn` does, and point at the last line outside of these packages.
 
-    scikit-learn and joblib count among them: their decorators, pipelines and searches call us, and
-    the line in them that did so says nothing to a user. (Python has `skip_file_prefixes` for this
-    from 3.12 on.)
+    scikit-learn and joblib count among these packages: their decorators, pipelines and searches
+    call ours, and the line in them that does so says nothing to a user. (From Python 3.12 on,
+    `skip_file_prefixes` does the same.)
 
     Parameters
     ----------
     message : str
-        What to tell.
+        The text of the warning.
     category : type of warning, default=UserWarning
-        Its class.
+        The class of the warning.
     """
     level = 1
     outside: FrameType | None = sys._getframe()
     while outside is not None and outside.f_code.co_filename.startswith(_FOLDERS):
         level, outside = level + 1, outside.f_back
-    # a thread that C has started may have no other line than this one
+    # a thread that C code has started may have no frame outside of these packages
     warnings.warn(message, category, stacklevel=1 if outside is None else level)

@@ -1,4 +1,4 @@
-"""Transformers that turn images into features by fixed filters and by visual words."""
+"""Transformers that turn images into features: fixed filters, and visual words."""
 
 from estimators.vision.filter_bank import FilterBankTransformer, filter_bank
 from estimators.vision.visual_words import VisualWordsTransformer

@@ -1,4 +1,4 @@
-"""The classic pipeline's features: responses of a filter bank, and histograms of visual words."""
+"""Features of images: the responses of a bank of fixed filters."""
 
 from __future__ import annotations
 
@@ -25,35 +25,38 @@ from estimators.shared.image_shapes import (
 from estimators.shared.warnings import warn
 
 N_FILTERS = 38
-_SIDE = 8  # pixels: smaller squares in colour may as well be some images of a few columns
-_AT_ONCE = 2**23  # responses of a batch: 32 MB of float32
+# The shortest side, in pixels, of an array that is likely to be a single image in colour. A smaller
+# one is as likely to be a few images of three or four columns.
+_SIDE = 8
+AT_ONCE = 2**23  # responses that are held at once: 32 MB of float32
 
 
 class FilterBankTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """The responses of 38 filters at every pixel of an image.
 
-    Edges and bars at 6 orientations and 3 scales, which are the first and second derivatives of a
-    Gaussian three times as long as wide, and a Gaussian and a Laplacian of a Gaussian. Each filter
-    has absolute weights of sum 1, and all but the Gaussian have a mean of 0, so that none responds
-    to plain paper.
+    There are 18 edges and 18 bars, at 6 orientations and 3 scales: the first and the second
+    derivatives of a Gaussian that is three times as long as it is wide. The two others are a round
+    Gaussian and a Laplacian of it. The absolute weights of each filter sum to 1. All filters but
+    the Gaussian have the mean 0, so that they do not respond to an area of one brightness.
 
     Parameters
     ----------
     scales : sequence of three float, default=(0.7, 1.4, 2.8)
-        Standard deviations across the edges and bars, in pixels. That of the two round filters is
-        the largest.
+        Standard deviations across the edges and bars, in pixels. The two round filters have the
+        largest of them.
     image_shape : tuple of int or None, default=None
-        Height and width, and channels, of the images, whose mean is taken. None: images have
-        their own; rows are squares of one channel or three (the channels of a pixel side by
-        side, with a warning from 8 x 8 pixels on), and else one row of pixels.
+        Height, width and channels of the images in 2-D input; the filters see the mean of the
+        channels. None: rows are squares of one channel, or of three channels that are side by side
+        for each pixel (with a warning from 8 x 8 pixels on); if neither is possible, they are
+        images of a single line. Images in 3-D and 4-D input have their own shape.
     device : str, default="auto"
         Where to compute: "cpu", "cuda", "cuda:N" or "auto".
 
     Attributes
     ----------
     filters_ : ndarray of shape (38, size, size, 1)
-        The filters: six edges at the first scale, then at the others; the bars in that order; the
-        Gaussian; the Laplacian.
+        The filters: six edges at the first scale, six at the second, six at the third; then the
+        bars in that order; then the Gaussian and the Laplacian.
     image_shape_ : (int, int, int)
         Height, width and channels of the images.
     n_features_in_ : int
@@ -94,7 +97,7 @@ class FilterBankTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None) -> FilterBankTransformer:
-        """Make the filters for images of this size; nothing is learned from their content.
+        """Make the filters for images of this size. Nothing is learned from the pixels.
 
         Parameters
         ----------
@@ -111,7 +114,7 @@ class FilterBankTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         Raises
         ------
         ValueError
-            If there are not three positive scales, or the image shape does not fit.
+            If `scales` are not three positive numbers, or `image_shape` does not fit X.
         """
         resolve_device(self.device)
         X, given = rows_of_images(X, type(self).__name__)
@@ -129,7 +132,7 @@ class FilterBankTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
                 f"X is taken as {side} images of {side} x {given[1]} pixels: give X[None] if it "
                 "is a single image in colour",
             )
-        # taps further out than the image is wide never see a pixel
+        # weights further from the middle than the image is wide would never meet a pixel
         reach = min(int(np.ceil(2 * 3 * scales.max())), max(self.image_shape_[:2]) - 1)
         self.filters_ = filter_bank(scales, max(reach, 1)).astype(X.dtype)
         self._n_features_out = self.image_shape_[0] * self.image_shape_[1] * N_FILTERS
@@ -147,7 +150,7 @@ class FilterBankTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         Returns
         -------
         responses : ndarray of shape (n_samples, n_pixels * 38), in the dtype of X
-            Pixel after pixel, with the 38 responses of a pixel side by side:
+            The responses of the first pixel, then those of the second, and so on:
             ``responses.reshape(n_samples, height, width, 38)``.
         """
         check_is_fitted(self)
@@ -156,12 +159,12 @@ class FilterBankTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         device = resolve_device(self.device)
         images = X.reshape(len(X), *self.image_shape_).mean(axis=-1, keepdims=True, dtype=X.dtype)
         responses = np.empty((len(X), self._n_features_out), X.dtype)
-        chunk = max(1, _AT_ONCE // self._n_features_out)
+        chunk = max(1, AT_ONCE // self._n_features_out)
         with current(device):
             filters = to_device(self.filters_.astype(X.dtype), device)
             for start in range(0, len(X), chunk):
-                part = to_device(np.ascontiguousarray(images[start : start + chunk]), device)
-                maps = to_host(conv2d(part, filters, padding="same"))
+                some = to_device(np.ascontiguousarray(images[start : start + chunk]), device)
+                maps = to_host(conv2d(some, filters, padding="same"))
                 responses[start : start + chunk] = maps.reshape(len(maps), -1)
         return responses
 
@@ -173,7 +176,7 @@ class FilterBankTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
 
 
 def filter_bank(scales: np.ndarray, reach: int) -> np.ndarray:
-    """The 38 filters of ``2 * reach + 1`` pixels a side, (38, size, size, 1)."""
+    """Return the 38 filters (38, size, size, 1), with ``size = 2 * reach + 1`` pixels."""
     grid = np.arange(-reach, reach + 1, dtype=float)
     y, x = np.meshgrid(grid, grid, indexing="ij")
     filters = []
@@ -190,12 +193,13 @@ def filter_bank(scales: np.ndarray, reach: int) -> np.ndarray:
     gaussian = np.exp(-squared / 2)
     filters += [gaussian, gaussian * (squared - 2)]
     bank = np.stack(filters)
+    # cut off at the border and sampled, their mean is only about 0
     but_the_gaussian = np.arange(len(bank)) != N_FILTERS - 2
     bank[but_the_gaussian] -= bank[but_the_gaussian].mean(axis=(1, 2), keepdims=True)
     return (bank / np.abs(bank).sum(axis=(1, 2), keepdims=True))[..., None]
 
 
 def gaussian_derivative(t: np.ndarray, scale: float, order: int) -> np.ndarray:
-    """A Gaussian of standard deviation `scale`, or its first or second derivative."""
+    """Return a Gaussian of standard deviation `scale`, or its derivative of order 1 or 2."""
     gaussian = np.exp(-((t / scale) ** 2) / 2)
     return gaussian * (1.0, -t / scale**2, (t**2 - scale**2) / scale**4)[order]

@@ -1,4 +1,4 @@
-"""Visual words: which of the typical responses of filters each place of an image has."""
+"""Features of images: how often each visual word, a typical response of filters, occurs."""
 
 from __future__ import annotations
 
@@ -25,28 +25,29 @@ from estimators.shared.image_shapes import (
     inferred_image_shape,
     rows_of_images,
 )
-from estimators.vision.filter_bank import _AT_ONCE, N_FILTERS
+from estimators.vision.filter_bank import AT_ONCE, N_FILTERS
 
 
 class VisualWordsTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """How often each visual word occurs in an image.
 
-    The features at every place of the training images are clustered; the centres of the clusters
-    are the words. An image becomes the histogram of the words nearest to the features at its
-    places.
+    `fit` clusters the features of all places of the training images, and the centres of the
+    clusters are the words. `transform` finds the word nearest to the features of each place of an
+    image, and returns the histogram of these words.
 
     Parameters
     ----------
     n_words : int, default=100
-        Clusters.
+        How many words there are.
     n_channels : int, default=38
-        Features at each place, side by side in X, as `FilterBankTransformer` leaves them.
+        How many features each place has. They are side by side in X, as `FilterBankTransformer`
+        leaves them.
     grid : int or (int, int), default=1
-        Rows and columns of cells that an image is cut into, with a histogram each; 1 is one
-        histogram of the whole image, which does not know where a word stands. More need images
-        that are squares, where X has them as rows.
+        Rows and columns of cells that an image is divided into. Each cell has its own histogram.
+        With 1 there is one histogram of the whole image, which does not tell where a word stands.
+        With more, images that X has as rows must be squares.
     max_places : int, default=100_000
-        Most places that the clusters are learned from, drawn at random.
+        If there are more places than this, the clusters are learned from so many, drawn at random.
     random_state : int, RandomState instance or None, default=None
         Draws the places and the first centres.
     device : str, default="auto"
@@ -64,8 +65,8 @@ class VisualWordsTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     References
     ----------
     Csurka, Dance, Fan, Willamowski and Bray, "Visual categorization with bags of keypoints", ECCV
-    2004. `grid`: Lazebnik, Schmid and Ponce, "Beyond bags of features", CVPR 2006. Clusters by
-    :class:`sklearn.cluster.MiniBatchKMeans`.
+    2004. For `grid`: Lazebnik, Schmid and Ponce, "Beyond bags of features", CVPR 2006. The clusters
+    are those of :class:`sklearn.cluster.MiniBatchKMeans`.
 
     Examples
     --------
@@ -123,8 +124,8 @@ class VisualWordsTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         Raises
         ------
         ValueError
-            If the features are no multiple of `n_channels`, the grid does not fit the image, or
-            there are fewer places than words.
+            If the number of features is no multiple of `n_channels`, if the images have fewer rows
+            or columns than the grid, or if there are fewer places than words.
         """
         resolve_device(self.device)
         X, self._given_shape = rows_of_images(X, type(self).__name__)
@@ -150,7 +151,7 @@ class VisualWordsTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         return self
 
     def _cells_of(self, n_places: int, given: Shape | None) -> np.ndarray:
-        """The cell of each place, (n_places,), of images of a given shape or of squares."""
+        """Return the cell of each place, (n_places,), in images of a given shape or in squares."""
         rows, columns = self.grid if isinstance(self.grid, tuple | list) else (self.grid, self.grid)
         if (rows, columns) == (1, 1):
             return np.zeros(n_places, np.intp)
@@ -177,7 +178,8 @@ class VisualWordsTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         Returns
         -------
         histograms : ndarray of shape (n_samples, n_cells * n_words), in the dtype of X
-            Parts of the places; each image's have the sum 1.
+            For each cell the words' counts, divided by the number of places of the image. So the
+            values of an image sum to 1.
         """
         check_is_fitted(self)
         X, _ = rows_of_images(X, type(self).__name__, self._given_shape)
@@ -188,7 +190,7 @@ class VisualWordsTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         return counts / words.shape[1]
 
     def nearest_words(self, X: Any) -> np.ndarray:
-        """Return the word nearest to each place, of several the first, (n_samples, n_places).
+        """Return the word nearest to each place, or the first of several that are equally near.
 
         Parameters
         ----------
@@ -198,7 +200,7 @@ class VisualWordsTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         Returns
         -------
         words : ndarray of shape (n_samples, n_places)
-            Rows of `words_`.
+            Indices into `words_`.
         """
         check_is_fitted(self)
         X, _ = rows_of_images(X, type(self).__name__, self._given_shape)
@@ -206,10 +208,10 @@ class VisualWordsTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         places = X.reshape(-1, self.n_channels)
         origin = self.words_.mean(axis=0)
         block, found = Block(self.words_, origin, self.device, lower="n_words"), []
-        chunk = max(1, _AT_ONCE // max(self.n_words, self.n_channels))
+        chunk = max(1, AT_ONCE // max(self.n_words, self.n_channels))
         for start in range(0, len(places), chunk):
-            part = places[start : start + chunk]
-            found.append(block.nearest(part, np.full(len(part), np.inf))[1])
+            some = places[start : start + chunk]
+            found.append(block.nearest(some, np.full(len(some), np.inf))[1])
         return np.concatenate(found).reshape(len(X), -1)
 
     def __sklearn_tags__(self) -> Any:

@@ -1,8 +1,8 @@
-"""What a launch does with its arguments, prepared: which are arrays, and how numbers are cast.
+"""How a launch treats its arguments: which ones are arrays, and how numbers are cast.
 
-A launch is a few microseconds of Python. Whatever follows from the declaration alone is worked out
-once, and left to functions of C: one takes the arrays out of the arguments, one the numbers, one
-remembers what numbers were cast to, and one puts both together again.
+A launch should cost only a few microseconds of Python. So whatever follows from the declaration of
+the kernel is computed once, and the rest is done by functions written in C: one picks the arrays,
+one picks the numbers, a cache looks up the cast numbers, and one puts both back in order.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ Picker = Callable[[tuple[Any, ...]], tuple[Any, ...]]
 
 
 class Signature(NamedTuple):
-    """What the declaration says of a launch's arguments, in the form in which it is asked."""
+    """What a kernel's declaration says of its arguments, prepared for a fast launch."""
 
-    arguments: int
+    arguments: int  # how many
     dtypes: tuple[np.dtype, ...]  # of the arrays
-    arrays: Picker  # arrays out of the arguments
-    numbers: Picker  # numbers out of the arguments
-    cast: Picker  # numbers to those of the declared types
-    in_order: Picker  # arrays and numbers to the order of the declaration
+    arrays: Picker  # picks the arrays of the arguments
+    numbers: Picker  # picks the numbers of the arguments
+    cast: Picker  # casts the numbers to the declared types
+    in_order: Picker  # puts arrays and numbers, one after the other, in the declared order
 
     @classmethod
     def of(cls, parameters: list[tuple[np.dtype, bool]]) -> Signature:
-        """Return the signature of a kernel, from its arguments: dtype, and whether an array."""
+        """Return the signature of a kernel, given each argument's dtype and if it is an array."""
         arrays = [place for place, (_, is_array) in enumerate(parameters) if is_array]
         numbers = [place for place, (_, is_array) in enumerate(parameters) if not is_array]
         order = sorted(range(len(parameters)), key=(arrays + numbers).__getitem__)
@@ -44,22 +44,22 @@ class Signature(NamedTuple):
 
 
 def _picker(places: list[int]) -> Picker:
-    """Return the function that takes some places of a tuple."""
+    """Return a function that picks these places of a tuple."""
     if places == list(range(places[0], places[-1] + 1) if places else []):
         return operator.itemgetter(slice(places[0], places[-1] + 1) if places else slice(0))
     return operator.itemgetter(*places)
 
 
 def _caster(types: list[Any]) -> Picker:
-    """Return the function that casts numbers to types.
+    """Return a function that casts numbers to these types.
 
-    Sizes, strides and rates are the same launch after launch: to look all of them up at once is
-    cheaper than one cast.
+    Sizes, strides and rates are mostly the same in every launch, and looking all of them up at once
+    costs less than a single cast.
     """
 
     @functools.lru_cache(maxsize=1024)
     def cast(numbers: tuple[Any, ...]) -> tuple[Any, ...]:
-        # 0.0 and -0.0 are the same to the cache, so they shall be the same to the kernel
+        # The cache cannot tell -0.0 from 0.0, so adding 0 makes them the same for the kernel.
         return tuple(type_(n) + type_(0) for type_, n in zip(types, numbers, strict=True))
 
     return cast

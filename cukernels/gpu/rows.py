@@ -1,13 +1,13 @@
-"""How kernels over rows of k values are launched; `rows.cuh` is their other half."""
+"""The launch configuration of kernels over rows of k values, which `rows.cuh` belongs to."""
 
 from __future__ import annotations
 
+from cukernels.gpu.kernel import multiprocessors
 from cukernels.runtime.arrays import Array
-from cukernels.runtime.kernel import multiprocessors
 
 THREADS = 256  # row_threads of rows.cuh
-LANES = (4, 16, 32, 256)  # of a row
-_LONG = 1024  # values, from which on a row has a block
+LANES = (4, 16, 32, 256)  # how many threads may share a row
+_LONG = 1024  # rows of so many values or more have a whole block
 
 
 def lanes(k: int) -> int:

@@ -1,6 +1,6 @@
-// Device helpers that every kernel may use. PTX stands here and nowhere else, and each piece of it
-// has a plain C++ twin, with which the kernels also run on a machine without a GPU (`emulator::`
-// is what the tests provide there).
+// Device functions that every kernel may use. Inline PTX stands in this file only. Beside each use
+// of it stands a plain C++ twin, with which kernels run on a machine without a GPU: there the tests
+// define the namespace `emulator`.
 #pragma once
 
 typedef long long int64;
@@ -20,7 +20,8 @@ __device__ inline T not_a_number() {
     return T(__longlong_as_double(0x7ff8000000000000ll));
 }
 
-// Whether i is one of 0 .. count - 1. What a caller hands in is not looked at before the launch.
+// Whether i is one of 0 .. count - 1. Indices in arrays of a caller are checked in the kernel, as
+// the host does not read them before the launch.
 __device__ constexpr bool is_within(int64 i, int64 count) {
     return uint64(i) < uint64(count);
 }
@@ -47,7 +48,7 @@ __device__ inline int warp_id() {
 
 // --- Memory ------------------------------------------------------------------------------------
 
-// N neighbours that one instruction loads or stores; 16 bytes is the most.
+// N adjacent elements that one instruction loads or stores; 16 bytes at most.
 template <typename T, int N>
 struct alignas(N * sizeof(T)) Vector {
     T value[N];
@@ -80,7 +81,7 @@ __device__ inline bool is_aligned(const void* p) {
     return reinterpret_cast<uint64>(p) % 16 == 0;
 }
 
-// The same where an address may be no multiple of the vector's size: then one by one.
+// Load and store a vector whose address may be misaligned: its elements one by one in that case.
 template <int N, typename T>
 __device__ inline Vector<T, N> load(const T* from, bool aligned) {
     if (N == 1 || aligned) return load<N>(from);
@@ -97,7 +98,7 @@ __device__ inline void store(T* to, const Vector<T, N>& x, bool aligned) {
     for (int i = 0; i < N; i++) to[i] = x[i];
 }
 
-// The shared memory whose size the launch gives, aligned to 128 bytes.
+// The dynamic shared memory of the block, whose size is given at the launch; aligned to 128 bytes.
 template <typename T>
 __device__ inline T* dynamic_shared() {
 #ifdef __CUDACC__
@@ -114,8 +115,9 @@ __device__ inline unsigned shared_address(const void* p) {
 }
 #endif
 
-// Start to copy 4, 8 or 16 bytes from global to shared memory, or as many zeros where `valid` is
-// false (the source is then not read). What was copied is there after `cp_async_wait`.
+// Start an asynchronous copy of 4, 8 or 16 bytes from global to shared memory. If `valid` is false,
+// zeros are written and the source is not read. The copy is complete after `cp_async_wait`. (.cg
+// bypasses the L1 cache, but exists for 16 bytes only. Before 8.0 the copy is a plain one.)
 template <int Bytes>
 __device__ inline void cp_async(void* shared, const void* global, bool valid = true) {
     static_assert(Bytes == 4 || Bytes == 8 || Bytes == 16, "cp.async copies 4, 8 or 16 bytes");
@@ -137,7 +139,7 @@ __device__ inline void cp_async(void* shared, const void* global, bool valid = t
 #endif
 }
 
-// Close the group of this thread's copies since the last commit.
+// Make a group of this thread's copies since the last commit; `cp_async_wait` counts groups.
 __device__ inline void cp_async_commit() {
 #ifndef __CUDACC__
     emulator::cp_async_commit();
@@ -146,7 +148,8 @@ __device__ inline void cp_async_commit() {
 #endif
 }
 
-// Wait for all but the last `Pending` groups of this thread; others see them after a barrier.
+// Wait for all but the last `Pending` groups of this thread. Other threads see the copies only
+// after a barrier.
 template <int Pending>
 __device__ inline void cp_async_wait() {
 #ifndef __CUDACC__
@@ -172,8 +175,8 @@ struct Sum {
 struct Maximum {
     template <typename T>
     static __device__ T join(T a, T b) {
-        return a < b || b != b ? b : a;
-    }  // NaN wins
+        return a < b || b != b ? b : a;  // NaN wins
+    }
     template <typename T>
     static __device__ T neutral() {
         return -infinity<T>();
@@ -181,7 +184,8 @@ struct Maximum {
 };
 
 // Join one value of each lane of an aligned group of `Width` lanes; all of them get the result.
-// The order is fixed, and so is the result to the bit.
+// Both sides of an exchange join the same two values, so all lanes have the same bits; the order is
+// fixed.
 template <typename Operation, int Width = warp_size, typename T>
 __device__ inline T warp_reduce(T x) {
 #pragma unroll
@@ -195,21 +199,21 @@ template <typename Operation, int Threads, typename T>
 __device__ inline T block_reduce(T x) {
     static_assert(Threads % warp_size == 0, "whole warps");
     constexpr int warps = Threads / warp_size;
-    __shared__ T parts[warps];
+    __shared__ T of_warp[warps];
     x = warp_reduce<Operation>(x);
-    __syncthreads();  // a call before this one may still be reading
-    if (lane_id() == 0) parts[warp_id()] = x;
+    __syncthreads();  // other warps may still be reading the results of the previous call
+    if (lane_id() == 0) of_warp[warp_id()] = x;
     __syncthreads();
-    x = parts[0];
+    x = of_warp[0];
 #pragma unroll
-    for (int i = 1; i < warps; i++) x = Operation::join(x, parts[i]);
+    for (int i = 1; i < warps; i++) x = Operation::join(x, of_warp[i]);
     return x;
 }
 
 // --- Tensor cores ------------------------------------------------------------------------------
 //
-// mma.m16n8k8: a warp multiplies A (16 x 8) and B (8 x 8) and adds to D (16 x 8). With g = lane / 4
-// and t = lane % 4, a lane holds
+// mma.m16n8k8: a warp multiplies A (16 x 8) by B (8 x 8) and adds the product to D (16 x 8). Each
+// lane holds a fragment of each matrix in its registers: with g = lane / 4 and t = lane % 4,
 //   a[0] = A[g][t], a[1] = A[g + 8][t], a[2] = A[g][t + 4], a[3] = A[g + 8][t + 4]
 //   b[0] = B[t][g], b[1] = B[t + 4][g]
 //   d[0] = D[g][2 t], d[1] = D[g][2 t + 1], d[2] = D[g + 8][2 t], d[3] = D[g + 8][2 t + 1]
@@ -272,8 +276,9 @@ __device__ inline unsigned pack_bf16(float low, float high) {
 #endif
 }
 
-// The same product of bfloat16 numbers. Where TF32 has k and k + 4, a lane holds the pair of them
-// (PTX has neighbours there, but what matters is that A and B agree):
+// The same product for bfloat16 numbers, two of which share a register: the pair of k and k + 4
+// that mma_tf32 has in two registers. (PTX says that a pair is two adjacent k. But any order of k
+// gives the same sum, as long as A and B agree.)
 //   a[0] = A[g][t, t + 4], a[1] = A[g + 8][t, t + 4], b = B[t, t + 4][g].
 __device__ inline void mma_bf16(float (&d)[4], const unsigned (&a)[2], unsigned b) {
 #ifndef __CUDACC__
@@ -302,9 +307,9 @@ __device__ inline void mma_bf16(float (&d)[4], const unsigned (&a)[2], unsigned 
 #endif
 }
 
-// Load four 8 x 8 matrices of 16-bit elements, or 8 x 4 matrices of 32-bit ones. Lane i gives the
-// address of a 16-byte row: lanes 0-7 those of the first matrix, 8-15 of the second, and so on.
-// Every lane gets, of each matrix, the 32-bit word lane % 4 of row lane / 4.
+// Load four matrices from shared memory, each of 8 rows of 16 bytes: 8 x 4 elements of 32 bits.
+// Lanes 0-7 give the addresses of the rows of the first matrix, lanes 8-15 those of the second, and
+// so on. Every lane gets word lane % 4 of row lane / 4 of each matrix, as `mma_tf32` wants them.
 __device__ inline void load_matrices(unsigned (&words)[4], const void* row) {
 #ifdef __CUDACC__
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"

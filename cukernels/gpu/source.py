@@ -1,4 +1,4 @@
-"""The text of `.cu` files, and what their declarations say."""
+"""The text of `.cu` files with their headers, and what their declarations say."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-_SOURCES = {  # no two files have one name, so that an include need not say where its file lies
+_SOURCES = {  # file names are unique, so an #include need not name the folder
     file.name: file for file in Path(__file__).parent.parent.rglob("*.cu*")
 }
 _INCLUDE = re.compile(r'#include "([\w.]+)"')
@@ -30,7 +30,10 @@ DTYPES = {
 
 
 def parameter_of(given: dict[str, str], type_: str) -> tuple[np.dtype, bool]:
-    """Return the dtype of a declared type, and whether it is that of an array."""
+    """Return the dtype of a declared C++ type, and whether it is a pointer (an array).
+
+    `given` maps the names of the template's parameters to its arguments.
+    """
     words = [given.get(word, word) for word in re.findall(r"\w+|\*", type_)]
     ctype = next(word for word in words if word not in ("const", "__restrict__", "*"))
     return np.dtype(DTYPES[ctype]), "*" in words
@@ -38,10 +41,10 @@ def parameter_of(given: dict[str, str], type_: str) -> tuple[np.dtype, bool]:
 
 @functools.cache
 def source(file: str) -> str:
-    """Return the text of a `.cu` file with its own headers in place.
+    """Return the text of a `.cu` file with our own headers inserted.
 
-    CuPy's cache of compiled kernels knows a kernel by its text: a header that only the compiler
-    sees could change unnoticed.
+    CuPy's cache of compiled kernels identifies a kernel by this text. If the compiler read the
+    headers itself, a change in one of them would go unnoticed.
     """
     seen: set[str] = set()
 
@@ -61,7 +64,7 @@ def source(file: str) -> str:
 
 
 def declaration(file: str, name: str) -> tuple[list[str], list[tuple[str, str]]]:
-    """Return names of a template's parameters, and type and name of the function's.
+    """Return the names of a template's parameters, and (type, name) of each of the function's.
 
     Raises
     ------

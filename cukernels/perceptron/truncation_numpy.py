@@ -1,9 +1,10 @@
 """The multinomial rule under an L1 penalty, on NumPy: dense samples, one by one.
 
-L1 takes something off every weight at every sample, so there are no blocks. But what is left of
-a weight without what it paid, ``u = w - paid``, changes only at a mistake and by an L2 part. The
-sign of the weight does at a mistake too; else it is cut to 0 at some time, and stays there. So the
-weight is ``sign * max(sign * u - due, 0)`` at any time: four passes over the weights.
+L1 changes every weight at every sample, so samples cannot be taken in blocks. But the weight
+without what L1 did to it, ``u = w - paid``, changes only by an update or by the L2 part. The sign
+of the weight, too, changes only by an update; until the next one L1 may truncate the weight to 0,
+where it stays. So at any time the weight is ``sign * max(sign * u - due, 0)``, which takes four
+passes over the weights.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from cukernels.perceptron.penalty import measure
 from cukernels.perceptron.rule import Sweep
 
 
-def sweep_cut(sweep: Sweep, x: np.ndarray) -> np.ndarray:
-    """Sweep samples of shape (N, D); classes compete, and the penalty has an L1 part."""
+def sweep_truncated(sweep: Sweep, x: np.ndarray) -> np.ndarray:
+    """Sweep samples of shape (N, D), for classes that compete and a penalty with an L1 part."""
     n_problems, b = sweep.b.size, sweep.b.ravel().astype(float)
     labels = sweep.y[sweep.rows(0, sweep.n_steps)]
     weights = _Weights(sweep)
@@ -34,14 +35,14 @@ def sweep_cut(sweep: Sweep, x: np.ndarray) -> np.ndarray:
             b[wrong] += sweep.bias_rate * change
             moves = change != 0
             weights.add(wrong[moves], change[moves, None].astype(x.dtype) * sample)
-        weights.cut(step)
+        weights.truncate()
     weights.write_back()
     sweep.b[...] = b.reshape(sweep.b.shape)
     return sweep.result(objective.reshape(sweep.b.shape))
 
 
 class _Weights:
-    """The weights of P problems in a sweep, and what they owe."""
+    """The weights of P problems during a sweep, and the state of their penalty."""
 
     def __init__(self, sweep: Sweep) -> None:
         self.sweep = sweep
@@ -62,7 +63,7 @@ class _Weights:
             self._set_rate(0)
 
     def shrink(self, step: int) -> None:
-        """The L2 part of a step."""
+        """Apply the L2 part of a step."""
         if not self._is_constant:
             self._set_rate(step)
         if self._has_l2:
@@ -73,7 +74,7 @@ class _Weights:
             self.penalty = self.l1 * self.norms[:, 1] + self.l2 / 2 * self.norms[:, 0]
 
     def add(self, problems: np.ndarray, values: np.ndarray) -> None:
-        """Update some problems."""
+        """Add values to the weights of some problems."""
         w = self.w[problems] + values
         self.w[problems], self.sign[problems] = w, np.sign(w)
         self.u[problems] += values
@@ -82,15 +83,15 @@ class _Weights:
             self.l1[problems] * norms[:, 1] + self.l2[problems] / 2 * norms[:, 0]
         )
 
-    def cut(self, step: int) -> None:
-        """The L1 part of a step."""
+    def truncate(self) -> None:
+        """Apply the L1 part of a step."""
         self.due += self._debt
         left = np.multiply(self.sign, self.u, out=self._values)
         left -= self.due
         np.multiply(self.sign, np.maximum(left, 0, out=left), out=self.w)
 
     def write_back(self) -> None:
-        """Update the arrays of the sweep."""
+        """Copy the results to the arrays of the sweep."""
         sweep = self.sweep
         given = sweep.penalty
         sweep.w[...] = self.w.reshape(sweep.w.shape)
@@ -99,18 +100,19 @@ class _Weights:
         given.norms[...] = self.norms.reshape(given.norms.shape)
 
     def _set_rate(self, step: int) -> None:
+        """Compute what L2 leaves and what L1 adds to the debt at the rate of a step."""
         eta = self.sweep.eta[..., step : step + 1]
         self._kept = _flat(self.sweep.penalty.kept(eta)[..., 0], self.sweep)[:, None]
         self._debt = self.l1[:, None] * _flat(eta[..., 0], self.sweep)[:, None]
 
 
 def _flat(values: np.ndarray, sweep: Sweep) -> np.ndarray:
-    """Values that broadcast to (..., K), in one row."""
+    """Broadcast values to (..., K), and return them along one axis."""
     return np.broadcast_to(values, sweep.b.shape).reshape(-1)
 
 
 def _mistakes(scores: np.ndarray, label: int) -> tuple[np.ndarray, np.ndarray]:
-    """The problems that move at a sample, the right class and the winner, and their directions."""
+    """The problems that mistakes move (right classes, then winners), and their directions."""
     winner, k = scores.argmax(axis=1), scores.shape[1]
     wrong = (winner != label).nonzero()[0]
     problems = np.concatenate((wrong * k + label, wrong * k + winner[wrong]))

@@ -1,14 +1,14 @@
-// Rows of k values, such as the scores of k classes: a group of lanes for each.
+// Kernels over rows of k values, such as the scores of k classes. A group of lanes shares a row.
 //
-// Short rows share a warp, 4, 16 or 32 lanes each; long ones have a block. A row is read from
-// memory once and from the cache as often as its function asks for it.
+// Short rows have 4, 16 or 32 lanes of a warp; long rows have a block. The first pass over a row
+// reads it from memory, and later passes read it from the cache.
 #pragma once
 #include "prelude.cuh"
 
 constexpr int row_threads = 256;
 
-// Values of a row that a lane works on at once. The functions of float64 are calls on newer GPUs,
-// across which few registers are kept.
+// How many values of a row a lane works on at once. In float64 it is one: exp and log are function
+// calls there, and registers that are live across a call spill.
 template <typename T>
 constexpr int unrolled = sizeof(T) == 4 ? 4 : 1;
 
@@ -21,7 +21,7 @@ __device__ inline T group_reduce(T x) {
         return block_reduce<Operation, Lanes>(x);
 }
 
-// Join f(x[0]), ..., f(x[k - 1]); lane i takes every Lanes-th value from x[i] on.
+// Join f(x[0]), ..., f(x[k - 1]). Lane i takes x[i], x[i + Lanes], ..., so the order is fixed.
 template <typename Operation, int Lanes, typename T, typename F>
 __device__ inline T row_reduce(const T* x, int k, int lane, const F& f) {
     T joined = Operation::template neutral<T>();
@@ -30,8 +30,8 @@ __device__ inline T row_reduce(const T* x, int k, int lane, const F& f) {
     return group_reduce<Operation, Lanes>(joined);
 }
 
-// Call body(row, lane, inside) for rows this block's way through n rows. All lanes of a warp come
-// along, as reductions need them: where rows have run out, with the last row and `inside` false.
+// Call body(row, lane, inside) for this block's rows of n. Reductions need all lanes of a warp, so
+// groups that have run out of rows come along with the last row and `inside` false.
 template <int Lanes, typename Body>
 __device__ inline void each_row(int64 n, const Body& body) {
     constexpr int rows = row_threads / Lanes;

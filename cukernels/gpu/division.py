@@ -1,4 +1,4 @@
-"""Division by a number that the host knows, for kernels: a multiplication and a shift."""
+"""Integer division in kernels by a number known on the host: a multiplication and a shift."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import functools
 
 @functools.cache
 def divisor(d: int) -> int:
-    """Return what `quotient` of `division.cuh` takes for a division by `d`, 1 <= d < 2**31.
+    """Return the argument with which `quotient` of `division.cuh` divides by `d`, 1 <= d < 2**31.
 
     With ``s = ceil(log2(d))``, the quotient of any ``n < 2**31`` is ``n * m >> (31 + s)`` for
     ``m = ceil(2**(31 + s) / d)``: rounding up adds less than ``n / 2**(31 + s) < 1 / d`` to the

@@ -1,9 +1,9 @@
 """The one door to the GPU: instantiate a kernel's template, check and cast its arguments, launch.
 
-A `.cu` file holds `__global__` templates; a `Kernel` names one of them and lists the template
-arguments that it is used with, so that every instance can be compiled and tested before anybody
-needs it. The declaration in the `.cu` file is the only place that gives the types of the
-arguments: arrays are checked against it and numbers are cast to it.
+A `.cu` file holds `__global__` templates. A `Kernel` names one of them and lists the template
+arguments that it is used with, so that tests can compile every instance. The types of a kernel's
+arguments are stated once, in its declaration in the `.cu` file: arrays are checked against it, and
+numbers are cast to it.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from cukernels.gpu.shared_memory import allow
+from cukernels.gpu.signature import Signature
+from cukernels.gpu.source import DTYPES, declaration, parameter_of, source
 from cukernels.runtime.arrays import Array, check_private_names, is_c_contiguous, namespace
-from cukernels.runtime.shared_memory import allow
-from cukernels.runtime.signature import Signature
-from cukernels.runtime.source import DTYPES, declaration, parameter_of, source
 
 OPTIONS = ("-std=c++17",)
 
@@ -36,9 +36,9 @@ class Kernel:
     name : str
         The name of the template.
     instances : iterable of tuple of str
-        Template arguments, as they stand between the angle brackets.
+        The template arguments of each instance, as C++ text.
     since : int, default=75
-        The least compute capability that has the instructions, as 80 for 8.0.
+        The least compute capability that has the kernel's instructions, as 80 for 8.0.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Kernel:
 
     @functools.cached_property
     def declaration(self) -> tuple[list[str], list[tuple[str, str]]]:
-        """Names of the template's parameters, and type and name of the function's."""
+        """Names of the template's parameters, and (type, name) of each of the function's."""
         return declaration(self.file, self.name)
 
 
@@ -65,7 +65,7 @@ KERNELS: list[Kernel] = []
 
 
 class Instance:
-    """A kernel with its template arguments, ready to be launched on whatever device is current."""
+    """A kernel with its template arguments, which can be launched on the current device."""
 
     def __init__(self, kernel: Kernel, arguments: tuple[str, ...]) -> None:
         self.kernel = kernel
@@ -76,7 +76,7 @@ class Instance:
 
     @functools.cached_property
     def parameters(self) -> list[tuple[np.dtype, bool]]:
-        """Of each argument the dtype, and whether it is an array."""
+        """The dtype of each argument, and whether it is an array."""
         names, parameters = self.kernel.declaration
         given = dict(zip(names, self.arguments, strict=True))
         return [parameter_of(given, type_) for type_, _ in parameters]
@@ -86,16 +86,16 @@ class Instance:
         return Signature.of(self.parameters)
 
     def __call__(self, grid: Grid, block: int, *arguments: Any, shared: int = 0) -> None:
-        """Launch.
+        """Launch the kernel on the current device and stream.
 
         Parameters
         ----------
         grid : (int, int, int)
-            Blocks along x, y and z; nothing is launched where one is 0.
+            Blocks along x, y and z; if one is 0, nothing is launched.
         block : int
             Threads of a block.
         *arguments : array, None, int or float
-            In the order of the declaration; None is a null pointer.
+            In the order of the declaration; None becomes a null pointer.
         shared : int, default=0
             Bytes of dynamic shared memory.
 
@@ -116,11 +116,12 @@ class Instance:
         function(grid, (block, 1, 1), packed, shared)
 
     def packed(self, arguments: tuple[Any, ...], device: int = 0) -> tuple[Any, ...]:
-        """Check arrays, and cast numbers to the types that the kernel declares."""
+        """Check the arrays, and cast the numbers to the types that the kernel declares."""
         count, dtypes, arrays_of, numbers_of, cast, in_order = self._signature
         if len(arguments) != count:
             raise TypeError(f"{self.expression} takes {count} arguments, got {len(arguments)}")
         arrays = arrays_of(arguments)
+        # The common case is decided here, in a few comparisons; `_check` finds the words.
         try:
             for dtype, x in zip(dtypes, arrays, strict=True):
                 if x is not None and (
@@ -133,7 +134,7 @@ class Instance:
         return in_order(arrays + cast(numbers_of(arguments)))
 
     def _check(self, arguments: tuple[Any, ...], device: int) -> None:
-        """Raise TypeError unless arrays are what the kernel declares."""
+        """Raise the TypeError that says which array is not what the kernel declares."""
         declared = zip(arguments, self.parameters, self.kernel.declaration[1], strict=True)
         for x, (dtype, is_array), (_, name) in declared:
             if x is None or not is_array:
@@ -151,18 +152,19 @@ class Instance:
                 )
 
     def function(self, shared: int = 0) -> Any:
-        """CuPy's function for the current device, allowed so much dynamic shared memory."""
+        """CuPy's function for the current device, permitted this much dynamic shared memory."""
         cupy = sys.modules["cupy"]
         key = (cupy, cupy.cuda.runtime.getDevice(), shared)
         if key not in self._functions:
             raw = self._raw()
             allow(raw, shared)
-            self._functions[key] = raw.kernel  # of this device; `raw` looks it up at every call
+            # `raw` would look up the device's function at every launch; `raw.kernel` is that one
+            self._functions[key] = raw.kernel
         return self._functions[key]
 
     @property
     def static_shared(self) -> int:
-        """Bytes of shared memory that a block has on the current device before any dynamic."""
+        """Bytes of static shared memory of a block on the current device."""
         cupy = sys.modules["cupy"]
         key = (cupy, cupy.cuda.runtime.getDevice())
         if key not in self._static_shared:
@@ -170,7 +172,7 @@ class Instance:
         return self._static_shared[key]
 
     def _raw(self) -> Any:
-        """CuPy's kernel; compiled when it is first asked for."""
+        """CuPy's kernel, which is compiled at the first use."""
         module = sys.modules["cupy"].RawModule(
             code=source(self.kernel.file),
             options=OPTIONS,
@@ -186,6 +188,7 @@ def ctype(x: Array) -> str:
 
 @functools.cache
 def _device_facts(cupy: Any, device: int) -> tuple[int, int]:
+    """Compute capability of a device, and the number of its multiprocessors."""
     properties = cupy.cuda.Device(device)
     return int(properties.compute_capability), properties.attributes["MultiProcessorCount"]
 
@@ -200,6 +203,8 @@ def multiprocessors(x: Array) -> int:
     return _device_facts(namespace(x), x.device.id)[1]
 
 
-def contiguous(x: Array) -> Array:
-    """Return `x` itself if it is C-contiguous, else a copy that is."""
+def contiguous(x: Array, dtype: Any = None) -> Array:
+    """Return `x` itself if it is C-contiguous and of a dtype (None: any), else a copy that is."""
+    if dtype is not None and x.dtype != dtype:
+        x = x.astype(dtype)
     return x if x.flags.c_contiguous else namespace(x).ascontiguousarray(x)

@@ -1,0 +1,1 @@
+"""The one door to a GPU: how kernels are compiled, checked and launched."""

@@ -1,0 +1,32 @@
+"""Calls of CUDA bodies on the stand-in for CuPy, with arrays of the host around them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cukernels.runtime.cases import results
+from cukernels.runtime.registry import Op
+
+
+def on_device(cupy: Any, value: Any) -> Any:
+    """An array of the host on the device; any other argument as it is."""
+    return cupy.asarray(value) if isinstance(value, np.ndarray) else value
+
+
+def on_host(result: Any) -> np.ndarray:
+    """An array of the device, without a read that the stand-in would count."""
+    return result._host if hasattr(result, "_host") else np.asarray(result)
+
+
+def device_results(op: Op, cupy: Any, arguments: dict) -> list[np.ndarray]:
+    """What a call on the device returns, and what it leaves in the arguments that it updates."""
+    placed = {name: on_device(cupy, value) for name, value in arguments.items()}
+    got = results(op, op.cuda, placed)
+    for name in set(arguments) - set(op.mutates):
+        if isinstance(arguments[name], np.ndarray):
+            np.testing.assert_array_equal(
+                on_host(placed[name]), arguments[name], err_msg=f"{name} was modified"
+            )
+    return got
