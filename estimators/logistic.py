@@ -8,20 +8,18 @@ from typing import Any, ClassVar
 import numpy as np
 import scipy.sparse as sp
 from sklearn.utils import check_random_state
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import validate_data
 
 from cukernels import log_softmax, softmax
 from cukernels.runtime import resolve_device
 from estimators.linear.classifier import LinearClassifier
+from estimators.linear.fit import learn_classes
 from estimators.linear.logistic_fit import LogisticFit
-from estimators.linear.logistic_parameters import check_classes, resolve_penalty, total_weights
+from estimators.linear.logistic_parameters import check_classes, resolve_penalty
 from estimators.linear.loss import LinearObjective
 from estimators.scikit_learn import CallbackSupportMixin, Hidden, Interval, StrOptions, fit_context
-from estimators.shared.base import FLOATS
+from estimators.shared.labels import total_weights
 from estimators.shared.progress import VERBOSE
 from estimators.shared.samples import Samples
-from estimators.shared.warnings import warn
 
 INDEX_32 = ("liblinear", "sag", "saga")  # scikit-learn's solvers that take no 64-bit indices
 
@@ -197,52 +195,33 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
         KeyboardInterrupt
             After Ctrl-C before the first evaluation.
         """
-        training = self._prepare(Samples(X, y), sample_weight)
-        try:
-            training.run([training])
-        except KeyboardInterrupt:
-            if not training.has_begun:
-                raise
-            warn("Training interrupted by user.")
-        training.finish()
-        return self
+        return self._run(self._prepare(Samples(X, y), sample_weight))
 
     def _prepare(
         self, samples: Samples, sample_weight: Any = None, rows: np.ndarray | None = None
     ) -> LogisticFit:
-        """All of a fit that comes before its first step.
+        """Do all of a fit that comes before its first step.
 
-        `rows` are those of the samples that it learns from, by default all; `sample_weight` is
-        that of these rows.
+        `rows` are the samples to learn from, by default all, and `sample_weight` is that of these
+        rows.
         """
         C, l1_ratio = resolve_penalty(self)
         device = resolve_device(self.device)
         check_random_state(self.random_state)
-        X, y = samples.checked(self, self.solver in INDEX_32)
-        own_y = y if rows is None else y[rows]
-        self.classes_, labels = samples.once(
-            ("places", id(rows)), lambda: np.unique(own_y, return_inverse=True)
-        )
+        X, y = samples.checked(self, self._takes_large_sparse)
+        self.classes_, labels = learn_classes(samples, y, rows)
         check_classes(self, X)
-        weights = total_weights(self.class_weight, self.classes_, labels, X.dtype, sample_weight)
+        y = y if rows is None else y[rows]
+        weights = total_weights(
+            self.class_weight, self.classes_, y, X.dtype, sample_weight, balance="weights"
+        )
         return LogisticFit(
             self, samples, X, labels, rows, weights, C, l1_ratio, device, sample_weight
         )
 
-    def _check_X_y(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, np.ndarray]:
-        with np.errstate(over="ignore", invalid="ignore"):  # in the sum that it looks for NaN by
-            X, y = validate_data(
-                self,
-                X,
-                y,
-                accept_sparse="csr",
-                dtype=FLOATS,
-                order="C",
-                accept_large_sparse=self.solver not in INDEX_32,
-                reset=reset,
-            )
-        check_classification_targets(y)
-        return X, y
+    @property
+    def _takes_large_sparse(self) -> bool:  # type: ignore[override]
+        return self.solver not in INDEX_32
 
     def _start(self, objective: LinearObjective) -> np.ndarray:
         """Parameters to start from: the last fit's with `warm_start`, else zeros."""

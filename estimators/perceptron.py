@@ -7,19 +7,17 @@ from typing import Any, ClassVar
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import validate_data
 
 from cukernels.runtime import resolve_device
 from cukernels.sparse import check_rows
 from estimators.linear.classifier import LinearClassifier
+from estimators.linear.fit import learn_classes
 from estimators.linear.perceptron_compiled import CompiledFit
+from estimators.linear.perceptron_fit import PerceptronFit
+from estimators.linear.perceptron_start import given_weights, learned_weights
 from estimators.linear.perceptron_swept import SweptFit
 from estimators.scikit_learn import Interval, StrOptions, check_partial_fit_first_call, fit_context
-from estimators.shared.base import FLOATS
-from estimators.shared.rows import dense_rows_of
 from estimators.shared.samples import Samples
-from estimators.shared.warnings import warn
 
 
 class Perceptron(LinearClassifier):
@@ -217,8 +215,7 @@ class Perceptron(LinearClassifier):
         -------
         self : object
         """
-        training = self._prepare(Samples(X, y), coef_init, intercept_init, sample_weight)
-        return self._run(training)
+        return self._run(self._prepare(Samples(X, y), coef_init, intercept_init, sample_weight))
 
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
@@ -255,12 +252,13 @@ class Perceptron(LinearClassifier):
             raise ValueError(f"y has classes {unknown} that are not in classes {self.classes_}")
         self.classes_ = np.asarray(self.classes_)
         self.t_ = 1.0 if first else getattr(self, "t_", 1.0)
-        start = self._start(X, None, None) if first else self._learned_for(X)
+        n_classes = len(self.classes_)
+        start = given_weights(n_classes, X, None, None) if first else learned_weights(self, X)
         labels = np.searchsorted(self.classes_, y)
-        return self._run(self._training.of(self, Samples(X, y), X, labels, sample_weight, start))
+        return self._run(self._fit_class.of(self, Samples(X, y), X, labels, sample_weight, start))
 
     @property
-    def _training(self) -> type[CompiledFit] | type[SweptFit]:
+    def _fit_class(self) -> type[PerceptronFit]:
         """What runs a fit: scikit-learn's loop, where it has this rule and runs on the device."""
         is_there = self.multi_class == "ovr" and resolve_device(self.device) == "cpu"
         return CompiledFit if is_there else SweptFit
@@ -272,23 +270,18 @@ class Perceptron(LinearClassifier):
         intercept_init: Any = None,
         sample_weight: Any = None,
         rows: np.ndarray | None = None,
-    ) -> CompiledFit | SweptFit:
-        """All of a fit that comes before its first step.
+    ) -> PerceptronFit:
+        """Do all of a fit that comes before its first step.
 
-        `rows` are those of the samples that it learns from, by default all; `sample_weight` is
-        that of these rows.
+        `rows` are the samples to learn from, by default all, and `sample_weight` is that of these
+        rows.
         """
-        training = self._training
+        fit_class = self._fit_class
         X, y = samples.checked(self)
-        if not training.takes(rows, sample_weight):
+        if not fit_class.takes(rows, sample_weight):
             X, y, rows = X[rows], y[rows], None
             samples = Samples(X, y)
-
-        def places() -> tuple[Any, ...]:
-            return rows, *np.unique(y if rows is None else y[rows], return_inverse=True)
-
-        # rows that are held keep their identity
-        _, classes, labels = samples.once(("places of", id(rows)), places)
+        classes, labels = learn_classes(samples, y, rows)
         if len(classes) < 2:
             raise ValueError(
                 f"The number of classes has to be greater than one; got {len(classes)} class"
@@ -298,63 +291,14 @@ class Perceptron(LinearClassifier):
             intercept_init = self.intercept_ if intercept_init is None else intercept_init
         self.classes_ = classes
         self.t_ = 1.0
-        start = self._start(X, coef_init, intercept_init)
-        return training.of(
+        start = given_weights(len(classes), X, coef_init, intercept_init)
+        return fit_class.of(
             self, samples, X, labels, sample_weight, start, rows=rows, epochs=self.max_iter
         )
 
     def _check_X_y(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, np.ndarray]:
         resolve_device(self.device)
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            accept_sparse="csr",
-            dtype=FLOATS,
-            order="C",
-            accept_large_sparse=False,
-            reset=reset,
-        )
-        check_classification_targets(y)
+        X, y = super()._check_X_y(X, y, reset=reset)
         if sp.issparse(X):  # the loop would read and write wherever a column points to
             check_rows(type(self).__name__, X.data, X.indices, X.indptr, X.shape[1])
         return X, y
-
-    def _start(self, X: Any, coef_init: Any, intercept_init: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Copies of the weights and intercepts that are given, or zeros."""
-        rows = 1 if len(self.classes_) == 2 else len(self.classes_)
-        coef, intercept = np.zeros((rows, X.shape[1]), X.dtype), np.zeros(rows, X.dtype)
-        for name, own, given in (
-            ("coef", coef, coef_init),
-            ("intercept", intercept, intercept_init),
-        ):
-            if given is None:
-                continue
-            given = np.asarray(given.toarray() if sp.issparse(given) else given, X.dtype)
-            if given.size != own.size or (rows > 1 and given.shape != own.shape):
-                raise ValueError(
-                    f"Provided {name}_init does not match dataset: expected shape {own.shape}, "
-                    f"got {given.shape}."
-                )
-            own[...] = given.reshape(own.shape)
-        return coef, intercept
-
-    def _learned_for(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Copies of what was learned, to go on with; the only intercept is in double precision."""
-        coef, intercept = dense_rows_of(self.coef_), np.atleast_1d(self.intercept_)
-        if coef.shape[1] != X.shape[1]:
-            raise ValueError(
-                f"Number of features {X.shape[1]} does not match previous data {coef.shape[1]}."
-            )
-        dtype = np.float64 if len(coef) == 1 else X.dtype
-        return np.array(coef, X.dtype, order="C"), np.array(intercept, dtype)
-
-    def _run(self, training: CompiledFit | SweptFit) -> Perceptron:
-        try:
-            type(training).run([training])  # type: ignore[list-item]
-        except KeyboardInterrupt:
-            if not training.has_begun:
-                raise
-            warn("Training interrupted by user.")
-        training.finish()
-        return self

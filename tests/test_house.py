@@ -55,7 +55,8 @@ SIDEWAYS = {
 }
 # Where `cukernels` may be entered from the other package.
 FACES = {"cukernels"} | {
-    f"cukernels.{room}" for room in ("activations", "images", "runtime", "sparse", "training")
+    f"cukernels.{room}"
+    for room in ("activations", "images", "matmul", "runtime", "sparse", "training")
 }
 MOST_LINES, MEDIAN_LINES, MOST_FILES = 350, 150, 25
 

@@ -10,7 +10,7 @@ from estimators.linear.lasso import quadratic_lasso
 from estimators.linear.loss import LinearObjective
 from estimators.linear.newton import minimize_newton
 from estimators.linear.proximal import _L1Problem, minimize_proximal
-from estimators.linear.row_blocks import pieces
+from estimators.linear.row_blocks import gram_chunks
 from estimators.optimize.lbfgs import minimize_lbfgs
 
 ONE = np.zeros(1, dtype=int)
@@ -83,7 +83,7 @@ def test_the_hessian_of_sparse_rows_is_that_of_the_same_dense_ones(density):
         probabilities = objective.probabilities(np.linspace(-1, 1, objective.n_parameters))
         hessians.append(objective.hessian(probabilities, some))
     np.testing.assert_allclose(hessians[1], hessians[0], rtol=1e-12, atol=1e-15)
-    forms = [piece for _, piece in pieces(sp.csc_matrix(X))]
+    forms = [piece for _, piece in gram_chunks(sp.csc_matrix(X))]
     assert [sp.issparse(piece) for piece in forms] == [density < 0.3] * len(forms)
     together = np.vstack([piece.toarray() if density < 0.3 else piece for piece in forms])
     np.testing.assert_array_equal(together, X)

@@ -182,6 +182,6 @@ def test_models_of_a_fold_are_cut_for_the_cache_and_the_cores(
     X, y = samples()
     shared = Samples(X, y)
     fold = [LogisticRegression(C=C)._prepare(shared) for C in np.logspace(-3, 3, 20)]
-    cut = logistic_fit._parts(fold, n_folds=2)
+    cut = logistic_fit._stacks(fold, n_folds=2)
     assert [len(part) for part in cut] == parts
     assert [training for part in cut for training in part] == fold

@@ -18,7 +18,7 @@ from sklearn.model_selection import ParameterGrid, StratifiedKFold
 
 from estimators import Perceptron
 from estimators.linear.perceptron_compiled import CompiledFit
-from estimators.linear.perceptron_stack import OnlineStack
+from estimators.linear.perceptron_stack import PerceptronStack
 from estimators.linear.perceptron_swept import SweptFit
 from estimators.shared.known_outputs import KnownOutputs
 from estimators.shared.samples import Samples
@@ -297,7 +297,7 @@ def test_one_that_overflows_takes_no_other_down(multi_class, penalty):
 
 def test_ctrl_c_leaves_each_as_far_as_it_got(monkeypatch):
     X, y = DATA["digits"]
-    epoch = OnlineStack.epoch
+    epoch = PerceptronStack.epoch
 
     def interrupted(self):
         if self.n_iter == 3:
@@ -310,7 +310,7 @@ def test_ctrl_c_leaves_each_as_far_as_it_got(monkeypatch):
     ]
     trainings = prepared(estimators, X, y)
     with monkeypatch.context() as patch:
-        patch.setattr(OnlineStack, "epoch", interrupted)
+        patch.setattr(PerceptronStack, "epoch", interrupted)
         with pytest.raises(KeyboardInterrupt):
             SweptFit.run(trainings)
     for training, epochs in zip(trainings, (3, 2, 3), strict=True):

@@ -13,9 +13,9 @@ import numpy as np
 GROUP = 8
 
 
-def padded(a: np.ndarray) -> np.ndarray:
-    """Return a copy of a matrix, with rows of zeros added up to a whole number of groups."""
-    whole = np.zeros((-(-len(a) // GROUP) * GROUP, a.shape[1]), a.dtype)
+def padded(a: np.ndarray, group: int = GROUP) -> np.ndarray:
+    """Return a copy of a matrix with rows of zeros added, up to a whole number of groups."""
+    whole = np.zeros((-(-len(a) // group) * group, a.shape[1]), a.dtype)
     whole[: len(a)] = a
     return whole
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from cukernels.gpu import rows
 from cukernels.gpu.kernel import Kernel, contiguous, ctype
-from cukernels.gpu.stacks import models_of, place_for
+from cukernels.gpu.stacks import models_of, gradient_out
 from cukernels.matmul.sums import column_sums, sum_models
 from cukernels.runtime.arrays import Array, namespace
 
@@ -64,7 +64,7 @@ def layer_norm_backward(
         )  # fmt: skip
     gradients = []
     for name, units, terms in (("gamma", gamma, by_scale), ("beta", beta, dy)):
-        place = place_for(out, name, units, stack, 1)
+        place = gradient_out(out, name, units, stack, 1)
         into = None if place is None else place.reshape(models, k)
         sums = column_sums(terms, models, n, out=into)
         gradients.append(sum_models(sums[:, None], stack, units.shape, 1, place))

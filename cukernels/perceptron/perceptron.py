@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from cukernels.perceptron.penalty import measure
-from cukernels.perceptron.rule import Sweep, TakeRow, sweep_samples
+from cukernels.perceptron.rule import Sweep, SweepArguments, TakeRow, sweep_samples
 from cukernels.runtime.arrays import Array
 from cukernels.runtime.dtypes import INTEGER
 from cukernels.runtime.op import op
@@ -164,11 +164,11 @@ def perceptron_sweep(
         If, on the CPU, a number in `order`, in `follows`, or, without `classes`, in `y` is out of
         range.
     """
-    sweep = Sweep(
+    given = SweepArguments(
         y, w, b, eta, order=order, follows=follows, sample_weight=sample_weight, classes=classes,
         bias_rate=bias_rate, alpha=alpha, l1_ratio=l1_ratio, due=due, paid=paid, norms=norms,
     )  # fmt: skip
-    return sweep_samples(sweep, lambda row: (x[row : row + 1], slice(None)))
+    return sweep_samples(Sweep(given), lambda row: (x[row : row + 1], slice(None)))
 
 
 @op(
@@ -223,13 +223,13 @@ def csr_perceptron_sweep(
     objective : array of shape (..., K), or (..., 1) where `classes` is None
         As from `perceptron_sweep`.
     """
-    sweep = Sweep(
+    given = SweepArguments(
         y, w, b, eta, order=order, follows=follows, sample_weight=sample_weight, classes=classes,
         bias_rate=bias_rate, alpha=alpha, l1_ratio=l1_ratio, due=due, paid=paid, norms=norms,
     )  # fmt: skip
     if isinstance(data, np.ndarray):
         check_rows("csr_perceptron_sweep", data, indices, indptr, w.shape[-1])
-    return sweep_samples(sweep, csr_row(data, indices, indptr))
+    return sweep_samples(Sweep(given), csr_row(data, indices, indptr))
 
 
 def csr_row(data: Array, indices: Array, indptr: Array) -> TakeRow:

@@ -11,7 +11,7 @@ import numpy as np
 
 from cukernels.gpu.kernel import Kernel, architecture, contiguous, ctype
 from cukernels.gpu.shared_memory import shared_limit
-from cukernels.perceptron.rule import check_rates, checked_order
+from cukernels.perceptron.rule import SweepArguments, check_rates, checked_order
 from cukernels.runtime.arrays import Array, namespace
 
 THREADS, GROUP = 256, 32  # sweep_threads and group_size of perceptron.cu
@@ -73,30 +73,14 @@ def csr_perceptron_sweep(
 class _Sweep:
     """The arguments that both kernels take, made contiguous and of the declared dtypes."""
 
-    def __init__(
-        self,
-        y: Array,
-        w: Array,
-        b: Array,
-        eta: Array | float,
-        *,
-        order: Array | None = None,
-        follows: Array | None = None,
-        sample_weight: Array | None = None,
-        classes: Array | None = None,
-        bias_rate: float = 1.0,
-        alpha: Array | float = 0.0,
-        l1_ratio: Array | float = 0.0,
-        due: Array | None = None,
-        paid: Array | None = None,
-        norms: Array | None = None,
-    ) -> None:
+    def __init__(self, given: SweepArguments) -> None:
+        y, w, b, eta, _, _, weight, classes, bias_rate, alpha, l1_ratio, due, paid, norms = given
         xp = namespace(w)
         rows = b.shape
         self.multinomial = str(classes is None).lower()
         self.k = rows[-1] if classes is None else 1
         self.problems = math.prod(rows) // self.k
-        order, follows = checked_order(order, follows, classes)
+        order, follows = checked_order(given.order, given.follows, classes)
         self.n = len(y) if order is None else order.shape[-1]
         self.orders = 1 if order is None or order.ndim == 1 else len(order)
         check_rates(np.shape(eta) if isinstance(eta, float | int) else eta.shape, self.n)
@@ -118,11 +102,10 @@ class _Sweep:
             for a in (classes, follows)
         )
         rate, rate_row, rate_step = _by_row_and_step(eta, rows, self.used["b"])
-        weight, weight_row = None, 0
-        if sample_weight is not None:
-            shape = (*sample_weight.shape[:-1], len(y))
-            sample_weight = xp.broadcast_to(sample_weight, shape)
-            weight, weight_row, _ = _by_row_and_step(sample_weight, rows, w)
+        weight_row = 0
+        if weight is not None:
+            weight = xp.broadcast_to(weight, (*weight.shape[:-1], len(y)))
+            weight, weight_row, _ = _by_row_and_step(weight, rows, w)
         self.arguments = (
             self.order, self.n, self.orders, follows,
             contiguous(y, np.int64), classes,
@@ -140,7 +123,7 @@ class _Sweep:
 
 
 def _run(launch: Callable[[_Sweep], None], *args: Any, **kwargs: Any) -> Array:
-    sweep = _Sweep(*args, **kwargs)
+    sweep = _Sweep(SweepArguments(*args, **kwargs))
     launch(sweep)
     sweep.write_back()
     return sweep.objective

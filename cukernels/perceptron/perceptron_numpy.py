@@ -9,13 +9,13 @@ import scipy.sparse as sp
 
 from cukernels.perceptron.blocks_numpy import dense_rows, sparse_rows, sweep_blocks
 from cukernels.perceptron.perceptron import csr_row
-from cukernels.perceptron.rule import Sweep, sweep_samples
 from cukernels.perceptron.truncation_numpy import sweep_truncated
+from cukernels.perceptron.rule import Sweep, SweepArguments, sweep_samples
 from cukernels.sparse.sparse import check_rows
 
 
 def perceptron_sweep(x: np.ndarray, *args: Any, **kwargs: Any) -> np.ndarray:
-    sweep = Sweep(*args, **kwargs)
+    sweep = Sweep(SweepArguments(*args, **kwargs))
     if sweep.classes is None:
         if sweep.penalty.has_l1:
             return sweep_truncated(sweep, x)
@@ -26,7 +26,7 @@ def perceptron_sweep(x: np.ndarray, *args: Any, **kwargs: Any) -> np.ndarray:
 def csr_perceptron_sweep(
     data: np.ndarray, indices: np.ndarray, indptr: np.ndarray, *args: Any, **kwargs: Any
 ) -> np.ndarray:
-    sweep = Sweep(*args, **kwargs)
+    sweep = Sweep(SweepArguments(*args, **kwargs))
     check_rows("csr_perceptron_sweep", data, indices, indptr, sweep.w.shape[-1])
     if sweep.classes is None and not sweep.penalty.has_l1:
         shape = (len(indptr) - 1, sweep.w.shape[-1])

@@ -9,7 +9,7 @@ there are K independent problems, each of which separates its own class from the
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,41 +21,44 @@ from cukernels.runtime.contract import check_integers
 TakeRow = Callable[[int], tuple[Array, Any]]
 
 
-class Sweep:
-    """The arguments of `perceptron_sweep` except the samples, and the rule applied to scores."""
+class SweepArguments(NamedTuple):
+    """The arguments of `perceptron_sweep` and of `csr_perceptron_sweep`, less the samples."""
 
-    def __init__(
-        self,
-        y: Array,
-        w: Array,
-        b: Array,
-        eta: Array | float,
-        *,
-        order: Array | None = None,
-        follows: Array | None = None,
-        sample_weight: Array | None = None,
-        classes: Array | None = None,
-        bias_rate: float = 1.0,
-        alpha: Array | float = 0.0,
-        l1_ratio: Array | float = 0.0,
-        due: Array | None = None,
-        paid: Array | None = None,
-        norms: Array | None = None,
-    ) -> None:
+    y: Array
+    w: Array
+    b: Array
+    eta: Array | float
+    order: Array | None = None
+    follows: Array | None = None
+    sample_weight: Array | None = None
+    classes: Array | None = None
+    bias_rate: float = 1.0
+    alpha: Array | float = 0.0
+    l1_ratio: Array | float = 0.0
+    due: Array | None = None
+    paid: Array | None = None
+    norms: Array | None = None
+
+
+class Sweep:
+    """The arguments of a sweep, checked and in their full shapes, and the rule for scores."""
+
+    def __init__(self, given: SweepArguments) -> None:
+        w, weight = given.w, given.sample_weight
         xp = namespace(w)
-        self.y, self.w, self.b = y, w, b
-        self.sample_weight, self.classes = sample_weight, classes
-        self.bias_rate = bias_rate
-        self.order, self.follows = checked_order(order, follows, classes)
-        self.n_steps = len(y) if self.order is None else self.order.shape[-1]
+        self.y, self.w, self.b = given.y, w, given.b
+        self.classes, self.bias_rate = given.classes, given.bias_rate
+        self.order, self.follows = checked_order(given.order, given.follows, given.classes)
+        self.n_steps = len(self.y) if self.order is None else self.order.shape[-1]
         if xp is np:
             self._check()
-        eta = xp.asarray(eta, float)
+        eta = xp.asarray(given.eta, float)
         check_rates(eta.shape, self.n_steps)
         self.eta = xp.broadcast_to(eta, (*eta.shape[:-1], self.n_steps))
-        if sample_weight is not None:
-            self.sample_weight = xp.broadcast_to(sample_weight, (*sample_weight.shape[:-1], len(y)))
-        self.penalty = Penalty(w, alpha, l1_ratio, due, paid, norms)
+        if weight is not None:
+            weight = xp.broadcast_to(weight, (*weight.shape[:-1], len(self.y)))
+        self.sample_weight = weight
+        self.penalty = Penalty(w, given.alpha, given.l1_ratio, given.due, given.paid, given.norms)
 
     def _check(self) -> None:
         """Raise unless labels are classes, and rows and orders exist."""
@@ -87,13 +90,13 @@ class Sweep:
             state["norms"] = given.norms[mine]
         if given.has_l1:
             state |= {"due": given.due[mine], "paid": given.paid[mine]}
-        own = Sweep(
+        part = SweepArguments(
             self.y, self.w[mine], self.b[mine], chosen(self.eta, self.n_steps),
             order=self.order[place], classes=chosen(self.classes), bias_rate=self.bias_rate,
             sample_weight=None if weight is None else chosen(weight, weight.shape[-1]),
             alpha=chosen(given.alpha), l1_ratio=chosen(given.l1_ratio), **state,
         )  # fmt: skip
-        return own, mine
+        return Sweep(part), mine
 
     def rows(self, start: int, stop: int) -> Array | slice:
         """Return the index of the samples visited from step `start` to step `stop`."""

@@ -1,17 +1,19 @@
-"""What the linear classifiers share: scores from `coef_` and `intercept_`."""
+"""What the linear classifiers share: validation, the run of a fit, and predictions."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from estimators.linear.scores import linear_scores
-from estimators.shared.base import Classifier
+from estimators.shared.base import FLOATS, Classifier
 from estimators.shared.known_outputs import known_outputs
 from estimators.shared.rows import dense_rows_of
+from estimators.shared.warnings import warn
 
 
 class LinearClassifier(Classifier):
@@ -23,6 +25,35 @@ class LinearClassifier(Classifier):
     coef_: Any  # ndarray, or a CSR matrix after `sparsify`
     intercept_: np.ndarray
     classes_: np.ndarray
+    _takes_large_sparse = False  # whether indices of sparse X may have 64 bits
+
+    def _check_X_y(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, np.ndarray]:
+        """Validate samples and labels to learn from; X becomes a float array or a CSR matrix."""
+        # the sum of X by which validate_data looks for NaN may overflow
+        with np.errstate(over="ignore", invalid="ignore"):
+            X, y = validate_data(
+                self,
+                X,
+                y,
+                accept_sparse="csr",
+                dtype=FLOATS,
+                order="C",
+                accept_large_sparse=self._takes_large_sparse,
+                reset=reset,
+            )
+        check_classification_targets(y)
+        return X, y
+
+    def _run(self, fit: Any) -> Self:
+        """Run a prepared fit and set the fitted attributes; Ctrl-C keeps what is learned."""
+        try:
+            fit.run([fit])
+        except KeyboardInterrupt:
+            if not fit.has_begun:
+                raise
+            warn("Training interrupted by user.")
+        fit.finish()
+        return self
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Return the signed distance of each sample to the hyperplane, times the norm of `coef_`.

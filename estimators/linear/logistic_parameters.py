@@ -5,10 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sklearn.utils import compute_class_weight
 
-from estimators.shared.base import check_weights
-from estimators.shared.labels import checked_total
 from estimators.shared.warnings import warn
 
 
@@ -132,54 +129,19 @@ def check_classes(estimator: Any, X: Any) -> None:
             )
 
 
-def total_weights(
-    class_weight: Any, classes: np.ndarray, labels: np.ndarray, dtype: Any, sample_weight: Any
-) -> np.ndarray | None:
-    """Return the weights of samples times those of their classes, or None if there are neither.
-
-    Parameters
-    ----------
-    class_weight : dict, "balanced" or None
-    classes : ndarray of shape (K,)
-    labels : integer ndarray of shape (N,)
-        Places in `classes`.
-    dtype : dtype
-        Of the weights.
-    sample_weight : array-like of shape (N,) or None
+def penalty_strength(C: float, mass: float) -> float:
+    """Return the strength of the penalty in the mean loss of samples that weigh `mass` together.
 
     Raises
     ------
     ValueError
-        If they are not one a sample, are not finite in the dtype, or have no positive sum.
+        If the mass is negative, or the strength is not finite.
     """
-    if sample_weight is None and class_weight is None:
-        return None
-    weights = check_weights(sample_weight, labels, dtype=dtype)
-    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is told in words
-        if isinstance(class_weight, str):  # "balanced": every class has the same sum of weights
-            sums = np.bincount(labels, weights)
-            per_class = sums.sum() / (len(classes) * np.where(sums == 0, 1, sums))
-            weights = weights * per_class.astype(dtype)[labels]
-        elif class_weight is not None:
-            per_class = compute_class_weight(class_weight, classes=classes, y=classes)
-            weights = weights * per_class.astype(dtype)[labels]
-    weights = checked_total(weights, dtype)
-    if weights.sum(dtype=float) < 0:
+    if mass < 0:
         raise ValueError(
             "The weights of samples, times those of classes, sum to a negative number, and the "
             "loss is their weighted mean: negative weights must be outweighed by positive ones."
         )
-    return weights
-
-
-def penalty_strength(C: float, mass: float) -> float:
-    """Return the strength of the penalty in the mean over samples, which weigh `mass` together.
-
-    Raises
-    ------
-    ValueError
-        If it is not finite.
-    """
     if 1 / np.finfo(float).max > C * mass:
         raise ValueError(
             f"The strength of the penalty, 1 / (C * sum of the weights of samples), is not finite "

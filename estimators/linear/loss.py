@@ -1,8 +1,8 @@
 """The objective of a linear classifier: its value, gradient and Hessian in the parameters.
 
-X is read in blocks of rows: scores, loss and gradient of a block are computed while it is in the
-cache, so that one evaluation reads X once. Values and gradients are summed over the blocks in
-float64 whatever the dtype of X, so that float32 data do not blunt the stopping rules.
+X is read in blocks of rows. The scores, the loss and the gradient of a block are computed while it
+is in the cache, so that one evaluation reads X once. The sums over blocks are float64, whatever the
+dtype of X: the stopping rules compare values that differ by less than float32 can tell.
 """
 
 from __future__ import annotations
@@ -12,17 +12,10 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from cukernels import (
-    logistic,
-    logistic_backward,
-    logistic_loss,
-    softmax,
-    softmax_backward,
-    softmax_cross_entropy,
-    squared_loss,
-)
+from cukernels.activations import ACTIVATIONS
 from cukernels.runtime import Array, Workspaces, in_parallel, namespace, to_device, to_host
-from estimators.linear.row_blocks import RowBlock, pieces, row_blocks, weighted_gram
+from cukernels.training import loss_of_scores
+from estimators.linear.row_blocks import RowBlock, gram_chunks, row_blocks, weighted_gram
 
 
 class LinearObjective:
@@ -72,6 +65,7 @@ class LinearObjective:
     ) -> None:
         self.n_features = X.shape[1]
         self.n_outputs = 1 if n_classes == 2 else n_classes
+        self._activation = "logistic" if self.n_outputs == 1 else "softmax"
         self.n_coef = self.n_outputs * self.n_features
         self.n_parameters = self.n_coef + self.n_outputs * fit_intercept
         self.l2, self.loss, self.dtype, self.device = np.asarray(l2), loss, X.dtype, device
@@ -79,7 +73,7 @@ class LinearObjective:
         self.penalized = np.ones(self.n_parameters)
         if not penalize_intercept:
             self.penalized[self.n_coef :] = 0
-        # which score and which column of X each parameter belongs to; D stands for the intercept
+        # the score and the column of X that each parameter belongs to; D stands for the intercept
         place = np.arange(self.n_parameters)
         is_coef = place < self.n_coef
         self.output = np.where(is_coef, place // self.n_features, place - self.n_coef)
@@ -115,8 +109,9 @@ class LinearObjective:
             # class-major, as sums over few classes are fast along the longer axis
             z = block.times(coef, bias).reshape(n_models, k, -1)
             weights, share = block.of_models(models)
-            losses, dz = self._loss(z.swapaxes(1, 2), block.targets, weights)
-            # a copy also for one model: sums along its rows are then those in a stack
+            scores = z.swapaxes(1, 2)
+            losses, dz = loss_of_scores(self.loss, self._activation, scores, block.targets, weights)
+            # copied for one model too, so that its rows are summed in the order of a stack's
             dz = namespace(dz).ascontiguousarray(dz.swapaxes(1, 2)).reshape(n_models * k, -1)
             d_bias = share[:, None] * to_host(dz.sum(axis=1)).reshape(n_models, k)
             d_coef = to_host(block.transposed_times(dz))
@@ -124,17 +119,17 @@ class LinearObjective:
 
         def in_workspace(_: None, block: RowBlock) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             n_bytes = 2 * n_models * k * block.x.shape[0] * self.dtype.itemsize
-            with self._workspaces.block(n_bytes):  # for scores and their gradients
+            with self._workspaces.block(n_bytes):  # the scores and their gradients
                 return of_block(None, block)
 
         if self.device == "cpu":
-            parts = in_parallel(in_workspace, self.blocks)
+            of_blocks = in_parallel(in_workspace, self.blocks)
         else:
-            parts = [of_block(None, block) for block in self.blocks]
+            of_blocks = [of_block(None, block) for block in self.blocks]
         values, d_bias = np.zeros(n_models), np.zeros((n_models, k))
         d_coef = np.zeros((self.n_features, n_models * k))
-        for part in parts:  # in the order of the blocks, whoever was first
-            for total, own in zip((values, d_bias, d_coef), part, strict=True):
+        for sums in of_blocks:  # in the order of the blocks, whichever was done first
+            for total, own in zip((values, d_bias, d_coef), sums, strict=True):
                 total += own
         gradients = self._packed(d_coef.T, d_bias)
         l2 = self.l2[models, None] * self.penalized
@@ -145,16 +140,18 @@ class LinearObjective:
 
     def probabilities(self, parameters: np.ndarray) -> list[Array]:
         """Return the (rows, K) probabilities of each block for a single model (M = 1)."""
-        activation = logistic if self.n_outputs == 1 else softmax
+        activation = ACTIVATIONS[self._activation]
         coef, bias = self._on_device(parameters[None])
-        return [activation(block.times(coef, bias).T) for block in self.blocks]
+        return [activation.forward(block.times(coef, bias).T) for block in self.blocks]
 
     def hessian_product(self, probabilities: list[Array], v: np.ndarray) -> np.ndarray:
         """Return the Hessian of the log-loss times `v` of shape (P,), from the probabilities.
 
-        With scores ``u = X v`` a sample adds ``p * (u - sum(p u))`` (softmax) or ``p (1 - p) u``.
+        With ``u = X v``, a sample of probabilities p adds its features times
+        ``p * (u - sum(p u))`` for the softmax, or times ``p (1 - p) u`` for two classes. Both are
+        the backward of the activation, applied to u.
         """
-        backward = logistic_backward if self.n_outputs == 1 else softmax_backward
+        backward = ACTIVATIONS[self._activation].backward
         coef, bias = self._on_device(v[None])
         d_coef, d_bias = np.zeros((self.n_features, self.n_outputs)), np.zeros((1, self.n_outputs))
         for block, p in zip(self.blocks, probabilities, strict=True):
@@ -188,8 +185,8 @@ class LinearObjective:
                 p, shares = to_host(p), to_host(shares)
             if len(used) < x.shape[1]:
                 x = x[:, used]
-            for rows, piece in pieces(x):
-                self._add_curvature(hessian, piece, p[rows], shares[rows], places, column)
+            for rows, chunk in gram_chunks(x):
+                self._add_curvature(hessian, chunk, p[rows], shares[rows], places, column)
         return hessian
 
     def _add_curvature(
@@ -201,15 +198,30 @@ class LinearObjective:
         places: list[np.ndarray],
         column: np.ndarray,
     ) -> None:
-        """Add to a Hessian what some rows of X add; its parameters are those at each output."""
+        """Add the curvature of some rows of X to a Hessian, in place.
+
+        Parameters
+        ----------
+        hessian : ndarray of shape (S, S)
+        x : array or CSC matrix of shape (B, C)
+            The rows, with the columns that are used.
+        p : array of shape (B, K)
+            Their probabilities.
+        shares : array of shape (B,)
+            The share of each row in the mean.
+        places : list of K integer arrays
+            Which of the S parameters belong to each output.
+        column : integer array of shape (S,)
+            The column of `x` that each parameter multiplies.
+        """
         columns = [x[:, column[place]] for place in places]
         for k, left in enumerate(columns):
             for j in range(k + 1):
                 curvature = shares * p[:, k] * (float(j == k) - p[:, j])
-                part = weighted_gram(left, curvature, columns[j])
-                hessian[np.ix_(places[k], places[j])] += part
+                gram = weighted_gram(left, curvature, columns[j])
+                hessian[np.ix_(places[k], places[j])] += gram
                 if j != k:
-                    hessian[np.ix_(places[j], places[k])] += part.T
+                    hessian[np.ix_(places[j], places[k])] += gram.T
 
     def unpacked(self, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return `coef` of shape (K, D) and the intercepts of shape (K,) of a row of parameters."""
@@ -219,7 +231,7 @@ class LinearObjective:
         return coef, np.zeros(self.n_outputs)
 
     def _on_device(self, parameters: np.ndarray) -> tuple[Array, Array]:
-        """Weights of shape (A K, D) and biases of shape (A K,), in the dtype of X."""
+        """Return weights of shape (A K, D) and biases of shape (A K,), in the dtype of X."""
         coef = parameters[:, : self.n_coef].reshape(-1, self.n_features)
         bias = np.zeros(len(coef))
         if self.fit_intercept:
@@ -228,24 +240,13 @@ class LinearObjective:
         return to_device(coef, self.device), to_device(bias, self.device)
 
     def _packed(self, d_coef: np.ndarray, d_bias: np.ndarray) -> np.ndarray:
-        """Gradients of shape (A, P) from those of the weights (A K, D) and of the biases (A, K)."""
+        """Return gradients (A, P) from those of the weights (A K, D) and of the biases (A, K)."""
         packed = d_coef.reshape(len(d_bias), self.n_coef)
         if self.fit_intercept:
             packed = np.concatenate([packed, self.intercept_scaling * d_bias], axis=1)
         return packed
 
-    def _loss(self, z: Array, targets: Array, weights: Array | None) -> tuple[Array, Array]:
-        if self.loss == "log_loss":
-            loss = logistic_loss if self.n_outputs == 1 else softmax_cross_entropy
-            return loss(z, targets, weights)
-        forward, backward = (
-            (logistic, logistic_backward) if self.n_outputs == 1 else (softmax, softmax_backward)
-        )
-        p = forward(z)
-        losses, dp = squared_loss(p, targets, weights)
-        return losses, backward(dp, p)
-
 
 def _repeated(share: np.ndarray, k: int) -> np.ndarray:
-    """The share of each model once for each of its K outputs, or the one of all."""
+    """Return the share of each model, once for each of its K outputs, or the share of all."""
     return share if len(share) == 1 else np.repeat(share, k)

@@ -1,7 +1,7 @@
 """Fits of `Perceptron` by scikit-learn's compiled loop: one class against the rest, on the CPU.
 
-For one sample after the other that loop is the fastest engine that there is here, and its results
-are scikit-learn's by themselves. It is reached through scikit-learn's public class of the rule.
+That loop is the fastest engine here for one sample after the other, and its results are
+scikit-learn's own. It is reached through `SGDClassifier`, scikit-learn's public class of this rule.
 """
 
 from __future__ import annotations
@@ -17,26 +17,27 @@ from sklearn.linear_model import SGDClassifier
 from sklearn.utils import compute_class_weight
 
 from cukernels.runtime import in_parallel, threads
-from estimators.linear.perceptron_fit import OnlineFit
+from estimators.linear.perceptron_fit import PerceptronFit
 from estimators.shared.base import check_weights
 from estimators.shared.fit_protocol import Watch
 from estimators.shared.labels import NO_AVERAGE, check_members
-from estimators.shared.samples import Samples
 
-# Parameters that mean the same there.
+# Parameters that mean the same in SGDClassifier.
 _PARAMETERS = (
     "penalty", "alpha", "l1_ratio", "fit_intercept", "tol", "shuffle", "eta0", "random_state",
     "early_stopping", "validation_fraction", "n_iter_no_change", "learning_rate", "power_t",
 )  # fmt: skip
-_WORTH = 2**20  # values of X, times problems, that are worth a second thread of ours,
-_WORTH_OF_JOBLIB = 2**24  # and one of joblib's, which takes milliseconds to begin
+# A second thread of ours pays from so many values of X times problems on, and one of joblib's,
+# which takes milliseconds to begin, from more.
+_WORTH = 2**20
+_WORTH_OF_JOBLIB = 2**24
 
 
 class _Epochs(int):
     """A number of epochs that nothing equals.
 
-    scikit-learn compares with it to warn that a fit has reached its limit. `finish` gives that
-    warning, in the order of the fits and with the caller's line.
+    scikit-learn compares the epochs done with it, to warn of a fit that has reached its limit. So
+    it never warns, and `finish` does, in the order of the fits and at the caller's line.
     """
 
     def __eq__(self, other: object) -> bool:
@@ -49,105 +50,89 @@ class _Epochs(int):
 
 
 @dataclass(eq=False)
-class CompiledFit(OnlineFit):
+class CompiledFit(PerceptronFit):
     """A fit of `Perceptron` that is prepared for scikit-learn's loop; see `fit_protocol.Fit`.
 
-    Those with equal keys learn from the same rows and may differ in everything else.
+    Fits of equal keys learn from the same rows and may differ in everything else.
 
     Attributes
     ----------
     class_weight : dict, "balanced" or None
-        By the places in `classes_`.
-    sample_weight : ndarray of shape (n_rows,) or None
-        As it was given.
+        Weights of the classes. The keys of a dict are places in `classes_`.
+    sample_weight : array-like of shape (n_rows,) or None
+        The weights of the rows, as the user gave them.
     """
 
     class_weight: Any = None
     sample_weight: Any = None
     _is_done: bool = False
 
-    @classmethod
-    def of(
-        cls,
-        estimator: Any,
-        samples: Samples,
-        X: Any,
-        labels: np.ndarray,
-        sample_weight: Any,
-        start: tuple[np.ndarray, np.ndarray],
-        rows: np.ndarray | None = None,
-        epochs: int | None = None,
-    ) -> CompiledFit:
-        """A training from weights and intercepts; without a number of `epochs` an incremental one.
-
-        `sample_weight` is of the rows. The weights are kept, not copied.
-        """
-        class_weight, classes = estimator.class_weight, estimator.classes_
-        if isinstance(class_weight, dict):
-            by_class = compute_class_weight(class_weight, classes=classes, y=classes[labels])
-            class_weight = dict(enumerate(by_class.tolist()))
+    def _prepare(self, sample_weight: Any) -> None:
+        estimator, labels = self.estimator, self.labels
+        self.class_weight, self.sample_weight = estimator.class_weight, sample_weight
+        if isinstance(self.class_weight, dict):
+            classes = estimator.classes_
+            by_class = compute_class_weight(self.class_weight, classes=classes, y=classes[labels])
+            self.class_weight = dict(enumerate(by_class.tolist()))
         if sample_weight is not None and not estimator.early_stopping:
             check_weights(sample_weight, labels)
         check_members(estimator, labels)
-        return cls(
-            estimator, samples, X, labels, rows, *start,
-            epochs=1 if epochs is None else epochs, incremental=epochs is None,
-            class_weight=class_weight, sample_weight=sample_weight,
-        )  # fmt: skip
 
     @property
     def key(self) -> Hashable:
-        """What trainings that run together have in common.
+        """What fits that run together have in common.
 
-        Where they draw from NumPy's one generator they run alone, in their order.
+        A fit that draws from NumPy's global generator runs alone, so that the draws come in the
+        order of the fits.
         """
         alone = id(self) if self.estimator.random_state is None else None
         return (id(self.samples), id(self.rows), alone)
 
     @property
     def n_bytes(self) -> int:
-        """Weights, and what a problem keeps of each sample: its label, weight and place."""
+        """The memory of its weights, and of the label, weight and place of each sample."""
         n_rows = len(self.labels)
         return self.w.itemsize * 2 * (self.w.size + n_rows) + 16 * n_rows
 
     @property
     def has_begun(self) -> bool:
-        """Whether it is done: the loop has nothing to give before."""
+        """Whether it is done: the loop gives nothing before its end."""
         return self._is_done
 
     @classmethod
-    def run(cls, trainings: Sequence[CompiledFit], watch: Watch | None = None) -> None:
-        """Run trainings of equal keys, each on a thread; one that fails does so alone.
+    def run(cls, fits: Sequence[CompiledFit], watch: Watch | None = None) -> None:
+        """Run fits of equal keys, each on a thread; one that fails does so alone.
 
         Raises
         ------
         KeyboardInterrupt
             After Ctrl-C, when the loops that run have returned.
         """
-        first = trainings[0]
+        first = fits[0]
         X = first.X if first.rows is None else first.X[first.rows]
         size = X.nnz if sp.issparse(X) else X.size
-        is_alone = len(trainings) == 1
+        is_alone = len(fits) == 1
 
-        def fit(_: None, training: CompiledFit) -> None:
-            # what was validated once needs no second look; the setting is one of the thread
+        def run_one(_: None, fit: CompiledFit) -> None:
+            # X and the parameters are validated already; the setting holds for this thread
             with config_context(assume_finite=True, skip_parameter_validation=True):
                 try:
-                    training._fit(X, size, verbose=is_alone)
-                except ZeroDivisionError:  # of the average score on what it has held out
-                    training.error = ValueError(NO_AVERAGE)
+                    fit._run_alone(X, size, verbose=is_alone)
+                except ZeroDivisionError:  # in the average score of the samples held out
+                    fit.error = ValueError(NO_AVERAGE)
                 except Exception as error:
-                    training.error = error
+                    fit.error = error
 
-        worth = size * sum(len(t.w) for t in trainings) >= _WORTH
-        in_parallel(fit, trainings, worth=worth)
+        worth = size * sum(len(fit.w) for fit in fits) >= _WORTH
+        in_parallel(run_one, fits, worth=worth)
 
-    def _fit(self, X: Any, size: int, *, verbose: bool) -> None:
-        """Let scikit-learn run the fit."""
+    def _run_alone(self, X: Any, size: int, *, verbose: bool) -> None:
+        """Let scikit-learn run this fit on its rows `X`, which hold `size` values."""
         estimator = self.estimator
         n_jobs, lines = estimator.n_jobs, estimator.verbose if verbose else 0
         if n_jobs is None and not lines and size * len(self.w) >= _WORTH_OF_JOBLIB:
-            n_jobs = min(threads(), len(self.w))  # it draws the seeds first: the result is the same
+            # the seeds are drawn before the threads begin, so that the result is the same
+            n_jobs = min(threads(), len(self.w))
         model = SGDClassifier(
             loss="perceptron", class_weight=self.class_weight, max_iter=_Epochs(self.epochs),
             n_jobs=n_jobs, verbose=lines,

@@ -1,56 +1,79 @@
-"""Fits of `Perceptron` that are prepared, and those that run as a stack by our own sweeps."""
+"""What the prepared fits of `Perceptron` have in common, whichever engine runs them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
 from dataclasses import KW_ONLY, dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from estimators.linear.scores import scores_together
+from estimators.linear.fit import LinearFit
 from estimators.shared.fit_protocol import raise_error_of
 from estimators.shared.samples import Samples
 from estimators.shared.warnings import warn
 
 
 @dataclass(eq=False)
-class OnlineFit:
+class PerceptronFit(LinearFit, ABC):
     """A fit of `Perceptron` that is prepared and not yet run; see `fit_protocol.Fit`.
 
     Attributes
     ----------
-    estimator : Perceptron
-        Whose fit this is; its classes are known.
-    samples : Samples
-        What it shares with others.
-    X : ndarray or CSR matrix of shape (n_samples, n_features)
-        All samples as validated.
-    labels : integer ndarray of shape (n_rows,)
-        Places in `classes_` of the samples that it learns from.
-    rows : integer ndarray of shape (n_rows,) or None
-        Which these are; None for all.
     w, b : ndarrays of shapes (K, n_features), (K,)
-        Where it starts, and then what is learned.
+        Weights and intercepts: those to start from, and after the run those that are learned.
     epochs : int
-        How many it has at the most.
+        The largest number of epochs.
     incremental : bool
         Whether this is a `partial_fit`.
+    n_iter : int
+        Epochs done.
     """
 
-    estimator: Any
-    samples: Samples
-    X: Any
-    labels: np.ndarray
-    rows: np.ndarray | None
     w: np.ndarray
     b: np.ndarray
     epochs: int
     _: KW_ONLY
     incremental: bool = False
     n_iter: int = 0
-    error: Exception | None = None
+
+    @classmethod
+    def of(
+        cls,
+        estimator: Any,
+        samples: Samples,
+        X: Any,
+        labels: np.ndarray,
+        sample_weight: Any,
+        start: tuple[np.ndarray, np.ndarray],
+        rows: np.ndarray | None = None,
+        epochs: int | None = None,
+    ) -> Self:
+        """Prepare a fit, which is a `partial_fit` where no number of `epochs` is given.
+
+        Parameters
+        ----------
+        estimator, samples, X, labels, rows
+            As the attributes.
+        sample_weight : array-like of shape (n_rows,) or None
+            Weights of the rows, as the user gave them.
+        start : (ndarray, ndarray)
+            The weights and intercepts to start from. They are kept, not copied.
+        epochs : int or None, default=None
+            The largest number of epochs.
+        """
+        incremental = epochs is None
+        n_epochs = 1 if epochs is None else epochs
+        fit = cls(
+            estimator, samples, X, labels, rows, *start, epochs=n_epochs, incremental=incremental
+        )
+        fit._prepare(sample_weight)
+        return fit
+
+    @abstractmethod
+    def _prepare(self, sample_weight: Any) -> None:
+        """Validate the weights of samples and classes, and set what the engine needs besides."""
 
     @staticmethod
     def takes(rows: np.ndarray | None, sample_weight: Any) -> bool:
@@ -59,18 +82,13 @@ class OnlineFit:
 
     @property
     def learned(self) -> tuple[np.ndarray, np.ndarray]:
-        """What becomes `coef_` and `intercept_`."""
+        """The arrays that become `coef_` and `intercept_`."""
         return self.w, self.b
 
     @property
     def has_begun(self) -> bool:
         """Whether an interrupt has left something to finish with."""
         return True
-
-    @staticmethod
-    def outputs_of(fits: Sequence[OnlineFit], X: Any) -> list[np.ndarray]:
-        """Compute the scores for X of fits that ran together."""
-        return scores_together(fits, X)
 
     def finish(self) -> None:
         """Set the fitted attributes of the estimator, with the warnings and errors of its fit."""

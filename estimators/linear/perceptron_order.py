@@ -1,4 +1,4 @@
-"""In which order the perceptron sees its samples, and which of them it does not: scikit-learn's."""
+"""scikit-learn's draws for the perceptron: the order of the samples, and those held out of them."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from estimators.shared.samples import Samples
 def held_out_places(
     estimator: Any, samples: Samples, rows: np.ndarray | None, labels: np.ndarray
 ) -> np.ndarray:
-    """Return the places among some rows of the samples that early stopping scores on.
+    """Return which of the rows of a fit early stopping scores on, as places among the rows.
 
     Parameters
     ----------
     estimator : Perceptron
-        Its parameters say how many they are.
+        Its parameters say how many rows these are.
     samples : Samples
-        What its fit shares with others.
+        The samples that its fit shares with others.
     rows : integer ndarray of shape (n_rows,) or None
-        Those of the samples that it learns from.
+        The samples that the fit learns from; None for all.
     labels : integer ndarray of shape (n_rows,)
-        Their classes.
+        The classes of the rows.
 
     Raises
     ------
     ValueError
-        If a class has too few members, by its label.
+        If a class has too few members. The error names the label.
     """
     if not estimator.early_stopping:
         return np.arange(0)
@@ -44,8 +44,9 @@ def held_out_places(
     def places() -> np.ndarray:
         return next(split.split(labels, labels))[1]
 
-    if not isinstance(seed, Integral):
+    if not isinstance(seed, Integral):  # a generator moves on: each fit has a draw of its own
         return places()
+    # the fits hold the rows while they share the result, so no other array gets their identity
     return samples.once(("held out", id(rows), fraction, seed), places)
 
 
@@ -54,8 +55,8 @@ def epoch_permutations(
 ) -> np.ndarray | None:
     """Return how each epoch permutes the order of the last, (1 or n_classes, n_rows), or None.
 
-    None is where it does not. The seeds are from scikit-learn's draws: of more than two classes
-    each has its own. Classes that compete follow the first.
+    None stands for no shuffling. The seeds come from the same draws as in scikit-learn: with more
+    than two classes, each class has its own. Classes that compete share the first one's order.
     """
     if not estimator.shuffle:
         return None
@@ -66,7 +67,7 @@ def epoch_permutations(
     if estimator.multi_class == "multinomial":
         del generators[1:]
     for each in generators:
-        each.randint(1, largest)  # drawn there for the data set
+        each.randint(1, largest)  # scikit-learn draws this one to seed its data set
     seeds = tuple(int(each.randint(largest)) for each in generators)
     return samples.once(
         ("permutations", n_rows, seeds), lambda: np.stack([fisher_yates(n_rows, s) for s in seeds])
@@ -74,7 +75,7 @@ def epoch_permutations(
 
 
 def fisher_yates(n: int, seed: int) -> np.ndarray:
-    """Permutation of `n` by the shuffle of Fisher and Yates, with scikit-learn's generator.
+    """Return a permutation of `n` by the shuffle of Fisher and Yates, as scikit-learn draws it.
 
     The generator is a 32-bit xorshift (Marsaglia, Journal of Statistical Software 8, 2003, with the
     shifts 13, 17, 5), taken modulo 2**31.
@@ -87,10 +88,10 @@ def fisher_yates(n: int, seed: int) -> np.ndarray:
 
 
 def _xorshifts(n: int, seed: int) -> np.ndarray:
-    """The first `n` states after a seed.
+    """Return the first `n` states after a seed.
 
-    A step is linear in the bits. So those that are known, all moved by as many steps, are as many
-    again.
+    A step is linear in the bits of the state. So a table of what k steps make of each byte moves
+    the k states that are known on to the next k, all at once.
     """
     known = _step(np.array([seed], np.uint32))
     for tables in _powers(max(n - 1, 0).bit_length()):
@@ -105,14 +106,14 @@ def _step(state: np.ndarray) -> np.ndarray:
 
 
 def _moved(states: np.ndarray, tables: np.ndarray) -> np.ndarray:
-    """What some steps make of states, from what they make of each byte, (4, 256)."""
+    """Return what some steps make of states, from what they make of each byte, (4, 256)."""
     in_bytes = states.astype("<u4").view(np.uint8).reshape(-1, 4)
     return np.bitwise_xor.reduce([tables[i, in_bytes[:, i]] for i in range(4)])
 
 
 @functools.cache
 def _powers(n: int) -> list[np.ndarray]:
-    """What 1, 2, 4, ... steps make of each byte of a state, (4, 256) each."""
+    """Return what 1, 2, 4, ... steps make of each byte of a state, (4, 256) each."""
     every = np.arange(256, dtype=np.uint32)
     powers = [np.stack([_step(every << np.uint32(8 * i)) for i in range(4)])]
     for _ in range(n - 1):

@@ -1,4 +1,4 @@
-"""Epochs of the perceptron's online rule for a stack of models, and when each problem stops."""
+"""Epochs of the perceptron's rule for a stack of models, and when each problem stops."""
 
 from __future__ import annotations
 
@@ -8,52 +8,56 @@ import numpy as np
 
 from cukernels import csr_perceptron_sweep, perceptron_sweep
 from cukernels.runtime import Array, namespace, to_device, to_host
-from estimators.linear.perceptron_problem import SweptProblem
+from estimators.linear.perceptron_model import SweptModel
 from estimators.linear.scores import scores_of
 from estimators.shared.rows import SparseRows, placed_rows
+from estimators.shared.samples import scattered
 
-_SPARSE_BIAS_RATE = 0.01  # scikit-learn's: in sparse data only the bias is never 0
+# scikit-learn's factor: in sparse data every sample moves the bias, and few move a given weight.
+_SPARSE_BIAS_RATE = 0.01
 
 
-class OnlineStack:
-    """M models in training on the same samples in the same order.
+class PerceptronStack:
+    """M models that learn from the same samples in the same order.
 
-    Each is one multinomial problem, or K of a class against the rest with an order each. Samples,
-    weights and what belongs to them are on the device from the first epoch to the last. A problem
-    that has stopped costs nothing any more; when all of a model have, it leaves.
+    A model is one multinomial problem, or K problems of a class against the rest with an order
+    each. Samples, weights and penalties stay on the device from the first epoch to the last. A
+    problem that has stopped takes no more time. A model leaves when all of its problems have
+    stopped.
 
     Parameters
     ----------
-    trainings : sequence of SweptProblem
-        Of equal keys.
+    models : sequence of SweptModel
+        Models of equal keys.
 
     Attributes
     ----------
-    trainings : list of SweptProblem
+    models : list of SweptModel
         The models that go on.
     n_iter : int
         Epochs done.
     """
 
-    def __init__(self, trainings: Sequence[SweptProblem]) -> None:
-        first = self._first = trainings[0]
-        self.trainings = list(trainings)
+    def __init__(self, models: Sequence[SweptModel]) -> None:
+        first = self._first = models[0]
+        self.models = list(models)
         self.n_iter = 0
         device, dtype = self._device, self._dtype = first.device, first.w.dtype
         self._x = first.samples.once(
             ("perceptron's samples", device, dtype), lambda: placed_rows(first.X, dtype, device)
         )
-        labels = _placed(first.labels, first.rows, first.X.shape[0])
+        labels = scattered(first.labels, first.rows, first.X.shape[0])
         self._y = to_device(labels, device)
         self._held_out_x = placed_rows(first.X[self._rows(first.held_out)], dtype, device)
         self._is_held_out = np.zeros(len(first.labels), bool)
         self._is_held_out[first.held_out] = True
         orders = 1 if first.permutations is None else len(first.permutations)
-        self._places = np.tile(np.arange(len(first.labels)), (orders, 1))  # in their present order
+        # a row an order: the places of the samples in the order of this epoch
+        self._places = np.tile(np.arange(len(first.labels)), (orders, 1))
 
         n_rows = len(first.w)
         self._classes = np.arange(1, 2) if n_rows == 1 else np.arange(n_rows)
-        shape = (len(trainings), 1 if first.is_multinomial else n_rows)
+        shape = (len(models), 1 if first.is_multinomial else n_rows)
         self._goes_on = np.ones(shape, bool)
         self._best = np.full(shape, -np.inf if first.estimator.early_stopping else np.inf)
         self._waited = np.zeros(shape, int)  # epochs without improvement
@@ -64,23 +68,23 @@ class OnlineStack:
     def epoch(self) -> list[float]:
         """Go once over the samples; return the mean loss of each model that did not fail.
 
-        Models that are done leave, with what they learned.
+        A model that is done takes what it learned and leaves.
         """
         self.n_iter += 1
         if self._first.permutations is not None:
             self._places = np.take_along_axis(self._places, self._first.permutations, axis=1)
         order = self._places[~self._is_held_out[self._places]].reshape(len(self._places), -1)
-        with np.errstate(over="ignore", invalid="ignore"):  # weights that diverge say it themselves
+        with np.errstate(over="ignore", invalid="ignore"):  # weights that overflow are told below
             objective, is_finite = self._sweep(order)
             losses = objective.mean(axis=1, where=self._goes_on) / max(order.shape[1], 1)
             self._judge(objective, order.shape[1])
-        for training, is_well in zip(self.trainings, is_finite, strict=True):
+        for model, is_well in zip(self.models, is_finite, strict=True):
             if not is_well:
-                training.error = ValueError(
+                model.error = ValueError(
                     f"Floating-point under-/overflow occurred at epoch #{self.n_iter}. Scaling "
                     "input data with StandardScaler or MinMaxScaler might help."
                 )
-        epochs = np.array([t.epochs for t in self.trainings])
+        epochs = np.array([model.epochs for model in self.models])
         stays = self._goes_on.any(axis=1) & is_finite & (self.n_iter < epochs)
         if not stays.all():
             self.save(np.flatnonzero(~stays))
@@ -88,15 +92,15 @@ class OnlineStack:
         return losses[is_finite].tolist()
 
     def save(self, chosen: Iterable[int]) -> None:
-        """Bring the weights of some models home."""
+        """Copy the weights of some models from the device into the models."""
         for m in chosen:
-            training = self.trainings[m]
-            training.w, training.b = (to_host(self._state[n][m]).copy() for n in ("w", "b"))
-            training.n_iter = self.n_iter
+            model = self.models[m]
+            model.w, model.b = (to_host(self._state[name][m]).copy() for name in ("w", "b"))
+            model.n_iter = self.n_iter
 
     def _keep(self, chosen: np.ndarray) -> None:
         """Go on with some of the models only."""
-        self.trainings = [self.trainings[m] for m in chosen]
+        self.models = [self.models[m] for m in chosen]
         self._state = {name: a[chosen] for name, a in self._state.items()}
         self._goes_on, self._best = self._goes_on[chosen], self._best[chosen]
         self._waited = self._waited[chosen]
@@ -104,27 +108,26 @@ class OnlineStack:
             self._weight = self._weight[chosen]
 
     def _rows(self, places: np.ndarray) -> np.ndarray:
-        """The rows of X at some places among those that the models learn from."""
+        """Return the rows of X at some places among those that the models learn from."""
         return places if self._first.rows is None else self._first.rows[places]
 
-    def _vector(self, values: Iterable[float]) -> np.ndarray:
-        """A number a model, of shape (M, 1)."""
-        return np.array(list(values), float)[:, None]
-
     def _initial_state(self) -> dict[str, np.ndarray]:
-        """Weights, and what a penalty keeps from epoch to epoch."""
-        w = np.stack([t.w for t in self.trainings])
-        # intercepts of every epoch are in double precision, as in scikit-learn's loop
-        state = {"w": w, "b": np.stack([t.b for t in self.trainings]).astype(float)}
-        if any(t.penalty[0] for t in self.trainings):
+        """Return the weights and intercepts, and what a penalty keeps from epoch to epoch."""
+        w = np.stack([model.w for model in self.models])
+        # intercepts stay in double precision between epochs, as in scikit-learn's loop
+        state = {"w": w, "b": np.stack([model.b for model in self.models]).astype(float)}
+        if any(model.penalty[0] for model in self.models):
             state["norms"] = np.stack([(w**2).sum(axis=-1), np.abs(w).sum(axis=-1)], axis=-1)
         if self._first.penalty[1]:
             state |= {"due": np.zeros(w.shape[:-1], w.dtype), "paid": np.zeros_like(w)}
         return state
 
     def _update_weights(self) -> Array | None:
-        """Factors of the updates, (n_samples,) for all or (M, K or 1, n_samples); None if 1."""
-        first, given = self._first, [t.update_weight for t in self.trainings]
+        """Return the factors of the updates, or None where all are 1.
+
+        The shape is (n_samples,) where the models share them, and else (M, K or 1, n_samples).
+        """
+        first, given = self._first, [model.update_weight for model in self.models]
         weights = [w for w in given if w is not None]
         if not weights:
             return None
@@ -134,17 +137,18 @@ class OnlineStack:
             ones = np.ones((1, 1), self._dtype)
             rows = np.broadcast_arrays(*(ones if w is None else np.atleast_2d(w) for w in given))
             shared = np.stack(rows)
-        return to_device(_placed(shared, first.rows, first.X.shape[0]), self._device)
+        return to_device(scattered(shared, first.rows, first.X.shape[0], axis=-1), self._device)
 
     def _sweep(self, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Update the problems; return the objective of each, and which models are finite.
 
-        What the host needs to know of an epoch is read in one piece.
+        The host reads both in one copy from the device.
         """
         first, device = self._first, self._device
         goes_on = models, problems = np.nonzero(self._goes_on)
         chosen = models if first.is_multinomial else goes_on
-        state = {name: a[chosen] for name, a in self._state.items()}  # copies: Ctrl-C may come
+        # copies, so that Ctrl-C within the sweep leaves the state of the last whole epoch
+        state = {name: a[chosen] for name, a in self._state.items()}
         rates = self._rates(order.shape[1])[models]
         arguments = state | {"y": self._y, "order": to_device(self._rows(order), device)}
         arguments["eta"] = to_device(rates[:, None] if first.is_multinomial else rates, device)
@@ -157,7 +161,7 @@ class OnlineStack:
             arguments["classes"] = to_device(self._classes[problems], device)
             arguments["follows"] = to_device(problems % len(order), device)
         if "norms" in state:
-            strength, l1_ratio = np.array([t.penalty for t in self.trainings])[models].T
+            strength, l1_ratio = np.array([model.penalty for model in self.models])[models].T
             shape = (-1, 1) if first.is_multinomial else -1
             arguments["alpha"] = to_device(strength.reshape(shape), device)
             has_l1 = first.penalty[1] > 0
@@ -179,18 +183,17 @@ class OnlineStack:
         return objective, read[len(models) :] != 0
 
     def _rates(self, n_steps: int) -> np.ndarray:
-        """The rate of each step, (M, n), or (M, 1) if it is constant."""
+        """Return the rate of each step, (M, n), or (M, 1) if it is constant."""
+        estimators = [model.estimator for model in self.models]
         if self._first.estimator.learning_rate == "constant":
-            return self._vector(t.estimator.eta0 for t in self.trainings)
+            return _a_model_each(e.eta0 for e in estimators)
         done = (self.n_iter - 1) * n_steps + np.arange(n_steps)
-        return np.stack(
-            [e.eta0 / (e.t_ + done) ** e.power_t for e in (t.estimator for t in self.trainings)]
-        )
+        return np.stack([e.eta0 / (e.t_ + done) ** e.power_t for e in estimators])
 
     def _judge(self, objective: np.ndarray, n_samples: int) -> None:
-        """Count the epochs without improvement, and let the problems rest that had too many."""
-        settings = [t.estimator for t in self.trainings]
-        tol = self._vector(-np.inf if s.tol is None else s.tol for s in settings)
+        """Count the epochs without improvement, and stop the problems that had too many."""
+        estimators = [model.estimator for model in self.models]
+        tol = _a_model_each(-np.inf if e.tol is None else e.tol for e in estimators)
         if self._first.estimator.early_stopping:
             value = self._scores()
             worse = value < self._best + tol
@@ -200,30 +203,27 @@ class OnlineStack:
             best = np.minimum(self._best, objective)
         self._best = np.where(self._goes_on, best, self._best)
         self._waited = np.where(worse, self._waited + 1, 0)
-        self._goes_on &= self._waited < self._vector(s.n_iter_no_change for s in settings)
+        self._goes_on &= self._waited < _a_model_each(e.n_iter_no_change for e in estimators)
 
     def _scores(self) -> np.ndarray:
-        """Accuracy of each problem on the samples held out."""
+        """Return the accuracy of each problem on the samples held out."""
         first = self._first
         labels = first.labels[first.held_out]
         accuracies = []
-        for m, training in enumerate(self.trainings):
+        for m, model in enumerate(self.models):
             w, b = self._state["w"][m], to_host(self._state["b"][m])
-            none = namespace(w).zeros(len(w), w.dtype)
-            scores = to_host(scores_of(self._held_out_x, w, none)) + b  # in double precision
+            no_bias = namespace(w).zeros(len(w), w.dtype)
+            # the intercepts are added in double precision
+            scores = to_host(scores_of(self._held_out_x, w, no_bias)) + b
             if first.is_multinomial:
                 right = (scores.argmax(axis=1) == labels)[:, None]
             else:
                 right = (scores > 0) == (labels[:, None] == self._classes)
-            weight = training.sample_weight[first.held_out]
+            weight = model.sample_weight[first.held_out]
             accuracies.append(np.average(right, axis=0, weights=weight))
         return np.stack(accuracies)
 
 
-def _placed(values: np.ndarray, rows: np.ndarray | None, n_samples: int) -> np.ndarray:
-    """Values of some rows, along the last axis, among those of all; zeros for the others."""
-    if rows is None:
-        return values
-    placed = np.zeros((*values.shape[:-1], n_samples), values.dtype)
-    placed[..., rows] = values
-    return placed
+def _a_model_each(values: Iterable[float]) -> np.ndarray:
+    """Return one number a model, as a column of shape (M, 1)."""
+    return np.array(list(values), float)[:, None]

@@ -10,14 +10,16 @@ import numpy as np
 import scipy.sparse as sp
 
 from cukernels import csr_matmul, csr_matmul_backward, matmul
+from cukernels.matmul import padded
 from cukernels.runtime import Array, like, namespace, slices, to_device, to_host
+from estimators.shared.rows import SparseRows, placed_rows
 
-BLOCK_BYTES = 4 << 20  # of X: what a core's share of the cache holds
-_DENSE_STEPS = 32  # multiplications of a dense product, in the time of one of a sparse product
+BLOCK_BYTES = 4 << 20  # bytes of X that stay in a core's share of the cache
+_DENSE_STEPS = 32  # multiplications of a dense product in the time of one of a sparse product
 
 
 class RowBlock:
-    """Some rows of X on a device, their targets, and what they count for in the weighted mean.
+    """Some rows of X on a device, with their targets, their weights and their share in the mean.
 
     Attributes
     ----------
@@ -26,7 +28,7 @@ class RowBlock:
     targets : array of shape (B,) or (B, K)
     weights : array of shape (M or 1, B), or None where all weights are 1
     share : ndarray of shape (M or 1,)
-        The part of the total weight that is in this block.
+        The fraction of the total weight of all rows that is in this block.
     """
 
     def __init__(
@@ -40,33 +42,28 @@ class RowBlock:
         self.x, self.share = x, share
         self.targets = to_device(targets, device)
         self.weights = None if weights is None else to_device(weights, device)
-        if sp.issparse(x):
-            self._csr = tuple(to_device(part, device) for part in (x.data, x.indices, x.indptr))
-        else:
-            self._dense = to_device(x, device)
+        self._rows = placed_rows(x, x.dtype, device)
 
     def times(self, coef: Array, bias: Array) -> Array:
         """Return ``coef @ x.T + bias`` of shape (K, B), for `coef` of shape (K, D)."""
-        if sp.issparse(self.x):
-            data, indices, indptr = self._csr
-            scores = csr_matmul(data, indices, indptr, coef.T).T
+        if isinstance(self._rows, SparseRows):
+            scores = csr_matmul(*self._rows, coef.T).T
         else:
-            scores = matmul(self._dense, _even(coef), transpose_b=True)[:, : len(coef)].T
+            scores = matmul(self._rows, _even(coef), transpose_b=True)[:, : len(coef)].T
         scores += bias[:, None]
         return scores
 
     def transposed_times(self, dz: Array) -> Array:
         """Return ``x.T @ dz.T`` of shape (D, K), for `dz` of shape (K, B)."""
-        if sp.issparse(self.x):
-            data, indices, indptr = self._csr
+        if isinstance(self._rows, SparseRows):
             shape = (self.x.shape[1], len(dz))
             coef = namespace(dz).broadcast_to(dz[:1, :1], shape)  # only its shape counts
-            return csr_matmul_backward(dz.T, data, indices, indptr, coef)
-        return matmul(_even(dz), self._dense)[: len(dz)].T
+            return csr_matmul_backward(dz.T, *self._rows, coef)
+        return matmul(_even(dz), self._rows)[: len(dz)].T
 
     @functools.cached_property
     def sample_shares(self) -> Array:
-        """The part of each row in the mean, of shape (B,), for a single model."""
+        """The share of each row in the mean, of shape (B,), for a single model."""
         if self.weights is None:
             n_rows = self.x.shape[0]
             return like(np.full(n_rows, self.share[0] / n_rows, self.x.dtype), self.targets)
@@ -77,13 +74,13 @@ class RowBlock:
     def with_ones(self, value: float) -> Any:
         """Return a copy of the rows with one more column, of this value, at the end.
 
-        Dense rows are on the device. Sparse ones are on the host, as a CSC matrix.
+        Dense rows stay on the device. Sparse ones are returned on the host, as a CSC matrix.
         """
-        if sp.issparse(self.x):
+        if isinstance(self._rows, SparseRows):
             column = np.full((self.x.shape[0], 1), value, self.x.dtype)
             return sp.hstack([self.x, column], format="csc")
-        xp = namespace(self._dense)
-        return xp.hstack([self._dense, xp.full((len(self._dense), 1), value, self.x.dtype)])
+        xp = namespace(self._rows)
+        return xp.hstack([self._rows, xp.full((len(self._rows), 1), value, self.x.dtype)])
 
     def of_models(self, models: np.ndarray) -> tuple[Array | None, np.ndarray]:
         """Return the weights and the shares of some models of the stack."""
@@ -93,21 +90,21 @@ class RowBlock:
 
 
 def _even(rows: Array) -> Array:
-    """Add a row of zeros to an odd number of them.
+    """Return an even number of rows, with a row of zeros added where their number is odd.
 
-    A BLAS sums the last row of an odd number in another way than the others. So a model that is
-    the last of a stack would come out other than alone, by a rounding error. A single row is left
-    to the product with a vector, which is far faster.
+    A BLAS sums the last row of an odd number in another order than the others. The last model of a
+    stack would then differ from the same model alone, by rounding. A single row stays as it is:
+    the product with a vector is far faster.
     """
     if len(rows) % 2 == 0 or len(rows) == 1 or not isinstance(rows, np.ndarray):
         return rows
-    return np.concatenate([rows, np.zeros_like(rows[:1])])
+    return padded(rows, 2)
 
 
 def row_blocks(
     X: Any, targets: np.ndarray, sample_weight: np.ndarray | None, device: str
 ) -> list[RowBlock]:
-    """Cut X into blocks that stay in a core's cache; sparse X and a GPU's stay in one piece.
+    """Divide X into blocks that stay in a core's cache. Sparse X, and X on a GPU, is one block.
 
     Parameters
     ----------
@@ -127,24 +124,25 @@ def row_blocks(
         rows = slice(start, min(start + size, n_samples))
         whole = size >= n_samples
         if weights is None:
-            part, share = None, np.array([(rows.stop - rows.start) / n_samples])
+            own, share = None, np.array([(rows.stop - rows.start) / n_samples])
         else:
-            part = weights[:, rows]
+            own = weights[:, rows]
             total = weights.sum(axis=1, dtype=np.float64)
-            share = part.sum(axis=1, dtype=np.float64) / np.where(total == 0, 1, total)
-        blocks.append(RowBlock(X if whole else X[rows], targets[rows], part, share, device))
+            share = own.sum(axis=1, dtype=np.float64) / np.where(total == 0, 1, total)
+        blocks.append(RowBlock(X if whole else X[rows], targets[rows], own, share, device))
     return blocks
 
 
-def pieces(x: Any) -> Iterator[tuple[slice, Any]]:
-    """Yield slices of rows and what `x` has there, in the form in which `weighted_gram` is faster.
+def gram_chunks(x: Any) -> Iterator[tuple[slice, Any]]:
+    """Yield chunks of rows, and which rows they are, in the form that `weighted_gram` is fast on.
 
-    An array is one piece, and so is a CSC matrix with few values a row. A well-filled one is given
-    as arrays, a bounded number of rows at a time.
+    An array is one chunk, and so is a CSC matrix with few values in a row. A matrix with many is
+    yielded as arrays, with a bounded number of rows in each.
     """
     if sp.issparse(x):
         n_rows, n_columns = x.shape
         filled = np.bincount(x.indices, minlength=n_rows)
+        # a row of f values takes f**2 multiplications, or n_columns**2 as an array
         if _DENSE_STEPS * np.sum(filled**2) > n_rows * n_columns**2:
             x = x.tocsr()
             for rows in slices(n_rows, max(64, BLOCK_BYTES // (n_columns * x.dtype.itemsize))):

@@ -31,9 +31,10 @@ def linear_scores(X: Any, coef: np.ndarray, intercept: Any, device: str) -> np.n
     The result has the wider of the two dtypes; `intercept` may be 0.0, as `fit_intercept=False`
     leaves it.
     """
-    # bits are the same on any number of cores either way
-    few = is_undivided(X.shape[0] * coef.size)
-    return (_linear_scores if few else _linear_scores_alone)(X, coef, intercept, device)
+    scores = _linear_scores
+    if not is_undivided(X.shape[0] * coef.size):  # else the bits depend on the number of cores
+        scores = on_one_blas_thread(scores)
+    return scores(X, coef, intercept, device)
 
 
 def _linear_scores(X: Any, coef: np.ndarray, intercept: Any, device: str) -> np.ndarray:
@@ -44,9 +45,6 @@ def _linear_scores(X: Any, coef: np.ndarray, intercept: Any, device: str) -> np.
     with current(device), np.errstate(over="ignore", invalid="ignore"):  # of very large X
         x = placed_rows(X, dtype, device)
         return to_host(scores_of(x, to_device(coef, device), to_device(bias, device)))
-
-
-_linear_scores_alone = on_one_blas_thread(_linear_scores)
 
 
 def scores_of(x: Array | SparseRows, coef: Array, bias: Array) -> Array:

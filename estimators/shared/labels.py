@@ -120,7 +120,13 @@ def check_scoring_weights(weight: np.ndarray) -> None:
 
 
 def total_weights(
-    class_weight: Any, classes: np.ndarray, y: np.ndarray, dtype: Any, sample_weight: Any
+    class_weight: Any,
+    classes: np.ndarray,
+    y: np.ndarray,
+    dtype: Any,
+    sample_weight: Any,
+    *,
+    balance: str = "counts",
 ) -> np.ndarray | None:
     """Return the weights of the samples times those of their classes, or None if all are 1.
 
@@ -129,11 +135,15 @@ def total_weights(
     class_weight : dict, list of dict, "balanced" or None
         A list has one dict for each column of `y`, which then has several labels per sample.
     classes : ndarray of shape (n_classes,)
-        All classes, including those that none of these samples has.
+        All labels, sorted, also those that are not among these samples.
     y : ndarray of shape (n_samples,) or (n_samples, n_labels)
     dtype : dtype
-        The dtype that the fit computes in.
+        That of the result. The product is computed in double precision and rounded once.
     sample_weight : array-like of shape (n_samples,) or None
+    balance : {"counts", "weights"}, default="counts"
+        What "balanced" makes equal for all classes: their numbers of samples, as in scikit-learn's
+        SGDClassifier and Perceptron, or the sums of their samples' weights, as in its
+        LogisticRegression.
 
     Raises
     ------
@@ -141,12 +151,29 @@ def total_weights(
         If there is not one weight for each sample, or if in the dtype the weights are not all
         finite or sum to 0.
     """
-    weights = _product(class_weight, classes, y, sample_weight)
-    return None if weights is None else checked_total(weights, dtype)
+    weights = None if sample_weight is None else check_weights(sample_weight, y)
+    if class_weight is not None:
+        by_class = _of_classes(class_weight, classes, y, weights if balance == "weights" else None)
+        with np.errstate(over="ignore", invalid="ignore"):  # the check below says it in words
+            weights = by_class if weights is None else weights * by_class
+    return None if weights is None else _checked_total(weights, dtype)
 
 
-def checked_total(weights: np.ndarray, dtype: Any) -> np.ndarray:
-    """Return weights in a dtype; raise ValueError if one is not finite or their sum is 0."""
+def _of_classes(
+    class_weight: Any, classes: np.ndarray, y: np.ndarray, weights: np.ndarray | None
+) -> np.ndarray:
+    """Return the weight of each sample's class; "balanced" counts samples by their `weights`."""
+    if y.ndim == 2:
+        return compute_sample_weight(class_weight, y)
+    places = np.searchsorted(classes, y)
+    if not isinstance(class_weight, str):
+        return compute_class_weight(class_weight, classes=classes, y=classes)[places]
+    counts = np.bincount(places, weights, len(classes))
+    return (counts.sum() / (len(classes) * np.where(counts == 0, 1, counts)))[places]
+
+
+def _checked_total(weights: np.ndarray, dtype: Any) -> np.ndarray:
+    """Return weights in a dtype; raise unless they are finite in it and do not sum to 0."""
     with np.errstate(over="ignore"):
         weights = weights.astype(dtype)
     if not np.isfinite(weights).all():
@@ -164,18 +191,3 @@ def checked_total(weights: np.ndarray, dtype: Any) -> np.ndarray:
             "weighted mean: negative weights must be outweighed by positive ones."
         )
     return weights
-
-
-def _product(
-    class_weight: Any, classes: np.ndarray, y: np.ndarray, sample_weight: Any
-) -> np.ndarray | None:
-    if sample_weight is not None:
-        sample_weight = check_weights(sample_weight, y)
-    if class_weight is None:
-        return sample_weight
-    if y.ndim == 2:
-        by_class = compute_sample_weight(class_weight, y)
-    else:
-        per_class = compute_class_weight(class_weight, classes=classes, y=y)
-        by_class = per_class[np.searchsorted(classes, y)]
-    return by_class if sample_weight is None else sample_weight * by_class

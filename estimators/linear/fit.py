@@ -1,0 +1,74 @@
+"""What the prepared fits of all linear models know."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from estimators.linear.scores import scores_together
+from estimators.shared.samples import Samples
+
+
+@dataclass(eq=False)
+class LinearFit:
+    """A fit of a linear model that is prepared and not yet run; see `fit_protocol.Fit`.
+
+    Attributes
+    ----------
+    estimator : classifier
+        The estimator that is fitted. Its classes are known.
+    samples : Samples
+        The samples that it shares with other fits.
+    X : ndarray or CSR matrix of shape (n_samples, n_features)
+        All of these samples, validated.
+    labels : integer ndarray of shape (n_rows,)
+        Labels of the samples that the fit learns from, as places in `estimator.classes_`.
+    rows : integer ndarray of shape (n_rows,) or None
+        Which samples these are; None for all.
+    error : Exception or None
+        What made the fit fail, if anything did.
+    """
+
+    estimator: Any
+    samples: Samples
+    X: Any
+    labels: np.ndarray
+    rows: np.ndarray | None
+    error: Exception | None = field(default=None, kw_only=True)
+
+    @staticmethod
+    def outputs_of(fits: Sequence[Any], X: Any) -> list[np.ndarray]:
+        """Compute the scores for X of fits that ran together; see `scores_together`."""
+        return scores_together(fits, X)
+
+
+def learn_classes(
+    samples: Samples, y: np.ndarray, rows: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the classes among some samples, and each label as a place in them.
+
+    Fits on the same rows share the result.
+
+    Parameters
+    ----------
+    samples : Samples
+    y : ndarray of shape (n_samples,)
+        The validated labels of all samples.
+    rows : integer ndarray of shape (n_rows,) or None
+        The samples to learn from; None for all.
+
+    Returns
+    -------
+    classes : ndarray of shape (n_classes,)
+    labels : integer ndarray of shape (n_rows,)
+    """
+
+    def learn() -> tuple[Any, ...]:
+        # The rows are kept with the result, so that no other array can get their identity.
+        return rows, *np.unique(y if rows is None else y[rows], return_inverse=True)
+
+    _, classes, labels = samples.once(("classes", id(rows)), learn)
+    return classes, labels

@@ -1,0 +1,143 @@
+"""A perceptron that our own sweeps train: its data, and what all models of one stack share."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.utils import compute_class_weight
+
+from cukernels.runtime import resolve_device
+from estimators.linear.perceptron_fit import PerceptronFit
+from estimators.linear.perceptron_order import epoch_permutations, held_out_places
+from estimators.shared.base import check_weights
+from estimators.shared.labels import check_scoring_weights
+
+_COPIES = 3  # of the weights: before and after an epoch, and the change of a step
+
+
+@dataclass(eq=False)
+class SweptModel(PerceptronFit):
+    """A perceptron that our own sweeps train: the multinomial rule, and both rules on a GPU.
+
+    A model has one problem for each class against the rest, or a single multinomial problem.
+    Models of equal keys learn from the same rows in the same order, epoch by epoch. They may
+    differ in the rate, in the strength and kind of an L2 penalty, in weights, tolerances and
+    numbers of epochs.
+
+    Attributes
+    ----------
+    w, b : ndarrays of shapes (K, n_features), (K,)
+        Here they have a row a class for "multinomial", and else a row a problem.
+    sample_weight : ndarray of shape (n_rows,)
+        The weights of the samples, ones where the user gave none.
+    update_weight : ndarray of shape (n_rows,) or (n_problems, n_rows), or None
+        Factors of the updates, for samples and classes together; None where all are 1.
+    held_out : integer ndarray
+        Places among `rows` of the samples that early stopping scores on.
+    permutations : integer ndarray of shape (1 or K, n_rows) or None
+        How each epoch permutes the order of the last one, for all problems or for each.
+    device : str
+        Where the sweeps run.
+    """
+
+    sample_weight: np.ndarray = field(init=False)
+    update_weight: np.ndarray | None = field(init=False)
+    held_out: np.ndarray = field(init=False)
+    permutations: np.ndarray | None = field(init=False)
+    device: str = field(init=False)
+
+    @staticmethod
+    def takes(rows: np.ndarray | None, sample_weight: Any) -> bool:
+        """Whether no weighted row comes twice, as a row of shared samples has a single weight."""
+        return rows is None or sample_weight is None or len(np.unique(rows)) == len(rows)
+
+    def _prepare(self, sample_weight: Any) -> None:
+        estimator, samples, labels = self.estimator, self.samples, self.labels
+        X = self.X
+        self.X = samples.once("in canonical form", lambda: _canonical(X))
+        self.sample_weight = check_weights(sample_weight, labels, dtype=self.w.dtype)
+        by_class = compute_class_weight(
+            estimator.class_weight, classes=estimator.classes_, y=estimator.classes_[labels]
+        )
+        self.held_out = held_out_places(estimator, samples, self.rows, labels)
+        if len(self.held_out):
+            check_scoring_weights(self.sample_weight[self.held_out])
+        if self.is_multinomial and len(self.w) == 1:
+            # the only score that was given is that of class 1 less that of class 0
+            self.w = np.concatenate([-self.w / 2, self.w / 2])
+            self.b = np.concatenate([-self.b / 2, self.b / 2])
+        self.update_weight = _update_weight(
+            labels, self.sample_weight, by_class, self.is_multinomial
+        )
+        self.permutations = epoch_permutations(estimator, samples, len(labels), len(by_class))
+        self.device = resolve_device(estimator.device)
+
+    @property
+    def is_multinomial(self) -> bool:
+        """Whether the classes compete with each other."""
+        return self.estimator.multi_class == "multinomial"
+
+    @property
+    def penalty(self) -> tuple[float, float]:
+        """Strength of the penalty, and the share of L1 in it."""
+        e = self.estimator
+        if e.penalty is None or e.alpha == 0:
+            return 0.0, 0.0
+        return e.alpha, {"l2": 0.0, "l1": 1.0, "elasticnet": e.l1_ratio}[e.penalty]
+
+    @property
+    def key(self) -> Hashable:
+        """What the models of one stack have in common."""
+        e = self.estimator
+        samples = (id(self.samples), id(self.rows), id(self.labels), self.w.dtype)
+        order = (id(self.permutations), e.early_stopping, self.held_out.tobytes())
+        rule = (e.multi_class, len(self.w), e.fit_intercept, e.learning_rate)
+        return (self.device, samples, order, rule, self.penalty[1] > 0, self.incremental)
+
+    @property
+    def n_bytes(self) -> int:
+        """The memory of its weights, of the weights of its updates, and of rates that change."""
+        n_values = _COPIES * (1 + (self.penalty[1] > 0)) * self.w.size
+        if self.update_weight is not None:
+            n_values += len(self.w) * self.X.shape[0]
+        if self.estimator.learning_rate != "constant":
+            n_values += 2 * len(self.w) * len(self.labels)  # rates are in double precision
+        return self.w.itemsize * n_values
+
+    @property
+    def learned(self) -> tuple[np.ndarray, np.ndarray]:
+        """The arrays that become `coef_` and `intercept_`, with one row for two classes."""
+        w, b = self.w, self.b
+        if self.is_multinomial and len(w) == 2:
+            w, b = w[1:] - w[:1], b[1:] - b[:1]
+        # as in scikit-learn, a single intercept stays in double precision
+        return w, b if len(b) == 1 else b.astype(w.dtype)
+
+
+def _canonical(X: Any) -> Any:
+    """Return X; add up the values of a sparse matrix that a row has in the same column."""
+    if sp.issparse(X) and not X.has_canonical_format:
+        X = X.copy()
+        X.sum_duplicates()
+    return X
+
+
+def _update_weight(
+    labels: np.ndarray, weight: np.ndarray, by_class: np.ndarray, is_multinomial: bool
+) -> np.ndarray | None:
+    """Return the factors of the updates, (n_rows,) or a row a problem; None where all are 1.
+
+    With one class against the rest, the weight of a class holds for its own samples in its own
+    problem, and the rest weighs 1 there.
+    """
+    dtype = weight.dtype
+    if not (by_class == 1).all():
+        factor = by_class[labels]
+        if not is_multinomial and len(by_class) > 2:
+            factor = np.where(labels == np.arange(len(by_class))[:, None], factor, 1.0)
+        weight = weight * factor
+    return None if (weight == 1).all() else weight.astype(dtype)
