@@ -1,5 +1,7 @@
 """How the fits of a search are scored, and what they tell meanwhile."""
 
+from itertools import count
+
 import numpy as np
 import pytest
 from sklearn import model_selection as sk
@@ -7,6 +9,7 @@ from sklearn import model_selection as sk
 from _searches import QUIET, assert_same_results, mlp
 from estimators import LogisticRegression, MLPClassifier, Perceptron
 from estimators import model_selection as ours
+from estimators.neural.fit import NeuralFit
 from estimators.neural.predictor import Predictor
 from estimators.shared.known_outputs import known_outputs
 
@@ -100,3 +103,22 @@ def test_a_stack_does_not_tell_of_each_of_its_epochs(digits, capsys):
     assert "Iteration" not in capsys.readouterr().out
     ours.cross_val_score(mlp(verbose=True), *digits, cv=2, fused=False)
     assert "Iteration 6, loss" in capsys.readouterr().out
+
+
+def test_a_model_that_was_fitted_alone_after_all_is_scored_by_its_own_outputs(digits, monkeypatch):
+    finish, calls = NeuralFit.finish, count()
+
+    def finish_badly(self):
+        if next(calls) % 2 == 0:  # in the stack; the fit alone follows
+            raise AttributeError("no such array")
+        finish(self)
+
+    def wrong_outputs(fits, X):
+        return [np.zeros((len(X), 10))] * len(fits)
+
+    expected = sk.cross_val_score(mlp(), *digits, cv=3)
+    monkeypatch.setattr(NeuralFit, "finish", finish_badly)
+    monkeypatch.setattr(NeuralFit, "outputs_of", staticmethod(wrong_outputs))
+    with pytest.warns(UserWarning, match="failed in a stack"):
+        scores = ours.cross_val_score(mlp(), *digits, cv=3)
+    np.testing.assert_array_equal(scores, expected)
