@@ -18,9 +18,10 @@ from estimators import (
     MLPClassifier,
 )
 from estimators.neural.loop import train
+from estimators.neural.member import Member, TrainingState, dropout_streams
 from estimators.neural.objective import Objective
 from estimators.neural.optimizers import STEPPED
-from estimators.neural.trainee import Progress, Settings, Trainee, dropout_streams
+from estimators.neural.settings import Settings
 
 RNG = np.random.default_rng(0)
 Y = RNG.integers(3, size=60)
@@ -151,13 +152,13 @@ DIFFERENCES = [
 ]
 
 
-def trainee(network, m, dtype, *, n_rows=60, weight=None, augment=None):
+def member(network, m, dtype, *, n_rows=60, weight=None, augment=None):
     settings = Settings(solver="sgd", batch_size=16, max_iter=4, **DIFFERENCES[m])
     rng = np.random.RandomState(m)
-    progress = Progress(network.init(rng, dtype))
-    progress.restart_optimizer(settings)
-    return Trainee(
-        settings, progress, np.arange(n_rows), rng, sample_weight=weight,
+    state = TrainingState(network.init(rng, dtype))
+    state.restart_optimizer(settings)
+    return Member(
+        settings, state, np.arange(n_rows), rng, sample_weight=weight,
         dropout=dropout_streams([0.1 * m], rng), augment=augment,
     )  # fmt: skip
 
@@ -167,15 +168,15 @@ def assert_alone_as_in_a_stack(network, data, n_rows):
     objective = Objective("log_loss", "softmax")
 
     def one(m):
-        return trainee(network, m, np.float32, n_rows=n_rows)
+        return member(network, m, np.float32, n_rows=n_rows)
 
     together = [one(m) for m in range(3)]
     train(network, objective, data, together, 2)
     for m, model in enumerate(together):
         alone = one(m)
         train(network, objective, data, [alone], 2)
-        assert model.progress.loss_curve == alone.progress.loss_curve
-        assert model.progress.params.tobytes() == alone.progress.params.tobytes()
+        assert model.state.loss_curve == alone.state.loss_curve
+        assert model.state.params.tobytes() == alone.state.params.tobytes()
 
 
 # LogisticRegression ----------------------------------------------------------------------------

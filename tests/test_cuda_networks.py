@@ -31,9 +31,9 @@ from _cuda_models import (
     assert_same_network,
     clone_fitted,
     convnet,
+    member,
     mlp,
     on_both,
-    trainee,
 )
 from cukernels.runtime.arrays import to_device
 from estimators import BatchNorm, Conv2D, Dense, Dropout
@@ -126,13 +126,13 @@ def test_convnet(case, dtype, emulated_cupy):
 
 
 def trained(device, network, samples, dtype, **options):
-    """A stack after its training: the trainees."""
+    """A stack after its training: the members."""
     samples = samples if sp.issparse(samples) else to_device(samples.astype(dtype), device)
     if sp.issparse(samples):
         samples = samples.astype(dtype)
     data = Data(samples, to_device(Y[: samples.shape[0]], device))
     models = [
-        trainee(network, m, dtype, **{k: v[m] for k, v in options.items()})
+        member(network, m, dtype, **{k: v[m] for k, v in options.items()})
         for m in range(len(DIFFERENCES))
     ]
     train(network, Objective("log_loss", "softmax"), data, models, 4)
@@ -151,13 +151,13 @@ def test_a_stack_of_models(kind, dtype, emulated_cupy):
     host, device = (trained(name, network, samples, dtype, **options) for name in ("cpu", "cuda:0"))
     tolerance = LOSS[np.dtype(dtype).name]
     for a, b in zip(device, host, strict=True):
-        np.testing.assert_allclose(a.progress.loss_curve, b.progress.loss_curve, rtol=tolerance)
+        np.testing.assert_allclose(a.state.loss_curve, b.state.loss_curve, rtol=tolerance)
         for name in ("params", "moments"):
-            pair = getattr(a.progress, name), getattr(b.progress, name)
+            pair = getattr(a.state, name), getattr(b.state, name)
             for x, y in zip(*(p.values() if name == "moments" else [p] for p in pair), strict=True):
                 assert type(x) is np.ndarray
                 np.testing.assert_allclose(x, y, rtol=0, atol=100 * tolerance * np.abs(y).max())
-    assert [len(model.progress.loss_curve) for model in device] == [4, 4, 4, 3]
+    assert [len(model.state.loss_curve) for model in device] == [4, 4, 4, 3]
 
 
 def test_a_model_is_the_same_to_the_bit_in_a_stack_and_alone(emulated_cupy):

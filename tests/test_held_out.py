@@ -19,9 +19,10 @@ from estimators.layers.layer import Mode
 from estimators.model_selection import cross_validate
 from estimators.neural.data import Data
 from estimators.neural.held_out import HeldOut, places_of
+from estimators.neural.member import Member, TrainingState
 from estimators.neural.network import Network
 from estimators.neural.objective import Objective
-from estimators.neural.trainee import Progress, Settings, Trainee
+from estimators.neural.settings import Settings
 from estimators.neural.validation import validation_scores
 
 KINDS = ["two classes", "three classes", "names", "several labels"]
@@ -65,19 +66,19 @@ def test_a_model_that_diverged_has_no_score():
 def stack(rng, X, places, n_models, own):
     """Models that hold out rows of different places and numbers, of X or of an own data set."""
     network = Network([Dense(5), Scores(3)], (X.shape[1],))
-    trainees = []
+    members = []
     for m in range(n_models):
-        progress = Progress(network.init(np.random.RandomState(m), np.float64))
+        state = TrainingState(network.init(np.random.RandomState(m), np.float64))
         rows = rng.permutation(len(places))[: 20 + m % 2]
         held_out = HeldOut(rows, places[rows], None if m % 3 else rng.uniform(size=len(rows)))
         if m == 1:
             held_out.data = own
         if m != 2:
-            progress.best_params = progress.params
-        trainee = Trainee(Settings(), progress, rows, np.random.RandomState(m))
-        trainee.held_out = None if m == 2 else held_out
-        trainees.append(trainee)
-    return network, trainees
+            state.best_params = state.params
+        member = Member(Settings(), state, rows, np.random.RandomState(m))
+        member.held_out = None if m == 2 else held_out
+        members.append(member)
+    return network, members
 
 
 @pytest.mark.parametrize("sparse", [False, True])
@@ -93,36 +94,36 @@ def test_scores_of_a_stack_are_those_of_its_models(monkeypatch, sparse, at_once)
     X = sp.csr_matrix(dense) if sparse else dense
     if sparse:
         own = Data(sp.csr_matrix(own.X), places)
-    network, trainees = stack(rng, X, places, 6, own)
+    network, members = stack(rng, X, places, 6, own)
     objective = Objective("log_loss", "softmax")
-    params = np.stack([t.progress.params for t in trainees])
-    scores = validation_scores(network, objective, Data(X, places), trainees, params)
+    params = np.stack([t.state.params for t in members])
+    scores = validation_scores(network, objective, Data(X, places), members, params)
     assert scores[2] is None
-    for m, trainee in enumerate(trainees):
+    for m, member in enumerate(members):
         if m == 2:
             continue
         source = dense[::-1] if m == 1 else dense
-        x = source[trainee.held_out.rows][None]
+        x = source[member.held_out.rows][None]
         z, _ = network.forward(network.views(params[m : m + 1]), x, Mode())
         assert scores[m] == accuracy_score(
-            places[trainee.held_out.rows],
+            places[member.held_out.rows],
             z[0].argmax(axis=1),
-            sample_weight=trainee.held_out.weight,
+            sample_weight=member.held_out.weight,
         )
 
 
 def test_rows_count_from_where_a_models_samples_begin():
     rng = np.random.default_rng(0)
     X, places = rng.normal(size=(40, 7)), rng.integers(0, 3, 40)
-    network, trainees = stack(rng, X, places, 1, None)
+    network, members = stack(rng, X, places, 1, None)
     objective = Objective("log_loss", "softmax")
-    params = trainees[0].progress.params[None]
-    expected = validation_scores(network, objective, Data(X, places), trainees, params)
-    trainees[0].first_row = 10
+    params = members[0].state.params[None]
+    expected = validation_scores(network, objective, Data(X, places), members, params)
+    members[0].first_row = 10
     both = Data(
         np.concatenate([rng.normal(size=(10, 7)), X]), np.concatenate([places[:10], places])
     )
-    assert validation_scores(network, objective, both, trainees, params) == expected
+    assert validation_scores(network, objective, both, members, params) == expected
 
 
 # Labels that the user gives for scoring ----------------------------------------------------------

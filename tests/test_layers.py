@@ -91,7 +91,7 @@ def test_parameters_without_a_place_after_fit_are_an_error():
     broken = type("Broken", (kind,), {"attribute": ""})()
     network = Network([broken, Scores(2)], (4,))
     with pytest.raises(NotImplementedError, match="Broken has parameters and no `attribute`"):
-        network.fitted_attributes(network.init(np.random.RandomState(0), np.float64))
+        network.attributes_of(network.init(np.random.RandomState(0), np.float64))
 
 
 @every_layer
@@ -127,7 +127,7 @@ def test_first_parameters(layer, shape):
     kept = layer.kept({name: name for name in own})
     decayed = {name for name, q in layer.parameters(shape).items() if q.is_decayed}
     assert decayed == {kept[name] for name in kept if name == "coefs_"}
-    lists = network.fitted_attributes(flat)
+    lists = network.attributes_of(flat)
     model = type("Model", (), lists)()
     for got, expected in zip(network.parameters_of(model), network.views(flat[None]), strict=True):
         assert got.keys() == expected.keys()

@@ -15,9 +15,10 @@ from estimators.convert import SKOPS_TRUSTED, to_onnx
 from estimators.layers.dense import Scores
 from estimators.layers.layer import Rows
 from estimators.neural.loop import Data, train
+from estimators.neural.member import Member, TrainingState, dropout_streams
 from estimators.neural.network import Network
 from estimators.neural.objective import Objective
-from estimators.neural.trainee import Progress, Settings, Trainee, dropout_streams
+from estimators.neural.settings import Settings
 from test_layers import M, every_layer
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -101,17 +102,17 @@ def test_trained_in_a_stack_or_alone(layer, shape, where, request):
     def one(m):
         rng = np.random.RandomState(m)
         settings = Settings(solver="adam", batch_size=12, learning_rate_init=0.01 * (m + 1))
-        progress = Progress(network.init(rng, np.float32))
-        progress.restart_optimizer(settings)
+        state = TrainingState(network.init(rng, np.float32))
+        state.restart_optimizer(settings)
         rates = [0.1 + 0.2 * m for _ in network.dropouts]
-        return Trainee(settings, progress, np.arange(30), rng, dropout=dropout_streams(rates, rng))
+        return Member(settings, state, np.arange(30), rng, dropout=dropout_streams(rates, rng))
 
     together = [one(m) for m in range(M)]
     train(network, Objective("log_loss", "softmax"), data, together, 2)
     for m, model in enumerate(together):
         alone = one(m)
         train(network, Objective("log_loss", "softmax"), data, [alone], 2)
-        np.testing.assert_array_equal(to_host(model.progress.params), alone.progress.params)
+        np.testing.assert_array_equal(to_host(model.state.params), alone.state.params)
 
 
 @every_layer

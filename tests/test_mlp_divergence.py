@@ -103,7 +103,7 @@ def test_partial_fit_ends_with_the_best_weights_where_it_diverges():
     best = weights[int(np.argmax(clf.validation_scores_))]
     for rate in (1e30, 1e-3):
         clf.set_params(learning_rate_init=rate)
-        clf._progress.learning_rate = rate
+        clf._state.learning_rate = rate
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             clf.partial_fit(X[:200], Y[:200], **part)

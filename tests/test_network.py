@@ -23,10 +23,11 @@ from estimators.layers.dense import Scores
 from estimators.layers.layer import Mode
 from estimators.neural.held_out import HeldOut
 from estimators.neural.loop import Data, train
+from estimators.neural.member import Member, TrainingState, dropout_streams
 from estimators.neural.network import Network
 from estimators.neural.objective import Objective
 from estimators.neural.optimizers import SOLVERS, STEPPED
-from estimators.neural.trainee import Progress, Settings, Trainee, dropout_streams
+from estimators.neural.settings import Settings
 from estimators.shared.rows import SparseRows
 
 CHAINS = {
@@ -138,15 +139,15 @@ DIFFERENCES = [
 ]
 
 
-def trainee(network, m, solver, dtype, *, n_rows=150, weighted=False):
+def member(network, m, solver, dtype, *, n_rows=150, weighted=False):
     settings = Settings(solver=solver, batch_size=40, max_iter=6, **DIFFERENCES[m])
     rng = np.random.RandomState(m)
-    progress = Progress(network.init(rng, dtype))
-    progress.restart_optimizer(settings)
+    state = TrainingState(network.init(rng, dtype))
+    state.restart_optimizer(settings)
     rows = np.random.default_rng(m).permutation(150)[:n_rows]
     weight = np.random.default_rng(m).random(150) if weighted else None
     dropout = dropout_streams([0.1 * m], rng)
-    return Trainee(settings, progress, rows, rng, sample_weight=weight, dropout=dropout)
+    return Member(settings, state, rows, rng, sample_weight=weight, dropout=dropout)
 
 
 @pytest.mark.parametrize("solver", STEPPED)
@@ -157,15 +158,15 @@ def test_a_stack_is_its_models_one_by_one(solver, weighted, dtype):
     network = Network(LAYERS, (8, 8, 1))
     data = Data(IMAGES.astype(dtype), Y)
     options = {"weighted": weighted}
-    stack = [trainee(network, m, solver, dtype, **options) for m in range(len(DIFFERENCES))]
+    stack = [member(network, m, solver, dtype, **options) for m in range(len(DIFFERENCES))]
     train(network, OBJECTIVES[0], data, stack, 6)
     lengths = set()
     for m, together in enumerate(stack):
-        alone = trainee(network, m, solver, dtype, **options)
+        alone = member(network, m, solver, dtype, **options)
         train(network, OBJECTIVES[0], data, [alone], 6)
-        assert together.progress.loss_curve == alone.progress.loss_curve
-        np.testing.assert_array_equal(together.progress.params, alone.progress.params)
-        lengths.add(len(alone.progress.loss_curve))
+        assert together.state.loss_curve == alone.state.loss_curve
+        np.testing.assert_array_equal(together.state.params, alone.state.params)
+        lengths.add(len(alone.state.loss_curve))
     # an adaptive rate falls where others give up
     assert len(lengths) > 1 or SOLVERS[solver].epoch_schedules
 
@@ -175,17 +176,13 @@ def test_folds_of_unequal_length_train_together():
     network = Network(LAYERS, (8, 8, 1))
     data = Data(IMAGES, Y)
     sizes = [150, 149, 148]
-    stack = [trainee(network, m, "adam", float, n_rows=n) for m, n in enumerate(sizes)]
+    stack = [member(network, m, "adam", float, n_rows=n) for m, n in enumerate(sizes)]
     train(network, OBJECTIVES[0], data, stack, 4)
     for m, together in enumerate(stack):
-        alone = trainee(network, m, "adam", float, n_rows=sizes[m])
+        alone = member(network, m, "adam", float, n_rows=sizes[m])
         train(network, OBJECTIVES[0], data, [alone], 4)
-        np.testing.assert_allclose(
-            together.progress.loss_curve, alone.progress.loss_curve, rtol=1e-9
-        )
-        np.testing.assert_allclose(
-            together.progress.params, alone.progress.params, rtol=1e-6, atol=1e-9
-        )
+        np.testing.assert_allclose(together.state.loss_curve, alone.state.loss_curve, rtol=1e-9)
+        np.testing.assert_allclose(together.state.params, alone.state.params, rtol=1e-6, atol=1e-9)
 
 
 def test_a_model_that_stops_by_its_score_leaves_the_others_as_they_are():
@@ -193,7 +190,7 @@ def test_a_model_that_stops_by_its_score_leaves_the_others_as_they_are():
     data = Data(IMAGES, Y)
 
     def one(m):
-        model = trainee(network, m, "adam", float)
+        model = member(network, m, "adam", float)
         scores = iter([0.1, 0.5, 0.4, 0.3, 0.2, 0.1] if m == 1 else np.linspace(0, 1, 6))
         model.held_out = HeldOut(np.arange(2), Y[:2])
         model.held_out.accuracy = lambda p: next(scores)
@@ -207,8 +204,8 @@ def test_a_model_that_stops_by_its_score_leaves_the_others_as_they_are():
     for m, together in enumerate(stack):
         alone = one(m)
         train(network, OBJECTIVES[0], data, [alone], 6)
-        assert together.progress.n_iter == alone.progress.n_iter == (5 if m == 1 else 6)
-        np.testing.assert_array_equal(together.progress.params, alone.progress.params)
-        best, expected = together.progress.best_params, alone.progress.best_params
+        assert together.state.n_iter == alone.state.n_iter == (5 if m == 1 else 6)
+        np.testing.assert_array_equal(together.state.params, alone.state.params)
+        best, expected = together.state.best_params, alone.state.best_params
         np.testing.assert_array_equal(best, expected)
-        assert (best == together.progress.params).all() == (m != 1)
+        assert (best == together.state.params).all() == (m != 1)

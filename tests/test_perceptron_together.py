@@ -20,6 +20,7 @@ from estimators import Perceptron
 from estimators.linear.perceptron_compiled import CompiledFit
 from estimators.linear.perceptron_stack import PerceptronStack
 from estimators.linear.perceptron_swept import SweptFit
+from estimators.shared.known_outputs import KnownOutputs
 from estimators.shared.samples import Samples
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -353,16 +354,17 @@ def test_the_warning_comes_with_the_end_and_points_at_the_caller(multi_class):
 
 @pytest.mark.parametrize("multi_class", ["ovr", "multinomial"])
 @pytest.mark.parametrize("data", ["digits", "cancer"])
-def test_scores_are_foreseen(data, multi_class):
+def test_scores_are_computed_together(data, multi_class):
     X, y = DATA[data]
     estimators = [Perceptron(eta0=eta, multi_class=multi_class) for eta in (0.1, 1.0)]
     trainings = prepared(estimators, X, y)
     assert run_together(trainings) == 1
-    trainings[0].foresee(trainings, X)
-    for training in trainings:
+    outputs = trainings[0].outputs_of(trainings, X)
+    for training, together in zip(trainings, outputs, strict=True):
         training.finish()
-        seen = training.estimator.decision_function(X)
-        del training.estimator._foreseen
+        with KnownOutputs() as known:
+            known.add(training.estimator, X, together)
+            seen = training.estimator.decision_function(X)
         np.testing.assert_allclose(seen, training.estimator.decision_function(X), rtol=1e-9)
 
 

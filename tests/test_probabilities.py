@@ -114,7 +114,7 @@ def test_several_labels_a_sample():
 @each
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("method", METHODS)
-def test_searches_foresee_them_in_that_precision(model, dtype, method):
+def test_searches_compute_them_in_that_precision(model, dtype, method):
     rows, labels = X[:300].astype(dtype), Y[:300]
     options = {"cv": 3, "method": method}
     stacked = cross_val_predict(model, rows, labels, **options)

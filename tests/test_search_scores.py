@@ -1,12 +1,17 @@
 """How the fits of a search are scored, and what they tell meanwhile."""
 
+from itertools import count
+
 import numpy as np
 import pytest
 from sklearn import model_selection as sk
 
 from _searches import QUIET, assert_same_results, mlp
-from estimators import MLPClassifier
+from estimators import LogisticRegression, MLPClassifier, Perceptron
 from estimators import model_selection as ours
+from estimators.neural.fit import NeuralFit
+from estimators.neural.predictor import Predictor
+from estimators.shared.known_outputs import known_outputs
 
 pytestmark = QUIET
 
@@ -51,19 +56,36 @@ def test_an_empty_fold_fails_to_be_scored_and_nothing_else(digits):
 
 def test_a_stack_predicts_in_one_pass(digits, monkeypatch):
     asked = []
-    outputs = MLPClassifier._outputs
+    probabilities = Predictor.probabilities
 
-    def counted(self, network, objective, parameters, *others):
-        asked.append(len(parameters[0]["w"]))
-        return outputs(self, network, objective, parameters, *others)
+    def counted(self, *others):
+        asked.append(len(self.parameters[0]["w"]))
+        return probabilities(self, *others)
 
-    monkeypatch.setattr(MLPClassifier, "_outputs", counted)
+    monkeypatch.setattr(Predictor, "probabilities", counted)
     grid = {"alpha": [1e-4, 1e-2, 1.0]}
-    search = ours.GridSearchCV(
-        mlp(), grid, cv=2, refit=False, scoring=["accuracy", "neg_log_loss"]
-    ).fit(*digits)
+    scoring = ["accuracy", "neg_log_loss"]
+    ours.GridSearchCV(mlp(), grid, cv=2, refit=False, scoring=scoring).fit(*digits)
     assert asked == [3, 3]
-    assert not hasattr(search.estimator, "_foreseen")
+
+
+@pytest.mark.parametrize("cls", [MLPClassifier, LogisticRegression, Perceptron])
+def test_what_was_predicted_together_is_known_to_the_search_alone(cls, digits):
+    class Asked(cls):
+        def score(self, X, y):
+            known = [known_outputs(*asked) is not None for asked in [(self, X), (self, X[:])]]
+            seen.append((self, X, known, set(vars(self))))
+            return super().score(X, y)
+
+    seen = []
+    name = "C" if cls is LogisticRegression else "alpha"
+    ours.GridSearchCV(Asked(max_iter=5), {name: [0.1, 1.0]}, cv=2, refit=False).fit(*digits)
+    own = set(vars(cls(max_iter=5).fit(*digits)))
+    assert len(seen) == 4
+    for clf, X, known, attributes in seen:
+        assert known == [True, False]  # of that very object
+        assert attributes == own
+        assert known_outputs(clf, X) is None
 
 
 def test_progress_shows_models_epochs_and_the_best_score(digits, capsys):
@@ -81,3 +103,22 @@ def test_a_stack_does_not_tell_of_each_of_its_epochs(digits, capsys):
     assert "Iteration" not in capsys.readouterr().out
     ours.cross_val_score(mlp(verbose=True), *digits, cv=2, fused=False)
     assert "Iteration 6, loss" in capsys.readouterr().out
+
+
+def test_a_model_that_was_fitted_alone_after_all_is_scored_by_its_own_outputs(digits, monkeypatch):
+    finish, calls = NeuralFit.finish, count()
+
+    def finish_badly(self):
+        if next(calls) % 2 == 0:  # in the stack; the fit alone follows
+            raise AttributeError("no such array")
+        finish(self)
+
+    def wrong_outputs(fits, X):
+        return [np.zeros((len(X), 10))] * len(fits)
+
+    expected = sk.cross_val_score(mlp(), *digits, cv=3)
+    monkeypatch.setattr(NeuralFit, "finish", finish_badly)
+    monkeypatch.setattr(NeuralFit, "outputs_of", staticmethod(wrong_outputs))
+    with pytest.warns(UserWarning, match="failed in a stack"):
+        scores = ours.cross_val_score(mlp(), *digits, cv=3)
+    np.testing.assert_array_equal(scores, expected)

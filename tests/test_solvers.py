@@ -23,9 +23,10 @@ from cukernels.runtime.registry import OPS
 from estimators import ConvNetClassifier, MLPClassifier
 from estimators.convert import from_sklearn, to_sklearn
 from estimators.model_selection import GridSearchCV
+from estimators.neural.member import TrainingState
 from estimators.neural.optimizers import SOLVERS, STEPPED, Solver, lists_solvers, solver_named
+from estimators.neural.settings import Settings
 from estimators.neural.steps import Step
-from estimators.neural.trainee import Progress, Settings
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 each = pytest.mark.parametrize("name", SOLVERS)
@@ -174,7 +175,7 @@ def test_an_unknown_name_is_an_error_and_no_other_solver(name):
     with pytest.raises(ValueError, match='no solver .*: the solvers are "adam", "adamw"'):
         solver_named(name)
     with pytest.raises(ValueError, match="no solver"):
-        Progress(np.zeros(3)).restart_optimizer(Settings(solver=name))
+        TrainingState(np.zeros(3)).restart_optimizer(Settings(solver=name))
 
 
 def test_a_fitted_model_with_an_unknown_name_trains_by_no_other():
@@ -309,11 +310,11 @@ def test_calls_of_partial_fit_are_one_fit(name):
         stored = pickle.loads(pickle.dumps(stored.partial_fit(X, Y, classes=range(10))))
     assert_same_bits(model, once)
     assert_same_bits(stored, once)
-    assert model._progress.step == 5 * 4
+    assert model._state.step == 5 * 4
     for moment in SOLVERS[name].moments:
-        kept = model._progress.moments[moment]
+        kept = model._state.moments[moment]
         assert kept.any()
-        np.testing.assert_array_equal(kept, once._progress.moments[moment])
+        np.testing.assert_array_equal(kept, once._state.moments[moment])
 
 
 def of_weights(model):
@@ -347,7 +348,7 @@ def test_another_solver_begins_with_moments_of_its_own(before, name):
     for one in (model, other):
         getattr(one.set_params(solver=name, warm_start=True), method)(X, Y)
     np.testing.assert_array_equal(weights(model), weights(other))
-    assert set(model._progress.moments) == set(SOLVERS[name].moments)
+    assert set(model._state.moments) == set(SOLVERS[name].moments)
 
 
 # scikit-learn's own -----------------------------------------------------------------------------

@@ -12,17 +12,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from estimators.logistic import LogisticRegression
 from estimators.mlp import MLPClassifier
+from estimators.neural.attributes import NAMES
 from estimators.neural.given_weights import set_weights
 from estimators.neural.optimizers import SOLVERS, listed, solver_named
 from estimators.perceptron import Perceptron
 from estimators.scikit_learn import label_binarizer_of, make_ready
 
 _LINEAR = ("coef_", "intercept_", "classes_", "n_features_in_", "n_iter_", "t_")
-_NETWORK = (
-    "coefs_", "intercepts_", "classes_", "n_features_in_", "n_iter_", "n_layers_", "n_outputs_",
-    "out_activation_", "t_", "loss_", "loss_curve_", "best_loss_", "validation_scores_",
-    "best_validation_score_",
-)  # fmt: skip
 
 
 def to_sklearn(estimator: Any) -> Any:
@@ -111,7 +107,7 @@ def _fill_linear(source: Any, target: Any) -> None:
 
 
 def _fill_their_network(ours: Any, theirs: Any) -> None:
-    _copy_attributes(ours, theirs, _NETWORK)
+    _copy_attributes(ours, theirs, NAMES)
     make_ready(theirs, ours._label_binarizer)
 
 
@@ -123,7 +119,7 @@ def _fill_our_network(theirs: Any, ours: Any) -> None:
         np.asarray(theirs.classes_),
         multilabel=label_binarizer_of(theirs).y_type_ == "multilabel-indicator",
     )
-    kept = [name for name in _NETWORK if name not in ("coefs_", "intercepts_")]
+    kept = [name for name in NAMES if name not in ("coefs_", "intercepts_")]
     _copy_attributes(theirs, ours, kept)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from estimators.linear.scores import scores_together
 from estimators.shared.samples import Samples
 
 
@@ -36,6 +38,11 @@ class LinearFit:
     labels: np.ndarray
     rows: np.ndarray | None
     error: Exception | None = field(default=None, kw_only=True)
+
+    @staticmethod
+    def outputs_of(fits: Sequence[Any], X: Any) -> list[np.ndarray]:
+        """Compute the scores for X of fits that ran together; see `scores_together`."""
+        return scores_together(fits, X)
 
 
 def learn_classes(

@@ -16,7 +16,6 @@ from estimators.linear.logistic_parameters import penalty_strength
 from estimators.linear.logistic_solvers import Solution, solve, solve_lbfgs
 from estimators.linear.loss import LinearObjective
 from estimators.linear.row_blocks import BLOCK_BYTES
-from estimators.linear.scores import foresee_scores
 from estimators.shared.callbacks import FitCallbacks
 from estimators.shared.fit_protocol import NotTrainedError, Watch, raise_error_of
 from estimators.shared.progress import Reporter
@@ -124,11 +123,6 @@ class LogisticFit(LinearFit):
         assert self.solution is not None and self.objective is not None
         return _weights_of(self.objective, self.X.dtype, self.solution.x)
 
-    @staticmethod
-    def foresee(trainings: Sequence[LogisticFit], X: Any) -> None:
-        """Compute what the models of a stack will be asked for: their scores for X."""
-        foresee_scores(trainings, X)
-
     def finish(self) -> None:
         """Set the fitted attributes of the estimator, with the warnings and errors of its fit."""
         raise_error_of(self)
@@ -146,9 +140,9 @@ class LogisticFit(LinearFit):
         estimator, self.objective = self.estimator, objective
         y = estimator.classes_[self.labels]
         # A bound method would make a cycle, which keeps X until Python looks for cycles.
-        weights_of = partial(_weights_of, objective, self.X.dtype)
+        attributes_of = partial(_attributes_of, objective, self.X.dtype)
         self.callbacks = FitCallbacks(
-            estimator, X, y, self.sample_weight, estimator.max_iter, weights_of
+            estimator, X, y, self.sample_weight, estimator.max_iter, attributes_of
         )
         x0 = estimator._start(objective)
         self.callbacks.begin(x0)
@@ -161,6 +155,13 @@ def _weights_of(
     """Return `coef_` and `intercept_` of the parameters of one model."""
     coef, intercept = objective.unpacked(x)
     return coef.astype(dtype), intercept.astype(dtype)
+
+
+def _attributes_of(
+    objective: LinearObjective, dtype: np.dtype, x: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return the fitted attributes that follow from the parameters of an iteration."""
+    return dict(zip(("coef_", "intercept_"), _weights_of(objective, dtype, x), strict=True))
 
 
 def _stacks(fold: list[LogisticFit], n_folds: int) -> list[list[LogisticFit]]:

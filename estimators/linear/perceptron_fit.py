@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, Self
 
@@ -11,7 +10,6 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from estimators.linear.fit import LinearFit
-from estimators.linear.scores import foresee_scores
 from estimators.shared.fit_protocol import raise_error_of
 from estimators.shared.samples import Samples
 from estimators.shared.warnings import warn
@@ -91,12 +89,6 @@ class PerceptronFit(LinearFit, ABC):
     def has_begun(self) -> bool:
         """Whether an interrupt has left something to finish with."""
         return True
-
-    @staticmethod
-    def foresee(trainings: Sequence[Any], X: Any) -> None:
-        """Compute what the models of a stack will be asked for: their scores for X."""
-        if some := [t for t in trainings if t.error is None]:
-            foresee_scores(some, X)
 
     def finish(self) -> None:
         """Set the fitted attributes of the estimator, with the warnings and errors of its fit."""

@@ -55,27 +55,28 @@ def scores_of(x: Array | SparseRows, coef: Array, bias: Array) -> Array:
 
 
 @on_one_blas_thread
-def foresee_scores(trainings: Sequence[Any], X: Any) -> None:
-    """Let linear models that were trained together know their scores for X; see `fit_protocol`.
+def scores_together(fits: Sequence[Any], X: Any) -> list[np.ndarray]:
+    """Compute the scores for X of linear models that were trained together.
 
-    `learned` of each training is its `coef_` and its `intercept_`.
+    `learned` of each fit is its `coef_` and its `intercept_`. The list is empty for sparse samples:
+    their scores are sums over few columns, and models are as fast one by one.
     """
-    model = trainings[0].estimator
+    model = fits[0].estimator
     rows = validate_data(model, X, accept_sparse="csr", dtype=FLOATS, reset=False)
     device = resolve_device(model.device)
     if sp.issparse(rows):
-        return  # its scores are sums over few columns, a model at a time
-    learned = [t.learned for t in trainings]
+        return []
+    learned = [fit.learned for fit in fits]
+    outputs: list[np.ndarray] = []
     at_once = max(1, _SCORES_AT_ONCE // max(1, len(rows) * len(learned[0][1])))
     with current(device):
         dtype = np.result_type(rows.dtype, learned[0][0].dtype)
         x = to_device(np.asarray(rows, dtype), device)[None]
-        for i in range(0, len(trainings), at_once):
+        for i in range(0, len(fits), at_once):
             coef, intercept = (
                 to_device(np.stack(parts).astype(dtype), device)
                 for parts in zip(*learned[i : i + at_once], strict=True)
             )
             with np.errstate(over="ignore", invalid="ignore"):  # of models that diverged
-                scores = to_host(matmul(x, coef, intercept, transpose_b=True))
-            for training, own in zip(trainings[i : i + at_once], scores, strict=True):
-                training.estimator._foreseen = (X, own)
+                outputs.extend(to_host(matmul(x, coef, intercept, transpose_b=True)))
+    return outputs

@@ -1,4 +1,4 @@
-"""Which random shifts and flips training images get."""
+"""The random shifts and flips of the images that a network learns from."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ KNOWN = ("shift", "horizontal_flip", "vertical_flip")
 
 
 class Augmentation:
-    """Draws shifts and flips, for each image its own.
+    """Draws a shift and flips for each image.
 
     Parameters
     ----------
     augment : mapping
-        "shift": pixels, an int or (rows, columns): each image moves by up to so many in both
-        directions, and zeros move in. "horizontal_flip", "vertical_flip": bool, whether every
-        other image, at random, is mirrored left to right or upside down.
+        "shift" is a number of pixels, an int or (rows, columns): each image moves by at most so
+        many, in either direction, and zeros move in. "horizontal_flip" and "vertical_flip" are
+        bools: whether half of the images, chosen at random, are mirrored left to right or upside
+        down.
 
     Raises
     ------
@@ -40,7 +41,7 @@ class Augmentation:
         self.vertical = bool(augment.get("vertical_flip", False))
 
     def draw(self, n: int, rng: np.random.RandomState) -> np.ndarray:
-        """Return how each of `n` images is to change, (n, 4), as `shift_and_flip` takes it."""
+        """Draw how `n` images change; return an array (n, 4), as `shift_and_flip` takes it."""
         changes = np.zeros((n, 4), np.int32)
         for axis, limit in enumerate(self.shift):
             changes[:, axis] = rng.randint(-limit, limit + 1, size=n)

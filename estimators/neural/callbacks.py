@@ -1,37 +1,39 @@
-"""Callbacks of the networks: told of each epoch, and able to stop the training."""
+"""Callbacks of the networks, which are told of each epoch and can stop the training."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
 from copy import copy
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from cukernels.runtime import Array, to_host
+from estimators.neural.attributes import fitted_attributes
+from estimators.neural.member import TrainingState
 from estimators.neural.network import Network
-from estimators.neural.objective import Objective
 from estimators.shared.callbacks import FitCallbacks
 
 
 class EpochInfo(NamedTuple):
-    """How a training stands after an epoch, as `on_epoch_end` is told.
+    """How far a fit has come after an epoch, as `on_epoch_end` is told.
 
     Attributes
     ----------
     epoch : int
         Epochs of this fit (iterations of "lbfgs"), from 1 on.
     n_epochs : int
-        How many are planned at the most.
+        The most epochs that are planned.
     loss : float
         Mean loss of the epoch.
     validation_score : float or None
         Accuracy on the validation set, if there is one.
     learning_rate : float
-        That of the last step; NaN for "lbfgs".
+        Learning rate of the last step; NaN for "lbfgs".
     seconds : float
-        Since the training began.
+        Time since the fit began.
     """
 
     epoch: int
@@ -42,96 +44,93 @@ class EpochInfo(NamedTuple):
     seconds: float
 
 
-class EpochCallbacks(FitCallbacks):
-    """The callbacks of one fit of a network: its own, and those of scikit-learn's API.
+class EpochCallbacks:
+    """All callbacks of one fit of a network: those of `callbacks`, and those of scikit-learn's API.
 
     Parameters
     ----------
-    model : MLPClassifier or ConvNetClassifier
-        The estimator, with its labels known.
-    network, objective
-        Its layers and what it minimises.
+    estimator : MLPClassifier or ConvNetClassifier
+        The estimator that is fitted. Its labels are known.
+    network : Network
+        Its layers.
     X, y, sample_weight
         What it is fitted on.
     n_epochs : int
-        Most epochs.
+        The most epochs.
     """
 
     def __init__(
         self,
-        model: Any,
+        estimator: Any,
         network: Network,
-        objective: Objective,
         X: Any,
         y: np.ndarray,
         sample_weight: Any,
         n_epochs: int,
     ) -> None:
-        super().__init__(model, X, y, sample_weight, n_epochs, self._no_coef)
-        self._functions = as_functions(model.callbacks)
-        self._network, self._objective, self._n_epochs = network, objective, n_epochs
+        self._estimator, self._n_epochs = estimator, n_epochs
+        self._functions = as_functions(estimator.callbacks)
+        # No bound method: the cycle through it would keep X until Python looks for cycles.
+        self._attributes = partial(_attributes, estimator, network)
+        self._of_scikit_learn = FitCallbacks(
+            estimator, X, y, sample_weight, n_epochs, self._attributes
+        )
         self._begun = time.perf_counter()
 
-    @staticmethod
-    def _no_coef(x: np.ndarray) -> Any:
-        raise NotImplementedError
+    def begin(self, state: TrainingState) -> None:
+        """Tell that the fit starts from this state."""
+        self._of_scikit_learn.begin(state.params, state)
 
-    def epoch(self, progress: Any, params: Array, learning_rate: float) -> bool:
-        """An epoch ended with these parameters; return whether a callback wants to stop."""
-        stop = False
-        if self._functions:
-            scores = progress.validation_scores
-            info = EpochInfo(
-                progress.n_iter,
-                self._n_epochs,
-                progress.loss,
-                scores[-1] if scores else None,
-                learning_rate,
-                time.perf_counter() - self._begun,
-            )
-            snapshot = copy(self._estimator)
-            for name, value in self._attributes(params, progress).items():
-                setattr(snapshot, name, value)
-            # all of them are told, also after one that wants to stop
-            stop = any([function(snapshot, info) is True for function in self._functions])
-        if self._fit is not None:
-            ended = self._iteration.call_on_fit_task_end(
-                **self._task, reconstruction_attributes=lambda: self._attributes(params, progress)
-            )
-            self._begin_iteration(params)
-            stop = stop or bool(ended)
-        return stop
+    def epoch(self, state: TrainingState, params: Array, learning_rate: float) -> bool:
+        """Tell that an epoch has ended; return whether a callback wants to stop.
 
-    def _reconstruction(self, x: np.ndarray) -> dict[str, Any]:
-        return {"reconstruction_attributes": lambda: self._attributes(x)}
+        Parameters
+        ----------
+        state : TrainingState
+            How far the training has come.
+        params : array of shape (P,)
+            The parameters now. Those of `state` are older.
+        learning_rate : float
+            Learning rate of the last step.
+        """
+        stop = bool(self._functions) and self._functions_stop(state, params, learning_rate)
+        return self._of_scikit_learn.iteration(params, state) or stop
 
-    def _attributes(self, params: Array, progress: Any = None) -> dict[str, Any]:
-        """The fitted attributes that predictions need, and how the training stands."""
-        attributes: dict[str, Any] = {
-            "_network": self._network,
-            **self._network.fitted_attributes(to_host(params)),
-            "n_outputs_": self._network.shapes[-1][0],
-            "out_activation_": self._objective.output,
-        }
-        attributes["n_layers_"] = len(attributes["coefs_"]) + 1
-        if progress is not None:
-            attributes |= {
-                "n_iter_": progress.n_iter,
-                "t_": progress.t,
-                "loss_": progress.loss,
-                "loss_curve_": list(progress.loss_curve),
-                "validation_scores_": list(progress.validation_scores) or None,
-            }
-        return attributes
+    def end(self) -> None:
+        """Tell that the estimator has its fitted attributes."""
+        self._of_scikit_learn.end()
+
+    def _functions_stop(self, state: TrainingState, params: Array, learning_rate: float) -> bool:
+        """Call the functions with a copy of the estimator as it is now; True if one says stop."""
+        scores = state.validation_scores
+        info = EpochInfo(
+            state.n_iter,
+            self._n_epochs,
+            state.loss,
+            scores[-1] if scores else None,
+            learning_rate,
+            time.perf_counter() - self._begun,
+        )
+        snapshot = copy(self._estimator)
+        for name, value in self._attributes(params, state).items():
+            setattr(snapshot, name, value)
+        # A list, so that all of them are told, also after one that wants to stop.
+        return any([function(snapshot, info) is True for function in self._functions])
+
+
+def _attributes(
+    estimator: Any, network: Network, params: Array, state: TrainingState
+) -> dict[str, Any]:
+    return fitted_attributes(estimator, network, to_host(params), state)
 
 
 def as_functions(callbacks: Any) -> list[Callable[[Any, EpochInfo], Any]]:
-    """The functions of the `callbacks` parameter: of none, one or several callbacks.
+    """Return the functions that the `callbacks` parameter stands for: none, one or several.
 
     Raises
     ------
     ValueError
-        If one of them can not be called and has no `on_epoch_end`.
+        If one of them cannot be called and has no `on_epoch_end`.
     """
     if callbacks is None:
         return []

@@ -1,4 +1,4 @@
-"""What a stack of networks learns from, and how its rows are cut into minibatches."""
+"""What a stack of networks learns from, and how its rows are laid out in minibatches."""
 
 from __future__ import annotations
 
@@ -10,22 +10,27 @@ import numpy as np
 import scipy.sparse as sp
 
 from cukernels import gather_rows
-from cukernels.runtime import Array, like, namespace
+from cukernels.runtime import Array, like, namespace, to_device
+from estimators.layers.layer import Shape
 from estimators.shared.rows import SparseRows
 
 
-class Cut(NamedTuple):
-    """How the rows of an epoch are cut into steps.
+class BatchLayout(NamedTuple):
+    """The order in which an array holds the values of all rows of an epoch.
 
-    Numbers that belong to rows lie flat, step after step, and within a step model after model:
-    what a step takes is then contiguous, also of a stack.
+    The values lie step after step, and within a step model after model. So what a step takes is
+    contiguous, also for a stack of models.
 
     Attributes
     ----------
-    models, size : int
-        Models, and rows of each in a full step.
-    full, rest : int
-        Number of full steps, and rows of each model in the last one.
+    models : int
+        Number of models.
+    size : int
+        Rows of each model in a full step.
+    full : int
+        Number of full steps.
+    rest : int
+        Rows of each model in the last step.
     """
 
     models: int
@@ -34,15 +39,18 @@ class Cut(NamedTuple):
     rest: int
 
     @classmethod
-    def of(cls, lengths: np.ndarray, size: int) -> Cut:
-        """For models with so many rows each; where they differ, short last steps are filled up."""
+    def of(cls, lengths: np.ndarray, size: int) -> BatchLayout:
+        """Return the layout for models with so many rows each, in batches of a size.
+
+        Where the lengths differ, the last steps of the shorter models are filled up.
+        """
         longest = int(lengths.max())
         full = (longest - 1) // size
         return cls(len(lengths), size, full, longest - full * size)
 
     @property
     def steps(self) -> int:
-        """How many there are."""
+        """The number of steps."""
         return self.full + 1
 
     @property
@@ -51,32 +59,32 @@ class Cut(NamedTuple):
         sizes = [0, *[self.size] * self.full, self.rest]
         return self.models * np.cumsum(sizes)
 
-    def lay_out(self, values: list[np.ndarray], dtype: Any) -> np.ndarray:
-        """Bring one value a row of each model into the flat order, with zeros to fill up."""
-        own, begin = values[0].shape[1:], self.size * self.full
-        flat = np.zeros((self.bounds[-1], *own), dtype)
-        steps = flat[: self.models * begin].reshape(self.full, self.models, self.size, *own)
-        last = flat[self.models * begin :].reshape(self.models, self.rest, *own)
+    def flattened(self, values: list[np.ndarray], dtype: Any) -> np.ndarray:
+        """Bring the values of the rows of each model into the flat order; zeros fill it up."""
+        row_shape, begin = values[0].shape[1:], self.size * self.full
+        flat = np.zeros((self.bounds[-1], *row_shape), dtype)
+        steps = flat[: self.models * begin].reshape(self.full, self.models, self.size, *row_shape)
+        last = flat[self.models * begin :].reshape(self.models, self.rest, *row_shape)
         for m, x in enumerate(values):
-            steps[:, m] = x[:begin].reshape(self.full, self.size, *own)
+            steps[:, m] = x[:begin].reshape(self.full, self.size, *row_shape)
             last[m, : len(x) - begin] = x[begin:]
         return flat
 
-    def pieces(self, flat: Array) -> list[Array]:
-        """What belongs to each step, of shape (M, B, ...)."""
-        own, begin = flat.shape[1:], self.models * self.size * self.full
-        steps = flat[:begin].reshape(self.full, self.models, self.size, *own)
-        last = flat[begin:].reshape(self.models, self.rest, *own)
+    def by_step(self, flat: Array) -> list[Array]:
+        """Return views of a flat array, one for each step, of shape (M, B, ...)."""
+        row_shape, begin = flat.shape[1:], self.models * self.size * self.full
+        steps = flat[:begin].reshape(self.full, self.models, self.size, *row_shape)
+        last = flat[begin:].reshape(self.models, self.rest, *row_shape)
         return [*(steps[i] for i in range(self.full)), last]
 
 
 class Data:
-    """What a stack learns from.
+    """The samples and targets that a stack learns from.
 
     Parameters
     ----------
     X : array of shape (N, ...) or CSR matrix
-        Samples; an array lies where `y` does, a matrix is SciPy's.
+        Samples. An array lies on the device of `y`; a matrix is SciPy's and lies on the host.
     y : array of shape (N, ...)
         Targets.
     """
@@ -87,57 +95,59 @@ class Data:
             self._values, self._columns = like(X.data, y), like(X.indices, y)
 
     @classmethod
-    def joined(cls, parts: Sequence[Data]) -> tuple[Data, np.ndarray]:
-        """Several data sets end to end, and where each begins; a single one as it is."""
-        begins = np.cumsum([0, *(part.y.shape[0] for part in parts[:-1])])
-        if len(parts) == 1:
-            return parts[0], begins
-        xp = namespace(parts[0].y)
-        samples = [part.X for part in parts]
+    def joined(cls, sets: Sequence[Data]) -> tuple[Data, np.ndarray]:
+        """Join data sets end to end, and return where each begins; a single one is not copied."""
+        begins = np.cumsum([0, *(data.y.shape[0] for data in sets[:-1])])
+        if len(sets) == 1:
+            return sets[0], begins
+        xp = namespace(sets[0].y)
+        samples = [data.X for data in sets]
         X = sp.vstack(samples, "csr") if sp.issparse(samples[0]) else xp.concatenate(samples)
-        return cls(X, xp.concatenate([part.y for part in parts])), begins
+        return cls(X, xp.concatenate([data.y for data in sets])), begins
 
-    def batches(self, rows: np.ndarray, cut: Cut) -> Iterator[Batch]:
-        """Samples and targets of each step, for row numbers in the order of `cut`."""
+    def batches(self, rows: np.ndarray, layout: BatchLayout) -> Iterator[Batch]:
+        """Yield the batch of each step, for row numbers in the flat order of a layout."""
         places = like(rows, self.y)
         labels: Sequence[Array | None]
-        labels = [None] * cut.steps
-        if self.y.ndim == 1:  # labels are small: those of all steps at once
-            labels = cut.pieces(gather_rows(self.y, places))
+        labels = [None] * layout.steps
+        if self.y.ndim == 1:  # labels are small, so those of all steps are gathered at once
+            labels = layout.by_step(gather_rows(self.y, places))
         stored: Iterator[SparseRows | None] = repeat(None)
         if sp.issparse(self.X) and isinstance(self.y, np.ndarray):
-            stored = (_sparse_rows(self.X[piece.ravel()]) for piece in cut.pieces(rows))
+            stored = (_sparse_rows(self.X[own.ravel()]) for own in layout.by_step(rows))
         elif sp.issparse(self.X):
-            stored = self._gathered_rows(rows, cut)
-        for own, y, x in zip(cut.pieces(places), labels, stored, strict=False):
+            stored = self._gathered_rows(rows, layout)
+        for own, y, x in zip(layout.by_step(places), labels, stored, strict=False):
             yield Batch(self, own, y, x)
 
-    def _gathered_rows(self, rows: np.ndarray, cut: Cut) -> Iterator[SparseRows]:
-        """Gather the stored values of all steps at once; a step has a part of them."""
+    def _gathered_rows(self, rows: np.ndarray, layout: BatchLayout) -> Iterator[SparseRows]:
+        """Gather the stored values of all steps at once, and yield slices of them step by step."""
         begin = self.X.indptr[rows].astype(np.int64)
         lengths = self.X.indptr[rows + 1] - begin
         ends = np.concatenate([[0], np.cumsum(lengths)])  # of each row, among the gathered values
         places = like(np.arange(ends[-1]) + np.repeat(begin - ends[:-1], lengths), self.y)
         values, columns = gather_rows(self._values, places), gather_rows(self._columns, places)
-        bounds = cut.bounds
+        bounds = layout.bounds
         steps = list(zip(bounds, bounds[1:], strict=False))
         own = [ends[a : b + 1] - ends[a] for a, b in steps]
         indptr = like(np.concatenate(own).astype(self.X.indices.dtype), self.y)
         for i, (a, b) in enumerate(steps):
-            part = slice(ends[a], ends[b])
-            yield SparseRows(values[part], columns[part], indptr[a + i : b + i + 1])
+            stored = slice(ends[a], ends[b])
+            # The row pointers of a step are one more than its rows, so each step adds one.
+            yield SparseRows(values[stored], columns[stored], indptr[a + i : b + i + 1])
 
 
 class Batch(NamedTuple):
-    """What a stack takes in one step, gathered where and when it is needed.
+    """What a stack takes in one step. Dense samples are gathered when they are taken.
 
     Attributes
     ----------
     data : Data
+        Where they come from.
     places : integer array of shape (M, B)
         The rows of each model.
     y : array of shape (M, B), or None
-        Labels, where they are at hand.
+        Labels, where they have been gathered already.
     x : SparseRows or None
         Sparse samples of all models.
     """
@@ -147,13 +157,23 @@ class Batch(NamedTuple):
     y: Array | None
     x: SparseRows | None
 
-    def part(
+    def take(
         self, models: slice = slice(None), rows: slice = slice(None)
     ) -> tuple[Array | SparseRows, Array]:
-        """Samples and targets, (M, B, ...), of some models and rows; of sparse ones always all."""
+        """Return samples and targets, (M, B, ...), of some models and rows.
+
+        Sparse samples are always those of all models and rows.
+        """
         places = self.places[models, rows]
         x = gather_rows(self.data.X, places) if self.x is None else self.x
         return x, gather_rows(self.data.y, places) if self.y is None else self.y[models, rows]
+
+
+def placed_samples(X: Any, shape: Shape, device: str) -> Any:
+    """Bring samples to a device, each in the shape that a network takes; CSR matrices stay."""
+    if sp.issparse(X):
+        return X
+    return to_device(X.reshape(len(X), *shape), device)
 
 
 def _sparse_rows(X: Any) -> SparseRows:

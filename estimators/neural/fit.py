@@ -1,4 +1,4 @@
-"""Fits of networks that are prepared: those of equal shapes run as one stack of models."""
+"""Fits of networks that are prepared. Those of equal shapes run as one stack of models."""
 
 from __future__ import annotations
 
@@ -14,21 +14,24 @@ from sklearn.exceptions import ConvergenceWarning
 
 from cukernels.runtime import current, on_one_blas_thread, to_device
 from estimators.layers.layer import Rows
+from estimators.neural.attributes import set_fitted_attributes
 from estimators.neural.callbacks import EpochCallbacks
-from estimators.neural.data import Data
+from estimators.neural.data import Data, placed_samples
 from estimators.neural.full_batch import train_at_once
 from estimators.neural.loop import train
+from estimators.neural.member import Member
 from estimators.neural.network import Network
 from estimators.neural.objective import Objective
 from estimators.neural.optimizers import Solver, solver_named
-from estimators.neural.trainee import Trainee
+from estimators.neural.predictor import Predictor
+from estimators.neural.schedules import PER_STEP
 from estimators.shared.base import float_dtype
 from estimators.shared.fit_protocol import Watch, raise_error_of
 from estimators.shared.progress import Reporter
 from estimators.shared.samples import Samples
 from estimators.shared.warnings import warn
 
-# Of the size of the parameters: the memory of L-BFGS, and what an iteration of it makes.
+# Vectors of the size of the parameters: the memory of L-BFGS, and what an iteration of it makes.
 _VECTORS_AT_ONCE = 28
 _PREDICTED_VALUES = 2**26  # of the widest layer of all models at once: 256 MB of float32
 
@@ -40,25 +43,31 @@ class NeuralFit:
     Attributes
     ----------
     estimator : NeuralClassifier
-        Whose fit this is; its labels and the shape of its samples are known.
-    network, objective, trainee
+        The estimator that it fits. Its labels and the shape of its samples are known.
+    network, objective
         As `loop.train` takes them.
+    member : Member
+        The model, as a member of the stack that it trains in.
     samples : Samples
-        What it shares with others.
+        The samples that it may share with other fits.
     X, targets : arrays
         All samples as validated, and their targets in the form that the loss takes.
     device : str
         Where it runs.
     callbacks : EpochCallbacks
-        Whom it tells of its epochs.
+        The callbacks that it tells of its epochs.
     incremental : bool
-        Whether this is a `partial_fit`.
+        Whether this is a call of `partial_fit`.
+    complaint : str
+        What a solver for all rows at once had to say against its result.
+    error : Exception or None
+        What a callback has raised, for `finish`.
     """
 
     estimator: Any
     network: Network
     objective: Objective
-    trainee: Trainee
+    member: Member
     samples: Samples
     X: Any
     targets: np.ndarray
@@ -67,124 +76,78 @@ class NeuralFit:
     incremental: bool = False
     complaint: str = ""
     error: Exception | None = None
-    has_begun: ClassVar[bool] = True  # with the weights that it starts from
+    has_begun: ClassVar[bool] = True  # the weights that it starts from are a result already
+
+    # Which fits run together -----------------------------------------------------------------
 
     @property
     def solver(self) -> Solver:
         """The entry of its solver."""
-        return solver_named(self.trainee.settings.solver)
+        return solver_named(self.member.settings.solver)
 
     @property
     def key(self) -> Hashable:
-        """What models of one stack have in common."""
-        settings = self.trainee.settings
+        """What the models of a stack have in common."""
+        settings = self.member.settings
         layers = tuple(  # the rates of random layers may differ
             replace(layer, rate=0.5) if layer.rows is Rows.RANDOM else layer  # type: ignore[type-var]
             for layer in self.network.layers
         )
-        shape = (layers, self.network.shapes[0], self.objective, self.trainee.progress.params.dtype)
-        n_batches = self.trainee.n_batches
-        steps: tuple = (len(self.trainee.rows), settings.batch_size)
-        if self.device != "cpu":  # rows of weight 0, which fill up short steps, change no sum there
+        shape = (layers, self.network.shapes[0], self.objective, self.member.state.params.dtype)
+        n_batches = self.member.n_batches
+        steps: tuple = (len(self.member.rows), settings.batch_size)
+        if self.device != "cpu":  # there rows of weight 0, which fill up short steps, change no sum
             steps = (n_batches, settings.batch_size if n_batches > 1 else "all rows")
-        if not self.solver.goes_by_steps:  # the same rows; each has its own of a sparse matrix
+        if not self.solver.goes_by_steps:  # the stack shares its rows, unless they are sparse
             alone = id(self) if sp.issparse(self.X) else None
-            weighted = self.trainee.sample_weight is not None
-            steps = (alone, weighted, id(self.samples), self.trainee.rows.tobytes())
+            weighted = self.member.sample_weight is not None
+            steps = (alone, weighted, id(self.samples), self.member.rows.tobytes())
         solver = (settings.solver, *self.solver.agreed(settings))
         return (self.device, sp.issparse(self.X), shape, steps, solver)
 
     @property
     def n_bytes(self) -> int:
-        """Parameters, gradients and moments; and what a step makes on the way there and back."""
-        settings, params = self.trainee.settings, self.trainee.progress.params
-        n_copies = 2 + len(self.trainee.progress.moments)
-        values = 2 * sum(map(prod, self.network.shapes))
-        rows = min(settings.batch_size, len(self.trainee.rows))
+        """What it takes to train: parameters, gradients, moments, and the values of a step."""
+        settings, params = self.member.settings, self.member.state.params
+        n_copies = 2 + len(self.member.state.moments)
+        values = 2 * sum(map(prod, self.network.shapes))  # on the way forward and back
+        rows = min(settings.batch_size, len(self.member.rows))
         if not self.solver.goes_by_steps:
-            rows, n_copies = len(self.trainee.rows), _VECTORS_AT_ONCE
+            rows, n_copies = len(self.member.rows), _VECTORS_AT_ONCE
         return params.itemsize * (n_copies * params.size + rows * values)
 
-    @property
-    def is_out_of_patience(self) -> bool:
-        """Whether it stopped for want of improvement."""
-        trainee = self.trainee
-        return trainee.progress.no_improvement > trainee.settings.n_iter_no_change
-
-    @property
-    def has_diverged(self) -> bool:
-        """Whether it ended with a loss, parameters or predictions that are not finite."""
-        progress = self.trainee.progress
-        lost = progress.n_iter > 0 and not np.isfinite(progress.loss)
-        return lost or self.trainee.is_lost or not bool(np.isfinite(progress.params).all())
-
-    @property
-    def learned(self) -> np.ndarray:
-        """The parameters it ends with: the best that early stopping saw, else the last."""
-        trainee = self.trainee
-        stops_early = self.estimator.early_stopping and self.solver.goes_by_steps
-        best = trainee.progress.best_params if stops_early else None
-        ended = not self.incremental or self.is_out_of_patience or self.has_diverged
-        return best.copy() if best is not None and ended else trainee.progress.params
+    # Run -------------------------------------------------------------------------------------
 
     @classmethod
     @on_one_blas_thread  # our own threads share the work out, and BLAS's would stand in their way
-    def run(cls, trainings: Sequence[NeuralFit], watch: Watch | None = None) -> None:
-        """Run trainings of equal keys as one stack."""
-        first = trainings[0]
-        trainees = [t._ready(alone=len(trainings) == 1) for t in trainings]
-        with current(first.device), first.trainee.reporter:
-            parts = {id(d): d for d in (t._data() for t in trainings)}
-            data, begins = Data.joined(list(parts.values()))
-            for t in trainings:
-                t.trainee.first_row = int(begins[list(parts).index(id(t._data()))])
+    def run(cls, fits: Sequence[NeuralFit], watch: Watch | None = None) -> None:
+        """Run fits of equal keys as one stack."""
+        first = fits[0]
+        members = [fit._ready(alone=len(fits) == 1) for fit in fits]
+        with current(first.device), first.member.reporter:
+            sets = {id(data): data for data in (fit._data() for fit in fits)}
+            data, begins = Data.joined(list(sets.values()))
+            for fit in fits:
+                fit.member.first_row = int(begins[list(sets).index(id(fit._data()))])
             if first.solver.goes_by_steps:
-                epochs = int(max(t.epochs for t in trainees))
-                train(first.network, first.objective, data, trainees, epochs, watch)
+                epochs = int(max(member.epochs for member in members))
+                train(first.network, first.objective, data, members, epochs, watch)
                 return
-            max_fun = [t.estimator.max_fun for t in trainings]
+            max_fun = [fit.estimator.max_fun for fit in fits]
             complaints = train_at_once(
-                first.network, first.objective, data, trainees, max_fun, watch
+                first.network, first.objective, data, members, max_fun, watch
             )
-            for t, complaint in zip(trainings, complaints, strict=True):
-                t.complaint = complaint
+            for fit, complaint in zip(fits, complaints, strict=True):
+                fit.complaint = complaint
 
-    @staticmethod
-    def foresee(trainings: Sequence[NeuralFit], X: Any) -> None:
-        """Compute what the models of a stack will be asked for: their predictions for X."""
-        first = trainings[0]
-        network, model = first.network, first.estimator
-        rows = model._checked_rows(model._as_rows(X, shape=network.shapes[0]))
-        widest = max(map(prod, network.shapes))
-        at_once = 1  # rows of a sparse matrix belong to one model
-        with current(first.device):
-            if not sp.issparse(rows):
-                rows = to_device(rows, first.device)
-                at_once = max(1, _PREDICTED_VALUES // (len(rows) * widest))
-            for i in range(0, len(trainings), at_once):
-                some = trainings[i : i + at_once]
-                flat = to_device(np.stack([t.learned for t in some]), first.device)
-                parameters = network.views(flat)
-                with np.errstate(over="ignore", invalid="ignore"):  # of models that diverged
-                    p = model._outputs(
-                        network, first.objective, parameters, rows, first.device, float_dtype(X)
-                    )
-                for training, own in zip(some, p, strict=True):
-                    training.estimator._foreseen = (X, own)
+    def _ready(self, *, alone: bool) -> Member:
+        """Return the member, with its callbacks.
 
-    def finish(self) -> None:
-        """Set the fitted attributes of the estimator, with the warnings and errors of its fit."""
-        raise_error_of(self)
-        self.estimator._finish(self)
-        if self.complaint:
-            warn(self.complaint, ConvergenceWarning)
-        self.callbacks.end()
-
-    def _ready(self, *, alone: bool) -> Trainee:
-        """The trainee; in company it is silent, and what its callbacks raise stops only itself."""
+        In a stack of several it is silent, and what its callbacks raise stops it alone.
+        """
         if alone:
-            self.trainee.on_epoch_end = self.callbacks.epoch
-            return self.trainee
+            self.member.on_epoch_end = self.callbacks.epoch
+            return self.member
 
         own = weakref.proxy(self)  # a cycle would keep the samples until Python looks for cycles
 
@@ -195,26 +158,103 @@ class NeuralFit:
                 own.error = error
                 return True
 
-        self.trainee.on_epoch_end = epoch
-        self.trainee.reporter = Reporter(verbose=0, total=0)
-        return self.trainee
+        self.member.on_epoch_end = epoch
+        self.member.reporter = Reporter(verbose=0, total=0)
+        return self.member
 
     def _data(self) -> Data:
-        """The samples and targets where the training runs, one copy for all that share them."""
-        shape, dtype = self.network.shapes[0], self.trainee.progress.params.dtype
+        """Return samples and targets on the device: one copy for all fits that share them."""
+        shape, dtype = self.network.shapes[0], self.member.state.params.dtype
         place = (self.device, shape, dtype)
 
-        def data() -> Data:
+        def placed() -> tuple[np.ndarray, Data]:
             X = self.samples.once(
-                ("samples on", place), lambda: placed_samples(self.X, self.network, self.device)
+                ("samples on", place), lambda: placed_samples(self.X, shape, self.device)
             )
-            return Data(X, to_device(self.targets, self.device))
+            return self.targets, Data(X, to_device(self.targets, self.device))
 
-        return self.samples.once(("data on", place, id(self.targets)), data)
+        # The entry holds the targets, so that no other array can have their identity.
+        return self.samples.once(("data on", place, id(self.targets)), placed)[1]
 
+    # What it has learned ---------------------------------------------------------------------
 
-def placed_samples(X: Any, network: Network, device: str) -> Any:
-    """Samples where a network reads them, each of the shape that it takes; CSR matrices stay."""
-    if sp.issparse(X):
-        return X
-    return to_device(X.reshape(len(X), *network.shapes[0]), device)
+    @property
+    def has_diverged(self) -> bool:
+        """Whether it ended with a loss, parameters or predictions that are not finite."""
+        state = self.member.state
+        lost = state.n_iter > 0 and not np.isfinite(state.loss)
+        return lost or self.member.is_lost or not bool(np.isfinite(state.params).all())
+
+    @property
+    def learned(self) -> np.ndarray:
+        """The parameters that it ends with: the best that early stopping saw, or else the last."""
+        state = self.member.state
+        stops_early = self.estimator.early_stopping and self.solver.goes_by_steps
+        best = state.best_params if stops_early else None
+        ended = not self.incremental or self.member.is_out_of_patience or self.has_diverged
+        return best.copy() if best is not None and ended else state.params
+
+    @staticmethod
+    def outputs_of(fits: Sequence[NeuralFit], X: Any) -> list[np.ndarray]:
+        """Compute the probabilities for X of fits that ran together."""
+        network, model, device = fits[0].network, fits[0].estimator, fits[0].device
+        rows = model._checked_rows(model._as_rows(X, shape=network.shapes[0]))
+        widest = max(map(prod, network.shapes))
+        at_once = 1  # rows of a sparse matrix belong to one model
+        outputs: list[np.ndarray] = []
+        with current(device):
+            if not sp.issparse(rows):
+                rows = to_device(rows, device)
+                at_once = max(1, _PREDICTED_VALUES // (len(rows) * widest))
+            for i in range(0, len(fits), at_once):
+                learned = np.stack([fit.learned for fit in fits[i : i + at_once]])
+                parameters = network.views(to_device(learned, device))
+                stack = Predictor(network, fits[0].objective, parameters, device)
+                with np.errstate(over="ignore", invalid="ignore"):  # of models that diverged
+                    outputs.extend(stack.probabilities(rows, float_dtype(X)))
+        return outputs
+
+    # Finish ----------------------------------------------------------------------------------
+
+    def finish(self) -> None:
+        """Set the fitted attributes of the estimator, with the warnings and errors of its fit."""
+        raise_error_of(self)
+        estimator, state = self.estimator, self.member.state
+        out_of_patience, diverged = self.member.is_out_of_patience, self.has_diverged
+        last, state.params = state.params, self.learned
+        if diverged:
+            self._report_divergence(has_best=state.params is not last)
+        if not (self.incremental or out_of_patience or diverged):
+            self._warn_of_limit()
+        estimator.early_stopped_ = bool(
+            estimator.early_stopping and self.incremental and (out_of_patience or diverged)
+        )
+        set_fitted_attributes(estimator, self.network, state.params, state)
+        if self.complaint:
+            warn(self.complaint, ConvergenceWarning)
+        self.callbacks.end()
+
+    def _report_divergence(self, *, has_best: bool) -> None:
+        """Raise ValueError, or warn if early stopping has kept the weights of a good epoch."""
+        complaint = (
+            "Solver produced non-finite parameter weights. The input data may contain large "
+            "values and need to be preprocessed, or learning_rate_init is too high."
+        )
+        if not has_best:
+            raise ValueError(complaint)
+        self.member.state.forget_optimizer()  # its moments are not finite either
+        warn(
+            f"{complaint} The weights are those of the best epoch before.",
+            ConvergenceWarning,
+        )
+
+    def _warn_of_limit(self) -> None:
+        """Warn if the epochs have run out, unless the learning rate was planned to end there."""
+        max_iter = self.estimator.max_iter
+        planned = self.member.settings.learning_rate in PER_STEP
+        if self.member.state.n_iter == max_iter and self.solver.goes_by_steps and not planned:
+            warn(
+                f"Stochastic Optimizer: Maximum iterations ({max_iter}) reached and the "
+                "optimization hasn't converged yet.",
+                ConvergenceWarning,
+            )

@@ -1,8 +1,7 @@
-"""A network with fitted weights: what its layers are, what it predicts, what it looks like."""
+"""A network with fitted weights: its layers, its predictions and its summary."""
 
 from __future__ import annotations
 
-from math import prod
 from numbers import Integral
 from typing import Any
 
@@ -10,31 +9,20 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from cukernels.runtime import (
-    Array,
-    current,
-    in_parallel,
-    is_undivided,
-    namespace,
-    on_one_blas_thread,
-    resolve_device,
-    shares,
-    to_device,
-    to_host,
-)
-from estimators.layers.layer import Layer, Mode, Parameters, Shape
+from cukernels.runtime import current, resolve_device, to_device
+from estimators.layers.layer import Layer, Parameters, Shape
 from estimators.neural.initial_weights import draw_as_scikit_learn
+from estimators.neural.member import TrainingState
 from estimators.neural.network import Network
 from estimators.neural.objective import Objective
+from estimators.neural.predictor import Predictor
 from estimators.neural.summary import summary_table
 from estimators.shared.base import FLOATS, Classifier, float_dtype, is_plainly_valid
-from estimators.shared.rows import SparseRows
-
-_PREDICTED_AT_ONCE = 2**22  # values of the widest layer: 16 MB of float32
+from estimators.shared.known_outputs import known_outputs
 
 
 class NetworkModel(Classifier):
-    """The part of a network classifier that needs no training data."""
+    """A network classifier without its fit: all that needs no samples to learn from."""
 
     loss: str
     dtype: str
@@ -45,22 +33,23 @@ class NetworkModel(Classifier):
     n_outputs_: int
     out_activation_: str
     _label_binarizer: Any
-    _network: Network  # as fitted: parameters set since then do not change predictions
+    _network: Network  # as fitted; setting parameters afterwards does not change predictions
+    _state: TrainingState  # what `partial_fit` goes on from
 
     # What a subclass defines -----------------------------------------------------------------
 
     _draw = staticmethod(draw_as_scikit_learn)  # the first weights
 
     def _build_layers(self, shape: Shape, n_outputs: int) -> list[Layer]:
-        """The layers for samples of a shape, up to the scores of `n_outputs` outputs."""
+        """Return the layers for samples of a shape; the last makes the scores of the outputs."""
         raise NotImplementedError
 
     def _sample_shape(self, n_features: int) -> Shape:
-        """Shape of one sample for the first layer."""
+        """Return the shape in which the first layer takes a sample."""
         return (n_features,)
 
     def _augmentation(self) -> Any:
-        """What changes a batch of images while training, or None."""
+        """Return what changes a batch of images at random while training, or None."""
         return None
 
     def _build_network(
@@ -70,14 +59,14 @@ class NetworkModel(Classifier):
         return Network(self._build_layers(shape, n_outputs), shape)
 
     def summary(self, input_shape: Any = None, n_classes: int | None = None) -> None:
-        """Print the layers with their output shapes and parameter counts; allocates nothing.
+        """Print the layers with their output shapes and parameter counts. Nothing is allocated.
 
         Parameters
         ----------
         input_shape : int or tuple of int, default=None
-            Before fit: number of features, or shape of an image.
+            Number of features, or shape of an image; only needed before a fit.
         n_classes : int, default=None
-            Before fit: number of classes.
+            Number of classes; only needed before a fit.
 
         Raises
         ------
@@ -97,7 +86,7 @@ class NetworkModel(Classifier):
         print(summary_table(network))  # noqa: T201
 
     def _described(self, shape: Shape, n_outputs: int) -> Network:
-        """The network for samples of a shape, before any data are seen."""
+        """Return the network for samples of a shape, before any data are seen."""
         return self._build_network(int(np.prod(shape)), n_outputs)
 
     @property
@@ -106,13 +95,8 @@ class NetworkModel(Classifier):
 
     # Fitted parameters -----------------------------------------------------------------------
 
-    def _unpack(self, network: Network, flat: np.ndarray) -> None:
-        """Set `coefs_`, `intercepts_` and their like from the flat vector of the training."""
-        for name, values in network.fitted_attributes(flat).items():
-            setattr(self, name, values)
-
     def _parameters(self, network: Network) -> list[Parameters]:
-        """The fitted parameters of each layer, from the public attributes."""
+        """Return the fitted parameters of each layer, from the public attributes."""
         n_weighted = len(network.weighted)
         if n_weighted != len(self.coefs_):
             raise ValueError(
@@ -122,7 +106,7 @@ class NetworkModel(Classifier):
         return network.parameters_of(self)
 
     def _network_of_weights(self) -> Network:
-        """The network of weights that nobody has fitted, but a user has set."""
+        """Return the network of weights that a user has set instead of fitting them."""
         return self._build_network(np.shape(self.coefs_[0])[0], np.shape(self.coefs_[-1])[1])
 
     # Prediction ------------------------------------------------------------------------------
@@ -153,9 +137,9 @@ class NetworkModel(Classifier):
         Returns
         -------
         p : ndarray of shape (n_samples, n_classes)
-            In the order of `classes_`, and in the dtype of X, or of the network where that is
-            wider, as scikit-learn's are: rows sum to 1 in it. Of several labels a sample each has
-            its own probability.
+            The columns are in the order of `classes_`, and rows sum to 1. If samples have several
+            labels each, each label has a probability of its own instead. As in scikit-learn, the
+            dtype is that of X, or that of the network if it is wider.
         """
         p = self._predicted(X)
         if p.shape[1] > 1:
@@ -170,23 +154,24 @@ class NetworkModel(Classifier):
             return np.log(p, out=p)
 
     def _predicted(self, X: Any) -> np.ndarray:
+        """Return the probabilities of the outputs, of shape (n_samples, n_outputs)."""
         check_is_fitted(self)
-        foreseen = getattr(self, "_foreseen", None)
-        if foreseen is not None and foreseen[0] is X:
-            return foreseen[1].copy()
+        known = known_outputs(self, X)
+        if known is not None:
+            return known
         dtype = float_dtype(X)
         is_given = not hasattr(self, "_network")
         network = self._network_of_weights() if is_given else self._network
         X = self._checked_rows(self._as_rows(X, shape=network.shapes[0]))
-        own = X.dtype if is_given else None  # weights that a hand has set may have any
-        objective = Objective(self.loss, self.out_activation_)
+        own = X.dtype if is_given else None  # weights that a user has set may have any dtype
         device = resolve_device(self.device)
         with current(device):
             parameters = [
                 {name: to_device(np.asarray(a, own)[None], device) for name, a in p.items()}
                 for p in self._parameters(network)
             ]
-            return self._outputs(network, objective, parameters, X, device, dtype)[0]
+            objective = Objective(self.loss, self.out_activation_)
+            return Predictor(network, objective, parameters, device).probabilities(X, dtype)[0]
 
     def _checked_rows(self, X: Any) -> Any:
         """Validate X at prediction time."""
@@ -206,61 +191,6 @@ class NetworkModel(Classifier):
                 order="C",
                 reset=False,
             )
-
-    def _outputs(
-        self,
-        network: Network,
-        objective: Objective,
-        parameters: list[Parameters],
-        X: Any,
-        device: str,
-        dtype: np.dtype,
-    ) -> np.ndarray:
-        """Output probabilities (M, n_samples, n_outputs), a bounded number of samples at a time.
-
-        The parameters are those of a stack of M models. X is on the host or, if it is an array, on
-        the device. The scores are in the precision of the network; what is made of them is in
-        `dtype`, if that is wider.
-        """
-        # bits are the same on any number of cores either way
-        few = is_undivided(X.shape[0] * network.operations // 2)
-        compute = self._computed_outputs if few else self._outputs_alone
-        return compute(network, objective, parameters, X, device, dtype)
-
-    def _computed_outputs(
-        self,
-        network: Network,
-        objective: Objective,
-        parameters: list[Parameters],
-        X: Any,
-        device: str,
-        dtype: np.dtype,
-    ) -> np.ndarray:
-        widest = max(prod(shape) for shape in network.shapes)
-
-        def probabilities(_: None, rows: slice) -> Array:
-            part = X[rows]
-            if sp.issparse(part):
-                stored = (part.data, part.indices, part.indptr)
-                x: Any = SparseRows(*(to_device(a, device) for a in stored))
-            else:
-                x = to_device(self._shaped(part, network)[None], device)
-            z, _backward = network.forward(parameters, x, Mode())
-            return objective.probabilities(z.astype(np.result_type(z.dtype, dtype), copy=False))
-
-        chunks = shares(X.shape[0], max(1, _PREDICTED_AT_ONCE // widest)) or [slice(0, 0)]
-        if device == "cpu":
-            parts = in_parallel(probabilities, chunks)
-        else:
-            parts = [probabilities(None, rows) for rows in chunks]
-        if len(parts) == 1:
-            return to_host(parts[0])
-        return to_host(namespace(parts[0]).concatenate(parts, axis=1))
-
-    _outputs_alone = on_one_blas_thread(_computed_outputs)
-
-    def _shaped(self, X: Array, network: Network) -> Array:
-        return X.reshape(len(X), *network.shapes[0])
 
     def _labels(self, p: np.ndarray) -> np.ndarray:
         return self._label_binarizer.inverse_transform(p[:, 0] if p.shape[1] == 1 else p)

@@ -1,4 +1,4 @@
-"""Training on all rows at once."""
+"""Training on all rows at once, by a solver that minimises a fixed function."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import numpy as np
 
 from cukernels.runtime import Array, like, namespace, to_host
 from estimators.layers.layer import Mode
-from estimators.neural.data import Cut, Data
+from estimators.neural.data import BatchLayout, Data
+from estimators.neural.member import Member
 from estimators.neural.network import Network
 from estimators.neural.objective import Objective
 from estimators.neural.optimizers import solver_named
-from estimators.neural.trainee import Trainee
-from estimators.optimize.lbfgs import HALTED, INTERRUPTED, LIMIT, NOT_FINITE
+from estimators.optimize.lbfgs import HALTED, INTERRUPTED, LIMIT, NOT_FINITE, LBFGSResult
 from estimators.shared.fit_protocol import Watch
 
 
@@ -21,50 +21,50 @@ def train_at_once(
     network: Network,
     objective: Objective,
     data: Data,
-    trainees: Sequence[Trainee],
+    members: Sequence[Member],
     max_fun: Sequence[int],
     watch: Watch | None = None,
 ) -> list[str]:
-    """Minimise the loss of models over all their rows; their `progress` is updated.
+    """Minimise the loss of models over all their rows. Their `state` is updated.
 
     Parameters
     ----------
     network, objective, data
         As `loop.train` takes them.
-    trainees : sequence of Trainee
-        The models. They have the same solver and rows, and these are not sparse if there are
-        several.
+    members : sequence of Member
+        The models. They have the same solver and the same rows. Several models cannot have sparse
+        rows.
     max_fun : sequence of int
-        Most evaluations of the loss of each model.
+        The most evaluations of the loss, for each model.
     watch : callable, default=None
         Called after each iteration with the number of models that go on and the lowest loss.
 
     Returns
     -------
     complaints : list of str
-        Of each model, why it stopped short of its `tol`; empty where it did not.
+        For each model, why it stopped short of its `tol`, or "" if it reached it.
 
     Raises
     ------
     ValueError
-        If the solver is one that trains in steps.
+        If the solver trains in steps.
     KeyboardInterrupt
-        After Ctrl-C, with the last iterates in `progress`.
+        After Ctrl-C. The last iterates are in `state`.
     """
-    first = trainees[0]
+    first = members[0]
     minimize = solver_named(first.settings.solver).minimize
     if minimize is None:
         raise ValueError(f"solver={first.settings.solver!r} does not train on all rows at once")
     rows, n_rows = first.first_row + first.rows, len(first.rows)
-    (batch,) = data.batches(rows, Cut(models=1, size=n_rows, full=0, rest=n_rows))
-    x, y = batch.part()
-    start = like(np.stack([t.progress.params for t in trainees]), data.y)
-    weights, mass = None, np.full(len(trainees), float(n_rows))
-    if any(t.sample_weight is not None for t in trainees):
-        weights = np.stack([_weights(t, start.dtype) for t in trainees])
+    (batch,) = data.batches(rows, BatchLayout(models=1, size=n_rows, full=0, rest=n_rows))
+    x, y = batch.take()
+    start = like(np.stack([m.state.params for m in members]), data.y)
+    weights, mass = None, np.full(len(members), float(n_rows))
+    if any(m.sample_weight is not None for m in members):
+        weights = np.stack([m.row_weights.astype(start.dtype) for m in members])
         mass = weights.sum(axis=1).astype(float)
         weights = like(weights, start)
-    l2 = np.array([t.settings.alpha for t in trainees]) / mass
+    l2 = np.array([m.settings.alpha for m in members]) / mass
 
     def value_and_gradient(params: Array, models: np.ndarray) -> tuple[Array, Array]:
         grads = namespace(params).zeros_like(params)
@@ -83,49 +83,45 @@ def train_at_once(
     def report(models: np.ndarray, params: Array, values: np.ndarray) -> list[bool]:
         stop = []
         for m, own, value in zip(models.tolist(), params, values.tolist(), strict=True):
-            progress = trainees[m].progress
-            progress.n_iter += 1
-            progress.loss = value
-            trainees[m].reporter.epoch(progress.n_iter, value)
-            stop.append(trainees[m].told_to_stop(own))
+            state = members[m].state
+            state.n_iter += 1
+            state.loss = value
+            members[m].reporter.epoch(state.n_iter, value)
+            stop.append(members[m].told_to_stop(own))
         if watch is not None:
             watch(len(models), float(values.min()))
         return stop
 
-    with np.errstate(over="ignore", invalid="ignore"):  # a diverging loss says it itself
+    with np.errstate(over="ignore", invalid="ignore"):  # a loss that diverges is reported
         result = minimize(
             value_and_gradient,
             start,
-            max_iter=np.array([t.settings.max_iter for t in trainees]),
-            gtol=np.array([t.settings.tol for t in trainees]),
+            max_iter=np.array([m.settings.max_iter for m in members]),
+            gtol=np.array([m.settings.tol for m in members]),
             max_fun=np.array(max_fun),
             callback=report,
         )
-    complaints = []
-    for m, trainee in enumerate(trainees):
-        progress = trainee.progress
-        progress.params = to_host(result.x[m])
-        progress.n_iter = int(result.n_iter[m])
-        progress.loss = float(result.fun[m])
-        message, advice = result.message[m], ""
-        if message == NOT_FINITE[1]:
-            advice = "The input data may contain large values and need to be preprocessed."
-        elif result.status[m] == LIMIT and message != HALTED[1]:
-            advice = (
-                "Increase the number of iterations to improve the convergence "
-                f"(max_iter={trainee.settings.max_iter})."
-            )
-        failed = (
-            f"{trainee.settings.solver} failed to converge after {progress.n_iter} iteration(s) "
-            f"({message}). "
-        )
-        complaints.append(failed + advice if advice else "")
+    for m, member in enumerate(members):
+        state = member.state
+        state.params = to_host(result.x[m])
+        state.n_iter = int(result.n_iter[m])
+        state.loss = float(result.fun[m])
     if (result.status == INTERRUPTED).any():
         raise KeyboardInterrupt
-    return complaints
+    return [_complaint(member, result, m) for m, member in enumerate(members)]
 
 
-def _weights(trainee: Trainee, dtype: np.dtype) -> np.ndarray:
-    if trainee.sample_weight is None:
-        return np.ones(len(trainee.rows), dtype)
-    return trainee.sample_weight[trainee.rows].astype(dtype)
+def _complaint(member: Member, result: LBFGSResult, m: int) -> str:
+    """Return why model `m` stopped short of its `tol`, or "" if it reached it."""
+    settings, message = member.settings, result.message[m]
+    if message == NOT_FINITE[1]:
+        advice = "The input data may contain large values and need to be preprocessed."
+    elif result.status[m] == LIMIT and message != HALTED[1]:
+        advice = (
+            "Increase the number of iterations to improve the convergence "
+            f"(max_iter={settings.max_iter})."
+        )
+    else:
+        return ""
+    n_iter = member.state.n_iter
+    return f"{settings.solver} failed to converge after {n_iter} iteration(s) ({message}). {advice}"

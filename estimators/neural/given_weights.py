@@ -1,4 +1,4 @@
-"""Networks whose weights are given rather than trained."""
+"""Networks whose weights are given instead of learned."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import assert_all_finite, check_array
 
-from estimators.neural.objective import Objective
-from estimators.neural.trainee import Progress
+from estimators.neural.attributes import set_fitted_attributes
+from estimators.neural.member import TrainingState
 
 
 def set_weights(
@@ -20,14 +20,14 @@ def set_weights(
     classes: np.ndarray,
     multilabel: bool = False,
 ) -> Any:
-    """Set the fitted attributes of an MLPClassifier without a fit, and return it.
+    """Give an MLPClassifier its fitted attributes without a fit, and return it.
 
     `fit` with ``warm_start=True`` and `partial_fit` go on from these weights.
 
     Parameters
     ----------
     model : MLPClassifier
-        Whose parameters describe the layers.
+        The estimator, whose parameters describe the layers.
     coefs, intercepts : sequences of ndarray
         Weights (n_in, n_out) and biases (n_out,) of each layer.
     classes : ndarray of shape (n_classes,)
@@ -38,8 +38,8 @@ def set_weights(
     Raises
     ------
     ValueError
-        If the arrays do not fit each other, the layers or the classes, or hold no numbers
-        that are finite in the network's dtype.
+        If the arrays do not fit each other, the layers or the classes, or if their numbers are not
+        finite in the network's dtype.
     """
     coefs, intercepts = weights_of(coefs, "coefs", 2), weights_of(intercepts, "intercepts", 1)
     _check_shapes(coefs, intercepts)
@@ -58,35 +58,36 @@ def set_weights(
     dtype = np.dtype("float64" if model.dtype == "auto" else model.dtype)
     n_features = coefs[0].shape[0]
     network = model._build_network(n_features, n_outputs)
-    flat = np.zeros(network.size, dtype)
-    for name, given, arrays in (("w", "coefs", coefs), ("bias", "intercepts", intercepts)):
-        slots = [slot for slot in network.slots if slot.name == name]
-        for k, (slot, array) in enumerate(zip(slots, arrays, strict=True)):
+    for name, arrays in (("coefs", coefs), ("intercepts", intercepts)):
+        for k, array in enumerate(arrays):
             with np.errstate(over="ignore"):  # what the dtype does not hold is refused in words
-                values = array.ravel().astype(dtype)
-            assert_all_finite(values, input_name=f"{given}[{k}]")
-            flat[slot.start : slot.start + array.size] = values
+                assert_all_finite(array.astype(dtype), input_name=f"{name}[{k}]")
     model.n_features_in_ = n_features
     model.classes_, model._label_binarizer = classes, binarizer
-    model.n_outputs_, model.n_layers_ = n_outputs, len(coefs) + 1
-    multiclass = binarizer.y_type_ == "multiclass"
-    model.out_activation_ = Objective(model.loss, "softmax" if multiclass else "logistic").output
-    model.n_iter_, model.t_, model.loss_ = 0, 0, np.nan
-    model.loss_curve_, model.best_loss_ = [], np.inf
-    model.validation_scores_ = model.best_validation_score_ = None
+    model.coefs_, model.intercepts_ = coefs, intercepts
+    params = network.pack(model._parameters(network), dtype)
+    set_fitted_attributes(model, network, params, TrainingState(params))
     model.early_stopped_ = False
-    model._network, model._progress = network, Progress(flat)
-    model._unpack(network, flat)
     return model
 
 
 def weights_of(values: Any, name: str, axes: int) -> list[np.ndarray]:
-    """Return the arrays of numbers of the layers, each with at least so many axes.
+    """Return given weights or biases as arrays of real numbers, one for each layer.
+
+    Parameters
+    ----------
+    values : sequence of array-like
+        What was given.
+    name : str
+        What the messages call it.
+    axes : int
+        How many axes each array is to have; axes of length 1 are added in front.
 
     Raises
     ------
     ValueError
-        If they are no sequence, or one of them holds NaN, infinity or no real numbers.
+        If `values` is no sequence, or if one of the arrays has more axes, or holds NaN, infinity
+        or anything but real numbers.
     """
     if not isinstance(values, Sequence | np.ndarray) or isinstance(values, str | bytes):
         raise ValueError(f"{name} must be a sequence of arrays, one a layer, got {values!r}")

@@ -1,4 +1,4 @@
-"""The samples that score a model in training, which does not learn from them."""
+"""The samples that score a model while it trains. It does not learn from them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ class HeldOut:
     Attributes
     ----------
     rows : integer ndarray of shape (n_held_out,)
-        Which they are.
+        The rows of the samples.
     labels : integer ndarray of shape (n_held_out,) or (n_held_out, n_labels)
-        Places in `classes_`, -1 for a label that is none of these; or indicators.
+        Places in `classes_`, with -1 for a label that is none of these; or indicators.
     weight : ndarray of shape (n_held_out,), default=None
+        Weights of the samples.
     data : Data, default=None
-        What the rows point into; the data that the stack learns from if None.
+        What the rows point into; None for the data that the stack learns from.
     one_class : bool, default=False
-        Whether there is one class only, which every sample is taken for.
+        Whether there is a single class, which every sample is predicted to have.
     """
 
     rows: np.ndarray
@@ -35,9 +36,19 @@ class HeldOut:
     one_class: bool = False
 
     def accuracy(self, p: np.ndarray) -> float:
-        """The weighted part that probabilities of shape (n_held_out, n_outputs) get right.
+        """Return the weighted fraction of the samples that are predicted right.
 
-        Of several labels a sample all have to be right. NaN where the model has diverged.
+        If samples have several labels each, all of them have to be right.
+
+        Parameters
+        ----------
+        p : ndarray of shape (n_held_out, n_outputs)
+            Predicted probabilities.
+
+        Returns
+        -------
+        accuracy : float
+            NaN if a probability is not finite, because the model has diverged.
         """
         if not np.isfinite(p).all():
             return np.nan
@@ -53,7 +64,7 @@ class HeldOut:
 
 
 def places_of(y: Any, classes: np.ndarray) -> np.ndarray:
-    """Labels as `HeldOut` has them; indicators, 0 or not, become an array of bool."""
+    """Return labels as `HeldOut` takes them. Indicators, 0 or not, become an array of bool."""
     if y.ndim == 2:
         return (y.toarray() if sp.issparse(y) else y) != 0
     places = np.minimum(np.searchsorted(classes, y), len(classes) - 1)

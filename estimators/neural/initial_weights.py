@@ -1,13 +1,13 @@
-"""The first weights of a layer: how wide they are drawn.
+"""How wide the first weights of a layer are drawn.
 
 Glorot and Bengio (AISTATS 2010) drew the weights of a layer as wide as its numbers of inputs and
 outputs allow, for activations that are bounded and have slope 1 at 0, like tanh. He et al. (ICCV
 2015) saw that rectifiers halve what goes through them, layer after layer, unless the variance of
-the weights of `n` inputs is 2 / n. The same thought serves every activation `f` that is not
-bounded: values of mean square 1 go in, weights of variance ``v / n`` make normal ones of variance
-`v` of them, and `v` is such that `f` of these has mean square 1 again. That is 2 / (1 + slope**2)
-for the leaky rectifier (He et al., equation 15) and 1 where there is no activation (LeCun et al.,
-Efficient BackProp, 1998).
+the weights of `n` inputs is 2 / n. The same argument serves every activation `f` that is not
+bounded. Values of mean square 1 go in. Weights of variance ``v / n`` make normal values of variance
+`v` of them. The right `v` is the one for which `f` of these has mean square 1 again. It is
+2 / (1 + slope**2) for the leaky rectifier (He et al., equation 15), and 1 without an activation
+(LeCun et al., Efficient BackProp, 1998).
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ import numpy as np
 from cukernels.activations import ACTIVATIONS
 from estimators.layers.layer import Shape, Weighted
 
-# layer, shape of its samples, the activation that its outputs go through, stream
+# Called with the layer, the shape of its samples, the activation of its outputs, and the generator.
 Draw = Callable[[Weighted, Shape, str, np.random.RandomState], dict[str, np.ndarray]]
 
-_LARGEST = 16.0  # variance; that of a rectifier is 2
+_LARGEST = 16.0  # the largest variance that is tried; that of a rectifier is 2
 
 
 def draw_as_scikit_learn(
     layer: Weighted, shape: Shape, activation: str, rng: np.random.RandomState
 ) -> dict[str, np.ndarray]:
-    """Glorot and Bengio's weights (their equation 16), and biases as wide, in its order."""
+    """Draw weights and biases as scikit-learn does, by equation 16 of Glorot and Bengio."""
     factor = 2.0 if layer.drawn_for() == "logistic" else 6.0
     bound = np.sqrt(factor / sum(layer.fans(shape)))
     parameters = layer.parameters(shape)
@@ -39,7 +39,7 @@ def draw_as_scikit_learn(
 def draw_for_activation(
     layer: Weighted, shape: Shape, activation: str, rng: np.random.RandomState
 ) -> dict[str, np.ndarray]:
-    """Uniform weights, as wide as suits the activation, and biases of 0."""
+    """Draw uniform weights, as wide as the activation needs them, and biases of 0."""
     fans, variance = layer.fans(shape), variance_for(activation)
     if variance is None:
         bound = np.sqrt(6 / sum(fans)) / slope_at_0(activation)
@@ -51,10 +51,10 @@ def draw_for_activation(
 
 @cache
 def variance_for(activation: str) -> float | None:
-    """The variance of normal values that an activation gives the mean square 1.
+    """Return the variance of normal values for which an activation has the mean square 1.
 
-    None for those that never get there (tanh, logistic) or that are of all units at once (softmax):
-    Glorot and Bengio's weights are for them.
+    It is None for activations that never reach it (tanh, logistic) and for those of all units at
+    once (softmax). They get the weights of Glorot and Bengio.
     """
     if ACTIVATIONS[activation].of_rows:
         return None
@@ -70,12 +70,12 @@ def variance_for(activation: str) -> float | None:
     for _ in range(24):
         middle = (low + high) / 2
         low, high = (middle, high) if mean_square(middle) < 1 else (low, middle)
-    return round(high, 4)  # the same on every processor
+    return round(high, 4)  # so that it is the same on every processor
 
 
 @cache
 def slope_at_0(activation: str) -> float:
-    """The slope of an activation at 0; 1 for one of all units at once."""
+    """Return the slope of an activation at 0, or 1 if the activation is of all units at once."""
     if ACTIVATIONS[activation].of_rows:
         return 1.0
     below, above = ACTIVATIONS[activation].forward(np.array([-1e-3, 1e-3]))

@@ -1,7 +1,7 @@
-"""A chain of layers, and where the parameters of each lie in one flat vector a model.
+"""A chain of layers, and where the parameters of each lie in the flat vector of a model.
 
-The parameters of M models are one array of shape (M, P): weights first, then what the L2 penalty
-does not concern. So an optimizer is one pass over one array, and a model is one row.
+The parameters of M models are one array of shape (M, P). Weights come first, and then what the L2
+penalty does not concern. So an optimizer passes once over one array, and a model is one row of it.
 """
 
 from __future__ import annotations
@@ -37,23 +37,26 @@ class Network:
     Parameters
     ----------
     layers : sequence of Layer
-        From the input to the scores.
+        The layers, from the input to the scores.
     input_shape : tuple of int
         Shape of a sample, (n_features,) or (height, width, channels).
 
     Attributes
     ----------
     shapes : list of tuple
-        Shape of a sample before each layer, and after the last.
+        Shape of a sample before each layer, and after the last one.
     slots : list of Slot
         The parameters, in the order in which they lie.
-    n_decayed, size : int
-        Length of the part that the L2 penalty concerns, and of the whole vector.
+    n_decayed : int
+        How many elements the L2 penalty concerns; they are the first ones.
+    size : int
+        Length of the flat vector.
 
     Raises
     ------
     ValueError
-        If a layer cannot take the shape that the one before it makes, or they are far too large.
+        If a layer cannot take the shape that the one before it makes, or if there are far too many
+        parameters.
     """
 
     def __init__(self, layers: Sequence[Layer], input_shape: Shape) -> None:
@@ -85,37 +88,37 @@ class Network:
 
     @property
     def dropouts(self) -> list[int]:
-        """Places of the layers that draw random numbers while training."""
+        """The places of the layers that draw random numbers while training."""
         return [i for i, layer in enumerate(self.layers) if layer.rows is Rows.RANDOM]
 
     @property
     def weighted(self) -> list[int]:
-        """Places of the layers whose weights are entries of `coefs_`."""
+        """The places of the layers whose weights are entries of `coefs_`."""
         return [slot.layer for slot in self.slots if slot.name == "w"]
 
     @property
     def has_rows_alone(self) -> bool:
-        """Whether what becomes of a row while training depends on nothing but that row."""
+        """Whether the output for a row depends on that row alone while training."""
         return all(layer.rows is Rows.ALONE for layer in self.layers)
 
     @functools.cached_property
     def operations(self) -> int:
-        """Floating-point operations of the products, forward, for one sample."""
+        """The floating-point operations of all products in the forward pass of one sample."""
         pairs = zip(self.layers, self.shapes, strict=False)
         return sum(layer.operations(shape) for layer, shape in pairs)
 
     def views(self, flat: Array) -> list[Parameters]:
-        """The parameters of each layer as views of an array of shape (M, size)."""
+        """Return the parameters of each layer as views of an array of shape (M, size)."""
         parameters: list[Parameters] = [{} for _ in self.layers]
         for i, name, shape, start in self.slots:
-            part = flat[:, start : start + prod(shape)]
-            parameters[i][name] = part.reshape(len(flat), *shape)
+            values = flat[:, start : start + prod(shape)]
+            parameters[i][name] = values.reshape(len(flat), *shape)
         return parameters
 
     def init(
         self, rng: np.random.RandomState, dtype: Any, draw: Draw = draw_as_scikit_learn
     ) -> np.ndarray:
-        """Draw the parameters of one model, layer after layer: an array of shape (size,)."""
+        """Draw the parameters of one model, layer after layer; return them as a flat vector."""
         flat = np.zeros((1, self.size), dtype)
         for i, (layer, slots) in enumerate(zip(self.layers, self.views(flat), strict=True)):
 
@@ -128,13 +131,13 @@ class Network:
         return flat[0]
 
     def _activation_of(self, i: int) -> str:
-        """The activation that a layer has, or that follows before the next weights."""
+        """Return the activation of a layer, or the one that follows before the next weights."""
         until = next((k for k in self.weighted if k > i), len(self.layers))
         names = (layer.nonlinearity for layer in self.layers[i:until])
         return next((name for name in names if name != "identity"), "identity")
 
-    def fitted_attributes(self, flat: np.ndarray) -> dict[str, list]:
-        """The parameters of one model as the lists that an estimator shows after fit."""
+    def attributes_of(self, flat: np.ndarray) -> dict[str, list]:
+        """Return the parameters of one model as the lists that an estimator has after a fit."""
         lists: dict[str, list] = {n: [] for n in ("coefs_", "intercepts_", *ATTRIBUTES)}
         for layer, p in zip(self.layers, self.views(flat[None]), strict=True):
             own = {name: a[0].copy() for name, a in p.items()}
@@ -143,7 +146,7 @@ class Network:
         return lists
 
     def parameters_of(self, model: Any) -> list[Parameters]:
-        """The parameters of each layer, from the fitted attributes of a model.
+        """Return the parameters of each layer from the fitted attributes of a model.
 
         Raises
         ------
@@ -163,7 +166,14 @@ class Network:
         return [layer.restored(entry) for layer in self.layers]
 
     def pack(self, parameters: Sequence[Parameters], dtype: Any) -> np.ndarray:
-        """Copy the parameters of one model, each without a leading axis, into a flat vector.
+        """Copy the parameters of one model into a flat vector.
+
+        Parameters
+        ----------
+        parameters : sequence of dict
+            The parameters of each layer, without a leading axis for models.
+        dtype : dtype
+            The dtype of the vector.
 
         Raises
         ------
@@ -175,9 +185,9 @@ class Network:
             for name, slot in slots.items():
                 if own[name].shape != slot.shape[1:]:
                     raise ValueError(
-                        "warm_start and partial_fit go on with the layers of the last fit, but "
-                        f"{layer} has {name} of shape {slot.shape[1:]} now and {own[name].shape} "
-                        "there: fit anew, with warm_start=False"
+                        f"the parameters describe {layer} with {name} of shape {slot.shape[1:]}, "
+                        f"but {own[name].shape} was fitted: warm_start and partial_fit go on with "
+                        "the layers of the last fit; fit anew, with warm_start=False"
                     )
                 slot[0] = own[name]
         return flat[0]
@@ -192,7 +202,7 @@ class Network:
         z : array of shape (M or 1, B, ...)
             What the last layer makes.
         backward : callable
-            ``backward(dz, gradients)`` fills the gradients, which have the layout of
+            ``backward(dz, gradients)`` writes the gradients into arrays that have the layout of
             `parameters`.
         """
         tape = []

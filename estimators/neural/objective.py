@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from cukernels import logistic_loss, softmax_cross_entropy, squared_loss
 from cukernels.activations import ACTIVATIONS
 from cukernels.runtime import Array
+from cukernels.training import loss_of_scores
 
 
 class Objective(NamedTuple):
@@ -19,14 +19,21 @@ class Objective(NamedTuple):
     loss : {"log_loss", "squared_error"}
         Cross-entropy, or half the squared error of the probabilities.
     output : {"softmax", "logistic"}
-        One of several classes; or independent outputs, one of them for two classes.
+        "softmax" for one of several classes. "logistic" for independent outputs: one for each of
+        several labels, or a single one for two classes.
     """
 
     loss: str
     output: str
 
+    @classmethod
+    def of(cls, estimator: Any) -> Objective:
+        """Return the objective of an estimator whose labels are known."""
+        multiclass = estimator._label_binarizer.y_type_ == "multiclass"
+        return cls(estimator.loss, "softmax" if multiclass else "logistic")
+
     def targets(self, indicators: np.ndarray, dtype: np.dtype) -> np.ndarray:
-        """The form of the targets that the loss takes, from indicators of shape (N, K)."""
+        """Return targets in the form that the loss takes, from indicators of shape (N, K)."""
         if (self.loss, self.output) == ("log_loss", "softmax"):
             return indicators.argmax(axis=1)
         return indicators.astype(dtype)
@@ -34,14 +41,9 @@ class Objective(NamedTuple):
     def value_and_gradient(
         self, z: Array, y: Array, sample_weight: Array | None
     ) -> tuple[Array, Array]:
-        """Loss of each model and its gradient in the scores `z` of shape (M, B, K)."""
-        if self.loss == "log_loss":
-            cross_entropy = softmax_cross_entropy if self.output == "softmax" else logistic_loss
-            return cross_entropy(z, y, sample_weight)
-        p = self.probabilities(z)
-        loss, dp = squared_loss(p, y, sample_weight)
-        return loss, ACTIVATIONS[self.output].backward(dp, p)
+        """Return the loss of each model and its gradient in the scores `z` of shape (M, B, K)."""
+        return loss_of_scores(self.loss, self.output, z, y, sample_weight)
 
     def probabilities(self, z: Array) -> Array:
-        """Probabilities of scores, of the same shape."""
+        """Return the probabilities of scores, of the same shape."""
         return ACTIVATIONS[self.output].forward(z)

@@ -1,7 +1,7 @@
 """The solvers of the networks: one table for validation, docstrings, training and conversion.
 
-A solver is one entry of `SOLVERS`. But for the defaults, no other code of this package asks for a
-solver by its name, so an entry is all that a new one needs, beside its op in `cukernels`.
+A solver is one entry of `SOLVERS`. Apart from the defaults of the estimators, no other code of this
+package asks for a solver by its name. So a new one needs its op in `cukernels`, and an entry.
 `tests/test_solvers.py` walks the table and holds each entry to the signature of its op.
 """
 
@@ -19,13 +19,13 @@ from estimators.optimize.lbfgs import LBFGSResult, minimize_lbfgs
 
 
 def _same(*names: str) -> dict[str, str]:
-    """Arguments of an op that are called as what they are taken from."""
+    """Return a mapping for arguments of an op that have the names of what they are taken from."""
     return {name: name for name in names}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Solver:
-    """What the rest of the package has to know of a solver.
+    """What the rest of the package has to know about a solver.
 
     It has either an `op`, which takes one step of a stack of M models with P parameters each, or
     `minimize`, which is given the loss of all rows at once. The op is called as
@@ -39,15 +39,16 @@ class Solver:
     op : callable or None, default=None
         The op of `cukernels` that takes a step, in place.
     moments : tuple of str, default=()
-        Arguments of the op that it keeps from step to step: arrays of shape (M, P), zeros at the
-        start. `partial_fit` goes on with them.
+        Arguments of the op that it keeps from step to step. They are arrays of shape (M, P), which
+        are zero at the start. `partial_fit` goes on with them.
     settings : mapping of str to str, default={}
-        Argument of the op: name of the hyperparameter. Each becomes a vector of shape (M,), so
-        the models of a stack may differ in it.
+        The hyperparameter that each argument of the op is taken from. It becomes a vector of shape
+        (M,), so the models of a stack may differ in it.
     shared : mapping of str to str, default={}
         The same for hyperparameters in which all models of a stack agree.
     of_step : mapping of str to str, default={}
-        Argument of the op: field of `Step`, a vector of shape (M,) that differs from step to step.
+        The field of `Step` that each argument of the op is taken from: a vector of shape (M,) that
+        differs from step to step.
     epoch_schedules : bool, default=True
         Whether the learning rates that change between epochs, "invscaling" and "adaptive", apply.
     minimize : callable or None, default=None
@@ -68,22 +69,22 @@ class Solver:
 
     @property
     def goes_by_steps(self) -> bool:
-        """Whether it learns from one minibatch after the other, rather than all rows at once."""
+        """Whether it learns from one minibatch after the other, and not from all rows at once."""
         return self.op is not None
 
     @property
     def penalises(self) -> bool:
-        """Whether `alpha` is a penalty in the loss; else it is for the op alone."""
+        """Whether `alpha` is a penalty in the loss, and not only an argument of the op."""
         return not self.goes_by_steps or "l2" in self.of_step
 
     def uses(self, name: str) -> bool:
-        """Whether it reads a hyperparameter of `settings` or `shared`, or has a property."""
+        """Return whether it reads a hyperparameter, or has a property, of this name."""
         return name in {*self.settings.values(), *self.shared.values()} or bool(
             getattr(self, name, False)
         )
 
     def agreed(self, settings: Any) -> tuple[Any, ...]:
-        """The values of a model in which all models of its stack have to agree."""
+        """Return the settings of a model in which all models of its stack have to agree."""
         return tuple(getattr(settings, name) for name in self.shared.values())
 
 
@@ -151,7 +152,7 @@ def solver_named(name: Any) -> Solver:
 
 
 def listed(names: Iterable[str], last: str = "and") -> str:
-    """Names in quotes, as a sentence lists them."""
+    """Return names in quotes, as a sentence lists them."""
     *others, end = [f'"{name}"' for name in names]
     return f"{', '.join(others)} {last} {end}" if others else end
 
@@ -163,9 +164,9 @@ Class = TypeVar("Class", bound=type)
 def lists_solvers(cls: Class) -> Class:
     """Write the table into the docstring of a class.
 
-    ``<solvers>`` becomes the set of names, ``<solvers with momentum>`` the names of those that use
-    a hyperparameter or have a property, and ``<summaries of solvers>``, on a line of its own, a
-    list with a line for each.
+    ``<solvers>`` becomes the set of names. ``<solvers with momentum>`` becomes the names of those
+    that use a hyperparameter, or have a property, of that name. ``<summaries of solvers>``, on a
+    line of its own, becomes a list with the summary of each.
     """
 
     def filled(place: re.Match[str]) -> str:

@@ -1,8 +1,8 @@
 """The steps of an epoch.
 
-What the steps take is known before the first one: rows, weights, rates, penalties. It goes to the
-device at the start of the epoch, in a few pieces, and a step has views of them. In between nothing
-is sent to the device, and nothing is read from it.
+Rows, weights, learning rates and penalties of all steps are known before the first one. They go to
+the device at the start of the epoch, in a few arrays, and a step has views of them. During the
+epoch nothing is sent to the device, and nothing is read from it.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 
 from cukernels import shift_and_flip
 from cukernels.runtime import Array, like
-from estimators.neural.data import Batch, Cut, Data
-from estimators.neural.trainee import Trainee
+from estimators.neural.data import Batch, BatchLayout, Data
+from estimators.neural.member import Member
 from estimators.shared.rows import SparseRows
 
 
@@ -27,13 +27,18 @@ class Step(NamedTuple):
     batch : Batch
         Samples and targets.
     weight : array of shape (M, B), or None
-    size, learning_rate, l2 : float64 arrays of shape (M,)
-        Rows of each model, its rate, and the strength of the penalty: alpha over the weight of
-        the rows, or 0 where the solver has another use of alpha.
+        Weights of the samples.
+    size : float64 array of shape (M,)
+        Number of rows of each model.
+    learning_rate : float64 array of shape (M,)
+        Learning rate of each model.
+    l2 : float64 array of shape (M,)
+        Strength of the penalty: alpha over the weight of the rows, or 0 where the solver has
+        another use for alpha.
     number : integer array of shape (M,)
-        From 1, over all epochs.
+        The number of the step, from 1, over all epochs.
     changes : integer array of shape (M, B, 4), or None
-        What becomes of the images, as `shift_and_flip` takes it.
+        How the images change, as `shift_and_flip` takes it.
     """
 
     batch: Batch
@@ -46,97 +51,97 @@ class Step(NamedTuple):
 
     @property
     def n_rows(self) -> int:
-        """Rows of each model."""
+        """The number of rows of each model, with those that fill it up."""
         return self.batch.places.shape[1]
 
-    def part(self, models: slice, rows: slice) -> tuple[Array | SparseRows, Array, Array | None]:
-        """Samples, targets and weights of some models and rows."""
-        x, y = self.batch.part(models, rows)
+    def take(self, models: slice, rows: slice) -> tuple[Array | SparseRows, Array, Array | None]:
+        """Return samples, targets and weights of some models and rows."""
+        x, y = self.batch.take(models, rows)
         if self.changes is not None:
             x = shift_and_flip(x, self.changes[models, rows])
         return x, y, None if self.weight is None else self.weight[models, rows]
 
-    def share(self, models: slice, rows: slice) -> np.ndarray:
-        """The part of some rows in the weight of all, (M,); on the host."""
+    def weight_fraction(self, models: slice, rows: slice) -> np.ndarray:
+        """Return what fraction of the weight of each model these rows have: (M,), on the host."""
         if self.weight is None:
             n_models, n_rows = self.batch.places[models].shape
-            own = len(range(n_rows)[rows])
-            return np.full(n_models, own / n_rows)
+            n_taken = len(range(n_rows)[rows])
+            return np.full(n_models, n_taken / n_rows)
         weight = self.weight[models].astype(np.float64)
         mass = weight.sum(axis=1)
         return weight[:, rows].sum(axis=1) / np.where(mass == 0, 1, mass)
 
 
-def epoch_steps(trainees: list[Trainee], data: Data, reference: Array) -> Iterator[Step]:
-    """Shuffle the rows of each model, and walk an epoch.
+def epoch_steps(members: list[Member], data: Data, reference: Array) -> Iterator[Step]:
+    """Shuffle the rows of each model, and yield the steps of an epoch.
 
     Where the last batches differ in length, the short ones are filled up with rows of weight 0.
 
     Parameters
     ----------
-    trainees : list of Trainee
-        The models; they agree in the number of batches, and in their size if there are several.
+    members : list of Member
+        The models. They agree in the number of batches, and in their size if there are several.
     data : Data
+        What their rows point into.
     reference : array
         Gives the device, and the dtype of the weights.
     """
-    numbers = np.array([t.progress.step for t in trainees]) + 1
-    rates = np.stack([t.start_epoch() for t in trainees], axis=1)
-    lengths = np.array([len(t.rows) for t in trainees])
-    cut = Cut.of(lengths, max(t.settings.batch_size for t in trainees))
-    sizes = np.full((cut.steps, len(trainees)), float(cut.size))
-    sizes[-1] = lengths - cut.full * cut.size
-    weights = _weights(trainees, cut, sizes, reference.dtype)
+    numbers = np.array([m.state.step for m in members]) + 1
+    rates = np.stack([m.start_epoch() for m in members], axis=1)
+    lengths = np.array([len(m.rows) for m in members])
+    layout = BatchLayout.of(lengths, max(m.settings.batch_size for m in members))
+    sizes = np.full((layout.steps, len(members)), float(layout.size))
+    sizes[-1] = lengths - layout.full * layout.size
+    weights = _weights(members, layout, sizes, reference.dtype)
     mass = sizes.copy()
-    for i, weight in enumerate(_pieces_from_the_end(weights, cut)):
+    for i, weight in enumerate(_weights_by_step(weights, layout)):
         if weight is not None:
             mass[i] = weight.sum(axis=1)
-    l2 = [t.penalty for t in trainees] / np.where(mass == 0, 1, mass)
+    l2 = [m.penalty for m in members] / np.where(mass == 0, 1, mass)
 
     table = like(np.stack([sizes, rates, l2], axis=1), reference)
-    numbers = like(numbers + np.arange(cut.steps)[:, None], reference)
-    placed = _pieces_from_the_end(like(weights, reference), cut)
-    changes = _changes(trainees, cut, sizes, reference)
-    rows = cut.lay_out([t.first_row + t.rows for t in trainees], np.intp)
-    batches = data.batches(rows, cut)
-    for i, batch in enumerate(batches):
+    numbers = like(numbers + np.arange(layout.steps)[:, None], reference)
+    placed = _weights_by_step(like(weights, reference), layout)
+    changes = _changes(members, layout, sizes, reference)
+    rows = layout.flattened([m.first_row + m.rows for m in members], np.intp)
+    for i, batch in enumerate(data.batches(rows, layout)):
         own = None if changes is None else changes[i]
         yield Step(batch, placed[i], table[i, 0], table[i, 1], table[i, 2], numbers[i], own)
 
 
-def _weights(trainees: list[Trainee], cut: Cut, sizes: np.ndarray, dtype: Any) -> np.ndarray:
-    """The weights of rows in the order of `cut`, from the first step that needs any."""
-    weighted = any(t.sample_weight is not None for t in trainees)
-    if not weighted and (sizes[-1] == cut.rest).all():
+def _weights(
+    members: list[Member], layout: BatchLayout, sizes: np.ndarray, dtype: Any
+) -> np.ndarray:
+    """Return the weights in the flat order of a layout, as few of them as the steps need.
+
+    They are those of all steps where samples have weights, those of the last step where that is
+    filled up, and else none.
+    """
+    weighted = any(m.sample_weight is not None for m in members)
+    if not weighted and (sizes[-1] == layout.rest).all():
         return np.zeros(0, dtype)
-    flat = cut.lay_out(
-        [
-            np.ones(len(t.rows)) if t.sample_weight is None else t.sample_weight[t.rows]
-            for t in trainees
-        ],
-        dtype,
-    )
-    return flat if weighted else flat[cut.bounds[-2] :]
+    flat = layout.flattened([m.row_weights for m in members], dtype)
+    return flat if weighted else flat[layout.bounds[-2] :]
 
 
-def _pieces_from_the_end(flat: Array, cut: Cut) -> list[Array | None]:
-    """The weights of each step; None in the steps before the first that has some."""
-    if len(flat) == cut.bounds[-1]:
-        return cut.pieces(flat)
-    last = flat.reshape(cut.models, cut.rest) if len(flat) else None
-    return [*[None] * cut.full, last]
+def _weights_by_step(flat: Array, layout: BatchLayout) -> list[Array | None]:
+    """Return the weights of each step from what `_weights` gave; None for a step without any."""
+    if len(flat) == layout.bounds[-1]:
+        return layout.by_step(flat)
+    last = flat.reshape(layout.models, layout.rest) if len(flat) else None
+    return [*[None] * layout.full, last]
 
 
 def _changes(
-    trainees: list[Trainee], cut: Cut, sizes: np.ndarray, reference: Array
+    members: list[Member], layout: BatchLayout, sizes: np.ndarray, reference: Array
 ) -> list[Array] | None:
-    """The random changes of the images of each step, (M, B, 4), drawn step after step."""
-    if all(t.augment is None for t in trainees):
+    """Draw the random changes of the images, step after step; return those of each, (M, B, 4)."""
+    if all(m.augment is None for m in members):
         return None
     drawn = [
-        np.zeros((len(t.rows), 4), np.int32)
-        if t.augment is None
-        else np.concatenate([t.augment(int(size)) for size in own])
-        for t, own in zip(trainees, sizes.T, strict=True)
+        np.zeros((len(m.rows), 4), np.int32)
+        if m.augment is None
+        else np.concatenate([m.augment(int(size)) for size in own])
+        for m, own in zip(members, sizes.T, strict=True)
     ]
-    return cut.pieces(like(cut.lay_out(drawn, np.int32), reference))
+    return layout.by_step(like(layout.flattened(drawn, np.int32), reference))

@@ -1,4 +1,4 @@
-"""The layers of a network as a table, with shapes and parameter counts; nothing is allocated."""
+"""The layers of a network as a table of shapes and parameter counts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from estimators.neural.network import Network
 
 
 def summary_table(network: Network) -> str:
-    """Return a table of a network's layers, output shapes and parameters, and their total."""
+    """Return a table of the layers of a network, with output shapes and numbers of parameters.
+
+    It is made from shapes alone, so that no parameter is allocated.
+    """
     rows = [("input", _shape(network.shapes[0]), "")]
     total = 0
     for layer, before, after in zip(
@@ -31,7 +34,7 @@ def summary_table(network: Network) -> str:
 
 
 def _call(layer: Any) -> str:
-    """How one would write the layer, with the fields that are not at their defaults."""
+    """Return the layer as a user would write it, without the fields that have their defaults."""
     given = [(f.name, getattr(layer, f.name)) for f in fields(layer) if f.default is MISSING]
     changed = [
         (f.name, getattr(layer, f.name))

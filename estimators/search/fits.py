@@ -149,14 +149,21 @@ class StackedFit:
         try:
             return function(**{**a, "estimator": learned})
         finally:
-            for name in ("_foreseen", "fit", "set_params"):
+            self._forget_outputs()
+            for name in ("fit", "set_params"):
                 vars(learned).pop(name, None)
 
     def release(self) -> None:
         """Let go of what was learned, of the samples and of errors, which are no longer needed."""
+        self._forget_outputs()
         if self.prepared is not None:
             self.prepared.error = None  # its traceback refers to all fits of the stack
         self.estimator = self.prepared = None
+
+    def _forget_outputs(self) -> None:
+        """Forget what the model has predicted together with others."""
+        if self.prepared is not None:
+            self.shared.outputs.forget(self.prepared.estimator)
 
     def _fit_alone(self, learned: Any, error: Exception, fit_params: dict[str, Any]) -> None:
         """Fit an estimator alone after it has failed in a stack.
@@ -168,6 +175,7 @@ class StackedFit:
         alone = candidate(a)
         alone.fit(*self.shared.split(alone, a["X"], a["y"], a["train"]), **fit_params)
         vars(learned).update(vars(alone))
+        self._forget_outputs()  # they are those of the fit that failed
         warn(
             f"A fit of {type(last_step(learned)).__name__} failed in a stack of models and not "
             f"alone; its results are those of the fit alone. Please report this defect: "

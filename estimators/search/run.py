@@ -59,11 +59,12 @@ def run_fits(
     fits = [StackedFit(call, shared) for call in calls]
     devices = {device_of_last_step(fit.estimator) for fit in fits}
     max_bytes = max_stack_bytes or int(memory_fraction * min(map(free_memory, devices)))
-    try:
-        return _results(fits, max_bytes, progress)
-    finally:
-        for fit in fits:
-            fit.release()
+    with shared.outputs:
+        try:
+            return _results(fits, max_bytes, progress)
+        finally:
+            for fit in fits:
+                fit.release()
 
 
 def _results(fits: list[StackedFit], max_bytes: int, progress: SearchProgress) -> list[Any]:
@@ -138,7 +139,7 @@ def _trained(
                 continue
             _train(stack, progress)
             for fold in _by_test_samples(stack):
-                _foresee(fold)
+                _predict_together(fold)
                 yield from fold
         remaining.subtract(fit.steps for fit in queue[:n_fits])
         del queue[:n_fits]
@@ -166,15 +167,20 @@ def _by_test_samples(stack: list[StackedFit]) -> Iterator[list[StackedFit]]:
     yield from folds.values()
 
 
-def _foresee(fold: list[StackedFit]) -> None:
+def _predict_together(fold: list[StackedFit]) -> None:
     """Predict the test samples of a fold with all its fits in one pass.
 
-    The scorer of each fit then asks its estimator about the same X, which `Shared.split` holds. In
-    a pipeline the estimator is asked about what the steps make of X, which is a new object for each
-    fit, so nothing can be predicted ahead.
+    The scorer of each fit then asks its estimator about the same X, which `Shared.split` holds, and
+    the estimator finds the outputs in `Shared.outputs`. In a pipeline the estimator is asked about
+    what the steps make of X, which is a new object for each fit, so nothing can be predicted ahead.
     """
-    if first_steps(fold[0].estimator) is None:
-        a, prepared = fold[0].arguments, [fit.prepared for fit in fold if fit.prepared]
-        with suppress(Exception):  # each fails alone in the same way, and scikit-learn reports it
-            X, _ = fold[0].shared.split(fold[0].estimator, a["X"], a["y"], a["test"])
-            prepared[0].foresee(prepared, X)
+    if first_steps(fold[0].estimator) is not None:
+        return
+    sound = [fit.prepared for fit in fold if fit.prepared and fit.prepared.error is None]
+    if not sound:
+        return
+    a, shared = fold[0].arguments, fold[0].shared
+    with suppress(Exception):  # each fails alone in the same way, and scikit-learn reports it
+        X, _ = shared.split(fold[0].estimator, a["X"], a["y"], a["test"])
+        for fit, outputs in zip(sound, sound[0].outputs_of(sound, X), strict=False):
+            shared.outputs.add(fit.estimator, X, outputs)

@@ -14,6 +14,7 @@ from sklearn.utils import get_tags
 
 from cukernels.runtime import resolve_device
 from estimators.scikit_learn import has_callbacks, safe_split
+from estimators.shared.known_outputs import KnownOutputs
 from estimators.shared.samples import Samples
 
 
@@ -21,12 +22,18 @@ class Shared:
     """The samples of a search: split into folds, and transformed by the first steps of pipelines.
 
     The first fit that asks for something makes it, and the others get the same object.
+
+    Attributes
+    ----------
+    outputs : KnownOutputs
+        What the models of a fold have predicted together for its test samples.
     """
 
     def __init__(self) -> None:
         # What was made, by the kind of thing and the identities of what it was made of. The latter
         # is held beside the result, so that its identity stays unique.
         self._made: dict[tuple[Any, ...], tuple[tuple, Any]] = {}
+        self.outputs = KnownOutputs()
 
     def samples(
         self, estimator: Any, steps: str, X: Any, y: Any, train: Any

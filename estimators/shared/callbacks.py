@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from estimators.scikit_learn import has_callbacks, init_callback_context
 
 
 class FitCallbacks:
-    """Calls the callbacks of one fit of a linear model; does nothing where there are none.
+    """Calls the callbacks of one fit; does nothing where there are none.
 
     Parameters
     ----------
@@ -21,8 +22,9 @@ class FitCallbacks:
         What the estimator is fitted on.
     max_iter : int
         The most iterations that the fit may take.
-    weights : callable
-        Returns `coef_` and `intercept_` for the parameters of an iteration.
+    attributes : callable
+        Returns the fitted attributes for the state of an iteration, such as its parameters. It is
+        called only where a callback wants them.
     """
 
     def __init__(
@@ -32,27 +34,31 @@ class FitCallbacks:
         y: np.ndarray,
         sample_weight: Any,
         max_iter: int,
-        weights: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
+        attributes: Callable[..., dict[str, Any]],
     ) -> None:
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         self._task = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
-        self._estimator, self._max_iter, self._weights = estimator, max_iter, weights
+        self._estimator, self._max_iter, self._attributes = estimator, max_iter, attributes
         self._iteration: Any = None
         self._fit: Any = None
 
-    def begin(self, x: np.ndarray) -> None:
-        """Report that the fit starts from the parameters `x`."""
+    def begin(self, *state: Any) -> None:
+        """Report that the fit starts from a state, as `attributes` takes it."""
         if has_callbacks(self._estimator):
             # after each iteration the next one begins, so one more begins than is ever run
             self._fit = init_callback_context(self._estimator, self._max_iter + 1)
             self._fit.call_on_fit_task_begin(**self._task)
-            self._begin_iteration(x)
+            self._begin_iteration(*state)
 
-    def iteration(self, x: np.ndarray) -> None:
-        """Report that an iteration ended at the parameters `x`."""
-        if self._fit is not None:
-            self._iteration.call_on_fit_task_end(**self._task, **self._reconstruction(x))
-            self._begin_iteration(x)
+    def iteration(self, *state: Any) -> bool:
+        """Report that an iteration ended in a state; return whether a callback wants to stop."""
+        if self._fit is None:
+            return False
+        stop = self._iteration.call_on_fit_task_end(
+            **self._task, reconstruction_attributes=partial(self._attributes, *state)
+        )
+        self._begin_iteration(*state)
+        return bool(stop)
 
     def end(self) -> None:
         """Report that the estimator has its fitted attributes."""
@@ -60,10 +66,8 @@ class FitCallbacks:
             self._iteration.call_on_fit_task_end(estimator=self._estimator)
             self._fit.call_on_fit_task_end(**self._task, reconstruction_attributes={})
 
-    def _begin_iteration(self, x: np.ndarray) -> None:
+    def _begin_iteration(self, *state: Any) -> None:
         self._iteration = self._fit.subcontext(task_name=f"{self._estimator.solver}-iter")
-        self._iteration.call_on_fit_task_begin(**self._task, **self._reconstruction(x))
-
-    def _reconstruction(self, x: np.ndarray) -> dict[str, Any]:
-        coef, intercept = self._weights(x)
-        return {"reconstruction_attributes": {"coef_": coef, "intercept_": intercept}}
+        self._iteration.call_on_fit_task_begin(
+            **self._task, reconstruction_attributes=partial(self._attributes, *state)
+        )

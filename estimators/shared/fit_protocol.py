@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Protocol
 
+import numpy as np
+
 # Called after each epoch with the number of models that still train, and their lowest loss.
 Watch = Callable[[int, float], None]
 
@@ -32,6 +34,8 @@ class Fit(Protocol):
 
     Attributes
     ----------
+    estimator : classifier
+        The estimator that it fits.
     key : hashable
         Fits of one class with equal keys may run together.
     n_bytes : int
@@ -42,6 +46,7 @@ class Fit(Protocol):
         The error that made it fail, which `finish` raises.
     """
 
+    estimator: Any
     key: Hashable
     n_bytes: int
     has_begun: bool
@@ -60,12 +65,14 @@ class Fit(Protocol):
         """
 
     @staticmethod
-    def foresee(fits: Sequence[Any], X: Any) -> None:
-        """Predict for X with all of some fits that ran together, in one pass.
+    def outputs_of(fits: Sequence[Any], X: Any) -> Sequence[np.ndarray]:
+        """Compute in one pass what the models of some fits that ran together give for X.
 
-        Each estimator keeps X and its own predictions as `_foreseen`, and returns these when it is
-        asked about this very object. It holds X, so no other object can be mistaken for it. The
-        search deletes `_foreseen` when it has scored the fit.
+        Returns
+        -------
+        outputs : sequence of ndarray
+            The probabilities or scores of each model, as its estimator would compute them. It is
+            empty where models are as fast one by one.
         """
 
     def finish(self) -> None:

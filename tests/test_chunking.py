@@ -1,4 +1,4 @@
-"""A training step in pieces: the same gradients, and the same bits however it is cut and shared."""
+"""A training step in groups and chunks: the same gradients, and the same bits in any grouping."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import scipy.sparse as sp
 
 from estimators import BatchNorm, Conv2D, Dense, Dropout, LocallyConnected2D, MaxPool2D
 from estimators.layers.dense import Scores
-from estimators.neural import loop
-from estimators.neural import pieces as _pieces
+from estimators.neural import chunking, loop
+from estimators.neural.chunking import Chunking, rows_at_once
 from estimators.neural.data import Data
 from estimators.neural.loop import train
+from estimators.neural.member import Member, TrainingState, dropout_streams
 from estimators.neural.network import Network
 from estimators.neural.objective import Objective
-from estimators.neural.pieces import Pieces, rows_at_once
-from estimators.neural.trainee import Progress, Settings, Trainee, dropout_streams
+from estimators.neural.settings import Settings
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.normal(size=(90, 6, 6, 2))
@@ -35,21 +35,21 @@ OBJECTIVES = [Objective("log_loss", "softmax"), Objective("squared_error", "soft
 
 def use_threads(monkeypatch, n: int) -> None:
     """Let there be so many threads, whatever the machine has."""
-    for user in ("estimators.neural.pieces", "cukernels.runtime.workers"):
+    for user in ("estimators.neural.chunking", "cukernels.runtime.workers"):
         monkeypatch.setattr(f"{user}.threads", lambda: n)
 
 
-def trainees(network, n_models, weighted=False, solver="adam", batch_size=25):
+def members(network, n_models, weighted=False, solver="adam", batch_size=25):
     models = []
     for m in range(n_models):
         rng = np.random.RandomState(m)
         settings = Settings(solver=solver, batch_size=batch_size, learning_rate_init=0.01 * (1 + m))
-        progress = Progress(network.init(rng, np.float64))
-        progress.restart_optimizer(settings)
+        state = TrainingState(network.init(rng, np.float64))
+        state.restart_optimizer(settings)
         streams = dropout_streams([0.5], rng) if network.dropouts else []
         weight = RNG.uniform(0, 2, 90) if weighted else None
         rows = np.arange(80 + m % 3)
-        models.append(Trainee(settings, progress, rows, rng, sample_weight=weight, dropout=streams))
+        models.append(Member(settings, state, rows, rng, sample_weight=weight, dropout=streams))
     return models
 
 
@@ -57,20 +57,20 @@ def trained(network, n_models=7, objective=OBJECTIVES[0], **options):
     """Parameters and losses of models after two epochs."""
     global RNG
     RNG = np.random.default_rng(1)
-    models = trainees(network, n_models, **options)
+    models = members(network, n_models, **options)
     targets = objective.targets(np.eye(3)[LABELS], np.float64)
     train(network, objective, Data(IMAGES, targets), models, 2)
-    return np.stack([m.progress.params for m in models]), [m.progress.loss_curve for m in models]
+    return np.stack([m.state.params for m in models]), [m.state.loss_curve for m in models]
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("least_work", [1e12, 1.0])
-def test_how_models_are_cut_and_shared_changes_no_bit(monkeypatch, name, least_work):
-    monkeypatch.setattr(_pieces, "_LEAST_WORK", least_work)
-    monkeypatch.setattr(_pieces, "_LEAST_WORK_OF_ROWS", least_work)
+def test_the_groups_change_no_bit(monkeypatch, name, least_work):
+    monkeypatch.setattr(chunking, "_LEAST_WORK", least_work)
+    monkeypatch.setattr(chunking, "_LEAST_WORK_OF_ROWS", least_work)
     results = []
     for cache, threads in ((1, 1), (1, 2), (1, 3), (2**30, 1), (2**30, 2), (2**16, 3)):
-        monkeypatch.setattr(_pieces, "_CACHE", cache)
+        monkeypatch.setattr(chunking, "_CACHE", cache)
         use_threads(monkeypatch, threads)
         results.append(trained(NETWORKS[name]))
     for params, losses in results[1:]:
@@ -84,35 +84,35 @@ def test_how_models_are_cut_and_shared_changes_no_bit(monkeypatch, name, least_w
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=str)
 def test_chunks_of_rows_add_up_to_the_gradient(monkeypatch, name, weighted, solver, objective):
     options = {"objective": objective, "weighted": weighted, "solver": solver}
-    monkeypatch.setattr(_pieces, "_LEAST_WORK_OF_ROWS", 1e12)
+    monkeypatch.setattr(chunking, "_LEAST_WORK_OF_ROWS", 1e12)
     whole, losses = trained(NETWORKS[name], **options)
-    cuts = []
+    results = []
     for n_rows in (13, 7, 3):
-        monkeypatch.setattr(Pieces, "of", lambda *_, n=n_rows: Pieces(2, 1, n, -(-25 // n)))
+        monkeypatch.setattr(Chunking, "of", lambda *_, n=n_rows: Chunking(2, 1, n, -(-25 // n)))
         params, own = trained(NETWORKS[name], **options)
         np.testing.assert_allclose(params, whole, rtol=1e-8, atol=1e-12)
         np.testing.assert_allclose(own, losses, rtol=1e-10)
-        cuts.append(params)
-    assert (cuts[0] != whole).any()  # the sums did run in another order
+        results.append(params)
+    assert (results[0] != whole).any()  # the sums did run in another order
 
 
-def test_a_model_is_cut_alone_as_in_a_stack(monkeypatch):
-    monkeypatch.setattr(_pieces, "_LEAST_WORK_OF_ROWS", 1.0)
-    monkeypatch.setattr(_pieces, "_SUMMED", 1.0)
-    monkeypatch.setattr(_pieces, "_ROWS", 4)
+def test_a_model_has_the_same_chunks_alone_and_in_a_stack(monkeypatch):
+    monkeypatch.setattr(chunking, "_LEAST_WORK_OF_ROWS", 1.0)
+    monkeypatch.setattr(chunking, "_SUMMED", 1.0)
+    monkeypatch.setattr(chunking, "_ROWS", 4)
     network = Network([LocallyConnected2D(4, 3), Scores(3)], (6, 6, 2))
-    rule = Pieces.of(network, trainees(network, 1, batch_size=24), Data(IMAGES, LABELS))
+    rule = Chunking.of(network, members(network, 1, batch_size=24), Data(IMAGES, LABELS))
     assert rule.most_chunks > 2
     # in the last step the first model has 8 rows, and others one or two more
-    assert len(rule.rows(8)) < len(rule.rows(10))
+    assert len(rule.chunks(8)) < len(rule.chunks(10))
     together, _ = trained(network, 5, batch_size=24)
     alone, _ = trained(network, 1, batch_size=24)
     np.testing.assert_array_equal(together[0], alone[0])
 
 
 @pytest.mark.parametrize("name", ["dense", "local"])
-def test_rows_of_a_piece(monkeypatch, name):
-    monkeypatch.setattr(_pieces, "_LEAST_WORK_OF_ROWS", 2e4)
+def test_rows_of_a_chunk(monkeypatch, name):
+    monkeypatch.setattr(chunking, "_LEAST_WORK_OF_ROWS", 2e4)
     network = NETWORKS[name]
     least = max(16, 2e4 / network.operations, 192 * network.size / network.operations)
     for batch_size in range(1, 400):
@@ -123,7 +123,7 @@ def test_rows_of_a_piece(monkeypatch, name):
     assert rows_at_once(network, 4 * 16 * -(-int(least) // 16)) % 16 == 0
 
 
-def test_the_folds_of_a_small_set_are_cut_alike():
+def test_the_folds_of_a_small_set_have_the_same_chunks():
     """One row more or less moves no boundary, so that a stack sums as each model would alone."""
     wide = Network([Dense(300), Scores(10)], (784,))
     assert {rows_at_once(wide, n) for n in range(194, 225)} == {112}
@@ -131,44 +131,44 @@ def test_the_folds_of_a_small_set_are_cut_alike():
 
 @pytest.mark.parametrize("name", ["dropout", "batch norm", "convolution"])
 def test_layers_that_mix_rows_or_share_them_out_keep_them_together(monkeypatch, name):
-    monkeypatch.setattr(_pieces, "_LEAST_WORK_OF_ROWS", 1.0)
+    monkeypatch.setattr(chunking, "_LEAST_WORK_OF_ROWS", 1.0)
     network = NETWORKS[name]
     assert rows_at_once(network, 10_000) == 10_000
-    rule = Pieces.of(network, trainees(network, 1), Data(IMAGES, LABELS))
-    assert rule.rows(25) == [slice(0, 25)]
+    rule = Chunking.of(network, members(network, 1), Data(IMAGES, LABELS))
+    assert rule.chunks(25) == [slice(0, 25)]
 
 
-def test_models_are_cut_for_the_cache_and_the_cores(monkeypatch):
-    def sizes(cut, n_models):
-        pieces = cut.models(n_models)
-        assert [i for p in pieces for i in range(n_models)[p]] == list(range(n_models))
-        return [len(range(n_models)[p]) for p in pieces]
+def test_groups_suit_the_cache_and_the_cores(monkeypatch):
+    def sizes(rule, n_models):
+        groups = rule.groups(n_models)
+        assert [i for g in groups for i in range(n_models)[g]] == list(range(n_models))
+        return [len(range(n_models)[g]) for g in groups]
 
     for threads, few, many in ((1, [8], [8] * 7 + [4]), (2, [4, 4], [8] * 7 + [4])):
         use_threads(monkeypatch, threads)
-        assert sizes(Pieces(8, 3, 0, 1), 8) == few  # enough for each of two threads
-        assert sizes(Pieces(8, 5, 0, 1), 8) == [8]  # not enough
-        assert sizes(Pieces(8, 0, 0, 1), 8) == [8]  # no use
-        assert sizes(Pieces(8, 3, 0, 1), 60) == many
+        assert sizes(Chunking(8, 3, 0, 1), 8) == few  # enough for each of two threads
+        assert sizes(Chunking(8, 5, 0, 1), 8) == [8]  # not enough
+        assert sizes(Chunking(8, 0, 0, 1), 8) == [8]  # no use
+        assert sizes(Chunking(8, 3, 0, 1), 60) == many
     use_threads(monkeypatch, 3)
-    assert sizes(Pieces(8, 3, 0, 1), 60) == [7] * 8 + [4]  # three for each
-    assert sizes(Pieces(8, 3, 0, 1), 1) == [1]
-    assert Pieces(8, 3, 0, 1).models(0) == []
+    assert sizes(Chunking(8, 3, 0, 1), 60) == [7] * 8 + [4]  # three for each
+    assert sizes(Chunking(8, 3, 0, 1), 1) == [1]
+    assert Chunking(8, 3, 0, 1).groups(0) == []
 
 
-def test_few_pieces_of_many_rows_go_step_by_step(monkeypatch):
+def test_few_groups_of_many_rows_go_step_by_step(monkeypatch):
     """So that the cores share in the rows."""
     use_threads(monkeypatch, 3)
-    whole, chunks = Pieces(8, 3, 0, 1), Pieces(8, 3, 16, 2)
-    assert [whole.by_models(n) for n in (2, 3, 4)] == [True, True, True]
-    assert [chunks.by_models(n) for n in (2, 3, 4)] == [False, True, True]
+    whole, chunks = Chunking(8, 3, 0, 1), Chunking(8, 3, 16, 2)
+    assert [whole.by_groups(n) for n in (2, 3, 4)] == [True, True, True]
+    assert [chunks.by_groups(n) for n in (2, 3, 4)] == [False, True, True]
 
 
-def test_an_error_in_one_piece_stops_the_others(monkeypatch):
+def test_an_error_in_one_group_stops_the_others(monkeypatch):
     steps, begun = [], threading.Event()
 
-    def learn(part, objective, step, total):
-        if part.models.start > 0:
+    def learn(group, objective, step, total):
+        if group.models.start > 0:
             begun.set()
             raise ArithmeticError
         begun.wait(5)
@@ -176,8 +176,8 @@ def test_an_error_in_one_piece_stops_the_others(monkeypatch):
         steps.append(step)
 
     use_threads(monkeypatch, 2)
-    monkeypatch.setattr(loop.Part, "learn", learn)
-    monkeypatch.setattr(Pieces, "of", lambda *_: Pieces(1, 1, 0, 1))
+    monkeypatch.setattr(loop.ModelGroup, "learn", learn)
+    monkeypatch.setattr(Chunking, "of", lambda *_: Chunking(1, 1, 0, 1))
     with pytest.raises(ArithmeticError):
         trained(NETWORKS["dense"], 2, batch_size=9)  # 9 steps
     assert len(steps) <= 3
@@ -186,18 +186,18 @@ def test_an_error_in_one_piece_stops_the_others(monkeypatch):
 def test_long_operations_are_worth_threads():
     data = Data(IMAGES, LABELS)
     dense = Network([Dense(100), Scores(10)], (72,))
-    cut = Pieces.of(dense, trainees(dense, 1, batch_size=100), data)
-    assert cut.models_of_a_thread == 1 + 4_000_000 // (100 * dense.operations)
+    rule = Chunking.of(dense, members(dense, 1, batch_size=100), data)
+    assert rule.models_of_a_thread == 1 + 4_000_000 // (100 * dense.operations)
     images = NETWORKS["convolution"]
-    assert Pieces.of(images, trainees(images, 1), data).models_of_a_thread == 0
+    assert Chunking.of(images, members(images, 1), data).models_of_a_thread == 0
 
 
-def test_sparse_rows_stay_in_one_piece():
+def test_sparse_rows_stay_in_one_chunk():
     network = Network([Dense(8), Scores(3)], (72,))
     sparse = sp.csr_matrix(IMAGES.reshape(90, -1))
-    rule = Pieces.of(network, trainees(network, 40), Data(sparse, LABELS))
-    assert rule.models(40) == [slice(0, 40)]
-    assert rule.rows(10_000) == [slice(0, 10_000)]
+    rule = Chunking.of(network, members(network, 40), Data(sparse, LABELS))
+    assert rule.groups(40) == [slice(0, 40)]
+    assert rule.chunks(10_000) == [slice(0, 10_000)]
 
 
 def test_operations_are_counted():

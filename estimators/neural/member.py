@@ -1,0 +1,230 @@
+"""One model of a stack: how far its training has come, and when it stops.
+
+Everything here is on the host and happens once an epoch. The arithmetic of the steps is in `loop`,
+which trains the members of a stack together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from cukernels.runtime import Array
+from estimators.neural.held_out import HeldOut
+from estimators.neural.optimizers import solver_named
+from estimators.neural.schedules import epoch_rates
+from estimators.neural.settings import Settings
+from estimators.shared.progress import Reporter
+
+_LEAST_RATE = 1e-6  # "adaptive" does not go on below it
+
+
+@dataclass
+class TrainingState:
+    """How far the training of a model has come. An estimator keeps it, and it can be pickled.
+
+    `partial_fit` and ``warm_start=True`` go on from it.
+    """
+
+    params: np.ndarray  # (P,)
+    solver: str = ""  # the solver that the moments belong to; "" before the first fit
+    moments: dict[str, np.ndarray] = field(default_factory=dict)  # arrays of shape (P,)
+    step: int = 0  # steps done, over all epochs
+    learning_rate: float = 0.0
+    n_iter: int = 0  # epochs of this fit
+    t: int = 0  # samples seen, over all fits
+    loss: float = np.nan
+    loss_curve: list[float] = field(default_factory=list)
+    best_loss: float = np.inf
+    validation_scores: list[float] = field(default_factory=list)
+    best_validation_score: float = -np.inf
+    best_params: np.ndarray | None = None
+    no_improvement: int = 0  # epochs since the loss or the score was better
+
+    def restart_optimizer(self, settings: Settings) -> None:
+        """Set the moments to zero, as every fit does except `partial_fit`."""
+        self.solver = settings.solver
+        names = solver_named(settings.solver).moments
+        self.moments = {name: np.zeros_like(self.params) for name in names}
+        self.step = 0
+        self.learning_rate = settings.learning_rate_init
+
+    def forget_optimizer(self) -> None:
+        """Drop the moments, so that the next fit begins with new ones whatever its kind."""
+        self.solver, self.moments = "", {}
+
+
+@dataclass
+class Member:
+    """One model of a stack while it trains.
+
+    Attributes
+    ----------
+    settings : Settings
+        Its hyper-parameters.
+    state : TrainingState
+        How far it has come; the training updates it.
+    rows : integer ndarray
+        The rows of the data that it learns from, in their present order.
+    rng : RandomState
+        Where its shuffles come from.
+    epochs : float, default=inf
+        The most epochs that it trains for.
+    first_row : int, default=0
+        The place of its data set, where the stack learns from several sets end to end. It is added
+        to `rows`.
+    sample_weight : ndarray of shape (n_rows_of_the_data,), default=None
+        Weights of all rows of its data set.
+    dropout : list of (float, int)
+        Rate and seed of each Dropout layer.
+    held_out : HeldOut, default=None
+        The samples that score it after each epoch.
+    augment : callable, default=None
+        Draws how a number of images change, as `shift_and_flip` takes it.
+    on_epoch_end : callable, default=None
+        Called with the state, the parameters and the learning rate after each epoch; the training
+        stops if it returns True.
+    reporter : Reporter
+        Shows the user how the training goes.
+    rate : float
+        Learning rate of the last step; NaN where all rows make one step.
+    is_lost : bool
+        Whether the loss or the predictions of the last epoch are not finite.
+    """
+
+    settings: Settings
+    state: TrainingState
+    rows: np.ndarray
+    rng: np.random.RandomState
+    epochs: float = np.inf
+    first_row: int = 0
+    sample_weight: np.ndarray | None = None
+    dropout: list[tuple[float, int]] = field(default_factory=list)
+    held_out: HeldOut | None = None
+    augment: Callable[[int], np.ndarray] | None = None
+    on_epoch_end: Callable[[TrainingState, Array, float], bool] | None = None
+    reporter: Reporter = field(default_factory=lambda: Reporter(verbose=0, total=0))
+    rate: float = np.nan
+    is_lost: bool = False
+
+    @property
+    def n_batches(self) -> int:
+        """The number of steps of an epoch."""
+        return -(-len(self.rows) // self.settings.batch_size)
+
+    @property
+    def row_weights(self) -> np.ndarray:
+        """The weights of its rows, in their present order; ones where samples have no weights."""
+        if self.sample_weight is None:
+            return np.ones(len(self.rows))
+        return self.sample_weight[self.rows]
+
+    @property
+    def penalty(self) -> float:
+        """The strength of the L2 penalty in the loss, for rows of a total weight of 1."""
+        return self.settings.alpha if solver_named(self.settings.solver).penalises else 0.0
+
+    @property
+    def is_out_of_patience(self) -> bool:
+        """Whether it has gone on without improvement for more epochs than it may."""
+        return self.state.no_improvement > self.settings.n_iter_no_change
+
+    def _follows(self, name: str) -> bool:
+        """Whether its learning rate changes between epochs by the schedule of this name."""
+        follows_any = solver_named(self.settings.solver).epoch_schedules
+        return follows_any and self.settings.learning_rate == name
+
+    def start_epoch(self) -> np.ndarray:
+        """Shuffle the rows, with scikit-learn's draws, and return the rates of the steps."""
+        if self.settings.shuffle:
+            order = np.arange(len(self.rows))
+            self.rng.shuffle(order)
+            self.rows = self.rows[order]
+        rates = epoch_rates(
+            self.settings.learning_rate,
+            self.state.learning_rate,
+            self.state.step,
+            self.n_batches,
+            self.n_batches * self.settings.max_iter,
+        )
+        self.rate = float(rates[-1]) if len(rates) else np.nan
+        return rates
+
+    def end_epoch(self, loss: float, score: float | None, params: Array) -> bool:
+        """Record the mean loss and the score of an epoch, and return whether the training is over.
+
+        Parameters
+        ----------
+        loss : float
+            Mean loss of the epoch.
+        score : float or None
+            Accuracy on the samples held out, if there are any.
+        params : array of shape (P,)
+            Parameters after the epoch.
+        """
+        state, settings = self.state, self.settings
+        state.n_iter += 1
+        state.step += self.n_batches
+        state.t += len(self.rows)
+        state.loss = loss
+        state.loss_curve.append(loss)
+        self.reporter.learning_rate(self.rate)
+        self.reporter.epoch(state.n_iter, loss)
+        if score is not None:
+            state.validation_scores.append(score)
+            self.reporter.score(score)
+        if settings.early_stopping:
+            self._compare_scores(params)
+        else:
+            self._compare_losses()
+        if self._follows("invscaling"):
+            state.learning_rate = settings.learning_rate_init / (state.t + 1) ** settings.power_t
+        self.is_lost = not np.isfinite(loss) or (score is not None and np.isnan(score))
+        done = self.is_lost or (self.is_out_of_patience and self._gives_up())
+        return self.told_to_stop(params) or done or state.n_iter >= self.epochs
+
+    def told_to_stop(self, params: Array) -> bool:
+        """Tell the callbacks that an epoch has ended; return whether one of them wants to stop."""
+        return self.on_epoch_end is not None and self.on_epoch_end(self.state, params, self.rate)
+
+    def _compare_losses(self) -> None:
+        state = self.state
+        worse = state.loss > state.best_loss - self.settings.tol
+        state.no_improvement = state.no_improvement + 1 if worse else 0
+        state.best_loss = min(state.best_loss, state.loss)
+
+    def _compare_scores(self, params: Array) -> None:
+        state, score = self.state, self.state.validation_scores[-1]
+        # "not better" rather than "worse", so that a score of NaN is no improvement
+        worse = not score >= state.best_validation_score + self.settings.tol
+        state.no_improvement = state.no_improvement + 1 if worse else 0
+        if score > state.best_validation_score:
+            state.best_validation_score = score
+            state.best_params = params.copy()
+
+    def _gives_up(self) -> bool:
+        """Return whether to stop; an "adaptive" rate is divided by 5 until it is too small."""
+        state, settings = self.state, self.settings
+        what = "Validation score" if settings.early_stopping else "Training loss"
+        message = (
+            f"{what} did not improve more than tol={settings.tol:f} for "
+            f"{settings.n_iter_no_change} consecutive epochs."
+        )
+        if not self._follows("adaptive"):
+            self.reporter.note(f"{message} Stopping.")
+            return True
+        if state.learning_rate <= _LEAST_RATE:
+            self.reporter.note(f"{message} Learning rate too small. Stopping.")
+            return True
+        state.learning_rate /= 5.0
+        state.no_improvement = 0
+        self.reporter.note(f"{message} Setting learning rate to {state.learning_rate:f}")
+        return False
+
+
+def dropout_streams(rates: list[float], rng: np.random.RandomState) -> list[tuple[float, Any]]:
+    """Draw a seed for each Dropout layer, and return it with the layer's rate."""
+    return [(rate, rng.randint(np.iinfo(np.int32).max)) for rate in rates]

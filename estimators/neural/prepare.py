@@ -1,0 +1,258 @@
+"""How a fit of a network is prepared: all that comes between the user's samples and the first step.
+
+`prepare_fit` is the story, and the functions below it are its steps in their order. That order is
+part of the result: weights, validation split, dropout and augmentation draw from one generator.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from functools import partial
+from typing import Any
+
+import numpy as np
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+
+from cukernels.runtime import current, resolve_device, to_device
+from estimators.neural.callbacks import EpochCallbacks
+from estimators.neural.data import Data, placed_samples
+from estimators.neural.fit import NeuralFit
+from estimators.neural.held_out import HeldOut, places_of
+from estimators.neural.member import Member, TrainingState, dropout_streams
+from estimators.neural.network import Network
+from estimators.neural.objective import Objective
+from estimators.neural.optimizers import STEPPED, listed, solver_named
+from estimators.neural.settings import Settings, settings_of
+from estimators.shared.labels import (
+    check_kind,
+    check_known,
+    check_members,
+    check_scored,
+    check_scoring_weights,
+    indicators_of,
+    learn_labels,
+    total_weights,
+)
+from estimators.shared.progress import Reporter
+from estimators.shared.samples import Samples, scattered
+
+
+def prepare_fit(
+    estimator: Any,
+    samples: Samples,
+    sample_weight: Any = None,
+    *,
+    rows: np.ndarray | None = None,
+    X_val: Any = None,
+    y_val: Any = None,
+    incremental: bool = False,
+) -> NeuralFit:
+    """Prepare a fit: validate, learn the labels, and make all that the training loop needs.
+
+    Parameters
+    ----------
+    estimator : NeuralClassifier
+        The estimator to fit.
+    samples : Samples
+        X and y, which other fits may share.
+    sample_weight : array-like of shape (n_rows,), default=None
+        Weights of the rows that it learns from.
+    rows : integer ndarray of shape (n_rows,), default=None
+        The rows of the samples that it learns from; None for all.
+    X_val, y_val : as X and y, default=None
+        A validation set of the user's own.
+    incremental : bool, default=False
+        Whether this is a call of `partial_fit`.
+
+    Returns
+    -------
+    fit : NeuralFit
+        The fit, before its first step.
+    """
+    device = resolve_device(estimator.device)
+    first = not hasattr(estimator, "coefs_") or not (estimator.warm_start or incremental)
+    shape = None if first else estimator._network.shapes[0]
+    if first:
+        X, y = samples.checked(estimator, estimator.dtype)
+    else:
+        X, y = estimator._check_X_y(samples.X, samples.y, reset=False, shape=shape)
+    own_y = y if rows is None else y[rows]
+    if first and not incremental:
+        indicators = _learn_labels(estimator, samples, own_y, rows)
+    else:
+        indicators = _known_labels(estimator, own_y, incremental)
+    weight = total_weights(
+        estimator.class_weight, estimator.classes_, own_y, X.dtype, sample_weight
+    )
+
+    objective = Objective.of(estimator)
+    network = estimator._build_network(X.shape[1], indicators.shape[1], shape)
+    _check_solver(estimator, network)
+    rng = check_random_state(estimator.random_state)
+    if first:
+        state = TrainingState(network.init(rng, X.dtype, estimator._draw))
+        estimator.early_stopped_ = False
+    else:
+        state = _last_state(estimator, network, X.dtype)
+
+    n_samples = X.shape[0]
+    if weight is not None:
+        weight = scattered(weight, rows, n_samples)
+    learned, held_out = np.arange(n_samples) if rows is None else rows, None
+    if (X_val is None) != (y_val is None):
+        raise ValueError("X_val and y_val belong together: give both or none")
+    if X_val is not None:
+        held_out = _validation_set(estimator, X_val, y_val, network, device)
+    elif estimator.early_stopping and solver_named(estimator.solver).goes_by_steps:
+        learned, held_out = _split(estimator, y, indicators, weight, rng, learned)
+
+    settings = settings_of(estimator, len(learned))
+    if not incremental or state.solver != settings.solver:
+        state.restart_optimizer(settings)
+    member = _member(estimator, network, settings, state, learned, rng, incremental)
+    member.sample_weight, member.held_out = weight, held_out
+
+    callbacks = EpochCallbacks(estimator, network, X, y, sample_weight, int(member.epochs))
+    if not incremental:
+        callbacks.begin(state)
+    targets = _targets(estimator, objective, samples, X, y, indicators, rows)
+    return NeuralFit(
+        estimator, network, objective, member, samples, X, targets, device, callbacks, incremental
+    )
+
+
+def _learn_labels(
+    estimator: Any, samples: Samples, own_y: np.ndarray, rows: np.ndarray | None
+) -> np.ndarray:
+    """Learn which labels there are, and return them as columns of 0 and 1."""
+    # The entry holds `rows`, so that no other array can have its identity.
+    _, (estimator._label_binarizer, indicators) = samples.once(
+        ("labels", id(rows)), lambda: (rows, learn_labels(own_y))
+    )
+    estimator.classes_ = estimator._label_binarizer.classes_
+    return indicators
+
+
+def _known_labels(estimator: Any, own_y: np.ndarray, incremental: bool) -> np.ndarray:
+    """Return labels as columns of 0 and 1, after a check that an earlier fit knows them."""
+    all_of_them = estimator.warm_start and not incremental
+    check_known(own_y, estimator.classes_, all_of_them=all_of_them)
+    indicators = indicators_of(own_y, estimator._label_binarizer)
+    check_kind(own_y, estimator._label_binarizer)
+    return indicators
+
+
+def _check_solver(estimator: Any, network: Network) -> None:
+    """Raise ValueError where the loss changes at random and the solver needs a fixed one."""
+    is_fixed = network.has_rows_alone and estimator._augmentation() is None
+    if not (solver_named(estimator.solver).goes_by_steps or is_fixed):
+        raise ValueError(
+            f"solver={estimator.solver!r} minimises one fixed function of all samples: dropout, "
+            f"batch_norm and augment need solver={listed(STEPPED, 'or')}"
+        )
+
+
+def _last_state(estimator: Any, network: Network, dtype: np.dtype) -> TrainingState:
+    """Return a copy of the state that the last fit left, so that this one may fail."""
+    state = deepcopy(estimator._state)
+    state.params = network.pack(estimator._parameters(network), dtype)
+    state.n_iter = 0
+    return state
+
+
+def _validation_set(
+    estimator: Any, X_val: Any, y_val: Any, network: Network, device: str
+) -> HeldOut:
+    """Return the samples that the user gives for validation."""
+    X, y = estimator._check_X_y(X_val, y_val, reset=False, shape=network.shapes[0])
+    check_scored(y, estimator._label_binarizer)
+    labels = places_of(y, estimator.classes_)
+    with current(device):
+        placed = placed_samples(X, network.shapes[0], device)
+        data = Data(placed, to_device(labels, device))
+    one_class = len(estimator.classes_) == 1
+    return HeldOut(np.arange(X.shape[0]), labels, data=data, one_class=one_class)
+
+
+def _split(
+    estimator: Any,
+    y: np.ndarray,
+    indicators: np.ndarray,
+    weight: np.ndarray | None,
+    rng: np.random.RandomState,
+    rows: np.ndarray,
+) -> tuple[np.ndarray, HeldOut]:
+    """Split rows as scikit-learn does: those to learn from, and those that stop the training."""
+    one_column = indicators.shape[1] == 1
+    if one_column:  # scikit-learn stratifies the split by such labels alone
+        check_members(estimator, indicators[:, 0])
+    rows, held_out = train_test_split(
+        rows,
+        random_state=rng,
+        test_size=estimator.validation_fraction,
+        stratify=indicators if one_column else None,
+    )
+    if len(held_out) < 2:
+        raise ValueError(
+            "The validation set is too small. Increase 'validation_fraction' or the size of "
+            "your dataset."
+        )
+    if weight is not None:
+        weight = weight[held_out]
+        check_scoring_weights(weight)
+    labels = places_of(y[held_out], estimator.classes_)
+    return rows, HeldOut(held_out, labels, weight, one_class=len(estimator.classes_) == 1)
+
+
+def _member(
+    estimator: Any,
+    network: Network,
+    settings: Settings,
+    state: TrainingState,
+    rows: np.ndarray,
+    rng: np.random.RandomState,
+    incremental: bool,
+) -> Member:
+    """Return the model as a member of a stack, with its random streams drawn."""
+    epochs = 1 if incremental else estimator.max_iter
+    rates = [network.layers[place].rate for place in network.dropouts]
+    return Member(
+        settings=settings,
+        state=state,
+        rows=rows,
+        rng=rng,
+        epochs=epochs,
+        dropout=dropout_streams(rates, rng),
+        augment=_random_changes(estimator, rng, state.step),
+        reporter=Reporter(estimator.verbose, epochs),
+    )
+
+
+def _random_changes(estimator: Any, rng: np.random.RandomState, step: int) -> Any:
+    """Return what draws the changes of images, or None; each call of `partial_fit` has new ones."""
+    augment = estimator._augmentation()
+    if augment is None:
+        return None
+    seed = (rng.randint(2**31 - 1) + step) % 2**32
+    return partial(augment.draw, rng=np.random.RandomState(seed))
+
+
+def _targets(
+    estimator: Any,
+    objective: Objective,
+    samples: Samples,
+    X: Any,
+    y: np.ndarray,
+    indicators: np.ndarray,
+    rows: np.ndarray | None,
+) -> np.ndarray:
+    """Return the targets of all samples. Fits on rows that have the same labels share them."""
+    if rows is None:
+        return objective.targets(indicators, X.dtype)
+    if y.ndim == 1 and not np.isin(y, estimator.classes_).all():
+        return scattered(objective.targets(indicators, X.dtype), rows, X.shape[0])
+    return samples.once(
+        ("targets", objective, X.dtype),
+        lambda: objective.targets(indicators_of(y, estimator._label_binarizer), X.dtype),
+    )
