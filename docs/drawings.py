@@ -78,7 +78,7 @@ def fit():
     across = [(a + WIDTH, b) for a, b in zip(x, x[1:], strict=False)]
     return (
         box(x[0], 20, "face", "mlp.py", "the parameters"),
-        box(x[1], 20, "neural", "classifier.py", "X, y are checked;", "labels become indicators"),
+        box(x[1], 20, "neural", "prepare.py", "X, y are checked;", "labels become indicators"),
         box(x[2], 20, "layers", "dense.py", "layers, without weights"),
         box(x[3], 20, "neural", "network.py", "all weights: one row", "of an array"),
         *(arrow([(a, 51), (b, 51)]) for a, b in across),
@@ -101,7 +101,7 @@ def fit():
         arrow([(x[2], 379), (x[1] + WIDTH, 379)], "dw", (x[1] + 190, 372)),
         arrow([(x[1], 379), (106, 379), (106, 302)], "the next step", (106, 398), dashed=True),
         arrow([(x[1] + 86, 410), (x[1] + 86, 472)], "after the last epoch", (x[1] + 148, 464)),
-        box(x[1], 472, "neural", "classifier.py", "coefs_, loss_curve_:", "arrays of NumPy"),
+        box(x[1], 472, "neural", "fit.py", "coefs_, loss_curve_:", "NumPy arrays"),
         legend(
             552,
             {"face": "estimators", "neural": "estimators/neural", "layers": "estimators/layers",
@@ -114,7 +114,7 @@ def matmul():
     """What happens in ``matmul``."""
     x = [20 + 205 * i for i in range(4)]
     return (
-        box(x[0], 90, "data", "matmul(a, b, bias)", "arrays of NumPy", "or of CuPy"),
+        box(x[0], 90, "data", "matmul(a, b, bias)", "NumPy arrays", "or CuPy arrays"),
         box(x[1], 90, "shared", "op.py", "dtypes and shapes fit", "(once for each shape)"),
         box(x[2], 90, "shared", "registry.py", "the array's type says", "which body runs"),
         arrow([(x[0] + WIDTH, 121), (x[1], 121)]),
@@ -137,7 +137,7 @@ def matmul():
         box(x[0], 418, "cukernels", "matmul.cu", "which tile, and where", "its operands lie"),
         box(x[1], 418, "cukernels", "gemm.cuh", "the main loop over k"),
         box(x[2], 418, "cukernels", "fused.cuh", "the epilogue: bias,", "then the activation"),
-        box(x[3], 418, "data", "y", "an array of CuPy"),
+        box(x[3], 418, "data", "y", "a CuPy array"),
         *(arrow([(a + WIDTH, 449), (b, 449)]) for a, b in zip(x, x[1:], strict=False)),
         legend(
             516,
