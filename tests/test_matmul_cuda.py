@@ -16,7 +16,7 @@ from cukernels.matmul import gemm_plan, matmul_cuda
 from cukernels.matmul import sums as _sums
 from cukernels.matmul.gemm_plan import FMA_TILES, LARGEST, REQUESTED_TILES, TENSOR_TILES, Plan
 from cukernels.runtime.cases import bound_to_backward, cast, copied, results
-from cukernels.runtime.workers import slices
+from cukernels.runtime.chunks import slices
 
 MATMUL = OPS["matmul"]
 DTYPES = {"float": np.float32, "double": np.float64}

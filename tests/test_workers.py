@@ -14,7 +14,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from cukernels.images.conv import conv2d, conv2d_backward
-from cukernels.runtime import workers
+from cukernels.runtime import chunks, workers
 from cukernels.runtime.blas_threads import _libraries, on_one_blas_thread
 from cukernels.runtime.workers import in_parallel, scratch, threads
 
@@ -112,7 +112,7 @@ def test_floating_point_settings_hold_for_all_threads(two_threads):
 
 def test_shares_are_equal_and_even_in_number():
     for length, most, number in ((0, 5, 0), (5, 5, 1), (6, 5, 2), (21, 5, 6), (128, 41, 4)):
-        cut = workers.shares(length, most)
+        cut = chunks.shares(length, most)
         assert len(cut) == number
         assert [i for part in cut for i in range(length)[part]] == list(range(length))
         assert all(part.stop - part.start <= most for part in cut)

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from cukernels.images.windows import Grid, as_items, padded_shape, patches, unpad
-from cukernels.runtime.workers import scratch, shares, slices
+from cukernels.runtime.chunks import shares, slices
+from cukernels.runtime.workers import scratch
 
 _CHUNK = 2**21  # bytes of windows that are made at a time
 _LEAST = 2**19  # bytes of windows from which on more threads are worth while

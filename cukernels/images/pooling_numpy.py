@@ -21,7 +21,8 @@ from cukernels.images.windows import (
     unpad,
 )
 from cukernels.runtime.arrays import Array
-from cukernels.runtime.workers import in_parallel, scratch, shares
+from cukernels.runtime.chunks import shares
+from cukernels.runtime.workers import in_parallel, scratch
 from cukernels.runtime.workspace import empty
 
 _CHUNK = 2**21  # bytes of images; they and what is computed from them stay in the cache

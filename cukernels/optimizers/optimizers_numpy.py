@@ -9,7 +9,8 @@ import numpy as np
 
 from cukernels.optimizers.optimizers import check_decayed, check_steps, columns
 from cukernels.runtime.arrays import Array
-from cukernels.runtime.workers import in_parallel, scratch, shares, slices
+from cukernels.runtime.chunks import shares, slices
+from cukernels.runtime.workers import in_parallel, scratch
 
 
 def sgd(

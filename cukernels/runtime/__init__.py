@@ -10,7 +10,8 @@ from cukernels.runtime.arrays import (
     to_host,
 )
 from cukernels.runtime.blas_threads import is_undivided, on_one_blas_thread
-from cukernels.runtime.workers import in_parallel, shares, slices, threads
+from cukernels.runtime.chunks import shares, slices
+from cukernels.runtime.workers import in_parallel, threads
 from cukernels.runtime.workspace import Workspaces
 
 __all__ = [
