@@ -23,14 +23,14 @@ pytestmark = QUIET
 
 def test_ctrl_c_between_fits_of_scikit_learns_loop(digits, monkeypatch):
     """What is done counts, what is not was never begun: the loop gives nothing in between."""
-    fit, n_fits = CompiledFit._fit, count()
+    fit, n_fits = CompiledFit._run_alone, count()
 
     def interrupted(self, *args, **kwargs):
         if next(n_fits) == 8:
             raise KeyboardInterrupt
         return fit(self, *args, **kwargs)
 
-    monkeypatch.setattr(CompiledFit, "_fit", interrupted)
+    monkeypatch.setattr(CompiledFit, "_run_alone", interrupted)
     grid = {"eta0": [0.1, 1.0, 2.0]}
     with pytest.warns(UserWarning, match="of 9 fits 6 are done, 2 are taken .* 1 did not begin"):
         search = ours.GridSearchCV(Perceptron(), grid, cv=3, refit=False).fit(*digits)

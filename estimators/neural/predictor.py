@@ -22,7 +22,7 @@ from cukernels.runtime import (
 from estimators.layers.layer import Mode, Parameters
 from estimators.neural.network import Network
 from estimators.neural.objective import Objective
-from estimators.shared.rows import SparseRows
+from estimators.shared.rows import placed_rows
 
 _VALUES_AT_ONCE = 2**22  # of the widest layer: 16 MB of float32
 
@@ -85,5 +85,5 @@ class Predictor:
     def _placed(self, X: Any) -> Any:
         """Bring some samples to the device, in the shape that the network takes."""
         if sp.issparse(X):
-            return SparseRows(*(to_device(a, self.device) for a in (X.data, X.indices, X.indptr)))
+            return placed_rows(X, X.dtype, self.device)
         return to_device(X.reshape(len(X), *self.network.shapes[0])[None], self.device)
