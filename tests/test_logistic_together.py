@@ -43,14 +43,14 @@ def together(estimators, X, y, folds, weight=None):
     """Fit each estimator on each fold, all in one run; returns them fold by fold."""
     shared = Samples(X, y)
     fits = [[clone(e) for e in estimators] for _ in folds]
-    fits = [
+    trainings = [
         e._prepare(shared, None if weight is None else weight[rows], rows)
         for fold, rows in zip(fits, folds, strict=True)
         for e in fold
     ]
-    assert len({t.key for t in fits}) == 1
-    fits[0].run(fits)
-    for training in fits:
+    assert len({t.key for t in trainings}) == 1
+    trainings[0].run(trainings)
+    for training in trainings:
         training.finish()
     return fits
 
@@ -142,7 +142,7 @@ def test_an_interrupt_leaves_each_as_far_as_it_got(solver):
     shared = Samples(X, y)
     estimators = [LogisticRegression(C=C, solver=solver, tol=1e-10) for C in (1e-4, 1e3)]
     rows = np.arange(100)
-    fits = [e._prepare(shared, rows=rows) for e in estimators]
+    trainings = [e._prepare(shared, rows=rows) for e in estimators]
     heard = []
 
     def watch(n_models, loss):
@@ -151,15 +151,15 @@ def test_an_interrupt_leaves_each_as_far_as_it_got(solver):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fits[0].run(fits, watch)
-    fits[0].finish()
+        trainings[0].run(trainings, watch)
+    trainings[0].finish()
     assert estimators[0].coef_.any()
     assert heard[0][0] in (1, 2)
     if solver == "newton-cg":  # its first had not come to an end
         with pytest.raises(RuntimeError, match="interrupted before it began"):
-            fits[1].finish()
+            trainings[1].finish()
     else:
-        fits[1].finish()
+        trainings[1].finish()
         assert estimators[1].n_iter_ == 5 or estimators[0].n_iter_ < 5
 
 

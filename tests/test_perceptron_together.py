@@ -96,10 +96,10 @@ def assert_equal(one, other):
             assert own == value, name
 
 
-def run_together(fits):
-    """Run fits in as many stacks as their keys make; return how many these are."""
+def run_together(trainings):
+    """Run trainings in as many stacks as their keys make; return how many these are."""
     stacks = {}
-    for training in fits:
+    for training in trainings:
         stacks.setdefault((type(training), training.key), []).append(training)
     for (kind, _), stack in stacks.items():
         kind.run(stack)
@@ -108,10 +108,10 @@ def run_together(fits):
 
 def run_and_compare(estimators, X, y, rows=None, sample_weight=None, n_stacks=1):
     alone = [clone(e) for e in estimators]
-    fits = prepared(estimators, X, y, rows, sample_weight)
-    assert run_together(fits) == n_stacks
+    trainings = prepared(estimators, X, y, rows, sample_weight)
+    assert run_together(trainings) == n_stacks
     own_X, own_y = (X, y) if rows is None else (X[rows], y[rows])
-    for training, expected in zip(fits, alone, strict=True):
+    for training, expected in zip(trainings, alone, strict=True):
         training.finish()
         expected.fit(own_X, own_y, sample_weight=sample_weight)
         assert_equal(training.estimator, expected)
@@ -220,8 +220,8 @@ def test_other_rows_are_other_stacks(multi_class):
     X, y = DATA["noisy"]
     samples, folds = Samples(X, y), [np.arange(100), np.arange(100, 200)]
     model = Perceptron(multi_class=multi_class)
-    fits = [model._prepare(samples, rows=rows) for rows in folds]
-    assert fits[0].key != fits[1].key
+    trainings = [model._prepare(samples, rows=rows) for rows in folds]
+    assert trainings[0].key != trainings[1].key
 
 
 @each_rule
@@ -232,12 +232,12 @@ def test_sample_weights_of_their_own(multi_class, rng):
     weights = [None, 5 * rng.random(200), rng.integers(2, size=200), rng.random(200) ** 8]
     for settings in ({"early_stopping": True}, {"class_weight": "balanced", "max_iter": 6}):
         settings = settings | {"multi_class": multi_class}
-        fits = [
+        trainings = [
             Perceptron(**settings)._prepare(samples, rows=rows, sample_weight=weight)
             for weight in weights
         ]
-        assert run_together(fits) == 1
-        for training, weight in zip(fits, weights, strict=True):
+        assert run_together(trainings) == 1
+        for training, weight in zip(trainings, weights, strict=True):
             training.finish()
             alone = Perceptron(**settings).fit(X[rows], y[rows], sample_weight=weight)
             assert_equal(training.estimator, alone)
@@ -248,9 +248,9 @@ def test_starts_of_their_own(multi_class, rng):
     X, y = DATA["cancer"]
     samples, model = Samples(X, y), Perceptron(max_iter=4, multi_class=multi_class)
     starts = [(rng.standard_normal((1, X.shape[1])), rng.standard_normal(1)) for _ in range(3)]
-    fits = [clone(model)._prepare(samples, *start) for start in starts]
-    assert run_together(fits) == 1
-    for training, start in zip(fits, starts, strict=True):
+    trainings = [clone(model)._prepare(samples, *start) for start in starts]
+    assert run_together(trainings) == 1
+    for training, start in zip(trainings, starts, strict=True):
         training.finish()
         assert_equal(training.estimator, clone(model).fit(X, y, *start))
 
@@ -262,9 +262,9 @@ def test_warm_start_goes_on(multi_class):
     estimators = [Perceptron(eta0=eta, **settings) for eta in (0.1, 1.0)]
     alone = [clone(e).fit(X, y).fit(X, y) for e in estimators]
     for _ in range(2):
-        fits = prepared(estimators, X, y)
-        assert run_together(fits) == 1
-        for training in fits:
+        trainings = prepared(estimators, X, y)
+        assert run_together(trainings) == 1
+        for training in trainings:
             training.finish()
     for one, other in zip(estimators, alone, strict=True):
         assert_equal(one, other)
@@ -279,9 +279,9 @@ def test_one_that_overflows_takes_no_other_down(multi_class, penalty):
     etas = [0.1, 1e299, 1.0]
     settings = {"multi_class": multi_class, "penalty": penalty, "alpha": 1e-30, "max_iter": 6}
     estimators = [Perceptron(eta0=eta, **settings) for eta in etas]
-    fits = prepared(estimators, X, y)
-    assert run_together(fits) == 1
-    for training, eta in zip(fits, etas, strict=True):
+    trainings = prepared(estimators, X, y)
+    assert run_together(trainings) == 1
+    for training, eta in zip(trainings, etas, strict=True):
         alone = Perceptron(eta0=eta, **settings)
         # in scikit-learn's loop an L1 penalty makes zeros of weights that are infinite
         if eta == 1e299 and (multi_class, penalty) != ("ovr", "l1"):
@@ -308,12 +308,12 @@ def test_ctrl_c_leaves_each_as_far_as_it_got(monkeypatch):
         Perceptron(eta0=eta, max_iter=m, multi_class="multinomial")
         for eta, m in ((0.1, 9), (1.0, 2), (2.0, 9))
     ]
-    fits = prepared(estimators, X, y)
+    trainings = prepared(estimators, X, y)
     with monkeypatch.context() as patch:
         patch.setattr(PerceptronStack, "epoch", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            SweptFit.run(fits)
-    for training, epochs in zip(fits, (3, 2, 3), strict=True):
+            SweptFit.run(trainings)
+    for training, epochs in zip(trainings, (3, 2, 3), strict=True):
         assert training.has_begun
         training.finish()
         own = training.estimator
@@ -327,8 +327,8 @@ def test_watch_is_told_of_each_epoch(capsys):
     told = []
     settings = {"tol": None, "verbose": 1, "multi_class": "multinomial"}
     estimators = [Perceptron(max_iter=m, **settings) for m in (2, 5, 3)]
-    fits = prepared(estimators, X, y)
-    SweptFit.run(fits, lambda n, loss: told.append((n, loss)))
+    trainings = prepared(estimators, X, y)
+    SweptFit.run(trainings, lambda n, loss: told.append((n, loss)))
     assert [n for n, _ in told] == [3, 2, 1, 1, 0]
     assert not capsys.readouterr().out
     Perceptron(max_iter=5, **settings).fit(X, y)
@@ -357,10 +357,10 @@ def test_the_warning_comes_with_the_end_and_points_at_the_caller(multi_class):
 def test_scores_are_computed_together(data, multi_class):
     X, y = DATA[data]
     estimators = [Perceptron(eta0=eta, multi_class=multi_class) for eta in (0.1, 1.0)]
-    fits = prepared(estimators, X, y)
-    assert run_together(fits) == 1
-    outputs = fits[0].outputs_of(fits, X)
-    for training, together in zip(fits, outputs, strict=True):
+    trainings = prepared(estimators, X, y)
+    assert run_together(trainings) == 1
+    outputs = trainings[0].outputs_of(trainings, X)
+    for training, together in zip(trainings, outputs, strict=True):
         training.finish()
         with KnownOutputs() as known:
             known.add(training.estimator, X, together)
@@ -371,9 +371,9 @@ def test_scores_are_computed_together(data, multi_class):
 def test_samples_are_validated_once_and_not_copied():
     X, y = DATA["digits"]
     rows = np.arange(0, 260, 2)
-    fits = prepared([Perceptron(eta0=eta) for eta in (0.1, 1.0)], X, y, rows)
-    assert fits[0].X is fits[1].X
-    assert np.shares_memory(fits[0].X, X)
+    trainings = prepared([Perceptron(eta0=eta) for eta in (0.1, 1.0)], X, y, rows)
+    assert trainings[0].X is trainings[1].X
+    assert np.shares_memory(trainings[0].X, X)
 
 
 @pytest.mark.parametrize(
