@@ -93,7 +93,7 @@ def malformed(op, arguments: dict) -> Iterator[tuple[str, dict]]:
         if isinstance(value, np.ndarray):
             changed += [*misshapen(value), *mistyped(value), *out_of_range(value)]
         for other in changed:
-            yield name, copied(arguments) | {name: other}
+            yield name, copied(arguments | {name: other})
 
 
 @pytest.mark.parametrize(("op", "arguments"), one_a_kind(given))
@@ -121,7 +121,7 @@ def test_no_kernel_leaves_its_arrays(op, arguments, emulated_cupy):
         if not isinstance(value, np.ndarray):
             continue
         for other in (*misshapen(value), *list(out_of_range(value))[:2]):
-            changed = copied(arguments) | {name: other}
+            changed = copied(arguments | {name: other})
             placed = {n: on_device(emulated_cupy, v) for n, v in changed.items()}
             why = complaint(lambda placed=placed: function(**placed))
             told += [f"{name} {other.shape}: {why}"] * bool(why)

@@ -33,7 +33,8 @@ class Case:
     op : Op
         What is called.
     arguments : dict
-        Its arguments by name; the floating-point arrays are in float64.
+        Its arguments by name; the floating-point arrays are in float64. No array can be written
+        to, for all who walk the cases share them: an op that updates its arguments gets copies.
     name : str
         The op and the number of the sample, as "relu-0".
     """
@@ -42,6 +43,11 @@ class Case:
     arguments: Arguments
     name: str
     _exact: dict[Any, list[np.ndarray]] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        for value in self.arguments.values():
+            if _is_array(value):
+                value.setflags(write=False)
 
     def exact(self, dtype: Any) -> list[np.ndarray]:
         """The results of the definition in float64, for arguments that were rounded to a dtype.
