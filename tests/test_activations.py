@@ -24,7 +24,7 @@ from cukernels.gpu.source import source
 from cukernels.runtime.cases import DTYPES, bound_to_backward, cast, copied, results
 from cukernels.runtime.registry import OPS
 from estimators import Activation, Conv2D, ConvNetClassifier, Dense, MLPClassifier
-from estimators.convert.onnx_graph import _IN_FLOAT32, Graph, add_activation
+from estimators.convert.onnx_graph import _IN_FLOAT32, Graph
 from estimators.layers.dense import Mode, Scores
 from estimators.neural.network import Network
 from test_network import OBJECTIVES, objective_at
@@ -180,7 +180,7 @@ def test_onnx_computes_it(name, dtype):
     onnx, runtime = require("onnx", "test"), require("onnxruntime", "test")
     rows = EVERYWHERE[:800].astype(dtype).reshape(100, 8)
     graph = Graph(onnx, np.dtype(dtype))
-    graph.add("Identity", add_activation(graph, name, "X"), output="Y")
+    graph.add("Identity", graph.activation(name, "X"), output="Y")
     kind = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
     model = graph.model(rows.shape[1], {"Y": (kind, [None, rows.shape[1]])}, name)
     session = runtime.InferenceSession(

@@ -155,3 +155,10 @@ def test_files_are_short_and_folders_small():
     assert median(lengths.values()) < MEDIAN_LINES
     for folder in {path.parent for path in FILES.values()}:
         assert len([p for p in folder.iterdir() if p.is_file()]) <= MOST_FILES, folder
+
+
+def test_sources_of_kernels_have_names_of_their_own():
+    """An include names a file and no folder: of two files with one name, one would be hidden."""
+    names = [path.name for path in (ROOT / "cukernels").rglob("*.cu*")]
+    assert len(names) > 20
+    assert len(set(names)) == len(names)

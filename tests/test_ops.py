@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 
 from _op_cases import assert_right, each_case, each_dtype
-from cukernels.runtime.cases import LAYOUTS, Case, bound_to_backward, copied, is_float, samples_of
+from cukernels.runtime.cases import (
+    LAYOUTS,
+    Case,
+    bound_to_backward,
+    cases,
+    copied,
+    is_float,
+    samples_of,
+)
 from cukernels.runtime.registry import OPS, Op
 
 FORWARDS = [op for op in OPS.values() if not op.is_backward]
@@ -118,3 +126,10 @@ def test_needs(op):
             assert all((g is None) for j, g in enumerate(alone) if j != i)
             if everything[i] is not None:
                 np.testing.assert_array_equal(alone[i], everything[i])
+
+
+def test_no_array_of_a_case_can_be_written_to():
+    """All who walk the cases share them: what one test wrote there, another would compare with."""
+    arrays = [v for c in cases() for v in c.arguments.values() if isinstance(v, np.ndarray)]
+    assert len(arrays) > 500
+    assert not any(array.flags.writeable for array in arrays)

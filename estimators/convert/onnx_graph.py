@@ -53,7 +53,7 @@ class Graph:
 
     def activation(self, name: str, x: str) -> str:
         """Apply an activation of `cukernels` along the last axis."""
-        return add_activation(self, name, x)
+        return _add_formula(self, ACTIVATIONS[name].onnx, x)
 
     def append(self, model: Any, x: str) -> str:
         """Add the nodes of a model with one input and one output, applied to x.
@@ -89,11 +89,6 @@ class Graph:
         model.doc_string = about
         self.onnx.checker.check_model(model, full_check=True)
         return model
-
-
-def add_activation(graph: Graph, name: str, x: str) -> str:
-    """Apply an activation of `cukernels` along the last axis."""
-    return _add_formula(graph, ACTIVATIONS[name].onnx, x)
 
 
 def _add_formula(graph: Graph, formula: Formula, x: str) -> str:
