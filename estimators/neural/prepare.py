@@ -71,12 +71,10 @@ def prepare_fit(
         The fit, before its first step.
     """
     device = resolve_device(estimator.device)
+    if (X_val is None) != (y_val is None):
+        raise ValueError("X_val and y_val belong together: give both or none")
     first = not hasattr(estimator, "coefs_") or not (estimator.warm_start or incremental)
-    shape = None if first else estimator._network.shapes[0]
-    if first:
-        X, y = samples.checked(estimator, estimator.dtype)
-    else:
-        X, y = estimator._check_X_y(samples.X, samples.y, reset=False, shape=shape)
+    X, y, shape = _checked(estimator, samples, first)
     own_y = y if rows is None else y[rows]
     if first and not incremental:
         indicators = _learn_labels(estimator, samples, own_y, rows)
@@ -85,23 +83,16 @@ def prepare_fit(
     weight = total_weights(
         estimator.class_weight, estimator.classes_, own_y, X.dtype, sample_weight
     )
+    if weight is not None:
+        weight = scattered(weight, rows, X.shape[0])
 
     objective = Objective.of(estimator)
     network = estimator._build_network(X.shape[1], indicators.shape[1], shape)
     _check_solver(estimator, network)
     rng = check_random_state(estimator.random_state)
-    if first:
-        state = TrainingState(network.init(rng, X.dtype, estimator._draw))
-        estimator.early_stopped_ = False
-    else:
-        state = _last_state(estimator, network, X.dtype)
+    state = (_first_state if first else _last_state)(estimator, network, X.dtype, rng)
 
-    n_samples = X.shape[0]
-    if weight is not None:
-        weight = scattered(weight, rows, n_samples)
-    learned, held_out = np.arange(n_samples) if rows is None else rows, None
-    if (X_val is None) != (y_val is None):
-        raise ValueError("X_val and y_val belong together: give both or none")
+    learned, held_out = np.arange(X.shape[0]) if rows is None else rows, None
     if X_val is not None:
         held_out = _validation_set(estimator, X_val, y_val, network, device)
     elif estimator.early_stopping and solver_named(estimator.solver).goes_by_steps:
@@ -120,6 +111,14 @@ def prepare_fit(
     return NeuralFit(
         estimator, network, objective, member, samples, X, targets, device, callbacks, incremental
     )
+
+
+def _checked(estimator: Any, samples: Samples, first: bool) -> tuple[Any, np.ndarray, Any]:
+    """Return X, y and the shape of a sample, which a first fit learns and others hold to."""
+    if first:
+        return *samples.checked(estimator, estimator.dtype), None
+    shape = estimator._network.shapes[0]
+    return *estimator._check_X_y(samples.X, samples.y, reset=False, shape=shape), shape
 
 
 def _learn_labels(
@@ -153,7 +152,17 @@ def _check_solver(estimator: Any, network: Network) -> None:
         )
 
 
-def _last_state(estimator: Any, network: Network, dtype: np.dtype) -> TrainingState:
+def _first_state(
+    estimator: Any, network: Network, dtype: np.dtype, rng: np.random.RandomState
+) -> TrainingState:
+    """Return the state of a network whose first weights are drawn now."""
+    estimator.early_stopped_ = False
+    return TrainingState(network.init(rng, dtype, estimator._draw))
+
+
+def _last_state(
+    estimator: Any, network: Network, dtype: np.dtype, _: np.random.RandomState
+) -> TrainingState:
     """Return a copy of the state that the last fit left, so that this one may fail."""
     state = deepcopy(estimator._state)
     state.params = network.pack(estimator._parameters(network), dtype)
