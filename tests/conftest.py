@@ -2,31 +2,61 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 from threadpoolctl import threadpool_limits
 
+import _gpu
 from cukernels.runtime.workers import threads
-from emulator.compiler import has_compiler
-from emulator.cupy_on_host import installed
 from estimators import Perceptron
 from estimators.linear.perceptron_swept import SweptFit
 from estimators.neural.fit import NeuralFit
 
+each_device = pytest.mark.each_device
+"""Runs a test with the fixture `cupy` on each of three devices in software, or on the real one."""
+
+
+def pytest_configure(config):
+    if _gpu.is_asked_for(config):
+        _gpu.install()  # before anything imports CuPy
+
+
+def pytest_report_header(config):
+    return _gpu.header() if _gpu.is_asked_for(config) else None
+
+
+def pytest_generate_tests(metafunc):
+    if metafunc.definition.get_closest_marker("each_device"):
+        each = _gpu.each_capability(metafunc.config)
+        metafunc.parametrize("cupy", each, indirect=True, ids="sm_{}".format)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """What asks for a GPU has the marker, before pytest looks at markers."""
+    for item in items:
+        if "cupy" in getattr(item, "fixturenames", ()):
+            item.add_marker("gpu")
+
 
 @pytest.fixture
-def emulated_cupy(request):
-    """CuPy's stand-in, on a device of compute capability 9.0 or of the test's parameter."""
-    if not has_compiler():
-        reason = "needs g++, which compiles the kernels for the host"
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"{reason} (CI=true, so it may not be skipped)", pytrace=False)
-        pytest.skip(reason)
-    with installed(getattr(request, "param", "90")) as cupy:
+def cupy(request):
+    """CuPy, and a device that is current: cuda:0, or one of the parameter's compute capability."""
+    _gpu.require_gpu()
+    import cupy
+
+    number = _gpu.device_of(request.param) if hasattr(request, "param") else 0
+    with cupy.cuda.Device(number), _gpu.unlucky(request.node.nodeid):
         yield cupy
+
+
+@pytest.fixture
+def softgpu(cupy):
+    """The controls of the GPU in software, for what no other GPU can tell."""
+    if not _gpu.is_software():
+        pytest.skip("only the GPU in software tells this")
+    return _gpu.softgpu
 
 
 @pytest.fixture
