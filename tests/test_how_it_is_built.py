@@ -59,8 +59,8 @@ def test_the_walk_through_fit():
     assert_met_in_this_order(named, walk(fit_an_mlp))
 
 
-def test_the_walk_through_matmul(emulated_cupy):
-    a, b = (emulated_cupy.asarray(np.ones(s, np.float32)) for s in ((37, 29), (29, 11)))
+def test_the_walk_through_matmul(cupy):
+    a, b = (cupy.asarray(np.ones(s, np.float32)) for s in ((37, 29), (29, 11)))
     assert OPS["matmul"].cuda  # imported, so that the walk is not that of its imports
     fused.cache_clear()
     source.cache_clear()
