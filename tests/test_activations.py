@@ -16,7 +16,6 @@ import cukernels
 from _cuda_calls import device_results, on_host
 from _op_cases import assert_close
 from _requirements import require
-from conftest import each_device
 from cukernels.activations import activations
 from cukernels.activations.activation import Node
 from cukernels.activations.activations import ACTIVATIONS, FUSED_ACTIVATIONS
@@ -136,7 +135,7 @@ def test_it_is_accurate_everywhere(name, dtype, body):
 
 @elementwise
 @both_dtypes
-@each_device
+@pytest.mark.each_device
 def test_it_is_accurate_everywhere_on_a_gpu(name, dtype, cupy):
     assert_accurate(name, dtype, lambda op, arguments: device_results(op, cupy, arguments)[0])
 
