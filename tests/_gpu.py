@@ -90,6 +90,11 @@ def unlucky(name: str) -> AbstractContextManager[Any]:
     return softgpu.settings(seed=zlib.crc32(name.encode()) | 1, rough=True)
 
 
+def environment() -> dict[str, str]:
+    """What a process of its own needs to have the same GPU."""
+    return softgpu.environment() if is_software() else {}
+
+
 def header() -> str:
     """What the tests say at their top."""
     if reason := why_not():

@@ -73,6 +73,25 @@ def poisoned(monkeypatch):
     monkeypatch.setattr(np, "empty_like", lambda *a, **k: poison(empty_like(*a, **k)))
 
 
+@pytest.fixture
+def on_poisoned_memory(cupy, monkeypatch):
+    """New memory on the device holds NaN, so that an element which nobody writes shows."""
+    if _gpu.is_software():
+        return  # it does so by itself
+    empty = cupy.empty
+
+    def filled(shape, dtype=float, *args, **kwargs):
+        array = empty(shape, dtype, *args, **kwargs)
+        if array.dtype.kind == "f":
+            array.fill(np.nan)
+        return array
+
+    monkeypatch.setattr(cupy, "empty", filled)
+    monkeypatch.setattr(
+        cupy, "empty_like", lambda x, dtype=None, **kwargs: filled(x.shape, dtype or x.dtype)
+    )
+
+
 @pytest.fixture(scope="module")
 def digits():
     """The first 240 digits, from 0 to 1; some files have more or fewer of their own."""
