@@ -195,10 +195,15 @@ SOLVERS = ["lbfgs", "newton-cg", "newton-cholesky", "sag", "saga"]
 
 
 def assert_same_linear_model(host, device, X, tolerance):
+    if host.coef_.dtype == np.float64:
+        assert device.n_iter_ == host.n_iter_
     for name in ("coef_", "intercept_"):
         a, b = getattr(device, name), getattr(host, name)
         assert type(a) is np.ndarray and a.dtype == b.dtype
         np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * np.abs(host.coef_).max())
+    if hasattr(host, "predict_proba"):
+        p = host.predict_proba(X)
+        np.testing.assert_allclose(device.predict_proba(X), p, atol=tolerance)
     there = clone_fitted(host, here())
     scores = host.decision_function(X)
     np.testing.assert_allclose(there.decision_function(X), scores, rtol=1e-5, atol=1e-5)

@@ -48,6 +48,12 @@ def calls(arguments: dict) -> list:
     return [(OP, arguments), (OP.backward, bound)]
 
 
+@pytest.fixture(autouse=True)
+def few_multiprocessors(monkeypatch):
+    """Few rows fill the device then, and blocks loop over the others."""
+    monkeypatch.setattr("cukernels.gpu.rows.multiprocessors", lambda x: 4)
+
+
 @pytest.fixture(params=["reference", "numpy", ON_A_GPU])
 def run(request):
     """What computes an op: definition, NumPy body or kernel."""
