@@ -151,7 +151,7 @@ def test_training_on_digits(name, cupy):
     model, samples, labels = WHOLE[name], DIGITS, DIGIT_LABELS
     if _gpu.is_software():
         model = clone(model).set_params(max_iter=min(model.max_iter, 2))
-        samples, labels = DIGITS[:200], DIGIT_LABELS[:200]
+        samples, labels = DIGITS[:160], DIGIT_LABELS[:160]
     host, device = on_both(model, samples, labels)
     again = clone(device).fit(samples, labels)
     for attribute in ("coefs_", "coef_", "intercepts_", "intercept_"):
