@@ -7,6 +7,7 @@ import threading
 import pytest
 
 import cukernels
+from _devices import OPT_IN
 from cukernels.images.windows_cuda import PIXEL, PLACE
 from cukernels.matmul import gemm_plan, matmul_cuda
 from cukernels.matmul.gemm_plan import (
@@ -19,7 +20,6 @@ from cukernels.matmul.gemm_plan import (
     sum_length,
 )
 from cukernels.runtime.precision import PRECISIONS, current_precision
-from emulator.cupy_on_host import OPT_IN
 
 KB = 1024
 REGISTERS = 64 * KB  # of a multiprocessor
