@@ -37,7 +37,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from softgpu import cupy_loader
-from softgpu.build import BUILD, FOLDER, library
+from softgpu.build import BUILD, FOLDER, built_library
 from softgpu.library import Launch, Library, Usage
 
 __all__ = [
@@ -78,7 +78,7 @@ def install(architectures: Sequence[str] | None = None, memory: int | None = Non
             raise ValueError(f"softgpu has its devices already: {_devices}")
         return
     real_gpu()  # which cannot be asked later
-    made = Library(library())
+    made = Library(built_library())
     for architecture in architectures:
         made.call("softgpu_add_device", int(architecture), memory)
     cupy_loader.prepare(made, BUILD / "kernels")

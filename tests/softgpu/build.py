@@ -24,7 +24,7 @@ FLAGS = (
 LINK_FLAGS = ("-shared", "-Wl,-soname,libcuda.so.1", "-pthread")
 
 
-def library() -> Path:
+def built_library() -> Path:
     """Return the path of libcuda.so.1, which is compiled if it is not there."""
     sources, headers = sorted(FOLDER.glob("src/*.cpp")), sorted(FOLDER.glob("src/*.hpp"))
     common = _common_key([h.read_bytes() for h in headers])
@@ -93,4 +93,4 @@ def _run(*arguments: str | Path) -> None:
 
 
 if __name__ == "__main__":
-    print(library())
+    print(built_library())

@@ -16,6 +16,7 @@ from typing import Any
 from softgpu.library import Library
 
 KNOWN = "CuPy 14 for CUDA 12 and 13 (the wheels cupy-cuda12x and cupy-cuda13x) on x86-64 Linux"
+OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation
 # The extension modules that the CUDA runtime is linked into.
 PATCHED = (
     "cupy_backends.cuda.api.runtime", "cupy.cuda.cub", "cupy.cuda.thrust", "cupy.cuda.jitify",
@@ -109,7 +110,7 @@ def _without_pool(cupy: Any) -> None:
             try:
                 return memory.MemoryPointer(memory.Memory(size), 0)
             except error as refused:
-                if refused.status != cupy.cuda.runtime.cudaErrorMemoryAllocation:
+                if refused.status != OUT_OF_MEMORY:
                     raise
                 if last:  # as CuPy's pool says it
                     free, total = cupy.cuda.runtime.memGetInfo()
