@@ -3,10 +3,11 @@
 After `install()`, `import cupy` finds several devices. CuPy and NVRTC are the wheels: NVRTC
 compiles a kernel to PTX as ever, with CuPy's options, and instead of a driver a C++ library
 (`src/`) takes the PTX and executes it on the CPU, by the PTX ISA, a warp at a time. A launch is
-checked as a driver checks it, and a kernel for more than any device looks for: bounds of arrays and of shared
-variables, alignment, shared memory that nobody wrote, races, barriers that a part of a block does
-not reach, lanes that do not come to a warp's instruction. What it finds is a CUDADriverError at the
-launch, which names the kernel, the lines of its source, the block and the thread.
+checked as a driver checks it, and a kernel for more than any device looks for: bounds of arrays
+and of shared variables, alignment, shared memory that nobody wrote, races, barriers that a part of
+a block does not reach, lanes that do not come to a warp's instruction. What it finds is a
+CUDADriverError at the launch, which names the kernel, the lines of its source, the block and the
+thread.
 
 It shows that kernels are right for what the PTX ISA promises, that launches and memory are within
 limits, that streams, captures, graphs and several devices are used as the driver allows. It cannot

@@ -1,4 +1,5 @@
 // What Python asks and sets; softgpu/__init__.py calls nothing else of this library.
+#include <algorithm>
 #include <cstring>
 #include <map>
 

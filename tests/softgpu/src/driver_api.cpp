@@ -1,5 +1,5 @@
 // The driver's functions that CuPy asks libcuda.so.1 for.
-#include <cstdio>
+#include <algorithm>
 #include <fstream>
 #include <iterator>
 

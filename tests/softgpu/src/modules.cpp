@@ -1,7 +1,5 @@
 #include "modules.hpp"
 
-#include <cstring>
-
 #include "errors.hpp"
 
 namespace softgpu {
@@ -29,10 +27,15 @@ Function::Function(LoadedModule& module, const Program& program)
       dynamic_limit(shared_unasked - static_cast<u32>(program.static_shared)),
       usage(driver().usage[name]) {}
 
+ModuleMemory::~ModuleMemory() {
+    for (const u64 address : addresses)
+        driver().allocations.release(address, Place::device, "cuModuleUnload");
+}
+
 LoadedModule::LoadedModule(const std::string& ptx, Device& device)
     : device(device), module(ptx, [&](u64 bytes, const std::string&) {
-          memory.push_back(driver().allocations.allocate(bytes, Place::device, device));
-          return memory.back();
+          memory.addresses.push_back(driver().allocations.allocate(bytes, Place::device, device));
+          return memory.addresses.back();
       }) {
     for (const auto& [name, variable] : module.variables())
         regions.push_back({variable.at, variable.at + variable.bytes, name});
@@ -40,27 +43,19 @@ LoadedModule::LoadedModule(const std::string& ptx, Device& device)
 
 LoadedModule::~LoadedModule() {
     for (const auto& [name, function] : functions) owners().erase(function.get());
-    for (const u64 address : memory)
-        driver().allocations.release(address, Place::device, "cuModuleUnload");
 }
 
 Function& LoadedModule::function(const std::string& mangled) {
-    std::shared_ptr<Function>& function = functions[mangled];
-    if (!function) {
-        const Program* program = module.kernel(mangled);
-        if (!program) {
-            functions.erase(mangled);
-            refuse(Error::not_found, "the module has no function %s", mangled.c_str());
-        }
-        if (static_cast<u32>(program->static_shared) > shared_unasked) {
-            functions.erase(mangled);
-            refuse(Error::invalid_image, "%s: %d bytes of static shared memory, of %u",
-                   mangled.c_str(), program->static_shared, shared_unasked);
-        }
-        function = std::make_shared<Function>(*this, *program);
-        owners()[function.get()] = modules().find(this, "cuModuleGetFunction");
-    }
-    return *function;
+    const auto known = functions.find(mangled);
+    if (known != functions.end()) return *known->second;
+    const Program* program = module.kernel(mangled);
+    if (!program) refuse(Error::not_found, "the module has no function %s", mangled.c_str());
+    if (static_cast<u32>(program->static_shared) > shared_unasked)
+        refuse(Error::invalid_image, "%s: %d bytes of static shared memory, of %u",
+               short_name(mangled).c_str(), program->static_shared, shared_unasked);
+    auto function = std::make_shared<Function>(*this, *program);
+    owners()[function.get()] = modules().find(this, "cuModuleGetFunction");
+    return *(functions[mangled] = std::move(function));
 }
 
 std::shared_ptr<Function> find_function(const void* handle) {

@@ -26,9 +26,16 @@ struct Function {
     Function(LoadedModule& module, const Program& program);
 };
 
+// What the variables of a module lie in.
+struct ModuleMemory {
+    std::vector<u64> addresses;
+
+    ~ModuleMemory();
+};
+
 struct LoadedModule {
     Device& device;
-    std::vector<u64> memory;  // of its variables
+    ModuleMemory memory;
     Module module;
     std::vector<Region> regions;  // its variables
     std::map<std::string, std::shared_ptr<Function>> functions;
