@@ -11,7 +11,7 @@ struct Machine;  // machine.hpp
 
 // How the scheduler takes an instruction.
 enum class Kind : u8 {
-    plain,          // all active lanes do it, and go on
+    plain,  // all active lanes do it, and go on
     branch,
     leave,          // ret, exit
     block_barrier,  // waits for the block
@@ -25,14 +25,14 @@ struct Operation {
     // Of plain arithmetic: the widths of its operands, the result first, as letters: p a predicate,
     // h 2 bytes, w 4 bytes, d 8 bytes. Empty where translate.cpp knows the operands by the name.
     std::string widths;
+    int mask = -1;  // of warp_sync: where among its registers the mask stands; -1: all lanes
 };
 
 // The operation of a name, or null. Names are those of PTX, with these exceptions, which stand for
 // families of instructions: "ld", "st", "ld.param", "cp.async". Atomics are "atom.OP.TYPE" (red is
 // an atom whose result nobody reads). Pieces of registers (mov.b64 {a, b}, x and back) are "low64",
 // "high64", "join64", and the same with 32 and 16. Fences are "fence". A thing without effect
-// (bar.warp.sync is none) is "nothing". Where the mask of a warp_sync instruction stands is known
-// from its name: the last operand, or none for .aligned ldmatrix and mma.
+// (bar.warp.sync is none) is "nothing".
 const Operation* find_operation(const std::string& name);
 
 }  // namespace softgpu
