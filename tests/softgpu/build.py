@@ -21,7 +21,7 @@ FLAGS = (
     "-std=c++20", "-O2", "-ftree-vectorize", "-march=native", "-ffp-contract=off",
     "-fno-strict-aliasing", "-frounding-math", "-fPIC", "-Wall", "-Wextra",
 )  # fmt: skip
-LINK_FLAGS = ("-shared", "-Wl,-soname,libcuda.so.1", "-pthread")
+LINK_FLAGS = ("-shared", "-Wl,-soname,libcuda.so.1", "-Wl,-z,defs", "-pthread", "-ldl")
 
 
 def built_library() -> Path:
@@ -81,7 +81,7 @@ def _build(keys: dict[Path, str], path: Path) -> None:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             files = list(pool.map(compiled, keys))
         linked = Path(folder, path.name)
-        _run(*LINK_FLAGS, "-o", linked, *files)
+        _run("-o", linked, *files, *LINK_FLAGS)
         path.parent.mkdir(exist_ok=True)
         linked.replace(path)
 

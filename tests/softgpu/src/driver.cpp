@@ -1,9 +1,6 @@
 #include "driver.hpp"
 
-#include <cxxabi.h>
-
 #include <chrono>
-#include <cstdlib>
 
 #include "errors.hpp"
 
@@ -53,26 +50,6 @@ int current_device_number() {
 }
 void set_current_device(int number) {
     current_number = driver().device(number).number;
-}
-
-std::string short_name(const std::string& mangled) {
-    int status = 0;
-    char* demangled = abi::__cxa_demangle(mangled.c_str(), nullptr, nullptr, &status);
-    if (status || !demangled) return mangled;
-    std::string name = demangled;
-    free(demangled);
-    // A template's name begins with its return type, and a kernel's is void.
-    if (name.rfind("void ", 0) == 0) name = name.substr(5);
-    int depth = 0;
-    for (size_t i = 0; i < name.size(); i++) {
-        if (name[i] == '<') depth++;
-        if (name[i] == '>') depth--;
-        if (name[i] == '(' && !depth && name.compare(i, 21, "(anonymous namespace)")) {
-            name.resize(i);
-            break;
-        }
-    }
-    return name;
 }
 
 double now() {

@@ -79,9 +79,6 @@ Device& current_device();
 int current_device_number();
 void set_current_device(int number);
 
-// A mangled name as the source has it, without a return type and parameters: kernel<float, 4>.
-std::string short_name(const std::string& mangled);
-
 double now();  // seconds
 
 }  // namespace softgpu

@@ -1,6 +1,7 @@
 #include "modules.hpp"
 
 #include "errors.hpp"
+#include "faults.hpp"
 
 namespace softgpu {
 
@@ -22,7 +23,7 @@ Handles<LoadedModule>& modules() {
 Function::Function(LoadedModule& module, const Program& program)
     : module(module),
       program(program),
-      name(short_name(program.name)),
+      name(demangled(program.name)),
       of_cupy(program.name.rfind("cupy_", 0) == 0),
       dynamic_limit(shared_unasked - static_cast<u32>(program.static_shared)),
       usage(driver().usage[name]) {}
@@ -52,7 +53,7 @@ Function& LoadedModule::function(const std::string& mangled) {
     if (!program) refuse(Error::not_found, "the module has no function %s", mangled.c_str());
     if (static_cast<u32>(program->static_shared) > shared_unasked)
         refuse(Error::invalid_image, "%s: %d bytes of static shared memory, of %u",
-               short_name(mangled).c_str(), program->static_shared, shared_unasked);
+               demangled(mangled).c_str(), program->static_shared, shared_unasked);
     auto function = std::make_shared<Function>(*this, *program);
     owners()[function.get()] = modules().find(this, "cuModuleGetFunction");
     return *(functions[mangled] = std::move(function));
