@@ -41,7 +41,7 @@ bool misaligned(Machine& m, const u64 (&at)[lanes], u32 mask, int bytes, int ali
     for (u32 rest = mask; rest; rest &= rest - 1) {
         const int i = __builtin_ctz(rest);
         if (at[i] % alignment == 0) continue;
-        fail(m, i, "misaligned: %s %d bytes at %#llx%s, which is no multiple of %d", verb(how),
+        fail(m, i, "misaligned: %s %d bytes at 0x%llx%s, which is no multiple of %d", verb(how),
              bytes, static_cast<unsigned long long>(at[i]), of, alignment);
         break;
     }
@@ -58,9 +58,9 @@ void fail_global(Machine& m, int lane, u64 a, int bytes, How how) {
     }
     const std::string begin = text("out of bounds: %s %d bytes at", verb(how), bytes);
     if (!near || distance > 1u << 20)
-        return fail(m, lane, "%s %#llx, which is no argument", begin.c_str(), hexadecimal);
+        return fail(m, lane, "%s 0x%llx, which is no argument", begin.c_str(), hexadecimal);
     if (distance > 4096)
-        return fail(m, lane, "%s %#llx, %llu bytes %s %s", begin.c_str(), hexadecimal,
+        return fail(m, lane, "%s 0x%llx, %llu bytes %s %s", begin.c_str(), hexadecimal,
                     static_cast<unsigned long long>(distance), a < near->begin ? "before" : "after",
                     near->name.c_str());
     fail(m, lane, "%s byte %lld of %s, which has %llu", begin.c_str(),

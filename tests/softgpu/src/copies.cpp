@@ -19,9 +19,9 @@ void run_copy(Machine& m, const Instruction& s) {
         if (taken > bytes)
             return fail(m, i, "out of bounds: cp.async reads %u of %u bytes", taken, bytes);
         if (from[i] % bytes)
-            return fail(m, i,
-                        "misaligned: cp.async of %u bytes from %#llx, which is no multiple of them",
-                        bytes, static_cast<unsigned long long>(from[i]));
+            return fail(
+                m, i, "misaligned: cp.async of %u bytes from 0x%llx, which is no multiple of them",
+                bytes, static_cast<unsigned long long>(from[i]));
         if (taken) {
             if (!check_global(m, from, 1u << i, taken, 1, How::read)) return;
             if (m.settings.races && !note_global(m, from[i], taken, How::read, i)) return;

@@ -104,7 +104,7 @@ std::string global_place(const Machine& m, u64 address) {
         if (address >= r.begin && address < r.end)
             return text("byte %llu of %s", static_cast<unsigned long long>(address - r.begin),
                         r.name.c_str());
-    return text("%#llx", static_cast<unsigned long long>(address));
+    return text("0x%llx", static_cast<unsigned long long>(address));
 }
 
 void block_index(const Machine& m, u32 number, u32 (&index)[3]) {

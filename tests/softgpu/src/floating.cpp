@@ -52,16 +52,17 @@ void add_comparisons(Table& table, const std::string& type) {
     using F = Flushing<T, ftz>;
     // A comparison with a NaN is false ...
     table.plain<[](T a, T b) -> pred { return yes(F::in(a) == F::in(b)); }>("setp.eq" + type);
-    table.plain<[](T a, T b) -> pred { return yes(F::in(a) < F::in(b) || F::in(a) > F::in(b)); }>(
-        "setp.ne" + type);
+    table
+        .plain<[](T a, T b) -> pred { return yes((F::in(a) < F::in(b)) | (F::in(a) > F::in(b))); }>(
+            "setp.ne" + type);
     table.plain<[](T a, T b) -> pred { return yes(F::in(a) < F::in(b)); }>("setp.lt" + type);
     table.plain<[](T a, T b) -> pred { return yes(F::in(a) <= F::in(b)); }>("setp.le" + type);
     table.plain<[](T a, T b) -> pred { return yes(F::in(a) > F::in(b)); }>("setp.gt" + type);
     table.plain<[](T a, T b) -> pred { return yes(F::in(a) >= F::in(b)); }>("setp.ge" + type);
     // ... or true
-    table
-        .plain<[](T a, T b) -> pred { return yes(!(F::in(a) < F::in(b) || F::in(a) > F::in(b))); }>(
-            "setp.equ" + type);
+    table.plain<[](T a, T b) -> pred {
+        return yes(!((F::in(a) < F::in(b)) | (F::in(a) > F::in(b))));
+    }>("setp.equ" + type);
     table.plain<[](T a, T b) -> pred { return yes(!(F::in(a) == F::in(b))); }>("setp.neu" + type);
     table.plain<[](T a, T b) -> pred { return yes(!(F::in(a) >= F::in(b))); }>("setp.ltu" + type);
     table.plain<[](T a, T b) -> pred { return yes(!(F::in(a) > F::in(b))); }>("setp.leu" + type);

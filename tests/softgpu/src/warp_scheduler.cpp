@@ -63,10 +63,10 @@ class WarpScheduler {
         m.now = &m.program->code[stuck->pc];
         std::string others;
         for (const Group& g : groups)
-            if (&g != &*stuck) others += text(", lanes %#x at %s", g.mask, where(m, g.pc).c_str());
-        if (w.exited) others += text(", lanes %#x have left", w.exited);
+            if (&g != &*stuck) others += text(", lanes 0x%x at %s", g.mask, where(m, g.pc).c_str());
+        if (w.exited) others += text(", lanes 0x%x have left", w.exited);
         fail(m, __builtin_ctz(stuck->mask),
-             "divergent barrier: lanes %#x wait for others of their mask, which never come: they "
+             "divergent barrier: lanes 0x%x wait for others of their mask, which never come: they "
              "wait at %s%s",
              stuck->mask, where(m, stuck->pc).c_str(), others.c_str());
     }
@@ -119,9 +119,7 @@ class WarpScheduler {
                 pc++;
                 break;
             }
-            if (o.kind == Kind::warp_sync && mask == all && may_sync(chosen, s)) {
-                m.set_mask(mask);
-                o.run(m, s);
+            if (o.kind == Kind::warp_sync && mask == all && run_together(chosen, s)) {
                 if (!m.fault.empty()) break;
                 continue;
             }
@@ -166,32 +164,47 @@ class WarpScheduler {
             if (g.state == Group::at_warp_sync) g.state = Group::ready;
     }
 
-    // Whether all lanes of the mask are in the group; if not, it waits for them.
-    bool may_sync(int chosen, const Instruction& s) {
+    // Run an instruction for the lanes of its mask if all of them are in the group; if not, the
+    // group waits for them. Several masks may part the group, which then come one after another.
+    bool run_together(int chosen, const Instruction& s) {
         Group& g = groups[chosen];
-        const int first = __builtin_ctz(g.mask);
-        u32 members = all_lanes;
-        if (s.operation->mask >= 0) {
-            const u32* given = reg<u32>(m, s.arg[s.operation->mask]);
-            members = given[first];
-            for (int i = 0; i < lanes; i++)
-                if (g.mask >> i & 1 && given[i] != members)
-                    return fail(m, i, "divergent barrier: lanes give different masks, %#x and %#x",
-                                members, given[i]),
-                           false;
-            if (g.mask & ~members) {
-                const int i = __builtin_ctz(g.mask & ~members);
-                return fail(m, i, "divergent barrier: lane %d is not in its mask %#x", i, members),
-                       false;
+        u32 subsets[lanes];
+        int count = 0;
+        for (u32 rest = g.mask; rest; rest &= ~subsets[count - 1]) {
+            const int first = __builtin_ctz(rest);
+            const u32 members = members_of(s, first);
+            if (!(members >> first & 1)) {
+                fail(m, first, "divergent barrier: lane %d is not in its mask 0x%x", first,
+                     members);
+                return false;
             }
-        } else if (const u32 gone = w.exited | ~w.present) {
-            return fail(m, first, "divergent barrier: lanes %#x have left, and all 32 are wanted",
-                        gone),
-                   false;
+            u32 subset = rest;
+            if (s.operation->mask >= 0) {
+                subset = 0;
+                for (int i = 0; i < lanes; i++)
+                    subset |= u32(reg<u32>(m, s.arg[s.operation->mask])[i] == members) << i;
+                subset &= rest;
+            }
+            if (subset != (members & ~w.exited & w.present)) {
+                g.state = Group::at_warp_sync;
+                return false;
+            }
+            subsets[count++] = subset;
         }
-        if (g.mask == (members & ~w.exited & w.present)) return true;
-        g.state = Group::at_warp_sync;
-        return false;
+        for (int i = 0; i < count && m.fault.empty(); i++) {
+            m.set_mask(subsets[i]);
+            s.operation->run(m, s);
+        }
+        return true;
+    }
+
+    // The lanes that an instruction is for.
+    u32 members_of(const Instruction& s, int lane) {
+        if (s.operation->mask >= 0) return reg<u32>(m, s.arg[s.operation->mask])[lane];
+        const u32 gone = w.exited | ~w.present;
+        if (gone)
+            fail(m, lane, "divergent barrier: lanes 0x%x have left, and all 32 are wanted", gone);
+        return all_lanes;
     }
 
     Machine& m;
