@@ -146,8 +146,8 @@ def test_templates_blocks_of_two_dimensions_and_variables(cupy):
 # Faults and limits -------------------------------------------------------------------------------
 
 FAULTS = {
-    "bounds": ("(float* x) { x[threadIdx.x + (1 << 20)] = 1; }", 32, "outside"),
-    "null": ("(float* x) { *(float*)nullptr = 1; }", 32, "outside"),
+    "bounds": ("(float* x) { x[threadIdx.x + (1 << 20)] = 1; }", 32, "out of bounds"),
+    "null": ("(float* x) { *(float*)((size_t)x & 8) = 1; }", 32, "out of bounds"),
     "alignment": ("(float* x) { *(float*)((char*)x + 2) = 1; }", 32, "no multiple"),
     "race": (
         "(float* x) { __shared__ float s[32]; s[threadIdx.x] = 1; x[threadIdx.x % 4] "
@@ -183,7 +183,7 @@ def test_use_after_free(cupy, refused):
     del x
     y = cupy.zeros(1000, np.float32)
     assert y.data.ptr != address
-    with refused("outside"):
+    with refused("out of bounds"):
         kernel(cupy, "(float* x) { *x = 1; }")((1,), (1,), (np.uint64(address),))
 
 
@@ -314,7 +314,7 @@ def test_devices(cupy, refused):
         function = k.kernel
     with cupy.cuda.Device(0):
         np.testing.assert_array_equal(cupy.asnumpy(cupy.asarray(x) + 1), [8, 2, 3, 4, 5])
-        with refused("outside"):
+        with refused("out of bounds"):
             k((1,), (1,), (np.uint64(x.data.ptr),))
         with refused("of cuda:1, where cuda:0 is current"):
             function((1,), (1,), (x,))
@@ -366,7 +366,7 @@ def test_graph(cupy, refused):
         np.testing.assert_array_equal(cupy.asnumpy(z), doubled + 1)
         np.testing.assert_array_equal(cupy.asnumpy(y), np.where(np.arange(8) < 4, 0, doubled))
     del x
-    with refused("outside"):
+    with refused("out of bounds"):
         graph.launch(stream)
 
 

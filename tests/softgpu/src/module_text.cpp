@@ -8,7 +8,8 @@ void add_file(string_view line, std::vector<std::string>& files) {
     Cursor at(line);
     at.take(".file");
     const size_t number = size_t(at.number());
-    string_view name = at.block('"', '"');
+    at.until('"');
+    string_view name = at.until('"');
     name.remove_prefix(name.rfind('/') + 1);
     if (number >= files.size()) files.resize(number + 1);
     files[number] = name;

@@ -66,9 +66,15 @@ Module::Module(const std::string& ptx, std::function<u64(u64, const std::string&
     for_globals([&](const VariableDeclaration& v, const std::string& name) {
         parts->variables[name] = {allocate(v.bytes, name), v.bytes};
     });
-    // All have addresses by now, which may be initial values
+    // All have addresses by now, which may be initial values. Others, as addresses of functions,
+    // are not known: who uses such a variable hears that there is none.
+    const std::map<std::string, GlobalVariable> placed = parts->variables;
     for_globals([&](const VariableDeclaration& v, const std::string& name) {
-        initialize(v, reinterpret_cast<u8*>(parts->variables[name].at), parts->variables);
+        try {
+            initialize(v, reinterpret_cast<u8*>(placed.at(name).at), placed);
+        } catch (const Unknown&) {
+            parts->variables.erase(name);
+        }
     });
 }
 

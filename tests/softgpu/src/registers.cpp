@@ -8,7 +8,7 @@ namespace softgpu {
 namespace {
 
 // What a register holds that nobody wrote: NaN, or a large number.
-constexpr u8 poison[] = {0x5a, 0xa5, 0xff, 0x7f};
+constexpr u32 poison = 0x7fffa55a;
 
 }  // namespace
 
@@ -26,10 +26,9 @@ Register RegisterFile::allocate(char width) {
         return r;
     }
     const Register r = append(width);
-    if (width != 'p') {  // predicates are 0 or 1 at any time
-        const int n = bytes_of_width(width);
-        for (int i = 0; i < n * lanes; i++) file[r.place + i] = poison[i % n % sizeof poison];
-    }
+    if (width == 'p') return r;  // 0 or 1 at any time
+    for (size_t i = size_t(r.place); i < file.size(); i += sizeof poison)
+        std::memcpy(&file[i], &poison, sizeof poison);
     return r;
 }
 

@@ -23,8 +23,10 @@ string_view without_space(string_view text) {
     return text.substr(at);
 }
 
+// Directives that end with their line, and not with a semicolon.
 bool starts_line_directive(string_view text) {
-    return text.starts_with(".loc") || text.starts_with(".file");
+    Cursor at(text);
+    return at.take(".loc") || at.take(".file");
 }
 
 Words split(string_view text, char separator) {

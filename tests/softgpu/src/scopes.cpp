@@ -41,9 +41,8 @@ void Scopes::close() {
     scopes.pop_back();
 }
 
-void Scopes::declare_registers(string_view statement) {
-    Cursor at(statement);
-    at.take(".reg");
+void Scopes::declare_registers(string_view declaration) {
+    Cursor at(declaration);
     const char width = width_of(at.word().substr(1));
     do {
         const string_view name = at.word();

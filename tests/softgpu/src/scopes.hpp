@@ -26,8 +26,8 @@ class Scopes {
     void open();
     void close();  // and release its registers
 
-    // .reg .b32 %r<10>, %x;
-    void declare_registers(string_view statement);
+    // What follows .reg: .b32 %r<10>, %x
+    void declare_registers(string_view declaration);
     void declare_passed(string_view name);
     void bind_passed(string_view name, Passed* to);
 

@@ -17,7 +17,6 @@ Location location(Cursor& at) {
 
 void SourceLines::take(string_view loc) {
     Cursor at(loc);
-    at.take(".loc");
     const Location here = location(at);
     s32 caller = -1;
     const size_t inlined = at.rest().find("inlined_at");

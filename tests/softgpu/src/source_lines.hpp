@@ -15,7 +15,7 @@ class SourceLines {
     // `outer` are the lines of the call where the function stands whose statements follow.
     explicit SourceLines(std::vector<SourceLine> outer) : outer(std::move(outer)) {}
 
-    // .loc FILE LINE COLUMN[, function_name NAME, inlined_at FILE LINE COLUMN]
+    // What follows .loc: FILE LINE COLUMN[, function_name NAME, inlined_at FILE LINE COLUMN]
     void take(string_view loc);
 
     // Of the statement that follows, the innermost first.

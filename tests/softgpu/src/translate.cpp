@@ -36,6 +36,7 @@ Program Translator::translate(const FunctionText& entry) {
 
 void Translator::body(Frame& of) {
     frames.push_back(&of);
+    scopes.open();
     const size_t outer_variables = local_variables.size();
     const u64 outer_end = local_end;
     int depth = 0;
@@ -53,7 +54,8 @@ void Translator::body(Frame& of) {
                 break;
             case Piece::Kind::label:
                 label = p.text;
-                of.labels[label] = s32(program.code.size());
+                if (!of.labels.try_emplace(label, s32(program.code.size())).second)
+                    throw Unknown("two labels " + std::string(label));
                 break;
             default:
                 if (p.text.starts_with(".branchtargets")) {
@@ -67,6 +69,7 @@ void Translator::body(Frame& of) {
     resolve_jumps(of);
     local_variables.resize(outer_variables);
     local_end = outer_end;
+    scopes.close();
     frames.pop_back();
 }
 
@@ -82,20 +85,21 @@ void Translator::statement(string_view text) {
 }
 
 void Translator::declare(string_view statement) {
-    if (statement.starts_with(".loc")) {
-        frames.back()->lines.take(statement);
-    } else if (statement.starts_with(".reg")) {
-        scopes.declare_registers(statement);
+    Cursor at(statement);
+    if (at.take(".loc")) {
+        frames.back()->lines.take(at.rest());
+    } else if (at.take(".reg")) {
+        scopes.declare_registers(at.rest());
+    } else if (at.take(".pragma")) {
+        const size_t mask = statement.find("used_bytes_mask");
+        if (mask == string_view::npos) return;
+        Cursor value(statement.substr(mask));
+        value.take("used_bytes_mask");
+        used_bytes = u32(integer(value.word()));
     } else if (statement.starts_with(".param")) {
         for (const ParameterDeclaration& p : declared_parameters(statement))
             scopes.declare_passed(p.name);
-    } else if (statement.starts_with(".pragma")) {
-        const size_t mask = statement.find("used_bytes_mask");
-        if (mask == string_view::npos) return;
-        Cursor at(statement.substr(mask));
-        at.take("used_bytes_mask");
-        used_bytes = u32(integer(at.word()));
-    } else if (!statement.starts_with(".file")) {
+    } else if (!at.take(".file")) {
         declare_variable(statement);
     }
 }
@@ -191,8 +195,11 @@ void Translator::fence() {
 }
 
 const Operation& Translator::operation(string_view name) {
+    const auto known = operations.find(name);
+    if (known != operations.end()) return *known->second;
     const Operation* o = find_operation(std::string(name));
     if (!o) throw Unknown("no instruction " + std::string(name));
+    operations[o->name] = o;
     return *o;
 }
 

@@ -30,7 +30,7 @@ u32 lane_mask(string_view comparison, int lane) {
 }
 
 bool is_number(string_view word) {
-    const size_t at = word[0] == '-' || word[0] == '+';
+    const size_t at = word.starts_with('-') || word.starts_with('+');
     return at < word.size() && word[at] >= '0' && word[at] <= '9';
 }
 
@@ -78,6 +78,7 @@ bool is_float(string_view word) {
 }  // namespace
 
 s32 Translator::operand(string_view word, char width) {
+    if (word.empty()) throw Unknown("an operand is missing");
     if (word == "_") return sink(width);
     if (width == 'p' && word[0] == '!') return negated(trimmed(word.substr(1)));
     if (is_number(word)) return literal(word, width);
@@ -101,7 +102,7 @@ bool Translator::is_register(string_view word) {
 Register Translator::named(string_view word) {
     const Register r = scopes.find(word);
     if (r.place >= 0) return r;
-    if (word[0] == '%') return special(word);
+    if (word.starts_with('%')) return special(word);
     if (word == "WARP_SZ") return file.constant(lanes, 'w');
     return {};
 }

@@ -128,6 +128,7 @@ class Translator {
     std::vector<LocalVariable> local_variables;
     u64 local_end = 0;
     std::vector<std::pair<string_view, Register>> specials;
+    std::unordered_map<string_view, const Operation*> operations;  // that have been looked up
     std::array<s32, 256> sinks;
     std::vector<Register> temporaries;  // of the statements that are translated
     std::vector<Frame*> frames;         // the functions that stand in one another
