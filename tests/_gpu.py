@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import platform
 import shutil
+import sys
 import zlib
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import pytest
-
-try:
-    import softgpu
-except ImportError:  # not merged yet: whatever device CuPy finds is taken for a real one
-    softgpu = None  # type: ignore[assignment]
 
 EACH = ("90", "80", "75")  # compute capabilities of devices of the software GPU
 INSTALL = "pip install -e '.[kernels]'"
@@ -26,14 +23,19 @@ def is_asked_for(config: pytest.Config) -> bool:
 
 
 def is_software() -> bool:
-    return softgpu is not None and softgpu.is_installed()
+    """Whether CuPy has the software GPU."""
+    return "softgpu" in sys.modules and sys.modules["softgpu"].is_installed()
 
 
 def install() -> None:
-    """Put the software GPU under CuPy, where there is no other."""
-    if softgpu is None or softgpu.real_gpu() or importlib.util.find_spec("cupy") is None:
+    """Put the software GPU under CuPy where it can be built and there is no other."""
+    if importlib.util.find_spec("cupy") is None or shutil.which("g++") is None:
         return
-    if shutil.which("g++") is not None:
+    if (sys.platform, platform.machine()) != ("linux", "x86_64"):
+        return
+    import softgpu
+
+    if not softgpu.real_gpu():
         softgpu.install()
 
 
@@ -50,7 +52,7 @@ def why_not() -> str:
     try:
         return "" if cupy.cuda.runtime.getDeviceCount() else "needs a GPU"
     except cupy.cuda.runtime.CUDARuntimeError:
-        return "needs a GPU, or g++ to build the one in software"
+        return "needs a GPU, or g++ on Linux on x86-64 to build the one in software"
 
 
 def require_gpu() -> None:
@@ -87,12 +89,14 @@ def unlucky(name: str) -> AbstractContextManager[Any]:
     """In software: an order of warps and blocks drawn from a test's name; no lucky rounding."""
     if not is_software():
         return nullcontext()
+    import softgpu
+
     return softgpu.settings(seed=zlib.crc32(name.encode()) | 1, rough=True)
 
 
 def environment() -> dict[str, str]:
     """What a process of its own needs to have the same GPU."""
-    return softgpu.environment() if is_software() else {}
+    return sys.modules["softgpu"].environment() if is_software() else {}
 
 
 def header() -> str:
