@@ -102,8 +102,14 @@ def kernel(cupy, code: str, **options):
 # CuPy's functions --------------------------------------------------------------------------------
 
 
+# CuPy's scan has threads leave that the others' barrier counts on; the engine refuses that.
+LEAVES = pytest.mark.xfail(reason="threads leave before a barrier", strict=False)
+
+
 @pytest.mark.parametrize("dtype", ARRAYS)
-@pytest.mark.parametrize("name", ON_ALL)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=LEAVES if n == "cumsum" else ()) for n in ON_ALL]
+)
 def test_on_all_dtypes(cupy, name, dtype):
     same(cupy, ON_ALL[name], ARRAYS[dtype])
 
@@ -466,6 +472,37 @@ def test_children(cupy):
         text=True,
     )
     assert child.stdout.split() == ["75", "10"], child.stderr
+
+
+def test_a_script_runs_on_it(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text("import sys, cupy; print(sys.argv[1], cupy.cuda.runtime.getDeviceCount())")
+    child = subprocess.run(
+        [sys.executable, "-m", "softgpu", str(script), "word"],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent), "SOFTGPU_DEVICES": "80,75"},
+        capture_output=True,
+        text=True,
+    )
+    assert child.stdout.split() == ["word", "2"], child.stderr
+
+
+def test_comes_too_late():
+    code = "import sys; sys.modules['cupy'] = sys; import softgpu; softgpu.install()"
+    child = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)},
+        capture_output=True,
+        text=True,
+    )
+    assert "ImportError: softgpu.install() comes too late" in child.stderr
+
+
+def test_a_module_that_cannot_be_patched(cupy, tmp_path):
+    patch = softgpu._installed().patch
+    assert "no symbol table, or no CUDA runtime" in patch(cupy._core.core.__file__)
+    text = tmp_path / "module.so"
+    text.write_text("text" * 100)
+    assert "no module for x86-64" in patch(str(text))
 
 
 def test_every_module_with_a_runtime_is_known(cupy):

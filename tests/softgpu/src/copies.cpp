@@ -46,9 +46,10 @@ bool source_is_kept(Machine& m, const Copy& c) {
     return true;
 }
 
-// The bytes are there now, written by the thread that waited.
+// The bytes are there now, written by the thread that waited; until now the source was read.
 void finish(Machine& m, const Copy& c) {
     if (!source_is_kept(m, c)) return;
+    if (m.settings.races && !note_global(m, c.from, c.taken, How::read, c.lane)) return;
     memset(&m.shared[c.to], 0, c.bytes);
     memcpy(&m.shared[c.to], reinterpret_cast<const u8*>(c.from), c.taken);
     for (u32 at = c.to; at < c.to + c.bytes; at += 4) {

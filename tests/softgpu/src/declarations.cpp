@@ -55,7 +55,7 @@ std::vector<ParameterDeclaration> declared_parameters(string_view list) {
         if (!at.take(".param")) throw Unknown("a parameter that is none: " + one_line(at.rest()));
         ParameterDeclaration p;
         if (at.take(".align")) p.alignment = s32(at.number());
-        p.size = bytes_of(at.word().substr(1));
+        p.size = bytes_of(at.directive());
         p.alignment = std::max(p.alignment, p.size);
         if (at.take(".ptr")) {  // says where a pointer points to, not where the parameter lies
             while (at.peek() == '.') {
@@ -88,7 +88,7 @@ VariableDeclaration declared_variable(string_view statement) {
     VariableDeclaration v;
     Cursor at(statement);
     while (at.peek() == '.') {
-        const string_view word = at.word().substr(1);
+        const string_view word = at.directive();
         if (word == "visible" || word == "weak" || word == "extern" || word == "common") {
             continue;
         } else if (word == "attribute") {

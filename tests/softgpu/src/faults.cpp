@@ -55,6 +55,7 @@ std::string statement(const Machine& m) {
 }  // namespace
 
 std::string demangled(const std::string& name) {
+    if (name.compare(0, 2, "_Z")) return name;  // "f" would be the type float
     int status;
     char* given = abi::__cxa_demangle(name.c_str(), nullptr, nullptr, &status);
     if (!given) return name;

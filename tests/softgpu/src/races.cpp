@@ -210,7 +210,8 @@ bool note_global(Machine& m, u64 address, int bytes, How how, int lane) {
     const Access mine{t.clock, u16(m.thread(lane)), 0};
     const u64 end = address + bytes;
     for (u64 a = address; a < end; a += 4) {
-        if (bytes >= 4) {
+        const int part = int(std::min<u64>(4, end - a));
+        if (part == 4) {
             Cell& c = shadow.word(a);
             const bool fresh = c.write.tick < t.launch_begin;
             if (how == How::read || how == How::read_only) {
@@ -237,7 +238,7 @@ bool note_global(Machine& m, u64 address, int bytes, How how, int lane) {
             }
         }
         const Visitor visitor{m, t.launch_begin, false, lane, how};
-        if (!visit_slowly(visitor, shadow, a, std::min(bytes, 4), 15)) return false;
+        if (!visit_slowly(visitor, shadow, a, part, 15)) return false;
     }
     return true;
 }

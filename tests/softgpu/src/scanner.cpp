@@ -131,6 +131,11 @@ string_view Cursor::word() {
     return found;
 }
 
+string_view Cursor::directive() {
+    if (peek() != '.') throw Unknown("no directive: " + one_line(left.substr(0, 40)));
+    return word().substr(1);
+}
+
 string_view Cursor::until(char c) {
     const size_t n = std::min(left.find(c), left.size());
     const string_view found = left.substr(0, n);

@@ -31,6 +31,7 @@ class Cursor {
     bool take(char c);            // whether it was next
     bool take(string_view word);  // whether the next word was this one
     string_view word();           // an identifier, a number or a directive with its dot
+    string_view directive();      // what must come, without its dot
     string_view until(char c);    // what comes before it, which is taken too
     string_view line();           // the rest of the line
     string_view block(char open, char close);  // between the next two that belong together

@@ -43,7 +43,7 @@ void Scopes::close() {
 
 void Scopes::declare_registers(string_view declaration) {
     Cursor at(declaration);
-    const char width = width_of(at.word().substr(1));
+    const char width = width_of(at.directive());
     do {
         const string_view name = at.word();
         if (name.empty()) throw Unknown("no name of a register");
