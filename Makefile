@@ -17,7 +17,7 @@ PYTEST := -m pytest -n 2 --dist worksteal
 # A GPU in software is as many as there are workers; a real one is for one at a time.
 GPU_PYTEST := -m pytest -m gpu $(if $(wildcard /dev/nvidiactl),,-n 2 --dist worksteal)
 
-CUDA_SOURCES = $(or $(shell find cukernels tests -name '*.cu' -o -name '*.cuh'),\
+CXX_SOURCES = $(or $(shell find cukernels tests -name '*.cu' -o -name '*.cuh' -o -name '*.[ch]pp'),\
     $(error found no CUDA source))
 
 .PHONY: help demo test test-oldest lint format bench gpu docs clean
@@ -42,13 +42,13 @@ test-oldest: $(OLDEST)/.installed ## the tests on the oldest NumPy, SciPy and sc
 lint: $(VENV)/.installed-$(EXTRAS) ## ruff, clang-format and mypy
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
-	$(VENV)/bin/clang-format --dry-run --Werror $(CUDA_SOURCES)
+	$(VENV)/bin/clang-format --dry-run --Werror $(CXX_SOURCES)
 	$(PY) -m mypy
 
 format: $(VENV)/.installed-$(EXTRAS) ## put the sources in their format
 	$(PY) -m ruff check --fix
 	$(PY) -m ruff format
-	$(VENV)/bin/clang-format -i $(CUDA_SOURCES)
+	$(VENV)/bin/clang-format -i $(CXX_SOURCES)
 
 bench: ## time the ops and estimators on this machine
 	@test -f benchmarks/cpu.py || { echo "make bench: there are no benchmarks yet" >&2; exit 1; }

@@ -13,9 +13,6 @@ from estimators import Perceptron
 from estimators.linear.perceptron_swept import SweptFit
 from estimators.neural.fit import NeuralFit
 
-each_device = pytest.mark.each_device
-"""Runs a test with the fixture `cupy` on each of three devices in software, or on the real one."""
-
 
 def pytest_configure(config):
     if _gpu.is_asked_for(config):

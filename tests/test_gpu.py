@@ -33,7 +33,6 @@ from _cuda_models import (
 )
 from _on_a_gpu import placed
 from _op_cases import assert_right, assert_same_bits, each_case, each_dtype
-from conftest import each_device
 from cukernels.runtime.cases import (
     backwards,
     cast,
@@ -67,7 +66,7 @@ def test_every_op_has_a_cuda_body(op):
     assert op.cuda is not None
 
 
-@each_device
+@pytest.mark.each_device
 @each_dtype
 @each_case()
 def test_op(case, dtype, cupy, on_poisoned_memory):
@@ -79,7 +78,7 @@ def test_op(case, dtype, cupy, on_poisoned_memory):
     )
 
 
-@each_device
+@pytest.mark.each_device
 @each_dtype
 @each_case()
 def test_layout_is_of_no_consequence(case, dtype, cupy):
@@ -91,7 +90,7 @@ def test_layout_is_of_no_consequence(case, dtype, cupy):
 # Estimators ------------------------------------------------------------------------------------
 
 
-@each_device
+@pytest.mark.each_device
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("case", MLPS)
 def test_mlp(case, dtype, cupy):
@@ -102,7 +101,7 @@ def test_mlp(case, dtype, cupy):
     assert_same_network(host, device, samples, LOSS[dtype])
 
 
-@each_device
+@pytest.mark.each_device
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("case", CONVNETS)
 def test_convnet(case, dtype, cupy):
@@ -113,7 +112,7 @@ def test_convnet(case, dtype, cupy):
     assert_same_network(host, device, IMAGES, LOSS[dtype])
 
 
-@each_device
+@pytest.mark.each_device
 @pytest.mark.parametrize("weight", [None, WEIGHT], ids=["", "weights"])
 @pytest.mark.parametrize("samples", [X, SPARSE], ids=["dense", "sparse"])
 @pytest.mark.parametrize("solver", SOLVERS)
@@ -123,7 +122,7 @@ def test_logistic_regression(solver, samples, weight, cupy):
     assert_same_linear_model(host, device, samples, 1e-6)
 
 
-@each_device
+@pytest.mark.each_device
 @pytest.mark.parametrize("samples", [X, SPARSE], ids=["dense", "sparse"])
 @pytest.mark.parametrize("case", PERCEPTRONS)
 def test_perceptron(case, samples, cupy):

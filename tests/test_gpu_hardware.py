@@ -20,7 +20,6 @@ import _gpu
 import cukernels
 from _on_a_gpu import placed
 from _op_cases import assert_close, assert_same_bits, each_dtype
-from conftest import each_device
 from cukernels.runtime.cases import bound_to_backward, cast, copied, results
 from cukernels.runtime.precision import precision
 from cukernels.runtime.registry import OPS
@@ -135,7 +134,7 @@ def test_op_that_fills_the_device(op, made, dtype, cupy, on_poisoned_memory):
         assert_same_bits(got, results(own, own.cuda, placed(cupy, copied(bound))))
 
 
-@each_device
+@pytest.mark.each_device
 @pytest.mark.parametrize("name", ["tf32", "bf16"])
 def test_less_precision_is_what_was_asked_for(name, cupy):
     """As far from the exact product as the bits that are kept say, and no nearer."""

@@ -139,7 +139,7 @@ def test_activation_ends_a_split_sum(activation, cupy):
 def test_that_sum_is_split(activation, cupy, softgpu):
     with softgpu.launched() as kernels:
         device_results(MATMUL, cupy, long_product(activation))
-    assert any(kernel.startswith("ordered_sum<float>(") for kernel in kernels)
+    assert any(kernel.startswith("ordered_sum<float>") for kernel in kernels)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -68,9 +68,7 @@ def test_csr_is_dense(name, cupy, rng):
     x, y = problem(rng)
     arguments = SETTINGS[name] | {"eta": 0.3}
     dense = swept(bodies.perceptron_sweep, cupy.asarray, x, y, arguments)
-    sparse = swept(
-        bodies.csr_perceptron_sweep, cupy.asarray, sp.csr_array(x), y, arguments
-    )
+    sparse = swept(bodies.csr_perceptron_sweep, cupy.asarray, sp.csr_array(x), y, arguments)
     for a, b in zip(dense, sparse, strict=True):
         np.testing.assert_allclose(a.get(), b.get(), rtol=1e-9, atol=1e-9)
 

@@ -102,14 +102,8 @@ def kernel(cupy, code: str, **options):
 # CuPy's functions --------------------------------------------------------------------------------
 
 
-# CuPy's scan has threads leave that the others' barrier counts on; the engine refuses that.
-LEAVES = pytest.mark.xfail(reason="threads leave before a barrier", strict=False)
-
-
 @pytest.mark.parametrize("dtype", ARRAYS)
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=LEAVES if n == "cumsum" else ()) for n in ON_ALL]
-)
+@pytest.mark.parametrize("name", ON_ALL)
 def test_on_all_dtypes(cupy, name, dtype):
     same(cupy, ON_ALL[name], ARRAYS[dtype])
 

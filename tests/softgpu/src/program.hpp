@@ -74,8 +74,20 @@ struct Variable {
 
 // A register that is not computed, but given to a thread at its start.
 enum class Special : u8 {
-    tid_x, tid_y, tid_z, ntid_x, ntid_y, ntid_z, ctaid_x, ctaid_y, ctaid_z, nctaid_x, nctaid_y,
-    nctaid_z, laneid, warpid,
+    tid_x,
+    tid_y,
+    tid_z,
+    ntid_x,
+    ntid_y,
+    ntid_z,
+    ctaid_x,
+    ctaid_y,
+    ctaid_z,
+    nctaid_x,
+    nctaid_y,
+    nctaid_z,
+    laneid,
+    warpid,
     local_base  // 8 bytes: where the thread's local memory begins
 };
 
@@ -90,10 +102,10 @@ struct Program {
     s32 parameter_bytes = 0;
     // Shared memory as the engine lays it out: red zones between variables find what leaves one.
     std::vector<Variable> shared;
-    u32 dynamic_at = 0;      // where dynamic shared memory begins, after all others
-    s32 static_shared = 0;   // bytes without the red zones, as the assembler packs them
-    s32 local_bytes = 0;     // of a thread
-    s32 most_threads = 1024; // of a block: .maxntid
+    u32 dynamic_at = 0;       // where dynamic shared memory begins, after all others
+    s32 static_shared = 0;    // bytes without the red zones, as the assembler packs them
+    s32 local_bytes = 0;      // of a thread
+    s32 most_threads = 1024;  // of a block: .maxntid
 };
 
 constexpr u32 red_zone = 64;  // bytes between two shared variables

@@ -16,7 +16,7 @@ struct GlobalVariable {
 };
 
 class Module {
-   public:
+  public:
     // `allocate` gives device memory for a module's variables: (bytes, name) -> address. Throws
     // Unknown.
     Module(const std::string& ptx, std::function<u64(u64, const std::string&)> allocate);
@@ -32,7 +32,7 @@ class Module {
     // All of them, by name.
     const std::map<std::string, GlobalVariable>& variables() const;
 
-   private:
+  private:
     struct Parts;
     std::unique_ptr<Parts> parts;
 };

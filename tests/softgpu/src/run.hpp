@@ -16,12 +16,12 @@ struct Region {
 
 // How a device behaves where the PTX ISA leaves it open, and what is looked for.
 struct Settings {
-    u32 seed = 0;        // of the order of warps and blocks; 0: ascending
-    bool rough = false;  // approximate instructions are as wrong as the ISA allows
+    u32 seed = 0;          // of the order of warps and blocks; 0: ascending
+    bool rough = false;    // approximate instructions are as wrong as the ISA allows
     int mma_products = 8;  // that a tensor core adds at once; 0: an exact sum, rounded once
     int mma_bits = 2;      // that it keeps below those of the largest
-    bool races = true;   // two threads at one place without a barrier between are a fault
-    bool strict = true;  // a read of shared memory that nobody wrote is a fault
+    bool races = true;     // two threads at one place without a barrier between are a fault
+    bool strict = true;    // a read of shared memory that nobody wrote is a fault
     s64 most_steps = 2'000'000'000;  // instructions of a warp
 };
 
