@@ -2,8 +2,8 @@
 PYTHON ?= python3
 # Extras that the tests are installed with; `make test EXTRAS=test,oracle` adds PyTorch's oracles.
 EXTRAS ?= test
-# The extra that `make gpu` installs: cuda12 or cuda13, whichever the driver supports.
-CUDA ?= cuda13
+# The extra that `make gpu` installs: cuda12 for a driver that supports no CUDA 13.
+CUDA ?= kernels
 PYTEST_ARGS ?=
 
 VENV := .venv
@@ -14,8 +14,10 @@ PY := $(VENV)/bin/python
 # each other, and the sums of a test do not depend on the machine's cores.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 PYTEST := -m pytest -n 2 --dist worksteal
+# A GPU in software is as many as there are workers; a real one is for one at a time.
+GPU_PYTEST := -m pytest -m gpu $(if $(wildcard /dev/nvidiactl),,-n 2 --dist worksteal)
 
-CUDA_SOURCES = $(or $(shell find cukernels tests -name '*.cu' -o -name '*.cuh'),\
+CXX_SOURCES = $(or $(shell find cukernels tests -name '*.cu' -o -name '*.cuh' -o -name '*.[ch]pp'),\
     $(error found no CUDA source))
 
 .PHONY: help demo test test-oldest lint format bench gpu docs clean
@@ -26,8 +28,11 @@ help: ## list the targets
 demo: $(VENV)/.installed ## train the four estimators on handwritten digits, print one table
 	$(PY) examples/demo.py
 
-test: lint ## lint, types, and the tests
+# Without the extra `kernels` the tests of the second line are skipped. A choice of tests in
+# PYTEST_ARGS may leave none of them.
+test: lint ## lint, types, and the tests, with EXTRAS=test,kernels those of the kernels too
 	$(ONE_THREAD) $(PY) $(PYTEST) $(PYTEST_ARGS)
+	$(ONE_THREAD) $(PY) $(GPU_PYTEST) $(PYTEST_ARGS) $(if $(PYTEST_ARGS),|| test $$? -eq 5)
 
 # The kernels are the same there; and PyTorch, CuPy and NVRTC have releases of their own.
 test-oldest: $(OLDEST)/.installed ## the tests on the oldest NumPy, SciPy and scikit-learn
@@ -37,21 +42,21 @@ test-oldest: $(OLDEST)/.installed ## the tests on the oldest NumPy, SciPy and sc
 lint: $(VENV)/.installed-$(EXTRAS) ## ruff, clang-format and mypy
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
-	$(VENV)/bin/clang-format --dry-run --Werror $(CUDA_SOURCES)
+	$(VENV)/bin/clang-format --dry-run --Werror $(CXX_SOURCES)
 	$(PY) -m mypy
 
 format: $(VENV)/.installed-$(EXTRAS) ## put the sources in their format
 	$(PY) -m ruff check --fix
 	$(PY) -m ruff format
-	$(VENV)/bin/clang-format -i $(CUDA_SOURCES)
+	$(VENV)/bin/clang-format -i $(CXX_SOURCES)
 
 bench: ## time the ops and estimators on this machine
 	@test -f benchmarks/cpu.py || { echo "make bench: there are no benchmarks yet" >&2; exit 1; }
 	@$(MAKE) --no-print-directory $(VENV)/.installed-bench
 	$(PY) benchmarks/cpu.py
 
-gpu: $(VENV)/.installed-test,$(CUDA) ## the tests on an NVIDIA GPU
-	$(PY) -m pytest -m gpu tests/test_gpu.py $(PYTEST_ARGS)
+gpu: $(VENV)/.installed-test,$(CUDA) ## the tests of the kernels: on an NVIDIA GPU, or on one in software
+	$(ONE_THREAD) $(PY) $(GPU_PYTEST) $(PYTEST_ARGS)
 
 docs: $(VENV)/.installed-docs ## the manual: guide, gallery and reference
 	$(PY) -m sphinx --fail-on-warning --keep-going --quiet -b html docs docs/_build/html

@@ -2,7 +2,7 @@
 
     python benchmarks/gpu.py              every kernel and whole trainings, under eight minutes
     python benchmarks/gpu.py --quick      fewer shapes and rounds
-    python benchmarks/gpu.py --dry-run    tiny shapes on the host: shows that this script works
+    python benchmarks/gpu.py --dry-run    tiny shapes, in software: shows that this script works
 
 A row is a kernel and a shape: both times, as called from Python and as kernels alone (replayed
 from a CUDA graph), the rate, its share of what the same run measures as the device's limit (a large
@@ -52,7 +52,7 @@ class Row:
 
 @dataclass
 class Device:
-    """CuPy and PyTorch on one stream of one device, or their stand-ins on the host."""
+    """CuPy and PyTorch on one stream of one device, or CuPy in software and PyTorch on the host."""
 
     cupy: Any
     torch_device: str
@@ -74,12 +74,15 @@ class Device:
         return device
 
     @classmethod
-    def stand_in(cls) -> Device:
+    def in_software(cls) -> Device:
         sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-        from emulator.cupy_on_host import installed
+        import softgpu
 
-        stack = ExitStack()
-        return cls(stack.enter_context(installed()), "cpu", dry=True, stack=stack)
+        if not softgpu.real_gpu():
+            softgpu.install()
+        import cupy
+
+        return cls(cupy, "cpu", dry=True)
 
     def synchronize(self) -> None:
         if not self.dry:
@@ -287,13 +290,13 @@ def works(quick: bool, dry: bool) -> Iterator[Work]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="fewer shapes and rounds")
-    parser.add_argument("--dry-run", action="store_true", help="tiny shapes on the host")
+    parser.add_argument("--dry-run", action="store_true", help="tiny shapes, in software")
     parser.add_argument("--only", default="", help="kernels whose name has this in it")
     parser.add_argument("--out", default=str(_rounds.RESULTS), help="folder of the results")
     arguments = parser.parse_args()
     if not arguments.dry_run and not torch.cuda.is_available():
         sys.exit("there is no NVIDIA GPU here that PyTorch can use; --dry-run needs none")
-    device = Device.stand_in() if arguments.dry_run else Device.real()
+    device = Device.in_software() if arguments.dry_run else Device.real()
     rounds = 1 if device.dry else 3 if arguments.quick else 5
     document: dict[str, Any] = {"facts": facts(device)}
     rows: list[Row] = []

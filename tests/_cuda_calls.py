@@ -1,4 +1,4 @@
-"""Calls of CUDA bodies on the stand-in for CuPy, with arrays of the host around them."""
+"""Calls of CUDA bodies on a GPU, with arrays of the host around them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from cukernels.runtime.arrays import to_host
 from cukernels.runtime.cases import results
 from cukernels.runtime.registry import Op
 
@@ -16,8 +17,8 @@ def on_device(cupy: Any, value: Any) -> Any:
 
 
 def on_host(result: Any) -> np.ndarray:
-    """An array of the device, without a read that the stand-in would count."""
-    return result._host if hasattr(result, "_host") else np.asarray(result)
+    """A result as an array of the host, wherever it is."""
+    return np.asarray(to_host(result))
 
 
 def device_results(op: Op, cupy: Any, arguments: dict) -> list[np.ndarray]:

@@ -32,7 +32,7 @@ def complaint(call: Callable[[], Any]) -> str:
         if said_in_words(error):
             return ""
         return _told(error)
-    except Exception as error:  # the kernels' emulator has errors of its own
+    except Exception as error:  # the driver has errors of its own
         return _told(error)
     return ""
 

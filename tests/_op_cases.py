@@ -43,3 +43,7 @@ def assert_close(
     """Assert that results are those of the definition in float64, but for rounding."""
     failure = judge(got, exact, arguments, dtype).failure
     assert not failure, failure
+
+
+def assert_same_bits(one: list[np.ndarray], other: list[np.ndarray]) -> None:
+    assert [a.tobytes() for a in one] == [a.tobytes() for a in other]

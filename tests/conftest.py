@@ -2,31 +2,60 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 from threadpoolctl import threadpool_limits
 
+import _gpu
 from cukernels.runtime.workers import threads
-from emulator.compiler import has_compiler
-from emulator.cupy_on_host import installed
 from estimators import Perceptron
 from estimators.linear.perceptron_swept import SweptFit
 from estimators.neural.fit import NeuralFit
 
 
+def pytest_configure(config):
+    if _gpu.is_asked_for(config):
+        _gpu.install()  # before anything imports CuPy
+
+
+def pytest_report_header(config):
+    return _gpu.header() if _gpu.is_asked_for(config) else None
+
+
+def pytest_generate_tests(metafunc):
+    if metafunc.definition.get_closest_marker("each_device"):
+        each = _gpu.each_capability(metafunc.config)
+        metafunc.parametrize("cupy", each, indirect=True, ids="sm_{}".format)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """What asks for a GPU has the marker, before pytest looks at markers."""
+    for item in items:
+        if "cupy" in getattr(item, "fixturenames", ()):
+            item.add_marker("gpu")
+
+
 @pytest.fixture
-def emulated_cupy(request):
-    """CuPy's stand-in, on a device of compute capability 9.0 or of the test's parameter."""
-    if not has_compiler():
-        reason = "needs g++, which compiles the kernels for the host"
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"{reason} (CI=true, so it may not be skipped)", pytrace=False)
-        pytest.skip(reason)
-    with installed(getattr(request, "param", "90")) as cupy:
+def cupy(request):
+    """CuPy, and a device that is current: cuda:0, or one of the parameter's compute capability."""
+    _gpu.require_gpu()
+    import cupy
+
+    number = _gpu.device_of(request.param) if hasattr(request, "param") else 0
+    with cupy.cuda.Device(number), _gpu.unlucky(request.node.nodeid):
         yield cupy
+
+
+@pytest.fixture
+def softgpu(cupy):
+    """The controls of the GPU in software, for what no other GPU can tell."""
+    if not _gpu.is_software():
+        pytest.skip("only the GPU in software tells this")
+    import softgpu
+
+    return softgpu
 
 
 @pytest.fixture
@@ -41,6 +70,25 @@ def poisoned(monkeypatch):
 
     monkeypatch.setattr(np, "empty", lambda *a, **k: poison(empty(*a, **k)))
     monkeypatch.setattr(np, "empty_like", lambda *a, **k: poison(empty_like(*a, **k)))
+
+
+@pytest.fixture
+def on_poisoned_memory(cupy, monkeypatch):
+    """New memory on the device holds NaN, so that an element which nobody writes shows."""
+    if _gpu.is_software():
+        return  # it does so by itself
+    empty = cupy.empty
+
+    def filled(shape, dtype=float, *args, **kwargs):
+        array = empty(shape, dtype, *args, **kwargs)
+        if array.dtype.kind == "f":
+            array.fill(np.nan)
+        return array
+
+    monkeypatch.setattr(cupy, "empty", filled)
+    monkeypatch.setattr(
+        cupy, "empty_like", lambda x, dtype=None, **kwargs: filled(x.shape, dtype or x.dtype)
+    )
 
 
 @pytest.fixture(scope="module")

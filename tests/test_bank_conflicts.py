@@ -1,7 +1,7 @@
 """No two lanes of an access to the main loop's shared memory meet in a bank.
 
-The emulator counts no banks, so the layouts of gemm.cuh are asked where each element lies, and the
-accesses of the copies, the fragments and the epilogue are laid over that.
+A GPU tells no banks, so the layouts of gemm.cuh are asked where each element lies, and the accesses
+of the copies, the fragments and the epilogue are laid over that.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from cukernels.gpu.kernel import OPTIONS
 from cukernels.gpu.source import source
 from cukernels.matmul.gemm_plan import FMA_TILES, ITEMSIZES, LARGEST, TENSOR_TILES
 
@@ -30,10 +31,10 @@ def places(cupy, layout: str, length: int, depth: int, dtype: str) -> np.ndarray
     """The byte at which element (mn, k) of a tile lies."""
     expression = f"ask<{layout}, {dtype}>"
     code = source("gemm.cuh") + ASK
-    module = cupy.RawModule(code=code, options=(), name_expressions=(expression,))
+    module = cupy.RawModule(code=code, options=OPTIONS, name_expressions=(expression,))
     out = cupy.asarray(np.zeros(length * depth, np.int32))
     module.get_function(expression)((1, 1, 1), (32, 1, 1), (out,))
-    at = out._host.reshape(length, depth)
+    at = out.get().reshape(length, depth)
     assert sorted(at.ravel()) == list(range(length * depth)), "every element has its own place"
     return at * ITEMSIZES[dtype]
 
@@ -63,11 +64,11 @@ def copies(at, by_rows_of_mn: bool, run: int):
     ("tile", "dtype", "math"), TILES, ids=lambda x: getattr(x, "expression", x)
 )
 @pytest.mark.parametrize("k_contiguous", [True, False], ids=["k", "mn"])
-def test_operands(tile, dtype, math, k_contiguous, emulated_cupy):
+def test_operands(tile, dtype, math, k_contiguous, cupy):
     run = 16 // ITEMSIZES[dtype]
     for length, lanes_mn in ((tile.m, 4), (tile.n, 8)):
         layout = f"OperandLayout<{dtype}, {length}, {tile.k}, {math}, {str(k_contiguous).lower()}>"
-        at = places(emulated_cupy, layout, length, tile.k, dtype)
+        at = places(cupy, layout, length, tile.k, dtype)
         for access in copies(at, k_contiguous, run):
             assert conflicts(access, 16) == 0, "copies"
         reads = fma_reads(at, k_contiguous, lanes_mn, run)
@@ -102,11 +103,9 @@ def fma_reads(at, k_contiguous: bool, lanes_mn: int, run: int):
 
 
 @pytest.mark.parametrize("tile", TENSOR, ids=lambda t: t.expression)
-def test_epilogue(tile, emulated_cupy):
+def test_epilogue(tile, cupy):
     """Pairs of columns of 8 rows are written, and rows are read in pieces of 16 bytes."""
-    at = places(
-        emulated_cupy, f"MnContiguous<float, {tile.n}, {tile.m}>", tile.n, tile.m, "float"
-    ).T
+    at = places(cupy, f"MnContiguous<float, {tile.n}, {tile.m}>", tile.n, tile.m, "float").T
     for m in range(0, tile.m, 8):
         for n in range(0, tile.n, 8):
             assert conflicts(at[m + LANE // 4, n + LANE % 4 * 2], 8) == 0

@@ -1,4 +1,4 @@
-"""What looks into networks and comes before them, on a device that is not there, as on the CPU."""
+"""What looks into networks and comes before them, on a GPU as on the CPU."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from estimators import (
 from estimators.inspection.probe import Probe
 
 pytestmark = [
-    pytest.mark.usefixtures("emulated_cupy"),
+    pytest.mark.usefixtures("cupy"),
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
 ]
 

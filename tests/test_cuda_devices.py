@@ -1,12 +1,13 @@
-"""Several devices, and too little memory on one: on stand-ins, which refuse what CuPy may let pass.
+"""Several devices, and too little memory on one.
 
-An array is made on the device that is current, and computed with there and nowhere else.
+What is computed on a device is made there and nowhere else: in software, the others have no memory.
 """
 
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,8 @@ import pytest
 import scipy.sparse as sp
 from sklearn.base import clone
 
+import _gpu
 from cukernels.runtime.arrays import current
-from emulator.compiler import has_compiler
-from emulator.cupy_on_host import installed
 from estimators import (
     ConvNetClassifier,
     FilterBankTransformer,
@@ -29,10 +29,7 @@ from estimators import (
 from estimators.inspection.probe import Probe
 from estimators.model_selection import GridSearchCV
 
-pytestmark = [
-    pytest.mark.skipif(not has_compiler(), reason="needs g++, which compiles the kernels"),
-    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 Y = np.arange(36) % 3
 X = (np.random.default_rng(0).integers(0, 9, (36, 36)) / 8 + Y[:, None] / 4).astype("float32")
@@ -69,32 +66,52 @@ def placed(model: Any, device: str) -> Any:
     return copy.set_params(**{name: device})
 
 
+@pytest.fixture
+def two_devices(cupy: Any) -> Any:
+    """CuPy on a machine with a second GPU."""
+    if cupy.cuda.runtime.getDeviceCount() < 2:
+        pytest.skip("needs a second GPU")
+    return cupy
+
+
+@contextmanager
+def nothing_beside(number: int) -> Iterator[None]:
+    """All memory is that of one device, where the GPUs are in software."""
+    import cupy
+
+    with ExitStack() as stack:
+        for other in set(range(cupy.cuda.runtime.getDeviceCount())) - {number}:
+            if _gpu.is_software():
+                stack.enter_context(_gpu.softgpu.limited_memory(0, device=other))
+        yield
+
+
 @pytest.mark.parametrize("case", MODELS)
-def test_estimators_on_another_device(case: str) -> None:
+def test_estimators_on_another_device(case: str, two_devices: Any) -> None:
     model, samples = MODELS[case]
-    with installed(devices=2) as cupy:
-        first, second = (
-            placed(clone(model), device).fit(samples, Y).predict(samples)
-            for device in ("cuda:0", "cuda:1")
-        )
-        assert cupy.cuda.runtime.getDevice() == 0
-    np.testing.assert_array_equal(first, second)
+    predictions = []
+    for number in (0, 1):
+        with nothing_beside(number):
+            own = placed(clone(model), f"cuda:{number}").fit(samples, Y)
+            predictions.append(own.predict(samples))
+        assert two_devices.cuda.runtime.getDevice() == 0
+    np.testing.assert_array_equal(*predictions)
 
 
-def test_features_on_another_device() -> None:
+def test_features_on_another_device(two_devices: Any) -> None:
     bank = FilterBankTransformer().fit(X)
     responses = bank.transform(X[:4])
     words = VisualWordsTransformer(5, random_state=0).fit(responses)
     expected = words.transform(responses)
-    with installed(devices=2):
+    with nothing_beside(1):
         np.testing.assert_allclose(placed(bank, "cuda:1").transform(X[:4]), responses, atol=1e-6)
         np.testing.assert_array_equal(placed(words, "cuda:1").transform(responses), expected)
 
 
-def test_a_look_into_a_network_on_another_device() -> None:
+def test_a_look_into_a_network_on_another_device(two_devices: Any) -> None:
     net = clone(CONVNET).fit(X, Y)
     how = {"low": 0.0, "high": 1.5, "steps": 2, "rate": 0.1, "decay": 0.03}
-    with installed(devices=2):
+    with nothing_beside(1):
         here, there = Probe(net, 0), Probe(placed(net, "cuda:1"), 0)
         for a, b in zip(here.outputs(X[:3]), there.outputs(X[:3]), strict=True):
             np.testing.assert_allclose(a, b, atol=1e-5)
@@ -105,8 +122,18 @@ def test_a_look_into_a_network_on_another_device() -> None:
 # Memory ------------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def pool(cupy: Any) -> Iterator[None]:
+    """Arrays come from CuPy's pool, which is what tells that memory has ended."""
+    own, before = cupy.get_default_memory_pool(), cupy.cuda.get_allocator()
+    cupy.cuda.set_allocator(own.malloc)
+    yield
+    cupy.cuda.set_allocator(before)
+
+
+@pytest.mark.usefixtures("pool", "two_devices")
 @pytest.mark.parametrize("case", [*MODELS, "filters"])
-def test_says_what_memory_is_wanted_and_what_to_lower(case: str) -> None:
+def test_says_what_memory_is_wanted_and_what_to_lower(case: str, softgpu: Any) -> None:
     model, samples = MODELS.get(case, (FilterBankTransformer(), X))
     lowered = "block_size" if case == "neighbors" else "batch_size of a network, max_stack_bytes"
 
@@ -120,24 +147,26 @@ def test_says_what_memory_is_wanted_and_what_to_lower(case: str) -> None:
     if case == "mlp-search":
         own.set_params(error_score="raise")
     message = (
-        rf"cuda:1 is out of memory: [\d,]+ bytes were asked for, and 100 of 200 are free\. "
+        rf"cuda:1 is out of memory: [\d,]+ bytes were asked for, and 100 of [\d,]+ are free\. "
         rf"Lower {lowered}.*, or use device='cpu'\."
     )
-    with installed(devices=2, memory=100), pytest.raises(MemoryError, match=message):
+    with softgpu.limited_memory(100, device=1), pytest.raises(MemoryError, match=message):
         use(placed(own, "cuda:1"))
 
 
-def test_names_the_bytes() -> None:
-    with installed(memory=1000) as cupy, pytest.raises(MemoryError) as raised:  # noqa: SIM117
-        with current("cuda:0"):
-            cupy.empty(1_000_000, np.float32)
-    assert "cuda:0 is out of memory: 4,000,000 bytes were asked for, and 1,000 of 2,000" in str(
-        raised.value
+@pytest.mark.usefixtures("pool")
+def test_names_the_bytes(cupy: Any, softgpu: Any) -> None:
+    _, total = cupy.cuda.runtime.memGetInfo()
+    with softgpu.limited_memory(1000), pytest.raises(MemoryError) as raised, current("cuda:0"):
+        cupy.empty(2**20, np.float32)
+    assert (
+        "cuda:0 is out of memory: 4,194,304 bytes were asked for, and 1,000 of "
+        f"{total:,} are free" in str(raised.value)
     )
     assert type(raised.value.__cause__).__name__ == "OutOfMemoryError"
 
 
 @pytest.mark.parametrize("fails", [lambda: 1 / 0, lambda: np.empty(3)[5]])
-def test_other_errors_pass(fails: Callable[[], Any]) -> None:
-    with installed(), pytest.raises((ZeroDivisionError, IndexError)), current("cuda:0"):
+def test_other_errors_pass(fails: Callable[[], Any], cupy: Any) -> None:
+    with pytest.raises((ZeroDivisionError, IndexError)), current("cuda:0"):
         fails()

@@ -1,14 +1,13 @@
-"""MLPClassifier and ConvNetClassifier on a GPU that is not there, against those on the CPU.
+"""MLPClassifier and ConvNetClassifier on a GPU: trainings that go on, stacks, and what is copied.
 
-The stand-in for CuPy runs the kernels on the host, refuses to mix its arrays with NumPy's, has
-nothing that CuPy would take from cuBLAS and its like, and counts what goes to the device and back.
-Shuffles, initial weights and dropout are the same on both, so the trainings are too, but for
-rounding.
+`test_gpu.py` has whole trainings of every kind. Shuffles, initial weights and dropout are the same
+on the CPU and on a GPU, so the trainings are too, but for rounding.
 """
 
 from __future__ import annotations
 
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -16,13 +15,11 @@ import scipy.sparse as sp
 from sklearn.base import clone
 
 from _cuda_models import (
-    CONVNETS,
     DIFFERENCES,
     IMAGE_LABELS,
     IMAGES,
     LABELS,
     LOSS,
-    MLPS,
     SPARSE,
     WEIGHT,
     X,
@@ -33,7 +30,6 @@ from _cuda_models import (
     convnet,
     member,
     mlp,
-    on_both,
 )
 from cukernels.runtime.arrays import to_device
 from estimators import BatchNorm, Conv2D, Dense, Dropout
@@ -45,23 +41,7 @@ from estimators.neural.objective import Objective
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("case", MLPS)
-def test_mlp(case, dtype, emulated_cupy):
-    model, samples, labels, fit = MLPS[case]
-    if model.solver == "lbfgs" and dtype == "float32":
-        pytest.skip("line searches double rounding errors at every iteration")
-    host, device = on_both(model.set_params(dtype=dtype), samples, labels, **fit)
-    assert_same_network(host, device, samples, LOSS[dtype])
-
-
-@pytest.mark.parametrize("emulated_cupy", ["75"], indirect=True, ids="sm_{}".format)
-def test_mlp_on_an_older_device(emulated_cupy):
-    host, device = on_both(mlp(batch_norm=True, dropout=0.2), X, Y)
-    assert_same_network(host, device, X, LOSS["float32"])
-
-
-def test_partial_fit_goes_on_over_calls_and_devices(emulated_cupy):
+def test_partial_fit_goes_on_over_calls_and_devices(cupy):
     models = []
     for devices in (("cpu",) * 4, ("cuda",) * 4, ("cuda", "cpu", "cuda", "cpu")):
         model = mlp(dtype="float64", dropout=0.2)
@@ -73,7 +53,7 @@ def test_partial_fit_goes_on_over_calls_and_devices(emulated_cupy):
         assert_same_network(models[0], model, X, LOSS["float64"])
 
 
-def test_partial_fit_with_early_stopping(emulated_cupy):
+def test_partial_fit_with_early_stopping(cupy):
     host, device = (
         mlp(early_stopping=True, n_iter_no_change=1, tol=1.0, dtype="float64", device=name)
         for name in ("cpu", "cuda")
@@ -85,25 +65,22 @@ def test_partial_fit_with_early_stopping(emulated_cupy):
     assert_same_network(host, device, X, LOSS["float64"])
 
 
-def test_warm_start_goes_on_from_what_another_device_learned(emulated_cupy):
+def test_warm_start_goes_on_from_what_another_device_learned(cupy):
     host = mlp(warm_start=True, dtype="float64", device="cpu").fit(X, Y)
     device = clone_fitted(host, "cuda").fit(X, Y)
     assert_same_network(host.fit(X, Y), device, X, LOSS["float64"])
 
 
 @pytest.mark.parametrize("early_stopping", [False, True])
-def test_what_a_device_has_learned_is_of_use_without_it(early_stopping, monkeypatch):
-    from emulator.cupy_on_host import installed
-
-    with installed():
-        model = mlp(early_stopping=early_stopping, device="cuda").fit(X, Y)
-        expected, stored = model.predict_proba(X), pickle.dumps(model)
-    monkeypatch.setitem(__import__("sys").modules, "cupy", None)
+def test_what_a_device_has_learned_is_of_use_without_it(early_stopping, cupy, monkeypatch):
+    model = mlp(early_stopping=early_stopping, device="cuda").fit(X, Y)
+    expected, stored = model.predict_proba(X), pickle.dumps(model)
+    monkeypatch.setitem(sys.modules, "cupy", None)
     alone = pickle.loads(stored).set_params(device="cpu")
     np.testing.assert_allclose(alone.predict_proba(X), expected, rtol=0, atol=1e-5)
 
 
-def test_ctrl_c_brings_home_what_is_trained(emulated_cupy, monkeypatch):
+def test_ctrl_c_brings_home_what_is_trained(cupy, monkeypatch):
     def interrupted(self, n_iter, loss):
         if n_iter == 2:
             raise KeyboardInterrupt
@@ -113,16 +90,6 @@ def test_ctrl_c_brings_home_what_is_trained(emulated_cupy, monkeypatch):
         model = mlp(device="cuda", early_stopping=True).fit(X, Y)
     assert type(model.coefs_[0]) is np.ndarray
     assert model.predict(X).shape == Y.shape
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("case", CONVNETS)
-def test_convnet(case, dtype, emulated_cupy):
-    model = CONVNETS[case].set_params(dtype=dtype)
-    if model.solver == "lbfgs" and dtype == "float32":
-        pytest.skip("line searches double rounding errors at every iteration")
-    host, device = on_both(model, IMAGES, IMAGE_LABELS)
-    assert_same_network(host, device, IMAGES, LOSS[dtype])
 
 
 def trained(device, network, samples, dtype, **options):
@@ -141,7 +108,7 @@ def trained(device, network, samples, dtype, **options):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("kind", ["dense", "sparse", "weights", "unequal"])
-def test_a_stack_of_models(kind, dtype, emulated_cupy):
+def test_a_stack_of_models(kind, dtype, cupy):
     network = Network([Dense(6), Dropout(0.3), Dense(5, "identity"), BatchNorm(), Scores(3)], (12,))
     samples = SPARSE if kind == "sparse" else X
     options = {
@@ -160,7 +127,7 @@ def test_a_stack_of_models(kind, dtype, emulated_cupy):
     assert [len(model.state.loss_curve) for model in device] == [4, 4, 4, 3]
 
 
-def test_a_model_is_the_same_to_the_bit_in_a_stack_and_alone(emulated_cupy):
+def test_a_model_is_the_same_to_the_bit_in_a_stack_and_alone(cupy):
     network = Network([Conv2D(3), Dense(5), Dropout(0.3), Scores(3)], (6, 6, 2))
     images = IMAGES.astype(np.float32)
     data = Data(to_device(images, "cuda:0"), to_device(IMAGE_LABELS, "cuda:0"))
@@ -177,16 +144,15 @@ STEADY = {
 
 
 @pytest.mark.parametrize("case", STEADY)
-def test_nothing_goes_to_or_fro_within_an_epoch(case, emulated_cupy):
+def test_nothing_goes_to_or_fro_within_an_epoch(case, softgpu):
     """More batches an epoch cost neither another upload nor another read; more epochs do."""
     model, samples, labels, fit = STEADY[case]
-    counter = emulated_cupy.counter
 
     def traffic(batch_size, epochs):
-        before = counter.uploads, counter.host_reads
         settings = {"batch_size": batch_size, "max_iter": epochs, "tol": 0, "device": "cuda"}
-        clone(model).set_params(**settings).fit(samples, labels, **fit)
-        return counter.uploads - before[0], counter.host_reads - before[1]
+        with softgpu.transfers() as copies:
+            clone(model).set_params(**settings).fit(samples, labels, **fit)
+        return copies.to_device, copies.to_host
 
     few, many = traffic(18, 2), traffic(6, 2)
     assert few == many

@@ -8,8 +8,6 @@ from sklearn.datasets import load_digits
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from emulator.compiler import has_compiler
-from emulator.cupy_on_host import installed
 from estimators import ConvNetClassifier, LogisticRegression, MLPClassifier, Perceptron
 from estimators.model_selection import GridSearchCV
 from estimators.neural.fit import NeuralFit
@@ -43,7 +41,7 @@ SEARCHES = {
 
 
 @pytest.mark.parametrize(("estimator", "grid", "n_stacks"), SEARCHES.values(), ids=SEARCHES)
-def test_a_search_on_a_device_is_one_stack(emulated_cupy, monkeypatch, estimator, grid, n_stacks):
+def test_a_search_on_a_device_is_one_stack(cupy, monkeypatch, estimator, grid, n_stacks):
     ran, run = [], NeuralFit.run.__func__
 
     def counted(cls, trainings, watch=None):
@@ -67,9 +65,8 @@ def test_a_search_on_a_device_is_one_stack(emulated_cupy, monkeypatch, estimator
             np.testing.assert_array_equal(device.cv_results_[name], values)
 
 
-@pytest.mark.skipif(not has_compiler(), reason="needs g++, which compiles the kernels for the host")
-def test_a_stack_is_split_where_the_memory_of_the_device_ends(stacks):
-    with installed("90", memory=1_200_000):
+def test_a_stack_is_split_where_the_memory_of_the_device_ends(stacks, softgpu):
+    with softgpu.limited_memory(1_200_000):
         assert free_memory("cuda:0") == 1_200_000
         estimator = MLPClassifier(**MLP | {"hidden_layer_sizes": (50,)}, device="cuda")
         grid = {"alpha": [1e-4, 1e-3, 1e-2, 1e-1]}

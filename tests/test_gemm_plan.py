@@ -7,6 +7,7 @@ import threading
 import pytest
 
 import cukernels
+from _devices import OPT_IN
 from cukernels.images.windows_cuda import PIXEL, PLACE
 from cukernels.matmul import gemm_plan, matmul_cuda
 from cukernels.matmul.gemm_plan import (
@@ -19,7 +20,6 @@ from cukernels.matmul.gemm_plan import (
     sum_length,
 )
 from cukernels.runtime.precision import PRECISIONS, current_precision
-from emulator.cupy_on_host import OPT_IN
 
 KB = 1024
 REGISTERS = 64 * KB  # of a multiprocessor
@@ -119,8 +119,8 @@ def test_sums_are_few_and_short():
 
 
 def test_arithmetic():
-    assert plan(64, 64, 17, 1, "float", MODERN).math == "Tf32<3>"
-    assert plan(64, 64, 16, 1, "float", MODERN).math == "Fma"  # exact enough for short sums
+    assert plan(64, 64, 33, 1, "float", MODERN).math == "Tf32<3>"
+    assert plan(64, 64, 32, 1, "float", MODERN).math == "Fma"  # exact enough for short sums
     assert plan(64, 64, 64, 1, "float", TURING).math == "Fma"
     assert plan(64, 64, 64, 1, "float", TURING._replace(precision="tf32")).math == "Fma"
     assert plan(64, 64, 64, 1, "float", MODERN._replace(precision="tf32")).math == "Tf32<1>"

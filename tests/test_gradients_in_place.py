@@ -63,15 +63,15 @@ def test_on_the_host(op, arguments, within):
 
 @pytest.mark.parametrize("within", [alone, among_others])
 @pytest.mark.parametrize(("op", "arguments"), CALLS)
-def test_on_the_device(op, arguments, within, emulated_cupy):
+def test_on_the_device(op, arguments, within, cupy):
     bound = bound_to_backward(op, cast(arguments, np.float32), np.random.default_rng(0))
-    there = {name: on_device(emulated_cupy, value) for name, value in bound.items()}
-    assert_the_same_in_place(op.backward, there, emulated_cupy.empty, within)
+    there = {name: on_device(cupy, value) for name, value in bound.items()}
+    assert_the_same_in_place(op.backward, there, cupy.empty, within)
 
 
-def test_only_what_is_needed(emulated_cupy):
-    a, b, dy = (emulated_cupy.asarray(np.ones((3, 3))) for _ in range(3))
-    out = {"a": emulated_cupy.empty((3, 3)), "b": emulated_cupy.empty((3, 3))}
+def test_only_what_is_needed(cupy):
+    a, b, dy = (cupy.asarray(np.ones((3, 3))) for _ in range(3))
+    out = {name: cupy.full((3, 3), np.nan) for name in ("a", "b")}
     da, db, _ = cukernels.matmul_backward(dy, a, b, None, dy, needs=("b",), out=out)
     assert da is None and db is out["b"]
     assert np.isnan(out["a"].get()).all() and (out["b"].get() == 3).all()
@@ -95,14 +95,14 @@ def test_only_what_is_needed(emulated_cupy):
         ("batch_norm", dict(x=np.ones((1, 9, 4)), gamma=np.ones((1, 4)), beta=np.ones((1, 4)))),
     ],
 )  # fmt: skip
-def test_one_model_needs_no_copies(name, arguments, emulated_cupy, monkeypatch):
+def test_one_model_needs_no_copies(name, arguments, cupy, monkeypatch):
     """The gradients of a single fit are written once."""
     op = OPS[name]
     bound = bound_to_backward(op, cast(arguments, np.float32), np.random.default_rng(0))
-    there = {key: on_device(emulated_cupy, value) for key, value in bound.items()}
+    there = {key: on_device(cupy, value) for key, value in bound.items()}
     wanted = set(op.backward.gradients) - {"x", "a"}
-    out = {key: emulated_cupy.empty(arguments[key].shape, np.float32) for key in wanted}
-    monkeypatch.setattr(emulated_cupy.ndarray, "__setitem__", lambda *args: pytest.fail("a copy"))
+    out = {key: cupy.empty(arguments[key].shape, np.float32) for key in wanted}
+    monkeypatch.setattr(cupy.ndarray, "__setitem__", lambda *args: pytest.fail("a copy"))
     got = gradients_of(op.backward, getattr(cukernels, op.backward.name)(**there, out=out))
     assert all(got[key] is out[key] for key in wanted)
     assert all(np.isfinite(out[key].get()).all() for key in wanted)

@@ -28,6 +28,7 @@ CASES = {
     "no units": ((5, 0), ()),
     "no models": ((0, 5, 4), (0,)),
 }
+ON_A_GPU = pytest.param("cuda", marks=pytest.mark.gpu)
 by_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 by_dtype = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
 
@@ -47,29 +48,43 @@ def calls(arguments: dict) -> list:
     return [(OP, arguments), (OP.backward, bound)]
 
 
+@pytest.fixture(autouse=True)
+def few_multiprocessors(monkeypatch):
+    """Few rows fill the device then, and blocks loop over the others."""
+    monkeypatch.setattr("cukernels.gpu.rows.multiprocessors", lambda x: 4)
+
+
+@pytest.fixture(params=["reference", "numpy", ON_A_GPU])
+def run(request):
+    """What computes an op: definition, NumPy body or kernel."""
+    if request.param == "cuda":
+        cupy = request.getfixturevalue("cupy")
+        return lambda op, given: device_results(op, cupy, given)
+    return lambda op, given: results(op, getattr(op, request.param), given)
+
+
 @by_case
 @by_dtype
-def test_shapes(case, dtype, emulated_cupy):
+def test_shapes(case, dtype, run):
     for op, arguments in calls(arguments_of(case)):
         given = cast(arguments, dtype)
         exact = results(op, op.reference, copied(cast(given, np.float64)))
-        assert_close(device_results(op, emulated_cupy, copied(given)), exact, arguments, dtype)
-        assert_close(results(op, op.numpy, copied(given)), exact, arguments, dtype)
+        assert_close(run(op, copied(given)), exact, arguments, dtype)
 
 
-def test_parameters_of_a_stack_are_views(emulated_cupy):
+def test_parameters_of_a_stack_are_views(cupy):
     """As the training keeps them: each model's in a row of one array, at any address."""
     arguments = cast(arguments_of(CASES["models"]), np.float32)
     exact = results(OP, OP.reference, copied(cast(arguments, np.float64)))
-    placed = {name: on_device(emulated_cupy, value) for name, value in arguments.items()}
-    parameters = emulated_cupy.empty((3, 11), np.float32)
+    placed = {name: on_device(cupy, value) for name, value in arguments.items()}
+    parameters = cupy.empty((3, 11), np.float32)
     for name, columns in (("gamma", slice(1, 5)), ("beta", slice(6, 10))):
         parameters[:, columns] = placed[name]
         placed[name] = parameters[:, columns]
     assert_close([on_host(OP.cuda(**placed))], exact, arguments, np.float32)
 
 
-@pytest.mark.parametrize("where", ["numpy", "cuda"])
+@pytest.mark.parametrize("where", ["numpy", ON_A_GPU])
 @pytest.mark.parametrize(
     "name", [name for name, (_, stack) in CASES.items() if stack in [(2,), (3,)]]
 )
@@ -78,7 +93,7 @@ def test_a_model_is_the_same_in_any_stack(name, where, request):
         if where == "numpy":
             with Workspace():
                 return [r.copy() for r in results(op, op.numpy, copied(given))]
-        return device_results(op, request.getfixturevalue("emulated_cupy"), copied(given))
+        return device_results(op, request.getfixturevalue("cupy"), copied(given))
 
     (n_models,) = CASES[name][1]
     for op, given in calls(cast(arguments_of(CASES[name]), np.float32)):
@@ -92,16 +107,8 @@ def test_a_model_is_the_same_in_any_stack(name, where, request):
                     np.testing.assert_array_equal(one, many[m])
 
 
-def bodies(op, cupy) -> list:
-    """What computes an op: definition, NumPy body and kernel."""
-    on_numpy = [
-        lambda given, body=body: results(op, body, given) for body in (op.reference, op.numpy)
-    ]
-    return [*on_numpy, lambda given: device_results(op, cupy, given)]
-
-
 @pytest.mark.parametrize("units", [9, 40, 1500])
-def test_a_large_mean_does_not_cancel(units, emulated_cupy):
+def test_a_large_mean_does_not_cancel(units, run):
     """Every body is as near to the float64 answer as for the same rows with a mean of 0."""
     rng = np.random.default_rng(0)
     x = (1e4 + rng.standard_normal((30, units))).astype(np.float32)
@@ -109,19 +116,17 @@ def test_a_large_mean_does_not_cancel(units, emulated_cupy):
     for op, given in calls({"x": x, "gamma": one, "beta": 0 * one}):
         given = cast(given, np.float32)
         exact = results(op, op.reference, copied(cast(given, np.float64)))
-        for body in bodies(op, emulated_cupy):
-            far, near = body(copied(given)), body(given | {"x": x - np.float32(1e4)})
-            for f, n, e in zip(far, near, exact, strict=True):
-                assert np.abs(f - e).max() <= 2 * np.abs(n - e).max() + np.finfo("f").eps
+        far, near = run(op, copied(given)), run(op, given | {"x": x - np.float32(1e4)})
+        for f, n, e in zip(far, near, exact, strict=True):
+            assert np.abs(f - e).max() <= 2 * np.abs(n - e).max() + np.finfo("f").eps
 
 
 @pytest.mark.parametrize("units", [7, 40, 1500])
 @by_dtype
-def test_a_constant_row_becomes_the_shift(units, dtype, emulated_cupy):
+def test_a_constant_row_becomes_the_shift(units, dtype, run):
     x = np.repeat(np.array([[0.1], [-3.3], [1e5]], dtype), units, axis=1)
     beta = np.random.default_rng(0).standard_normal(units).astype(dtype)
-    for body in bodies(OP, emulated_cupy):
-        (y,) = body({"x": x, "gamma": np.ones(units, dtype), "beta": beta.copy()})
-        # rounding leaves eps of the mean, and eps of that remains; the deviation is sqrt(1e-5)
-        noise = np.finfo(dtype).eps ** 2 * np.abs(x) / np.sqrt(1e-5)
-        assert (np.abs(y - beta) <= 16 * noise + 2 * np.finfo(dtype).eps).all()
+    (y,) = run(OP, {"x": x, "gamma": np.ones(units, dtype), "beta": beta.copy()})
+    # rounding leaves eps of the mean, and eps of that remains; the deviation is sqrt(1e-5)
+    noise = np.finfo(dtype).eps ** 2 * np.abs(x) / np.sqrt(1e-5)
+    assert (np.abs(y - beta) <= 16 * noise + 2 * np.finfo(dtype).eps).all()

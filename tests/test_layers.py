@@ -2,7 +2,7 @@
 
 The examples stand in the class. What a hook says is compared with what is found by trying: the
 shape of the output, finite differences, single rows against whole batches, changed pixels, models
-alone against their stack, ONNX, files, and the kernels on the emulated device.
+alone against their stack, ONNX, files, and the kernels.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
+from _cuda_models import on_both
 from _requirements import require
 from cukernels.runtime.arrays import to_device, to_host
 from estimators import ConvNetClassifier, Dense
@@ -79,9 +80,9 @@ def test_onnx_predicts_the_same(layer, shape, dtype):
 
 @every_layer
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_device_does_the_same(layer, shape, dtype, emulated_cupy):
+def test_the_device_does_the_same(layer, shape, dtype, cupy):
     model, X, y = classifier(layer, shape, dtype=dtype, max_iter=2)
-    host, device = (clone(model).set_params(device=d).fit(X, y) for d in ("cpu", "cuda"))
+    host, device = on_both(model, X, y)
     tolerance = {"float32": 1e-4, "float64": 1e-9}[dtype]
     np.testing.assert_allclose(device.loss_curve_, host.loss_curve_, rtol=tolerance)
     np.testing.assert_allclose(
@@ -90,11 +91,11 @@ def test_the_device_does_the_same(layer, shape, dtype, emulated_cupy):
 
 
 @every_layer
-@pytest.mark.parametrize("where", ["cpu", "cuda:0"])
+@pytest.mark.parametrize("where", ["cpu", pytest.param("cuda:0", marks=pytest.mark.gpu)])
 def test_trained_in_a_stack_or_alone(layer, shape, where, request):
     """To the bit, whatever the neighbours."""
     if where != "cpu":
-        request.getfixturevalue("emulated_cupy")
+        request.getfixturevalue("cupy")
     network = Network([layer, Scores(3)], shape)
     X, y = data_for(shape, 30)
     data = Data(*(to_device(a, where) for a in (X.reshape(-1, *shape).astype(np.float32), y)))

@@ -113,8 +113,8 @@ def test_samples_are_what_docstrings_say(op, arguments):
 
 
 @pytest.mark.parametrize(("op", "arguments"), with_most_arguments())
-def test_no_kernel_leaves_its_arrays(op, arguments, emulated_cupy):
-    """The emulator has zones around arrays, and fails where one is touched."""
+def test_no_kernel_leaves_its_arrays(op, arguments, cupy):
+    """The GPU in software fails where memory around an array is touched."""
     function = getattr(cukernels, op.name)
     told = []
     for name, value in arguments.items():
@@ -122,7 +122,7 @@ def test_no_kernel_leaves_its_arrays(op, arguments, emulated_cupy):
             continue
         for other in (*misshapen(value), *list(out_of_range(value))[:2]):
             changed = copied(arguments | {name: other})
-            placed = {n: on_device(emulated_cupy, v) for n, v in changed.items()}
+            placed = {n: on_device(cupy, v) for n, v in changed.items()}
             why = complaint(lambda placed=placed: function(**placed))
             told += [f"{name} {other.shape}: {why}"] * bool(why)
     assert not told, "\n".join(told[:10])
@@ -140,13 +140,18 @@ CSR = {
 
 @pytest.mark.parametrize("loss", ["softmax_cross_entropy", "perceptron_loss"])
 @pytest.mark.parametrize("label", [-1, 5, 9, 2**32 + 1])
-def test_a_label_that_is_no_class(loss, label, emulated_cupy):
-    function = getattr(cukernels, loss)
-    for body in (function, OPS[loss].reference):
+def test_a_label_that_is_no_class(loss, label):
+    for body in (getattr(cukernels, loss), OPS[loss].reference):
         with pytest.raises(ValueError, match=f"y holds {label}, which is none of the 5 classes"):
             body(Z, np.array([0, label, 4, 2]))
+
+
+@pytest.mark.parametrize("loss", ["softmax_cross_entropy", "perceptron_loss"])
+@pytest.mark.parametrize("label", [-1, 5, 9, 2**32 + 1])
+def test_a_label_that_is_no_class_on_a_device(loss, label, cupy):
+    function = getattr(cukernels, loss)
     stack, y = np.stack([Z, Z]), np.array([[0, label, 4, 2], [0, 1, 4, 2]])
-    value, dz = (on_host(a) for a in function(*map(emulated_cupy.asarray, (stack, y))))
+    value, dz = (on_host(a) for a in function(*map(cupy.asarray, (stack, y))))
     assert np.isnan(value[0])
     assert np.isnan(dz[0, 1]).all()
     for got, expected in zip((value[1], dz[1]), function(Z, y[1]), strict=True):
@@ -166,21 +171,27 @@ def test_labels_of_few_bits():
 
 @pytest.mark.parametrize("row", [-1, 4, 2**40])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32, np.uint32])
-def test_a_row_that_is_not_there(row, dtype, emulated_cupy):
+def test_a_row_that_is_not_there(row, dtype):
     x, rows, dy = Z.astype(dtype), np.array([1, row, 2]), np.ones((3, 5))
     with pytest.raises(ValueError, match=f"rows holds {row}, which is none of the 4 rows of x"):
         cukernels.gather_rows(x, rows)
     with pytest.raises(ValueError, match=f"rows holds {row}, which is none of the 4 rows of x"):
         cukernels.gather_rows_backward(dy, Z, rows)
-    got = on_host(cukernels.gather_rows(*map(emulated_cupy.asarray, (x, rows))))
+
+
+@pytest.mark.parametrize("row", [-1, 4, 2**40])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32, np.uint32])
+def test_a_row_that_is_not_there_on_a_device(row, dtype, cupy):
+    x, rows, dy = Z.astype(dtype), np.array([1, row, 2]), np.ones((3, 5))
+    got = on_host(cukernels.gather_rows(*map(cupy.asarray, (x, rows))))
     np.testing.assert_array_equal(got[[0, 2]], x[[1, 2]])
     assert (got[1].view(np.uint8) == 255).all()
     assert np.isnan(got[1]).all() if np.dtype(dtype).kind == "f" else True
-    dx = on_host(cukernels.gather_rows_backward(*map(emulated_cupy.asarray, (dy, Z, rows))))
+    dx = on_host(cukernels.gather_rows_backward(*map(cupy.asarray, (dy, Z, rows))))
     np.testing.assert_array_equal(dx, [[0] * 5, [1] * 5, [1] * 5, [0] * 5])
 
 
-@pytest.mark.parametrize(
+POINTS_OUTSIDE = pytest.mark.parametrize(
     ("name", "values", "nan", "message"),
     [
         ("indices", [0, 9, 1], [0], "indices holds 9, which is none of the 4 columns"),
@@ -192,7 +203,10 @@ def test_a_row_that_is_not_there(row, dtype, emulated_cupy):
         ("indptr", [0, 1, 1, 2], [], "indptr must rise from 0 to the number of values 3"),
     ],
 )
-def test_a_sparse_matrix_that_points_outside(name, values, nan, message, emulated_cupy):
+
+
+@POINTS_OUTSIDE
+def test_a_sparse_matrix_that_points_outside(name, values, nan, message):
     """The CPU once returned what happened to lie in memory beside `b`."""
     matrix = CSR | {name: np.array(values)}
     for function in (cukernels.csr_matmul, OPS["csr_matmul"].reference):
@@ -200,11 +214,16 @@ def test_a_sparse_matrix_that_points_outside(name, values, nan, message, emulate
             function(**matrix, b=Z)
     with pytest.raises(ValueError, match=message):
         cukernels.csr_matmul_backward(np.ones((3, 5)), **matrix, b=Z)
-    placed = {n: emulated_cupy.asarray(v) for n, v in (matrix | {"b": Z}).items()}
+
+
+@POINTS_OUTSIDE
+def test_a_sparse_matrix_that_points_outside_on_a_device(name, values, nan, message, cupy):
+    matrix = CSR | {name: np.array(values)}
+    placed = {n: cupy.asarray(v) for n, v in (matrix | {"b": Z}).items()}
     y = on_host(cukernels.csr_matmul(**placed))
     assert np.isnan(y).any(axis=1).nonzero()[0].tolist() == nan
     if name == "indices":
-        dy = emulated_cupy.asarray(np.ones((3, 5)))
+        dy = cupy.asarray(np.ones((3, 5)))
         db = on_host(cukernels.csr_matmul_backward(dy, **placed))
         wrong = np.isnan(db).any(axis=1)
         assert wrong.sum() == 1
@@ -215,25 +234,35 @@ def test_a_sparse_matrix_that_points_outside(name, values, nan, message, emulate
         np.testing.assert_allclose(db[~wrong], right[~wrong])
 
 
-def test_a_sweep_that_visits_rows_that_are_not_there(emulated_cupy):
-    x, y = Z[:, :3].copy(), np.array([0, 1, 1, 0])
-    sparse = sp.csr_array(x)
-    forms = {
-        "perceptron_sweep": {"x": x},
-        "csr_perceptron_sweep": {n: getattr(sparse, n) for n in ("data", "indices", "indptr")},
-    }
-    for name, form in forms.items():
-        function = getattr(cukernels, name)
+def visits(name, form, order, place=lambda v: v):
+    """The weights that a sweep over some rows of four samples leaves, in two classes."""
+    w, b = (place(a) for a in (np.zeros((2, 3)), np.zeros(2)))
+    given = {n: place(v) for n, v in form.items()}
+    y = place(np.array([0, 1, 1, 0]))
+    getattr(cukernels, name)(**given, y=y, w=w, b=b, eta=1.0, order=place(np.array(order)))
+    return w
 
-        def call(order, place=lambda v: v, function=function, form=form):
-            w, b = (place(a) for a in (np.zeros((2, 3)), np.zeros(2)))
-            given = {n: place(v) for n, v in form.items()}
-            function(**given, y=place(y), w=w, b=b, eta=1.0, order=place(np.array(order)))
-            return w
 
-        with pytest.raises(ValueError, match="order holds 7, which is none of the 4 samples"):
-            call([0, 7])
-        with pytest.raises(ValueError, match="y holds 3, which is none of the 2 classes"):
-            function(**form, y=y + 2, w=np.zeros((2, 3)), b=np.zeros(2), eta=1.0)
-        got = on_host(call([-3, 7, 1], emulated_cupy.asarray))
-        np.testing.assert_allclose(got, call([0, 3, 1]))
+SAMPLES = Z[:, :3].copy()
+SWEEPS = {
+    "perceptron_sweep": {"x": SAMPLES},
+    "csr_perceptron_sweep": {
+        n: getattr(sp.csr_array(SAMPLES), n) for n in ("data", "indices", "indptr")
+    },
+}
+
+
+@pytest.mark.parametrize(("name", "form"), SWEEPS.items(), ids=SWEEPS)
+def test_a_sweep_that_visits_rows_that_are_not_there(name, form):
+    with pytest.raises(ValueError, match="order holds 7, which is none of the 4 samples"):
+        visits(name, form, [0, 7])
+    with pytest.raises(ValueError, match="y holds 3, which is none of the 2 classes"):
+        getattr(cukernels, name)(
+            **form, y=np.array([2, 3, 3, 2]), w=np.zeros((2, 3)), b=np.zeros(2), eta=1.0
+        )
+
+
+@pytest.mark.parametrize(("name", "form"), SWEEPS.items(), ids=SWEEPS)
+def test_a_sweep_that_visits_rows_that_are_not_there_on_a_device(name, form, cupy):
+    got = on_host(visits(name, form, [-3, 7, 1], cupy.asarray))
+    np.testing.assert_allclose(got, visits(name, form, [0, 3, 1]))

@@ -1,4 +1,4 @@
-"""Batch normalisation on the emulated device: more shapes, stacks, and hard numbers."""
+"""Batch normalisation on a GPU: more shapes, stacks, and hard numbers."""
 
 from __future__ import annotations
 
@@ -61,24 +61,24 @@ def check(op, cupy, arguments, dtype):
 
 @by_case
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
-def test_training(case, dtype, emulated_cupy):
+def test_training(case, dtype, cupy):
     arguments = arguments_of(case)
-    check(TRAINING, emulated_cupy, arguments, dtype)
+    check(TRAINING, cupy, arguments, dtype)
     bound = bound_to_backward(TRAINING, arguments, np.random.default_rng(1))
-    check(TRAINING.backward, emulated_cupy, bound, dtype)
+    check(TRAINING.backward, cupy, bound, dtype)
 
 
 @by_case
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
-def test_inference(case, dtype, emulated_cupy):
+def test_inference(case, dtype, cupy):
     arguments = arguments_of(case)
     arguments.pop("sample_weight", None)
     rng = np.random.default_rng(1)
     arguments["mean"] = rng.standard_normal(arguments["gamma"].shape)
     arguments["variance"] = rng.random(arguments["gamma"].shape)
-    check(INFERENCE, emulated_cupy, arguments, dtype)
+    check(INFERENCE, cupy, arguments, dtype)
     bound = bound_to_backward(INFERENCE, arguments, rng)
-    check(INFERENCE.backward, emulated_cupy, bound, dtype)
+    check(INFERENCE.backward, cupy, bound, dtype)
 
 
 def test_cases_reach_every_launch():
@@ -87,12 +87,12 @@ def test_cases_reach_every_launch():
     assert 1 in chunks and max(chunks) > 1
 
 
-def test_parameters_of_a_stack_are_views(emulated_cupy):
+def test_parameters_of_a_stack_are_views(cupy):
     """As the training keeps them: each model's in a row of one array, at any address."""
     arguments = cast(arguments_of(CASES["models"]), np.float32)
     exact = results(TRAINING, TRAINING.reference, copied(cast(arguments, np.float64)))
-    placed = {name: on_device(emulated_cupy, value) for name, value in arguments.items()}
-    parameters = emulated_cupy.empty((3, 11), np.float32)
+    placed = {name: on_device(cupy, value) for name, value in arguments.items()}
+    parameters = cupy.empty((3, 11), np.float32)
     for name, columns in (("gamma", slice(1, 5)), ("beta", slice(6, 10))):
         parameters[:, columns] = placed[name]
         placed[name] = parameters[:, columns]
@@ -106,25 +106,25 @@ NAMES += ["models of shared rows, own weights"]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_model_is_the_same_in_any_stack(name, emulated_cupy):
+def test_a_model_is_the_same_in_any_stack(name, cupy):
     arguments = cast(arguments_of(CASES[name]), np.float32)
     rng = np.random.default_rng(1)
     bound = cast(bound_to_backward(TRAINING, arguments, rng), np.float32)
     for op, given in ((TRAINING, arguments), (TRAINING.backward, bound)):
-        stack = device_results(op, emulated_cupy, copied(given))
+        stack = device_results(op, cupy, copied(given))
         for m in range(CASES[name][1][0]):
             own = {
                 k: (v[m] if len(v) > 1 else v[0]) if isinstance(v, np.ndarray) else v
                 for k, v in given.items()
             }
-            alone = device_results(op, emulated_cupy, own)
+            alone = device_results(op, cupy, own)
             for one, many in zip(alone, stack, strict=True):
                 np.testing.assert_array_equal(one, many[m] if len(many) > 1 else many[0])
 
 
 @pytest.mark.parametrize("rows", [200, 5000])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_a_large_mean_does_not_cancel(rows, weighted, emulated_cupy):
+def test_a_large_mean_does_not_cancel(rows, weighted, cupy):
     """At most twice as far from the float64 answer as NumPy's float32 is."""
     rng = np.random.default_rng(0)
     x = (1e4 + rng.standard_normal((rows, 8))).astype(np.float32)
@@ -137,27 +137,27 @@ def test_a_large_mean_does_not_cancel(rows, weighted, emulated_cupy):
         arguments["sample_weight"] = weights
     exact = results(TRAINING, TRAINING.reference, copied(cast(arguments, np.float64)))
     numpy = results(TRAINING, TRAINING.reference, copied(arguments))
-    got = device_results(TRAINING, emulated_cupy, arguments)
+    got = device_results(TRAINING, cupy, arguments)
     for g, n, e in zip(got, numpy, exact, strict=True):
         assert np.abs(g - e)[1:].max() <= 2 * np.abs(n - e)[1:].max()
     assert np.abs(got[2] - exact[2]).max() < 1e-5
 
 
 @pytest.mark.parametrize("rows", [1, 7, 300, 9000])
-def test_a_constant_channel(rows, emulated_cupy):
+def test_a_constant_channel(rows, cupy):
     """Its mean is its value to the bit, and its variance 0."""
     x = np.tile(np.float32([0.1, -3.3, 1e5, 7e-9]), (rows, 1))
     weights = np.random.default_rng(0).random(rows).astype(np.float32)
     for sample_weight in (None, weights):
         arguments = {"x": x, "gamma": x[0], "beta": x[0], "sample_weight": sample_weight}
-        y, mean, variance = device_results(TRAINING, emulated_cupy, arguments)
+        y, mean, variance = device_results(TRAINING, cupy, arguments)
         np.testing.assert_array_equal(mean, x[0])
         np.testing.assert_array_equal(variance, 0)
         np.testing.assert_array_equal(y, x)
 
 
 @pytest.mark.parametrize("rows", [6, 9000])
-def test_weights_that_are_all_zero(rows, emulated_cupy):
+def test_weights_that_are_all_zero(rows, cupy):
     rng = np.random.default_rng(0)
     arguments = {
         "x": rng.standard_normal((rows, 4)),
@@ -165,5 +165,5 @@ def test_weights_that_are_all_zero(rows, emulated_cupy):
         "beta": rng.standard_normal(4),
         "sample_weight": np.zeros(rows),
     }
-    check(TRAINING, emulated_cupy, arguments, np.float64)
-    check(TRAINING.backward, emulated_cupy, bound_to_backward(TRAINING, arguments, rng), np.float64)
+    check(TRAINING, cupy, arguments, np.float64)
+    check(TRAINING.backward, cupy, bound_to_backward(TRAINING, arguments, rng), np.float64)

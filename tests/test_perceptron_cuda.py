@@ -48,7 +48,7 @@ SETTINGS = {
 
 @pytest.mark.parametrize("is_sparse", [False, True], ids=["dense", "csr"])
 @pytest.mark.parametrize("name", SETTINGS)
-def test_several_sweeps(name, is_sparse, emulated_cupy, rng):
+def test_several_sweeps(name, is_sparse, cupy, rng):
     x, y = problem(rng)
     host, device = perceptron_sweep, bodies.perceptron_sweep
     if is_sparse:
@@ -58,27 +58,25 @@ def test_several_sweeps(name, is_sparse, emulated_cupy, rng):
         )
     arguments = SETTINGS[name] | {"eta": 0.3}
     expected = swept(host, np.asarray, x, y, arguments)
-    got = swept(device, emulated_cupy.asarray, x, y, arguments)
+    got = swept(device, cupy.asarray, x, y, arguments)
     for e, g in zip(expected, got, strict=True):
         np.testing.assert_allclose(g.get(), e, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_csr_is_dense(name, emulated_cupy, rng):
+def test_csr_is_dense(name, cupy, rng):
     x, y = problem(rng)
     arguments = SETTINGS[name] | {"eta": 0.3}
-    dense = swept(bodies.perceptron_sweep, emulated_cupy.asarray, x, y, arguments)
-    sparse = swept(
-        bodies.csr_perceptron_sweep, emulated_cupy.asarray, sp.csr_array(x), y, arguments
-    )
+    dense = swept(bodies.perceptron_sweep, cupy.asarray, x, y, arguments)
+    sparse = swept(bodies.csr_perceptron_sweep, cupy.asarray, sp.csr_array(x), y, arguments)
     for a, b in zip(dense, sparse, strict=True):
         np.testing.assert_allclose(a.get(), b.get(), rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("classes", [None, np.arange(3)], ids=["multinomial", "one against rest"])
-def test_a_stack_is_its_models(classes, emulated_cupy, rng):
+def test_a_stack_is_its_models(classes, cupy, rng):
     """To the bit."""
-    asarray = emulated_cupy.asarray
+    asarray = cupy.asarray
     x, y = problem(rng, dtype=np.float32)
     w, b = rng.standard_normal((2, 3, 13)).astype(np.float32), np.ones((2, 3), np.float32)
     eta = np.array([[[0.5]], [[0.01]]], np.float32)
@@ -99,21 +97,21 @@ def test_a_stack_is_its_models(classes, emulated_cupy, rng):
 
 @pytest.mark.parametrize("limit", [0, 9_000], ids=["no groups", "weights in global memory"])
 @pytest.mark.parametrize("classes", [None, np.arange(3)], ids=["multinomial", "one against rest"])
-def test_little_shared_memory(limit, classes, emulated_cupy, monkeypatch, rng):
+def test_little_shared_memory(limit, classes, cupy, monkeypatch, rng):
     """What does not fit into shared memory changes the way, not the result."""
     x, y = problem(rng, d=200)
     arguments = {"eta": 0.3} | ({} if classes is None else {"classes": classes})
     expected = swept(perceptron_sweep, np.asarray, x, y, arguments)
     monkeypatch.setattr(bodies, "shared_limit", lambda architecture: limit or 1_000)
-    got = swept(bodies.perceptron_sweep, emulated_cupy.asarray, x, y, arguments)
+    got = swept(bodies.perceptron_sweep, cupy.asarray, x, y, arguments)
     for e, g in zip(expected, got, strict=True):
         np.testing.assert_allclose(g.get(), e, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.01])
-def test_an_order_for_each_problem(alpha, emulated_cupy, rng):
+def test_an_order_for_each_problem(alpha, cupy, rng):
     """Each problem is what it is alone in its order, to the bit, and right."""
-    asarray = emulated_cupy.asarray
+    asarray = cupy.asarray
     x, y = problem(rng, dtype=np.float32)
     orders, follows = np.stack([rng.permutation(100)[:90] for _ in range(3)]), np.array([2, 0, 2])
     w, b = rng.standard_normal((3, 13)).astype(np.float32), rng.standard_normal(3)
@@ -138,9 +136,9 @@ def test_an_order_for_each_problem(alpha, emulated_cupy, rng):
 
 
 @pytest.mark.parametrize("case", [{}, {"alpha": 0.01}, {"alpha": 0.01, "l1_ratio": 0.5}], ids=str)
-def test_gram_matrices_in_parts(case, emulated_cupy, monkeypatch, rng):
+def test_gram_matrices_in_parts(case, cupy, monkeypatch, rng):
     """What does not fit into memory at once changes the launches, not the result."""
-    asarray = emulated_cupy.asarray
+    asarray = cupy.asarray
     x, y = problem(rng)
     orders = np.stack([rng.permutation(100) for _ in range(3)])
     results = []
@@ -160,13 +158,13 @@ def test_gram_matrices_in_parts(case, emulated_cupy, monkeypatch, rng):
 
 
 @pytest.mark.parametrize("follows", [None, np.arange(3)], ids=["not said", "classes compete"])
-def test_several_orders_need_to_know_whose(follows, emulated_cupy, rng):
+def test_several_orders_need_to_know_whose(follows, cupy, rng):
     x, y = problem(rng)
     orders = np.stack([rng.permutation(100) for _ in range(2)])
     classes = np.arange(3) if follows is None else None
     for to, body in (
         (np.array, perceptron_sweep),
-        (emulated_cupy.asarray, bodies.perceptron_sweep),
+        (cupy.asarray, bodies.perceptron_sweep),
     ):
         more = {"order": orders, "follows": follows, "classes": classes}
         more = {name: to(a) for name, a in more.items() if a is not None}
@@ -174,17 +172,17 @@ def test_several_orders_need_to_know_whose(follows, emulated_cupy, rng):
             body(to(x), to(y), to(np.zeros((3, 13))), to(np.zeros(3)), 1.0, **more)
 
 
-def test_too_many_classes_are_an_error(emulated_cupy, monkeypatch, rng):
+def test_too_many_classes_are_an_error(cupy, monkeypatch, rng):
     x, y = problem(rng)
     monkeypatch.setattr(bodies, "shared_limit", lambda architecture: 100)
     with pytest.raises(ValueError, match="3 classes that compete .* 100 a block"):
-        swept(bodies.perceptron_sweep, emulated_cupy.asarray, x, y, {"eta": 0.3})
+        swept(bodies.perceptron_sweep, cupy.asarray, x, y, {"eta": 0.3})
 
 
-def test_most_samples_are_right(emulated_cupy, rng):
+def test_most_samples_are_right(cupy, rng):
     """The weights that come out tell the classes apart."""
     x, y = problem(rng, n=200)
-    w, b, *_ = swept(bodies.perceptron_sweep, emulated_cupy.asarray, x, y, {"eta": 1.0}, sweeps=5)
+    w, b, *_ = swept(bodies.perceptron_sweep, cupy.asarray, x, y, {"eta": 1.0}, sweeps=5)
     assert np.mean((x @ w.get().T + b.get()).argmax(axis=1) == y) > 0.95
 
 

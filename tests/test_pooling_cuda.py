@@ -1,4 +1,4 @@
-"""Pooling on the emulated device: many more shapes, equal values, and values not finite."""
+"""Pooling on a GPU: many more shapes, equal values, and values not finite."""
 
 from __future__ import annotations
 
@@ -52,29 +52,29 @@ def check(op, cupy, arguments, dtype):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
 @pytest.mark.parametrize("op", FORWARDS, ids=lambda op: op.name)
 @pytest.mark.parametrize("values", ["different", "often equal"])
-def test_pooling(op, dtype, case, values, emulated_cupy):
+def test_pooling(op, dtype, case, values, cupy):
     shape, geometry = case
     rng = np.random.default_rng(0)
     x = rng.standard_normal(shape) if values == "different" else rng.integers(0, 3, shape) * 1.0
     arguments = {"x": x, **geometry}
-    check(op, emulated_cupy, arguments, dtype)
-    check(op.backward, emulated_cupy, bound_to_backward(op, arguments, rng), dtype)
+    check(op, cupy, arguments, dtype)
+    check(op.backward, cupy, bound_to_backward(op, arguments, rng), dtype)
 
 
 @by_case
-def test_in_parts(case, emulated_cupy, monkeypatch):
+def test_in_parts(case, cupy, monkeypatch):
     """More threads than one launch has: a launch for some images after the other."""
     shape, geometry = case
     arguments = {"x": np.random.default_rng(0).standard_normal(shape), **geometry}
     monkeypatch.setattr(bodies, "MOST_THREADS", 2 * 7 * 8)
     for op in FORWARDS:
-        check(op, emulated_cupy, arguments, np.float64)
+        check(op, cupy, arguments, np.float64)
         bound = bound_to_backward(op, arguments, np.random.default_rng(1))
-        check(op.backward, emulated_cupy, bound, np.float64)
+        check(op.backward, cupy, bound, np.float64)
 
 
 @by_case
-def test_not_finite(case, emulated_cupy):
+def test_not_finite(case, cupy):
     """A NaN is the largest; a window that has one gives its gradient to no pixel."""
     shape, geometry = case
     rng = np.random.default_rng(0)
@@ -84,33 +84,31 @@ def test_not_finite(case, emulated_cupy):
     x[rng.random(shape) < 0.1] = np.inf
     op = OPS["max_pool2d"]
     arguments = {"x": x, **geometry}
-    (y,) = device_results(op, emulated_cupy, arguments)
+    (y,) = device_results(op, cupy, arguments)
     np.testing.assert_array_equal(y, op.reference(**arguments))
     bound = bound_to_backward(op, arguments, rng)
-    (dx,) = device_results(op.backward, emulated_cupy, bound)
+    (dx,) = device_results(op.backward, cupy, bound)
     if geometry.get("padding", 0) == 0:  # where all is -inf, padding wins in the reference
         np.testing.assert_array_equal(dx, op.backward.reference(**bound))
     assert not np.any(dx[np.isnan(x)])
 
 
 @pytest.mark.parametrize("geometry", [{}, {"stride": 1}], ids=["apart", "overlapping"])
-def test_padding_never_wins(geometry, emulated_cupy):
+def test_padding_never_wins(geometry, cupy):
     x = np.full((1, 3, 3, 4), -np.inf)
     dy_shape = OPS["max_pool2d"].reference(x, padding=1, **geometry).shape
     arguments = {"dy": np.ones(dy_shape), "x": x, "y": np.full(dy_shape, -np.inf)}
-    (dx,) = device_results(
-        OPS["max_pool2d_backward"], emulated_cupy, arguments | geometry | {"padding": 1}
-    )
+    (dx,) = device_results(OPS["max_pool2d_backward"], cupy, arguments | geometry | {"padding": 1})
     assert dx.sum() == np.prod(dy_shape)
 
 
-def test_a_model_is_the_same_in_any_stack(emulated_cupy):
+def test_a_model_is_the_same_in_any_stack(cupy):
     x = np.random.default_rng(0).standard_normal((3, 2, 7, 6, 4)).astype(np.float32)
     for op in FORWARDS:
         arguments = {"x": x, "pool_size": 3, "stride": 2}
-        (stack,) = device_results(op, emulated_cupy, arguments)
+        (stack,) = device_results(op, cupy, arguments)
         for m in range(3):
-            (alone,) = device_results(op, emulated_cupy, arguments | {"x": x[m]})
+            (alone,) = device_results(op, cupy, arguments | {"x": x[m]})
             np.testing.assert_array_equal(stack[m], alone)
 
 

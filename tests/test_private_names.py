@@ -143,11 +143,18 @@ def test_releases_without_callbacks(monkeypatch):
 # CuPy
 
 
-def test_a_launch_says_what_cupy_lacks(emulated_cupy, monkeypatch):
-    x = emulated_cupy.zeros(3, np.float32)
+class Gone:
+    """An attribute that neither a class nor its instances have, whatever they inherit."""
+
+    def __get__(self, instance, owner):
+        raise AttributeError("gone")
+
+
+def test_a_launch_says_what_cupy_lacks(cupy, monkeypatch):
+    x = cupy.zeros(3, np.float32)
     cukernels.relu(x)
-    monkeypatch.delattr(type(x), "_c_contiguous")
-    monkeypatch.setattr(emulated_cupy, "__version__", "99.1", raising=False)
+    monkeypatch.setattr(cupy.ndarray, "_c_contiguous", Gone())
+    monkeypatch.setattr(cupy, "__version__", "99.1")
     with pytest.raises(
         ImportError, match=r"has no _c_contiguous. cukernels.*installed is CuPy 99.1"
     ):

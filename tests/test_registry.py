@@ -59,11 +59,11 @@ def first_call(entry) -> dict:
     return cast(max(calls, key=arrays), np.float32)
 
 
-@pytest.mark.parametrize("where", ["cpu", "cuda"])
+@pytest.mark.parametrize("where", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 @pytest.mark.parametrize("entry", OPS.values(), ids=OPS)
-def test_a_dtype_that_no_kernel_has_is_refused(entry, where, emulated_cupy):
+def test_a_dtype_that_no_kernel_has_is_refused(entry, where, request):
     """Of every argument, by words that name op, argument and dtype; nothing is written before."""
-    place = emulated_cupy.asarray if where == "cuda" else np.copy
+    place = request.getfixturevalue("cupy").asarray if where == "cuda" else np.copy
     given = first_call(entry)
     checked = 0
     for name, kind in entry.kinds.items():

@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 
 import cukernels
+from _devices import OPT_IN, UNASKED
 from cukernels.gpu import shared_memory
 from cukernels.gpu.shared_memory import allow, shared_limit
 from cukernels.images import conv_cuda, local_cuda
 from cukernels.matmul import gemm_plan, matmul_cuda
 from cukernels.matmul.gemm_plan import FMA_TILES, TENSOR_TILES
 from cukernels.runtime.registry import OPS
-from emulator.compiler import HostKernel
-from emulator.cupy_on_host import OPT_IN, UNASKED
 
 KB = 1024
 
@@ -28,9 +27,10 @@ def test_shared_memory_of_a_block(architecture, kb):
 
 
 @pytest.fixture
-def unlaunched(monkeypatch):
+def unlaunched(softgpu):
     """Kernels do nothing: whether the driver launches them is all that is asked."""
-    monkeypatch.setattr(HostKernel, "launch", lambda self, *arguments: None)
+    with softgpu.settings(null=True):
+        yield
 
 
 def sweep(cupy, features: int, classes: int, dtype=np.float32, samples: int = 2) -> None:
@@ -47,45 +47,42 @@ def csr_sweep(cupy, classes: int, dtype=np.float32) -> None:
     cukernels.csr_perceptron_sweep(data, indices, indptr, y, w, b, 1.0)
 
 
-@pytest.mark.parametrize("emulated_cupy", ["75", "86", "90"], indirect=True, ids="sm_{}".format)
+@pytest.mark.parametrize("cupy", ["75", "86", "90"], indirect=True, ids="sm_{}".format)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("classes", [1, 3, 10])
-def test_any_number_of_features(classes, dtype, emulated_cupy, unlaunched):
+def test_any_number_of_features(classes, dtype, cupy, unlaunched):
     """Around both limits, with and without asking, static bytes and all else that is beside w."""
     item = np.dtype(dtype).itemsize
     beside = classes * (2 * 32 * item + 104) + 32 * 32 * item + 1024  # and more
-    for limit in (
-        UNASKED * KB,
-        emulated_cupy.cuda.Device().attributes["MaxSharedMemoryPerBlockOptin"],
-    ):
+    for limit in (UNASKED * KB, cupy.cuda.Device().attributes["MaxSharedMemoryPerBlockOptin"]):
         for whole in range(max(limit - beside, 0), limit + 64, 64):
-            sweep(emulated_cupy, max(whole // (classes * item), 1), classes, dtype)
+            sweep(cupy, max(whole // (classes * item), 1), classes, dtype)
 
 
-@pytest.mark.parametrize("emulated_cupy", ["75", "86", "90"], indirect=True, ids="sm_{}".format)
+@pytest.mark.parametrize("cupy", ["75", "86", "90"], indirect=True, ids="sm_{}".format)
 @pytest.mark.parametrize("body", ["dense", "csr"])
-def test_any_number_of_classes_that_compete(body, emulated_cupy, unlaunched):
+def test_any_number_of_classes_that_compete(body, cupy, unlaunched):
     """Each is swept, or too many in words; 20 ask for more than a block has without asking."""
     refused = 0
     for classes in (*range(2, 30), *range(450, 640, 2), *range(900, 2900, 7)):
         try:
             if body == "csr":
-                csr_sweep(emulated_cupy, classes)
+                csr_sweep(cupy, classes)
             else:
-                sweep(emulated_cupy, 2, classes)
+                sweep(cupy, 2, classes)
         except ValueError as error:
             assert "classes that compete" in str(error)
             refused += 1
     assert refused > 0
 
 
-def test_a_limit_is_never_lowered(emulated_cupy, unlaunched):
+def test_a_limit_is_never_lowered(cupy, unlaunched):
     """Functions are shared by all sizes; features that come again find the limit as it was."""
     sizes = [13_000, 12_000, 13_000, 11_100, 500, 12_500, 14_000, 13_000, 11_150, 14_000]
     for features in sizes:
-        sweep(emulated_cupy, features, 1)
+        sweep(cupy, features, 1)
     for features in (3000, 2000, 3000):
-        sweep(emulated_cupy, features, 10)
+        sweep(cupy, features, 10)
 
 
 def test_a_limit_is_raised_by_two_threads():
@@ -131,10 +128,8 @@ FULL = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("emulated_cupy", "dtype", "tile"), FULL, indirect=["emulated_cupy"], ids=str
-)
-def test_tiles_of_48_kb_are_launched(dtype, tile, emulated_cupy, unlaunched, monkeypatch):
+@pytest.mark.parametrize(("cupy", "dtype", "tile"), FULL, indirect=["cupy"], ids=str)
+def test_tiles_of_48_kb_are_launched(dtype, tile, cupy, softgpu, unlaunched, monkeypatch):
     cycles = gemm_plan._cycles
     monkeypatch.setattr(
         gemm_plan, "_cycles", lambda t, *rest: cycles(t, *rest) * (1 if t == tile else 1e9)
@@ -147,17 +142,16 @@ def test_tiles_of_48_kb_are_launched(dtype, tile, emulated_cupy, unlaunched, mon
     try:
         for name in ("matmul", "conv2d", "local2d"):
             shapes = {
-                "matmul": {"a": (64, 40), "b": (40, 32)},
-                "conv2d": {"x": (2, 6, 6, 20), "w": (8, 3, 3, 20)},
-                "local2d": {"x": (20, 4, 4, 20), "w": (2, 2, 8, 3, 3, 20)},
+                "matmul": {"a": (64, 40), "b": (40, 40)},
+                "conv2d": {"x": (3, 6, 6, 20), "w": (8, 3, 3, 20)},
+                "local2d": {"x": (40, 4, 4, 20), "w": (2, 2, 8, 3, 3, 20)},
             }[name]
             kind = {"float": np.float32, "double": np.float64}[dtype]
-            given = {n: emulated_cupy.zeros(shape, kind) for n, shape in shapes.items()}
-            before = len(emulated_cupy.counter.launches)
-            y = OPS[name].cuda(**given)
-            OPS[name].backward.cuda(y, **given, bias=None, y=y)
-            launched = emulated_cupy.counter.launches[before:]
-            assert sum(tile.expression in expression for expression in launched) == 3
+            given = {n: cupy.zeros(shape, kind) for n, shape in shapes.items()}
+            with softgpu.launched() as launched:
+                y = OPS[name].cuda(**given)
+                OPS[name].backward.cuda(y, **given, bias=None, y=y)
+            assert sum(tile.expression in kernel for kernel in launched) == 3
     finally:
         for cached in caches:
             cached.cache_clear()

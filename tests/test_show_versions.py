@@ -127,7 +127,7 @@ def test_the_self_check_finds_a_wrong_body(body, message):
     assert check_body("numpy", lambda x: np.maximum(x, 0), RELU).passed
 
 
-def test_the_self_check_runs_on_a_device(emulated_cupy):
+def test_the_self_check_runs_on_a_device(cupy):
     """A body that works on the device passes; one that does not is named."""
     good = check_body("cuda:0", OPS["relu"].cuda, RELU, "cuda:0")
     assert good.passed and good.calls >= 2

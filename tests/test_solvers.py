@@ -248,7 +248,7 @@ def test_a_stack_is_its_models_one_by_one(name):
 
 
 @each_stepped
-def test_a_stack_on_a_device_is_its_models_one_by_one(name, emulated_cupy):
+def test_a_stack_on_a_device_is_its_models_one_by_one(name, cupy):
     together, alone = together_and_alone(name, "cuda")
     assert together == alone
 

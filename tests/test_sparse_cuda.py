@@ -1,4 +1,4 @@
-"""Sparse products on the emulated device: more shapes, integers of both sizes, long rows."""
+"""Sparse products on a GPU: more shapes, integers of both sizes, long rows."""
 
 from __future__ import annotations
 
@@ -88,8 +88,8 @@ def check(cupy, arguments, dtype):
 @by_case
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
 @pytest.mark.parametrize("integer", [np.int32, np.int64], ids=["int32", "int64"])
-def test_products(case, dtype, integer, emulated_cupy):
-    check(emulated_cupy, arguments_of(case, integer), dtype)
+def test_products(case, dtype, integer, cupy):
+    check(cupy, arguments_of(case, integer), dtype)
 
 
 def test_cases_reach_every_path():
@@ -109,14 +109,14 @@ def test_digits_cover_the_keys():
 
 
 @pytest.mark.parametrize("bits", [1, 3, 7])
-def test_many_digits(bits, emulated_cupy, monkeypatch):
+def test_many_digits(bits, cupy, monkeypatch):
     """As of keys of more than 20 bits, but with shorter digits."""
     monkeypatch.setattr(bodies, "MOST_BITS", bits)
     monkeypatch.setattr(bodies, "_digits", bodies._digits.__wrapped__)
-    check(emulated_cupy, arguments_of(CASES["two digits of models"]), np.float64)
+    check(cupy, arguments_of(CASES["two digits of models"]), np.float64)
 
 
-def test_a_column_given_twice_adds_up(emulated_cupy):
+def test_a_column_given_twice_adds_up(cupy):
     """Also where rows are not sorted, and many lanes have the same column."""
     rng = np.random.default_rng(0)
     counts = rng.integers(0, 90, 40)
@@ -127,17 +127,17 @@ def test_a_column_given_twice_adds_up(emulated_cupy):
         "indptr": indptr,
         "b": rng.standard_normal((5, 3)),
     }
-    check(emulated_cupy, arguments, np.float64)
+    check(cupy, arguments, np.float64)
 
 
-def test_types_are_mixed(emulated_cupy):
+def test_types_are_mixed(cupy):
     arguments = arguments_of(CASES["ten columns"])
     arguments["indices"] = arguments["indices"].astype(np.int64)
     arguments["data"] = arguments["data"].astype(np.float32)
-    (y,) = device_results(OP, emulated_cupy, arguments)
+    (y,) = device_results(OP, cupy, arguments)
     np.testing.assert_allclose(y, exact(arguments), rtol=1e-12, atol=1e-12)
     dy = np.ones(y.shape)
-    (db,) = device_results(OP.backward, emulated_cupy, arguments | {"dy": dy})
+    (db,) = device_results(OP.backward, cupy, arguments | {"dy": dy})
     np.testing.assert_allclose(db, exact(arguments, dy), rtol=1e-12, atol=1e-12)
 
 
@@ -156,27 +156,27 @@ def entries_of(arguments: dict, m: int, models: int) -> dict:
 
 @pytest.mark.parametrize("name", ["models", "models, odd", "long rows of models",
                                   "long columns of models", "two digits of models"])  # fmt: skip
-def test_a_model_is_the_same_in_any_stack(name, emulated_cupy):
+def test_a_model_is_the_same_in_any_stack(name, cupy):
     """To the bit, also where its weights begin at no multiple of 16 bytes."""
     models = CASES[name][3]
     arguments = cast(arguments_of(CASES[name]), np.float32)
-    placed = {k: on_device(emulated_cupy, v) for k, v in arguments.items()}
+    placed = {k: on_device(cupy, v) for k, v in arguments.items()}
     size = arguments["b"][0].size
-    parameters = emulated_cupy.empty((models, size + 3), np.float32)
+    parameters = cupy.empty((models, size + 3), np.float32)
     parameters[:, 1 : size + 1] = placed["b"].reshape(models, size)
     placed["b"] = parameters[:, 1 : size + 1].reshape(arguments["b"].shape)
-    assert placed["b"]._host.base is not None
+    assert placed["b"].base is not None
     stack = on_host(OP.cuda(**placed))
     dy = np.random.default_rng(1).standard_normal(stack.shape).astype(np.float32)
-    gradient = device_results(OP.backward, emulated_cupy, arguments | {"dy": dy})[0]
+    gradient = device_results(OP.backward, cupy, arguments | {"dy": dy})[0]
     for m in range(models):
         own = entries_of(arguments, m, models)
-        np.testing.assert_array_equal(device_results(OP, emulated_cupy, own)[0], stack[m])
-        (alone,) = device_results(OP.backward, emulated_cupy, own | {"dy": dy[m]})
+        np.testing.assert_array_equal(device_results(OP, cupy, own)[0], stack[m])
+        (alone,) = device_results(OP.backward, cupy, own | {"dy": dy[m]})
         np.testing.assert_array_equal(alone, gradient[m])
 
 
-def test_entries_keep_their_order(emulated_cupy):
+def test_entries_keep_their_order(cupy):
     """The sum of a column begins with the first rows: the order is that of the matrix."""
     rows = 300
     arguments = {
@@ -187,16 +187,16 @@ def test_entries_keep_their_order(emulated_cupy):
     }
     dy = np.ones((rows, 128), np.float32)
     dy[0], dy[-1] = 2.0**24, -(2.0**24)  # after the first, adding 1 is lost
-    (db,) = device_results(OP.backward, emulated_cupy, arguments | {"dy": dy})
+    (db,) = device_results(OP.backward, cupy, arguments | {"dy": dy})
     np.testing.assert_array_equal(db[0], 0)
     assert not db[1:].any()
 
 
 @pytest.mark.parametrize("blocks", [1, 255, 256, 257, 1024])
-def test_counts_of_many_blocks(blocks, emulated_cupy):
+def test_counts_of_many_blocks(blocks, cupy):
     counts = np.random.default_rng(0).integers(0, 9, (3, blocks)).astype(np.int32)
-    scanned = on_device(emulated_cupy, counts)
-    totals = emulated_cupy.empty(3, np.int32)
+    scanned = on_device(cupy, counts)
+    totals = cupy.empty(3, np.int32)
     bodies._SCAN["int"]((3, 1, 1), bodies.THREADS, scanned, totals, blocks)
     np.testing.assert_array_equal(on_host(totals), counts.sum(axis=1))
     np.testing.assert_array_equal(on_host(scanned), counts.cumsum(axis=1) - counts)

@@ -20,7 +20,8 @@ from cukernels.gpu.signature import Signature
 from cukernels.gpu.source import DTYPES, declaration, parameter_of, source
 from cukernels.runtime.arrays import Array, check_private_names, is_c_contiguous, namespace
 
-OPTIONS = ("-std=c++17",)
+# Line numbers cost no time: profilers, compute-sanitizer and the tests' GPU in software name lines.
+OPTIONS = ("-std=c++17", "-lineinfo")
 
 _CTYPES = {np.dtype(dtype): name for name, dtype in DTYPES.items()}
 Grid = tuple[int, int, int]

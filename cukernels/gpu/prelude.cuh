@@ -1,6 +1,4 @@
-// Device functions that every kernel may use. Inline PTX stands in this file only. Beside each use
-// of it stands a plain C++ twin, with which kernels run on a machine without a GPU: there the tests
-// define the namespace `emulator`.
+// Device functions that every kernel may use. Inline PTX stands in this file only.
 #pragma once
 
 typedef long long int64;
@@ -62,17 +60,11 @@ constexpr int vector_length = 16 / sizeof(T);
 
 template <int N, typename T>
 __device__ inline Vector<T, N> load(const T* from) {
-#ifndef __CUDACC__
-    emulator::require_aligned(from, N * sizeof(T));
-#endif
     return *reinterpret_cast<const Vector<T, N>*>(from);
 }
 
 template <typename T, int N>
 __device__ inline void store(T* to, const Vector<T, N>& x) {
-#ifndef __CUDACC__
-    emulator::require_aligned(to, N * sizeof(T));
-#endif
     *reinterpret_cast<Vector<T, N>*>(to) = x;
 }
 
@@ -101,19 +93,13 @@ __device__ inline void store(T* to, const Vector<T, N>& x, bool aligned) {
 // The dynamic shared memory of the block, whose size is given at the launch; aligned to 128 bytes.
 template <typename T>
 __device__ inline T* dynamic_shared() {
-#ifdef __CUDACC__
     extern __shared__ __align__(128) unsigned char dynamic_shared_bytes[];
     return reinterpret_cast<T*>(dynamic_shared_bytes);
-#else
-    return static_cast<T*>(emulator::dynamic_shared());
-#endif
 }
 
-#ifdef __CUDACC__
 __device__ inline unsigned shared_address(const void* p) {
     return static_cast<unsigned>(__cvta_generic_to_shared(p));
 }
-#endif
 
 // Start an asynchronous copy of 4, 8 or 16 bytes from global to shared memory. If `valid` is false,
 // zeros are written and the source is not read. The copy is complete after `cp_async_wait`. (.cg
@@ -121,9 +107,7 @@ __device__ inline unsigned shared_address(const void* p) {
 template <int Bytes>
 __device__ inline void cp_async(void* shared, const void* global, bool valid = true) {
     static_assert(Bytes == 4 || Bytes == 8 || Bytes == 16, "cp.async copies 4, 8 or 16 bytes");
-#ifndef __CUDACC__
-    emulator::cp_async(shared, global, Bytes, valid);
-#elif __CUDA_ARCH__ >= 800
+#if __CUDA_ARCH__ >= 800
     const int taken = valid ? Bytes : 0;
     if constexpr (Bytes == 16)
         asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(shared)),
@@ -141,9 +125,7 @@ __device__ inline void cp_async(void* shared, const void* global, bool valid = t
 
 // Make a group of this thread's copies since the last commit; `cp_async_wait` counts groups.
 __device__ inline void cp_async_commit() {
-#ifndef __CUDACC__
-    emulator::cp_async_commit();
-#elif __CUDA_ARCH__ >= 800
+#if __CUDA_ARCH__ >= 800
     asm volatile("cp.async.commit_group;" ::: "memory");
 #endif
 }
@@ -152,9 +134,7 @@ __device__ inline void cp_async_commit() {
 // after a barrier.
 template <int Pending>
 __device__ inline void cp_async_wait() {
-#ifndef __CUDACC__
-    emulator::cp_async_wait(Pending);
-#elif __CUDA_ARCH__ >= 800
+#if __CUDA_ARCH__ >= 800
     asm volatile("cp.async.wait_group %0;" ::"n"(Pending) : "memory");
 #endif
 }
@@ -219,38 +199,8 @@ __device__ inline T block_reduce(T x) {
 //   d[0] = D[g][2 t], d[1] = D[g][2 t + 1], d[2] = D[g + 8][2 t], d[3] = D[g + 8][2 t + 1]
 // (PTX ISA, "Matrix Fragments for mma.m16n8k8").
 
-// The nearest TF32 number (10 bits after the point, ties away from zero), as float32 bits.
-__device__ inline unsigned to_tf32(float x) {
-#ifndef __CUDACC__
-    unsigned bits = __float_as_uint(x);
-    const bool finite = (bits & 0x7f800000u) != 0x7f800000u;
-    return finite ? (bits + 0x1000u) & 0xffffe000u : bits;
-#elif __CUDA_ARCH__ >= 800
-    unsigned bits;
-    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
-    return bits;
-#else
-    return __float_as_uint(x);
-#endif
-}
-
 __device__ inline void mma_tf32(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
-#ifndef __CUDACC__
-    struct Fragment {
-        unsigned a[4], b[2];
-    };
-    const Fragment* lanes = emulator::all_lanes(Fragment{{a[0], a[1], a[2], a[3]}, {b[0], b[1]}});
-    const auto tf32 = [](unsigned bits) { return __uint_as_float(bits & 0xffffe000u); };
-    const int group = lane_id() / 4, place = lane_id() % 4;
-    for (int i = 0; i < 4; i++) {
-        const int row = group + (i >= 2 ? 8 : 0), column = 2 * place + i % 2;
-        double sum = d[i];
-        for (int k = 0; k < 8; k++)
-            sum += double(tf32(lanes[row % 8 * 4 + k % 4].a[(row >= 8) + 2 * (k >= 4)])) *
-                   double(tf32(lanes[column * 4 + k % 4].b[k >= 4]));
-        d[i] = float(sum);
-    }
-#elif __CUDA_ARCH__ >= 800
+#if __CUDA_ARCH__ >= 800
     asm volatile(
         "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
         "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
@@ -261,13 +211,7 @@ __device__ inline void mma_tf32(float (&d)[4], const unsigned (&a)[4], const uns
 
 // The nearest bfloat16 numbers (ties to even), the first in the low half.
 __device__ inline unsigned pack_bf16(float low, float high) {
-#ifndef __CUDACC__
-    const auto nearest = [](float x) {
-        const unsigned bits = __float_as_uint(x);
-        return x != x ? 0x7fffu : (bits + 0x7fffu + (bits >> 16 & 1)) >> 16;
-    };
-    return nearest(high) << 16 | nearest(low);
-#elif __CUDA_ARCH__ >= 800
+#if __CUDA_ARCH__ >= 800
     unsigned pair;
     asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
     return pair;
@@ -281,24 +225,7 @@ __device__ inline unsigned pack_bf16(float low, float high) {
 // gives the same sum, as long as A and B agree.)
 //   a[0] = A[g][t, t + 4], a[1] = A[g + 8][t, t + 4], b = B[t, t + 4][g].
 __device__ inline void mma_bf16(float (&d)[4], const unsigned (&a)[2], unsigned b) {
-#ifndef __CUDACC__
-    struct Fragment {
-        unsigned a[2], b;
-    };
-    const Fragment* lanes = emulator::all_lanes(Fragment{{a[0], a[1]}, b});
-    const auto half = [](unsigned pair, int i) {
-        return __uint_as_float(i ? pair & 0xffff0000u : pair << 16);
-    };
-    const int group = lane_id() / 4, place = lane_id() % 4;
-    for (int i = 0; i < 4; i++) {
-        const int row = group + (i >= 2 ? 8 : 0), column = 2 * place + i % 2;
-        double sum = d[i];
-        for (int k = 0; k < 8; k++)
-            sum += double(half(lanes[row % 8 * 4 + k / 2].a[row >= 8], k % 2)) *
-                   double(half(lanes[column * 4 + k / 2].b, k % 2));
-        d[i] = float(sum);
-    }
-#elif __CUDA_ARCH__ >= 800
+#if __CUDA_ARCH__ >= 800
     asm volatile(
         "mma.sync.aligned.m16n8k8.row.col.f32.bf16.bf16.f32 "
         "{%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
@@ -311,14 +238,8 @@ __device__ inline void mma_bf16(float (&d)[4], const unsigned (&a)[2], unsigned 
 // Lanes 0-7 give the addresses of the rows of the first matrix, lanes 8-15 those of the second, and
 // so on. Every lane gets word lane % 4 of row lane / 4 of each matrix, as `mma_tf32` wants them.
 __device__ inline void load_matrices(unsigned (&words)[4], const void* row) {
-#ifdef __CUDACC__
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
                  : "r"(shared_address(row))
                  : "memory");
-#else
-    const void* const* rows = emulator::all_lanes(row);
-    for (int i = 0; i < 4; i++)
-        words[i] = static_cast<const unsigned*>(rows[8 * i + lane_id() / 4])[lane_id() % 4];
-#endif
 }

@@ -18,7 +18,7 @@ from cukernels.runtime.precision import current_precision
 
 ITEMSIZES = {"float": 4, "double": 8}
 EPILOGUE = 128  # bytes of static shared memory in which a block keeps its epilogue
-SHORT_SUM = 16  # up to this K, products of split TF32 factors are less exact than plain float32
+SHORT_SUM = 32  # up to this K, tensor cores, which cut sums off, are less exact than plain float32
 SHORT_LENGTH, MOST_SUMS = 256, 32  # k of one sum at least; sums of one result at most
 
 

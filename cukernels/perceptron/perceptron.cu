@@ -91,6 +91,8 @@ struct Sweep {
         const double own = rate(row, step);
         return weight ? own * double(weight[row * weight_row + sample]) : own;
     }
+    // Rounded before it is added, as on a CPU: its last bit decides where products are small.
+    __device__ double bias_change(double change) const { return __dmul_rn(bias_rate, change); }
 };
 
 // The state of a class during a sweep, in shared memory.
@@ -268,7 +270,7 @@ __device__ inline void sweep_samples(const Sweep<T>& s, const Samples& samples, 
                 own.shrink(s.rate(row, step));
                 own.scale *= own.kept;
                 own.change = error * s.size(row, step, sample);
-                own.bias += s.bias_rate * own.change;
+                own.bias += s.bias_change(own.change);
                 own.due += T(double(own.l1) * s.rate(row, step));
                 must_flush |= own.scale < T(1e-6);
             }
@@ -404,7 +406,7 @@ __device__ inline void walk_group(const Sweep<T>& s, int64 first, int64 begin, c
                 it.objective += it.penalty() - error * score;
                 it.shrink(rate);
                 it.scale *= it.kept;
-                it.bias += s.bias_rate * change;
+                it.bias += s.bias_change(change);
                 if (change != 0) {
                     it.norms[0] += change * (2 * double(it.kept) * product +
                                              change * double(gram[j * group_size + j]));
