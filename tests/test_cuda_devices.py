@@ -77,12 +77,12 @@ def two_devices(cupy: Any) -> Any:
 @contextmanager
 def nothing_beside(number: int) -> Iterator[None]:
     """All memory is that of one device, where the GPUs are in software."""
-    import cupy
-
     with ExitStack() as stack:
-        for other in set(range(cupy.cuda.runtime.getDeviceCount())) - {number}:
-            if _gpu.is_software():
-                stack.enter_context(_gpu.softgpu.limited_memory(0, device=other))
+        if _gpu.is_software():
+            import softgpu
+
+            for other in set(range(len(_gpu.capabilities()))) - {number}:
+                stack.enter_context(softgpu.limited_memory(0, device=other))
         yield
 
 

@@ -150,7 +150,7 @@ def test_training_on_digits(name, cupy):
     model, samples, labels = WHOLE[name], DIGITS, DIGIT_LABELS
     if _gpu.is_software():
         model = clone(model).set_params(max_iter=min(model.max_iter, 2))
-        samples, labels = DIGITS[:160], DIGIT_LABELS[:160]
+        samples, labels = DIGITS[:200], DIGIT_LABELS[:200]
     host, device = on_both(model, samples, labels)
     again = clone(device).fit(samples, labels)
     for attribute in ("coefs_", "coef_", "intercepts_", "intercept_"):
@@ -178,9 +178,11 @@ def test_a_model_is_the_same_to_the_bit_in_a_stack_and_alone(kind, cupy):
 def test_another_device(cupy):
     if cupy.cuda.runtime.getDeviceCount() < 2:
         pytest.skip("needs a second GPU")
-    samples, labels = DIGITS[:100], DIGIT_LABELS[:100]
+    model, n_rows = WHOLE["convnet"], len(DIGITS)
+    if _gpu.is_software():
+        model, n_rows = clone(model).set_params(max_iter=2), 130
     first, second = (
-        clone(WHOLE["convnet"]).set_params(device=name, max_iter=2).fit(samples, labels)
+        clone(model).set_params(device=name).fit(DIGITS[:n_rows], DIGIT_LABELS[:n_rows])
         for name in ("cuda:0", "cuda:1")
     )
     np.testing.assert_allclose(first.loss_curve_, second.loss_curve_, rtol=1e-5)
