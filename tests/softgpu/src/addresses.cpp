@@ -71,14 +71,12 @@ void fail_global(Machine& m, int lane, u64 a, int bytes, How how) {
 void fail_shared(Machine& m, int lane, u64 a, int bytes, How how) {
     const std::string begin = text("out of bounds: %s %d bytes of shared memory", verb(how), bytes);
     if (m.variables.empty()) return fail(m, lane, "%s, of which there is none", begin.c_str());
-    if (a >= m.shared.size())
-        return fail(m, lane, "%s at %lld, past all variables", begin.c_str(),
-                    static_cast<long long>(a));
-    std::string place = shared_place(m, u32(a));
-    u32 size = 0, last = 0;
-    for (const Variable& v : m.variables)
-        if (v.begin <= a && v.begin >= last) last = v.begin, size = v.end - v.begin;
-    fail(m, lane, "%s at %s, which has %u", begin.c_str(), place.c_str(), size);
+    const Variable* before = variable_before(m, a);
+    if (!before || a >= m.shared.size())
+        return fail(m, lane, "%s at %lld, %s all variables", begin.c_str(),
+                    static_cast<long long>(a), before ? "past" : "before");
+    fail(m, lane, "%s at %s, which has %u", begin.c_str(), shared_place(m, u32(a)).c_str(),
+         before->end - before->begin);
 }
 
 bool check_local(Machine& m, const u64 (&at)[lanes], u32 mask, int bytes, How how) {

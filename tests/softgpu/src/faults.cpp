@@ -31,14 +31,6 @@ std::string without_signature(const std::string& name) {
     return name.substr(begin, end - begin);
 }
 
-// The variable of shared memory that begins last at or before an address, or null.
-const Variable* variable_before(const Machine& m, u32 address) {
-    const Variable* found = nullptr;
-    for (const Variable& v : m.variables)
-        if (v.begin <= address && (!found || v.begin >= found->begin)) found = &v;
-    return found;
-}
-
 std::string of_kernel(const Machine& m) {
     std::string where = demangled(m.program->name);
     const std::string lines = m.now ? source_lines(m, *m.now) : "";
@@ -88,6 +80,13 @@ void fail(Machine& m, int lane, const char* format, ...) {
 
 void fail_block(Machine& m, const std::string& what) {
     if (m.fault.empty()) m.fault = of_kernel(m) + ": " + what + statement(m);
+}
+
+const Variable* variable_before(const Machine& m, u64 address) {
+    const Variable* found = nullptr;
+    for (const Variable& v : m.variables)
+        if (v.begin <= address && (!found || v.begin >= found->begin)) found = &v;
+    return found;
 }
 
 std::string shared_place(const Machine& m, u32 address) {

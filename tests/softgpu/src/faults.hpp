@@ -9,13 +9,16 @@ namespace softgpu {
 
 struct Machine;
 struct Instruction;
-struct Statement;
+struct Variable;
 
 // End the launch with a message about the instruction that runs. Only the first one is kept.
 [[gnu::format(printf, 3, 4)]] void fail(Machine& m, int lane, const char* format, ...);
 
 // The same without a thread.
 void fail_block(Machine& m, const std::string& what);
+
+// The variable of shared memory that begins last at or before an address, or null.
+const Variable* variable_before(const Machine& m, u64 address);
 
 // "byte 20 of shared variable tile"
 std::string shared_place(const Machine& m, u32 address);
