@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 
 from cukernels.runtime.arrays import to_host
 from cukernels.runtime.cases import results
@@ -31,3 +32,16 @@ def device_results(op: Op, cupy: Any, arguments: dict) -> list[np.ndarray]:
                 on_host(placed[name]), arguments[name], err_msg=f"{name} was modified"
             )
     return got
+
+
+def raw_kernel(cupy: Any, code: str, **options: Any) -> Any:
+    """The kernel k, from the list of its parameters on."""
+    return cupy.RawKernel('extern "C" __global__ void k' + code, "k", **options)
+
+
+def refused(words: str | None = None) -> Any:
+    """A context in which CUDA must refuse a call, or stop a kernel, in these words."""
+    from cupy_backends.cuda.api.driver import CUDADriverError
+    from cupy_backends.cuda.api.runtime import CUDARuntimeError
+
+    return pytest.raises((CUDADriverError, CUDARuntimeError), match=words)

@@ -122,16 +122,7 @@ def test_a_look_into_a_network_on_another_device(two_devices: Any) -> None:
 # Memory ------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def pool(cupy: Any) -> Iterator[None]:
-    """Arrays come from CuPy's pool, which is what tells that memory has ended."""
-    own, before = cupy.get_default_memory_pool(), cupy.cuda.get_allocator()
-    cupy.cuda.set_allocator(own.malloc)
-    yield
-    cupy.cuda.set_allocator(before)
-
-
-@pytest.mark.usefixtures("pool", "two_devices")
+@pytest.mark.usefixtures("two_devices")
 @pytest.mark.parametrize("case", [*MODELS, "filters"])
 def test_says_what_memory_is_wanted_and_what_to_lower(case: str, softgpu: Any) -> None:
     model, samples = MODELS.get(case, (FilterBankTransformer(), X))
@@ -154,16 +145,29 @@ def test_says_what_memory_is_wanted_and_what_to_lower(case: str, softgpu: Any) -
         use(placed(own, "cuda:1"))
 
 
-@pytest.mark.usefixtures("pool")
-def test_names_the_bytes(cupy: Any, softgpu: Any) -> None:
+@pytest.mark.parametrize("allocator", ["pool", "none"])
+def test_names_the_bytes(allocator: str, cupy: Any, softgpu: Any) -> None:
+    """CuPy's pool knows how many were asked for; without it CUDA does not say."""
     _, total = cupy.cuda.runtime.memGetInfo()
-    with softgpu.limited_memory(1000), pytest.raises(MemoryError) as raised, current("cuda:0"):
-        cupy.empty(2**20, np.float32)
-    assert (
-        "cuda:0 is out of memory: 4,194,304 bytes were asked for, and 1,000 of "
-        f"{total:,} are free" in str(raised.value)
+    malloc = cupy.cuda.MemoryPool().malloc if allocator == "pool" else None
+    asked = "4,194,304" if allocator == "pool" else "more"
+    message = (
+        f"cuda:0 is out of memory: {asked} bytes were asked for, and 1,000 of {total:,} are free"
     )
-    assert type(raised.value.__cause__).__name__ == "OutOfMemoryError"
+    with (
+        cupy.cuda.using_allocator(malloc),
+        softgpu.limited_memory(1000),
+        pytest.raises(MemoryError, match=message) as raised,
+        current("cuda:0"),
+    ):
+        cupy.empty(2**20, np.float32)
+    cause = {"pool": "OutOfMemoryError", "none": "CUDARuntimeError"}[allocator]
+    assert type(raised.value.__cause__).__name__ == cause
+
+
+def test_another_error_of_cuda_is_none_of_memory(cupy: Any) -> None:
+    with pytest.raises(cupy.cuda.runtime.CUDARuntimeError), current("cuda:0"):
+        cupy.cuda.runtime.setDevice(99)
 
 
 @pytest.mark.parametrize("fails", [lambda: 1 / 0, lambda: np.empty(3)[5]])

@@ -59,6 +59,7 @@ FACES = {"cukernels"} | {
     for room in ("activations", "images", "matmul", "runtime", "sparse", "training")
 }
 MOST_LINES, MEDIAN_LINES, MOST_FILES = 350, 150, 25
+MOST_LINES_OF_TESTS = 400
 
 
 def files() -> dict[str, Path]:
@@ -155,6 +156,12 @@ def test_files_are_short_and_folders_small():
     assert median(lengths.values()) < MEDIAN_LINES
     for folder in {path.parent for path in FILES.values()}:
         assert len([p for p in folder.iterdir() if p.is_file()]) <= MOST_FILES, folder
+
+
+def test_tests_are_short():
+    lengths = {p.name: len(p.read_text().splitlines()) for p in (ROOT / "tests").rglob("*.py")}
+    assert len(lengths) > 100
+    assert {name: n for name, n in lengths.items() if n > MOST_LINES_OF_TESTS} == {}
 
 
 def test_sources_of_kernels_have_names_of_their_own():

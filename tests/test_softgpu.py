@@ -1,6 +1,6 @@
 """The GPU in software: each kind of defect is planted in a small kernel, and must be found.
 
-Its driver and CuPy on it are tested in test_softgpu_driver.py.
+Its driver, streams, and CuPy on it are tested in test_softgpu_*.py.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from _cuda_calls import refused
 from cukernels.gpu.kernel import OPTIONS
 from cukernels.gpu.source import source
 
@@ -46,13 +47,6 @@ __global__ void reverse(const T* x, T* y, int n) {
     y[threadIdx.x] = other + __shfl_xor_sync(full_warp, other, 1);
 }
 """
-
-
-def refused(words):
-    """The driver refuses a call, or stops a kernel, and says so in these words."""
-    from cupy_backends.cuda.api.driver import CUDADriverError
-
-    return pytest.raises(CUDADriverError, match=words)
 
 
 PRELUDE = source("prelude.cuh")

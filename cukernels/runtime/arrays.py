@@ -24,6 +24,8 @@ INSTALL_CUDA = (
     "Install CuPy with `pip install 'cukernels[cuda13]'` (or `cuda12` for a CUDA 12 driver)."
 )
 
+_NO_MEMORY = 2  # cudaErrorMemoryAllocation
+
 # What a user can do about a device with too little memory.
 LOWER = "batch_size of a network, max_stack_bytes of a search, or the number of samples"
 
@@ -164,7 +166,10 @@ def _current(device: str, lower: str) -> Iterator[None]:
     with cupy.cuda.Device(int(device.partition(":")[2])):
         try:
             yield
-        except cupy.cuda.memory.OutOfMemoryError as error:
+        except (cupy.cuda.memory.OutOfMemoryError, cupy.cuda.runtime.CUDARuntimeError) as error:
+            # Without CuPy's pool (`cupy.cuda.set_allocator(None)`) it is the runtime's own error
+            if getattr(error, "status", _NO_MEMORY) != _NO_MEMORY:
+                raise
             asked = re.search(r"allocating ([\d,]+) bytes", str(error))
             free, total = cupy.cuda.runtime.memGetInfo()
             raise MemoryError(

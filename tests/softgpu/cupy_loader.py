@@ -94,7 +94,6 @@ class _Finishing:
     def exec_module(self, module: ModuleType) -> None:
         self._loader.exec_module(module)
         _without_pool(module)
-        _with_lines(module)
         # A thread remembers how many devices there were when it first allocated: let this one do
         # it while all of them are visible.
         module.cuda.alloc(1)
@@ -119,16 +118,3 @@ def _without_pool(cupy: Any) -> None:
         raise AssertionError
 
     cupy.cuda.set_allocator(allocate)
-
-
-def _with_lines(cupy: Any) -> None:
-    """Have NVRTC say which line of the source an instruction comes from."""
-    program = cupy.cuda.compiler._NVRTCProgram
-    compile_ = program.compile
-
-    def with_lines(self: Any, options: tuple[str, ...] = (), log_stream: Any = None) -> Any:
-        if self.method == "ptx" and not any("line" in option for option in options):
-            options += ("-lineinfo",)
-        return compile_(self, options, log_stream)
-
-    program.compile = with_lines

@@ -4,8 +4,8 @@
 #include <map>
 #include <string>
 
+#include "engine/program.hpp"
 #include "module_text.hpp"
-#include "program.hpp"
 #include "ptx.hpp"
 
 namespace softgpu {

@@ -5,7 +5,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "operations.hpp"
+#include "engine/operations.hpp"
 #include "scopes.hpp"
 #include "shared_layout.hpp"
 #include "source_lines.hpp"

@@ -5,7 +5,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "program.hpp"
+#include "engine/program.hpp"
 #include "scanner.hpp"
 
 namespace softgpu {

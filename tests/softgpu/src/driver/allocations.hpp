@@ -6,7 +6,7 @@
 #include <memory>
 #include <string>
 
-#include "types.hpp"
+#include "engine/types.hpp"
 
 namespace softgpu {
 

@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "driver.hpp"
+#include "engine/run.hpp"
 #include "handles.hpp"
-#include "ptx.hpp"
-#include "run.hpp"
+#include "ptx/ptx.hpp"
 
 namespace softgpu {
 

@@ -4,7 +4,7 @@
 #include <string_view>
 #include <vector>
 
-#include "program.hpp"
+#include "engine/program.hpp"
 #include "scanner.hpp"
 
 namespace softgpu {

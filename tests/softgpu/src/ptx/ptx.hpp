@@ -6,7 +6,7 @@
 #include <memory>
 #include <string>
 
-#include "program.hpp"
+#include "engine/program.hpp"
 
 namespace softgpu {
 

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "types.hpp"
+#include "engine/types.hpp"
 
 namespace softgpu {
 

@@ -5,7 +5,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "types.hpp"
+#include "engine/types.hpp"
 
 namespace softgpu {
 

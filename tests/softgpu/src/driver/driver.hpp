@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "allocations.hpp"
+#include "engine/run.hpp"
+#include "engine/types.hpp"
 #include "limits.hpp"
-#include "run.hpp"
-#include "types.hpp"
 
 namespace softgpu {
 

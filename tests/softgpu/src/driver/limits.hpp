@@ -2,7 +2,7 @@
 // Capability" of the CUDA C++ Programming Guide, and the multiprocessors of a card of that kind.
 #pragma once
 
-#include "types.hpp"
+#include "engine/types.hpp"
 
 namespace softgpu {
 

@@ -1,7 +1,7 @@
 #include "modules.hpp"
 
+#include "engine/faults.hpp"
 #include "errors.hpp"
-#include "faults.hpp"
 
 namespace softgpu {
 
