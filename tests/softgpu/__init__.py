@@ -6,8 +6,8 @@ compiles a kernel to PTX as ever, with CuPy's options, and instead of a driver a
 checked as a driver checks it, and a kernel for more than any device looks for: bounds of arrays
 and of shared variables, alignment, shared memory that nobody wrote, races, barriers that a part of
 a block does not reach, lanes that do not come to a warp's instruction. What it finds is a
-CUDADriverError at the launch, which names the kernel, the lines of its source, the block and the
-thread.
+CUDADriverError at the launch, which names the kernel, the block and the thread, and the lines of
+the source if NVRTC was given -lineinfo.
 
 It shows that kernels are right for what the PTX ISA promises, that launches and memory are within
 limits, that streams, captures, graphs and several devices are used as the driver allows. It cannot
