@@ -190,6 +190,22 @@ __device__ inline T block_reduce(T x) {
     return x;
 }
 
+// Whether this block is the last of `blocks` to come here. The last one may read what the others
+// wrote to global memory before (not through a `__restrict__` pointer, whose loads are not
+// coherent), so it can add up their sums in a fixed order, whatever the order in which they came.
+// `arrived` is 0 before the launch and after it. All threads of the block have to come.
+__device__ inline bool is_last_block(unsigned* arrived, unsigned blocks) {
+    __shared__ bool is_last;
+    __syncthreads();  // the writes of all threads of this block
+    if (threadIdx.x == 0) {
+        __threadfence();  // are visible before the block counts as arrived,
+        is_last = atomicInc(arrived, blocks - 1) == blocks - 1;
+        __threadfence();  // and what the others wrote is read after it does
+    }
+    __syncthreads();
+    return is_last;
+}
+
 // --- Tensor cores ------------------------------------------------------------------------------
 //
 // mma.m16n8k8: a warp multiplies A (16 x 8) by B (8 x 8) and adds the product to D (16 x 8). Each

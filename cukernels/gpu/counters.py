@@ -1,0 +1,30 @@
+"""Counters with which the blocks of a launch find out who is the last: `is_last_block`."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from cukernels.runtime.arrays import Array, namespace
+
+_LEAST = 4096  # counters of an array, which is 16 KB
+
+
+def counters(x: Array, n: int) -> Array:
+    """Return at least `n` counters on the device of `x`, for a launch on the current stream.
+
+    They are unsigned integers and all 0. A launch leaves them so (atomicInc of the last block sets
+    them back), and the launches of a stream come one after the other. So all of them share one
+    array. It is never given back, as a CUDA graph may refer to it.
+    """
+    xp = namespace(x)
+    made = _made(xp, x.device.id, xp.cuda.get_current_stream().ptr)
+    if not made or made[-1].size < n:
+        made.append(xp.zeros(max(n, _LEAST, 2 * made[-1].size if made else 0), "uint32"))
+    return made[-1]
+
+
+@functools.cache
+def _made(xp: Any, device: int, stream: int) -> list[Array]:
+    """The arrays of a stream: the last one is in use, and the others were too short."""
+    return []
