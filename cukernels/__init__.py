@@ -75,6 +75,9 @@ from cukernels.training.losses import (
     softmax_cross_entropy,
     squared_loss,
 )
+from cukernels.training.take_step import (
+    take_step,
+)
 
 __all__ = [
     "OPS",
@@ -91,6 +94,7 @@ __all__ += [
     "add_loss",
     "gather_rows",
     "gather_rows_backward",
+    "take_step",
     "local2d",
     "local2d_backward",
     "softmax_cross_entropy",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-from typing import Any
+import threading
 
 from cukernels.runtime.arrays import Array, namespace
 
@@ -18,13 +17,13 @@ def counters(x: Array, n: int) -> Array:
     array. It is never given back, as a CUDA graph may refer to it.
     """
     xp = namespace(x)
-    made = _made(xp, x.device.id, xp.cuda.get_current_stream().ptr)
+    key = (x.device.id, xp.cuda.get_current_stream().ptr)
+    made = _own.__dict__.setdefault(key, [])
     if not made or made[-1].size < n:
         made.append(xp.zeros(max(n, _LEAST, 2 * made[-1].size if made else 0), "uint32"))
     return made[-1]
 
 
-@functools.cache
-def _made(xp: Any, device: int, stream: int) -> list[Array]:
-    """The arrays of a stream: the last one is in use, and the others were too short."""
-    return []
+# Of each thread, by device and stream: all arrays, of which the last is in use. (A thread has its
+# own, as CUDA's stream "per thread" has the same address in all of them.)
+_own = threading.local()

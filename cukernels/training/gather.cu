@@ -1,22 +1,7 @@
 // Rows of an array, picked by their numbers, and the gradient, which sums over the copies of a row.
 #include "division.cuh"
 #include "elementwise.cuh"
-
-// What a thread copies at once: the longest word that the rows' length and alignment allow.
-using Word16 = Vector<unsigned, 4>;
-using Word8 = Vector<unsigned, 2>;
-using Word4 = unsigned;
-using Word2 = unsigned short;
-
-template <int N>
-__device__ inline void set_bits(Vector<unsigned, N>& word) {
-#pragma unroll
-    for (int i = 0; i < N; i++) word[i] = ~0u;
-}
-template <typename Word>
-__device__ inline void set_bits(Word& word) {
-    word = Word(~Word(0));
-}
+#include "words.cuh"
 
 // y[i] = x[rows[i]], or all bits set if x has no such row. Rows have `words` words each, and y has
 // n words in all. `divisor` divides the index of a word by `words` (see division.cuh).

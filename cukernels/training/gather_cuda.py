@@ -10,11 +10,11 @@ import numpy as np
 from cukernels.gpu import elementwise
 from cukernels.gpu.division import divisor
 from cukernels.gpu.kernel import Kernel, contiguous, ctype, multiprocessors
+from cukernels.gpu.words import WORDS, row_bytes, word_of
 from cukernels.runtime.arrays import Array, namespace
 
-_WORDS = {16: "Word16", 8: "Word8", 4: "Word4", 2: "Word2", 1: "byte"}
 _ROWS = ("int", "int64")
-_GATHER = Kernel("gather.cu", "gather_rows", product(_WORDS.values(), _ROWS))
+_GATHER = Kernel("gather.cu", "gather_rows", product(WORDS.values(), _ROWS))
 _BACKWARD = Kernel("gather.cu", "gather_rows_backward", product(("float", "double"), _ROWS))
 _MOST_WORDS = 2**31 - 2**24  # of a launch: a thread's index and its next one have to fit an int
 
@@ -22,21 +22,19 @@ _MOST_WORDS = 2**31 - 2**24  # of a launch: a thread's index and its next one ha
 def gather_rows(x: Array, rows: Array) -> Array:
     x, rows = contiguous(x), _row_numbers(rows)
     y = namespace(x).empty(rows.shape + x.shape[1:], x.dtype)
-    row_bytes = math.prod(x.shape[1:]) * x.itemsize
     if not y.size:
         return y
     source, target = x.reshape(-1).view(np.uint8), y.reshape(-1).view(np.uint8)
     picked = rows.reshape(-1)
-    # The longest word that the length of a row and the address of the array allow.
-    size = next(size for size in _WORDS if (row_bytes | x.data.ptr) % size == 0)
-    words = row_bytes // size
+    size = word_of(x)
+    words = row_bytes(x) // size
     together = max(_MOST_WORDS // words, 1)
     for start in range(0, picked.size, together):
         chunk = picked[start : start + together]
         n = chunk.size * words
         grid = (min(-(-n // elementwise.THREADS), 8 * multiprocessors(x)), 1, 1)
-        _GATHER[_WORDS[size], ctype(rows)](
-            grid, elementwise.THREADS, source, chunk, target[start * row_bytes :], n, words,
+        _GATHER[WORDS[size], ctype(rows)](
+            grid, elementwise.THREADS, source, chunk, target[start * row_bytes(x) :], n, words,
             divisor(words), len(x),
         )  # fmt: skip
     return y
