@@ -24,6 +24,7 @@ from estimators.neural.loop import train
 from estimators.neural.member import Member, TrainingState, dropout_streams
 from estimators.neural.objective import Objective
 from estimators.neural.optimizers import STEPPED
+from estimators.neural.order import RowOrder
 from estimators.neural.settings import Settings
 
 RNG = np.random.default_rng(0)
@@ -168,7 +169,7 @@ def member(network, m, dtype, *, n_rows=60, weight=None, augment=None):
     state = TrainingState(network.init(rng, dtype))
     state.restart_optimizer(settings)
     return Member(
-        settings, state, np.arange(n_rows), rng, sample_weight=weight,
+        settings, state, RowOrder(np.arange(n_rows), rng, settings.shuffle), sample_weight=weight,
         dropout=dropout_streams([0.1 * m], rng), augment=augment,
     )  # fmt: skip
 

@@ -18,6 +18,7 @@ from estimators.neural.loop import train
 from estimators.neural.member import Member, TrainingState, dropout_streams
 from estimators.neural.network import Network
 from estimators.neural.objective import Objective
+from estimators.neural.order import RowOrder
 from estimators.neural.settings import Settings
 
 RNG = np.random.default_rng(0)
@@ -48,8 +49,8 @@ def members(network, n_models, weighted=False, solver="adam", batch_size=25):
         state.restart_optimizer(settings)
         streams = dropout_streams([0.5], rng) if network.dropouts else []
         weight = RNG.uniform(0, 2, 90) if weighted else None
-        rows = np.arange(80 + m % 3)
-        models.append(Member(settings, state, rows, rng, sample_weight=weight, dropout=streams))
+        order = RowOrder(np.arange(80 + m % 3), rng)
+        models.append(Member(settings, state, order, sample_weight=weight, dropout=streams))
     return models
 
 

@@ -22,6 +22,7 @@ from estimators.neural.held_out import HeldOut, places_of
 from estimators.neural.member import Member, TrainingState
 from estimators.neural.network import Network
 from estimators.neural.objective import Objective
+from estimators.neural.order import RowOrder
 from estimators.neural.settings import Settings
 from estimators.neural.validation import validation_scores
 
@@ -75,7 +76,7 @@ def stack(rng, X, places, n_models, own):
             held_out.data = own
         if m != 2:
             state.best_params = state.params
-        member = Member(Settings(), state, rows, np.random.RandomState(m))
+        member = Member(Settings(), state, RowOrder(rows, np.random.RandomState(m)))
         member.held_out = None if m == 2 else held_out
         members.append(member)
     return network, members

@@ -44,7 +44,7 @@ FLOORS = (
         "cukernels.optimizers.",
         "cukernels.sparse.",
     ),
-    ("cukernels.gpu.",),
+    ("cukernels.gpu.", "cukernels.graphs."),
     ("cukernels.runtime.",),
 )
 # Faces that use another: an estimator is a configuration of another, a block uses a search.
@@ -56,7 +56,7 @@ SIDEWAYS = {
 # Where `cukernels` may be entered from the other package.
 FACES = {"cukernels"} | {
     f"cukernels.{room}"
-    for room in ("activations", "images", "matmul", "runtime", "sparse", "training")
+    for room in ("activations", "graphs", "images", "matmul", "runtime", "sparse", "training")
 }
 MOST_LINES, MEDIAN_LINES, MOST_FILES = 350, 150, 25
 MOST_LINES_OF_TESTS = 400

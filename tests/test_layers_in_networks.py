@@ -19,6 +19,7 @@ from estimators.neural.loop import Data, train
 from estimators.neural.member import Member, TrainingState, dropout_streams
 from estimators.neural.network import Network
 from estimators.neural.objective import Objective
+from estimators.neural.order import RowOrder
 from estimators.neural.settings import Settings
 from test_layers import M, every_layer
 
@@ -106,7 +107,8 @@ def test_trained_in_a_stack_or_alone(layer, shape, where, request):
         state = TrainingState(network.init(rng, np.float32))
         state.restart_optimizer(settings)
         rates = [0.1 + 0.2 * m for _ in network.dropouts]
-        return Member(settings, state, np.arange(30), rng, dropout=dropout_streams(rates, rng))
+        order = RowOrder(np.arange(30), rng, settings.shuffle)
+        return Member(settings, state, order, dropout=dropout_streams(rates, rng))
 
     together = [one(m) for m in range(M)]
     train(network, Objective("log_loss", "softmax"), data, together, 2)

@@ -27,6 +27,7 @@ from estimators.neural.member import Member, TrainingState, dropout_streams
 from estimators.neural.network import Network
 from estimators.neural.objective import Objective
 from estimators.neural.optimizers import SOLVERS, STEPPED
+from estimators.neural.order import RowOrder
 from estimators.neural.settings import Settings
 from estimators.shared.rows import SparseRows
 
@@ -147,7 +148,8 @@ def member(network, m, solver, dtype, *, n_rows=150, weighted=False):
     rows = np.random.default_rng(m).permutation(150)[:n_rows]
     weight = np.random.default_rng(m).random(150) if weighted else None
     dropout = dropout_streams([0.1 * m], rng)
-    return Member(settings, state, rows, rng, sample_weight=weight, dropout=dropout)
+    order = RowOrder(rows, rng, settings.shuffle)
+    return Member(settings, state, order, sample_weight=weight, dropout=dropout)
 
 
 @pytest.mark.parametrize("solver", STEPPED)

@@ -157,6 +157,11 @@ class Batch(NamedTuple):
     y: Array | None
     x: SparseRows | None
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Models, and rows of each."""
+        return self.places.shape
+
     def take(
         self, models: slice = slice(None), rows: slice = slice(None)
     ) -> tuple[Array | SparseRows, Array]:

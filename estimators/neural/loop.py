@@ -21,6 +21,7 @@ from estimators.neural.member import Member
 from estimators.neural.network import Network
 from estimators.neural.objective import Objective
 from estimators.neural.optimizers import solver_named
+from estimators.neural.order import share_orders
 from estimators.neural.steps import Step, epoch_steps
 from estimators.neural.validation import validation_scores
 from estimators.shared.fit_protocol import Watch
@@ -192,6 +193,7 @@ def train(
     watch : callable, default=None
         Called after each epoch with the number of models that go on and the lowest loss.
     """
+    share_orders(members)
     stack = Stack(network, members, Chunking.of(network, members, data), data.y)
     try:
         for _ in range(epochs):

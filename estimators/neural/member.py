@@ -15,6 +15,7 @@ import numpy as np
 from cukernels.runtime import Array
 from estimators.neural.held_out import HeldOut
 from estimators.neural.optimizers import solver_named
+from estimators.neural.order import RowOrder
 from estimators.neural.schedules import epoch_rates
 from estimators.neural.settings import Settings
 from estimators.shared.progress import Reporter
@@ -67,10 +68,8 @@ class Member:
         Its hyper-parameters.
     state : TrainingState
         How far it has come; the training updates it.
-    rows : integer ndarray
+    order : RowOrder
         The rows of the data that it learns from, in their present order.
-    rng : RandomState
-        Where its shuffles come from.
     epochs : float, default=inf
         The most epochs that it trains for.
     first_row : int, default=0
@@ -97,8 +96,7 @@ class Member:
 
     settings: Settings
     state: TrainingState
-    rows: np.ndarray
-    rng: np.random.RandomState
+    order: RowOrder
     epochs: float = np.inf
     first_row: int = 0
     sample_weight: np.ndarray | None = None
@@ -109,6 +107,11 @@ class Member:
     reporter: Reporter = field(default_factory=lambda: Reporter(verbose=0, total=0))
     rate: float = np.nan
     is_lost: bool = False
+
+    @property
+    def rows(self) -> np.ndarray:
+        """The rows of the data that it learns from, in their present order."""
+        return self.order.rows
 
     @property
     def n_batches(self) -> int:
@@ -138,11 +141,7 @@ class Member:
         return follows_any and self.settings.learning_rate == name
 
     def start_epoch(self) -> np.ndarray:
-        """Shuffle the rows, with scikit-learn's draws, and return the rates of the steps."""
-        if self.settings.shuffle:
-            order = np.arange(len(self.rows))
-            self.rng.shuffle(order)
-            self.rows = self.rows[order]
+        """Return the learning rates of the steps of the next epoch."""
         rates = epoch_rates(
             self.settings.learning_rate,
             self.state.learning_rate,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from functools import partial
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from estimators.neural.member import Member, TrainingState, dropout_streams
 from estimators.neural.network import Network
 from estimators.neural.objective import Objective
 from estimators.neural.optimizers import STEPPED, listed, solver_named
+from estimators.neural.order import RowOrder
 from estimators.neural.settings import Settings, settings_of
 from estimators.shared.labels import (
     check_kind,
@@ -229,8 +231,7 @@ def _member(
     return Member(
         settings=settings,
         state=state,
-        rows=rows,
-        rng=rng,
+        order=RowOrder(rows, rng, settings.shuffle, isinstance(estimator.random_state, Integral)),
         epochs=epochs,
         dropout=dropout_streams(rates, rng),
         augment=_random_changes(estimator, rng, state.step),

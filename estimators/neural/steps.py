@@ -7,16 +7,27 @@ epoch nothing is sent to the device, and nothing is read from it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from cukernels import shift_and_flip
 from cukernels.runtime import Array, like
-from estimators.neural.data import Batch, BatchLayout, Data
+from estimators.neural.data import BatchLayout, Data
 from estimators.neural.member import Member
 from estimators.shared.rows import SparseRows
+
+
+class Taken(Protocol):
+    """Where a step has its samples and targets from; `data.Batch` is one."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Models, and rows of each."""
+
+    def take(self, models: slice, rows: slice) -> tuple[Array | SparseRows, Array]:
+        """Return samples and targets, (M or 1, B, ...) and (M, B, ...)."""
 
 
 class Step(NamedTuple):
@@ -24,7 +35,7 @@ class Step(NamedTuple):
 
     Attributes
     ----------
-    batch : Batch
+    batch : Taken
         Samples and targets.
     weight : array of shape (M, B), or None
         Weights of the samples.
@@ -41,7 +52,7 @@ class Step(NamedTuple):
         How the images change, as `shift_and_flip` takes it.
     """
 
-    batch: Batch
+    batch: Taken
     weight: Array | None
     size: Array
     learning_rate: Array
@@ -49,10 +60,15 @@ class Step(NamedTuple):
     number: Array
     changes: Array | None
 
+    @classmethod
+    def of(cls, batch: Taken, weight: Array | None, settings: Array, changes: Array | None) -> Step:
+        """Return a step; `settings` are its row of `step_settings`, of shape (4, M)."""
+        return cls(batch, weight, *settings[:3], settings[3].view(np.int64), changes)
+
     @property
     def n_rows(self) -> int:
         """The number of rows of each model, with those that fill it up."""
-        return self.batch.places.shape[1]
+        return self.batch.shape[1]
 
     def take(self, models: slice, rows: slice) -> tuple[Array | SparseRows, Array, Array | None]:
         """Return samples, targets and weights of some models and rows."""
@@ -64,18 +80,93 @@ class Step(NamedTuple):
     def weight_fraction(self, models: slice, rows: slice) -> np.ndarray:
         """Return what fraction of the weight of each model these rows have: (M,), on the host."""
         if self.weight is None:
-            n_models, n_rows = self.batch.places[models].shape
+            n_models, n_rows = self.batch.shape
             n_taken = len(range(n_rows)[rows])
-            return np.full(n_models, n_taken / n_rows)
+            return np.full(len(range(n_models)[models]), n_taken / n_rows)
         weight = self.weight[models].astype(np.float64)
         mass = weight.sum(axis=1)
         return weight[:, rows].sum(axis=1) / np.where(mass == 0, 1, mass)
 
 
-def epoch_steps(members: list[Member], data: Data, reference: Array) -> Iterator[Step]:
-    """Shuffle the rows of each model, and yield the steps of an epoch.
+class Epoch(NamedTuple):
+    """What is drawn for an epoch, on the host.
+
+    Attributes
+    ----------
+    layout : BatchLayout
+        How rows lie in the arrays.
+    rows : list of integer ndarray
+        The rows of each model; models with the same order have the same array.
+    weights : ndarray
+        Weights in the flat order of the layout, as few of them as the steps need: those of all
+        steps where samples have weights, those of the last step where that is filled up, or none.
+    changes : int32 ndarray of shape (n_rows, 4), or None
+        How the images change, in the flat order.
+    sizes, mass : float64 ndarray of shape (S, M)
+        Number of rows, and their weight, of each step and model.
+    """
+
+    layout: BatchLayout
+    rows: list[np.ndarray]
+    weights: np.ndarray
+    changes: np.ndarray | None
+    sizes: np.ndarray
+    mass: np.ndarray
+
+
+def layout_of(members: Sequence[Member]) -> BatchLayout:
+    """Return the layout of the epochs of a stack.
 
     Where the last batches differ in length, the short ones are filled up with rows of weight 0.
+    """
+    lengths = np.array([len(m.rows) for m in members])
+    return BatchLayout.of(lengths, max(m.settings.batch_size for m in members))
+
+
+def draw_epoch(members: Sequence[Member], dtype: Any) -> Epoch:
+    """Shuffle the rows of each model, and draw all else that an epoch needs.
+
+    Parameters
+    ----------
+    members : sequence of Member
+        The models. They agree in the number of batches, and in their size if there are several.
+    dtype : dtype
+        The dtype of the weights.
+    """
+    for order in {id(m.order): m.order for m in members}.values():
+        order.next()
+    layout = layout_of(members)
+    lengths = np.array([len(m.rows) for m in members])
+    sizes = np.full((layout.steps, len(members)), float(layout.size))
+    sizes[-1] = lengths - layout.full * layout.size
+    weights = _weights(members, layout, sizes, dtype)
+    mass = sizes.copy()
+    for i, weight in enumerate(weights_by_step(weights, layout)):
+        if weight is not None:
+            mass[i] = weight.sum(axis=1)
+    changes = _changes(members, layout, sizes)
+    placed = {id(m.order): m.first_row + m.rows for m in members}
+    rows = [placed[id(m.order)] for m in members]
+    return Epoch(layout, rows, weights, changes, sizes, mass)
+
+
+def step_settings(members: Sequence[Member], epoch: Epoch) -> np.ndarray:
+    """Return what the steps of an epoch are told of each model: (S, 4, M), float64.
+
+    The entries of a step are the number of rows, the learning rate, the strength of the penalty,
+    and the number of the step, which is an int64 in the place of a float64.
+    """
+    settings = np.empty((epoch.layout.steps, 4, len(members)))
+    settings[:, 0] = epoch.sizes
+    settings[:, 1] = np.stack([m.start_epoch() for m in members], axis=1)
+    settings[:, 2] = [m.penalty for m in members] / np.where(epoch.mass == 0, 1, epoch.mass)
+    first = np.array([m.state.step for m in members]) + 1
+    settings[:, 3].view(np.int64)[...] = first + np.arange(epoch.layout.steps)[:, None]
+    return settings
+
+
+def epoch_steps(members: list[Member], data: Data, reference: Array) -> Iterator[Step]:
+    """Draw an epoch, and yield its steps.
 
     Parameters
     ----------
@@ -86,37 +177,22 @@ def epoch_steps(members: list[Member], data: Data, reference: Array) -> Iterator
     reference : array
         Gives the device, and the dtype of the weights.
     """
-    numbers = np.array([m.state.step for m in members]) + 1
-    rates = np.stack([m.start_epoch() for m in members], axis=1)
-    lengths = np.array([len(m.rows) for m in members])
-    layout = BatchLayout.of(lengths, max(m.settings.batch_size for m in members))
-    sizes = np.full((layout.steps, len(members)), float(layout.size))
-    sizes[-1] = lengths - layout.full * layout.size
-    weights = _weights(members, layout, sizes, reference.dtype)
-    mass = sizes.copy()
-    for i, weight in enumerate(_weights_by_step(weights, layout)):
-        if weight is not None:
-            mass[i] = weight.sum(axis=1)
-    l2 = [m.penalty for m in members] / np.where(mass == 0, 1, mass)
-
-    table = like(np.stack([sizes, rates, l2], axis=1), reference)
-    numbers = like(numbers + np.arange(layout.steps)[:, None], reference)
-    placed = _weights_by_step(like(weights, reference), layout)
-    changes = _changes(members, layout, sizes, reference)
-    rows = layout.flattened([m.first_row + m.rows for m in members], np.intp)
+    epoch = draw_epoch(members, reference.dtype)
+    layout = epoch.layout
+    settings = like(step_settings(members, epoch), reference)
+    weights = weights_by_step(like(epoch.weights, reference), layout)
+    changes: Sequence[Array | None] = [None] * layout.steps
+    if epoch.changes is not None:
+        changes = layout.by_step(like(epoch.changes, reference))
+    rows = layout.flattened(epoch.rows, np.intp)
     for i, batch in enumerate(data.batches(rows, layout)):
-        own = None if changes is None else changes[i]
-        yield Step(batch, placed[i], table[i, 0], table[i, 1], table[i, 2], numbers[i], own)
+        yield Step.of(batch, weights[i], settings[i], changes[i])
 
 
 def _weights(
-    members: list[Member], layout: BatchLayout, sizes: np.ndarray, dtype: Any
+    members: Sequence[Member], layout: BatchLayout, sizes: np.ndarray, dtype: Any
 ) -> np.ndarray:
-    """Return the weights in the flat order of a layout, as few of them as the steps need.
-
-    They are those of all steps where samples have weights, those of the last step where that is
-    filled up, and else none.
-    """
+    """Return the weights of an epoch, as `Epoch` has them."""
     weighted = any(m.sample_weight is not None for m in members)
     if not weighted and (sizes[-1] == layout.rest).all():
         return np.zeros(0, dtype)
@@ -124,8 +200,8 @@ def _weights(
     return flat if weighted else flat[layout.bounds[-2] :]
 
 
-def _weights_by_step(flat: Array, layout: BatchLayout) -> list[Array | None]:
-    """Return the weights of each step from what `_weights` gave; None for a step without any."""
+def weights_by_step(flat: Array, layout: BatchLayout) -> list[Array | None]:
+    """Return the weights of each step from those of an `Epoch`; None for a step without any."""
     if len(flat) == layout.bounds[-1]:
         return layout.by_step(flat)
     last = flat.reshape(layout.models, layout.rest) if len(flat) else None
@@ -133,9 +209,9 @@ def _weights_by_step(flat: Array, layout: BatchLayout) -> list[Array | None]:
 
 
 def _changes(
-    members: list[Member], layout: BatchLayout, sizes: np.ndarray, reference: Array
-) -> list[Array] | None:
-    """Draw the random changes of the images, step after step; return those of each, (M, B, 4)."""
+    members: Sequence[Member], layout: BatchLayout, sizes: np.ndarray
+) -> np.ndarray | None:
+    """Draw the random changes of the images, step after step; return them in the flat order."""
     if all(m.augment is None for m in members):
         return None
     drawn = [
@@ -144,4 +220,4 @@ def _changes(
         else np.concatenate([m.augment(int(size)) for size in own])
         for m, own in zip(members, sizes.T, strict=True)
     ]
-    return layout.by_step(like(layout.flattened(drawn, np.int32), reference))
+    return layout.flattened(drawn, np.int32)
