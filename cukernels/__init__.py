@@ -75,6 +75,9 @@ from cukernels.training.losses import (
     softmax_cross_entropy,
     squared_loss,
 )
+from cukernels.training.right_rows import (
+    right_rows,
+)
 from cukernels.training.take_step import (
     take_step,
 )
@@ -95,6 +98,7 @@ __all__ += [
     "gather_rows",
     "gather_rows_backward",
     "take_step",
+    "right_rows",
     "local2d",
     "local2d_backward",
     "softmax_cross_entropy",

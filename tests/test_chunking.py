@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from estimators import BatchNorm, Conv2D, Dense, Dropout, LocallyConnected2D, MaxPool2D
 from estimators.layers.dense import Scores
-from estimators.neural import chunking, loop
+from estimators.neural import chunking
 from estimators.neural.chunking import Chunking, rows_at_once
 from estimators.neural.data import Data
 from estimators.neural.loop import train
@@ -20,6 +20,7 @@ from estimators.neural.network import Network
 from estimators.neural.objective import Objective
 from estimators.neural.order import RowOrder
 from estimators.neural.settings import Settings
+from estimators.neural.stack import ModelGroup
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.normal(size=(90, 6, 6, 2))
@@ -177,7 +178,7 @@ def test_an_error_in_one_group_stops_the_others(monkeypatch):
         steps.append(step)
 
     use_threads(monkeypatch, 2)
-    monkeypatch.setattr(loop.ModelGroup, "learn", learn)
+    monkeypatch.setattr(ModelGroup, "learn", learn)
     monkeypatch.setattr(Chunking, "of", lambda *_: Chunking(1, 1, 0, 1))
     with pytest.raises(ArithmeticError):
         trained(NETWORKS["dense"], 2, batch_size=9)  # 9 steps

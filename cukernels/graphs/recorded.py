@@ -45,6 +45,7 @@ class Recorded:
         self._replays, self._marks = 0, [lanes.mark()]
 
     def __call__(self) -> None:
+        """Launch the work, record it, or replay it."""
         if self._graph is None:
             if not (self._is_warm and self._records):
                 with self._arena.used():

@@ -118,10 +118,13 @@ class Layer(ABC):
         dict for each. A layer with parameters has one.
     is_divided : bool
         Whether its op shares out its work among the cores by itself. It is a hint for speed.
+    shares_input : bool
+        Whether models of a stack may have one input together, of shape (1, B, ...), while training.
     """
 
     attribute: ClassVar[str] = ""
     is_divided: ClassVar[bool] = False
+    shares_input: ClassVar[bool] = False
     rate: float
 
     @property
@@ -203,6 +206,7 @@ class Weighted(Layer):
 
     activation: str
     rows = Rows.ALONE
+    shares_input = True
 
     def drawn_for(self) -> str:
         """The activation that decides in scikit-learn how wide the weights are drawn."""

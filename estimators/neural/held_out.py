@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from cukernels.training import NOT_FINITE
 from estimators.neural.data import Data
 
 
@@ -61,6 +62,14 @@ class HeldOut:
         else:
             right = p.argmax(axis=1) == self.labels
         return float(np.average(right, weights=self.weight))
+
+    def accuracy_of(self, right: np.ndarray) -> float:
+        """Return what `accuracy` does, from what `right_rows` says of the probabilities."""
+        if (right == NOT_FINITE).any():
+            return np.nan
+        if self.one_class:
+            right = self.labels == 0
+        return float(np.average(right != 0, weights=self.weight))
 
 
 def places_of(y: Any, classes: np.ndarray) -> np.ndarray:

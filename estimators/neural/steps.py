@@ -123,18 +123,33 @@ def layout_of(members: Sequence[Member]) -> BatchLayout:
     return BatchLayout.of(lengths, max(m.settings.batch_size for m in members))
 
 
-def draw_epoch(members: Sequence[Member], dtype: Any) -> Epoch:
-    """Shuffle the rows of each model, and draw all else that an epoch needs.
+Changes = list[np.ndarray | None]  # of the images of each model, step after step
+
+
+def draw(members: Sequence[Member]) -> Changes:
+    """Shuffle the rows of each model, and draw how its images change in the next epoch."""
+    for order in {id(m.order): m.order for m in members}.values():
+        order.next()
+    layout = layout_of(members)
+    drawn: Changes = []
+    for m in members:
+        sizes = [layout.size] * layout.full + [len(m.rows) - layout.full * layout.size]
+        drawn.append(m.augment and np.concatenate([m.augment(size) for size in sizes]))
+    return drawn
+
+
+def epoch_of(members: Sequence[Member], drawn: Changes, dtype: Any) -> Epoch:
+    """Return an epoch, for the rows of models in their present order.
 
     Parameters
     ----------
     members : sequence of Member
         The models. They agree in the number of batches, and in their size if there are several.
+    drawn : list
+        What `draw` returned for them.
     dtype : dtype
         The dtype of the weights.
     """
-    for order in {id(m.order): m.order for m in members}.values():
-        order.next()
     layout = layout_of(members)
     lengths = np.array([len(m.rows) for m in members])
     sizes = np.full((layout.steps, len(members)), float(layout.size))
@@ -144,7 +159,11 @@ def draw_epoch(members: Sequence[Member], dtype: Any) -> Epoch:
     for i, weight in enumerate(weights_by_step(weights, layout)):
         if weight is not None:
             mass[i] = weight.sum(axis=1)
-    changes = _changes(members, layout, sizes)
+    changes = None
+    if any(own is not None for own in drawn):
+        unchanged = (np.zeros((n, 4), np.int32) for n in lengths)
+        flat = [u if own is None else own for u, own in zip(unchanged, drawn, strict=True)]
+        changes = layout.flattened(flat, np.int32)
     placed = {id(m.order): m.first_row + m.rows for m in members}
     rows = [placed[id(m.order)] for m in members]
     return Epoch(layout, rows, weights, changes, sizes, mass)
@@ -177,7 +196,7 @@ def epoch_steps(members: list[Member], data: Data, reference: Array) -> Iterator
     reference : array
         Gives the device, and the dtype of the weights.
     """
-    epoch = draw_epoch(members, reference.dtype)
+    epoch = epoch_of(members, draw(members), reference.dtype)
     layout = epoch.layout
     settings = like(step_settings(members, epoch), reference)
     weights = weights_by_step(like(epoch.weights, reference), layout)
@@ -206,18 +225,3 @@ def weights_by_step(flat: Array, layout: BatchLayout) -> list[Array | None]:
         return layout.by_step(flat)
     last = flat.reshape(layout.models, layout.rest) if len(flat) else None
     return [*[None] * layout.full, last]
-
-
-def _changes(
-    members: Sequence[Member], layout: BatchLayout, sizes: np.ndarray
-) -> np.ndarray | None:
-    """Draw the random changes of the images, step after step; return them in the flat order."""
-    if all(m.augment is None for m in members):
-        return None
-    drawn = [
-        np.zeros((len(m.rows), 4), np.int32)
-        if m.augment is None
-        else np.concatenate([m.augment(int(size)) for size in own])
-        for m, own in zip(members, sizes.T, strict=True)
-    ]
-    return layout.flattened(drawn, np.int32)
