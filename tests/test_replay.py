@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_digits
-from sklearn.model_selection import GridSearchCV as SklearnSearch
 
 from _cuda_models import IMAGE_LABELS, IMAGES, LABELS, WEIGHT, X, Y
 from cukernels.graphs import recorded
 from estimators import BatchNorm, Conv2D, ConvNetClassifier, Dense, MLPClassifier
 from estimators.model_selection import GridSearchCV
-from estimators.neural import loop, replay
+from estimators.neural import data, loop, replay, stack
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -28,7 +27,9 @@ def mlp(**options):
 
 def convnet(**options):
     settings = {"batch_size": 16, "max_iter": 3, "random_state": 0, "device": "cuda"}
-    return ConvNetClassifier(**{"conv_layer_sizes": (3,), "hidden_layer_sizes": (5,)} | settings | options)
+    return ConvNetClassifier(
+        **{"conv_layer_sizes": (3,), "hidden_layer_sizes": (5,)} | settings | options
+    )
 
 
 FITS = {
@@ -73,3 +74,116 @@ def test_a_replayed_fit_is_the_launched_one_to_the_bit(case, cupy, monkeypatch):
     assert graphs, "nothing was recorded"
     monkeypatch.setattr(replay, "can_replay", lambda *_: False)
     assert_same_fit(replayed, fitted(FITS[case]))
+
+
+def test_nothing_is_allocated_while_work_is_recorded(cupy, monkeypatch):
+    """All memory that a recording needs is in the arena after the first call."""
+    taken = []
+    recording = recorded.Recorded._recording
+
+    def watched(self):
+        pool = cupy.get_default_memory_pool()
+        before = pool.used_bytes(), pool.total_bytes()
+        graph = recording(self)
+        taken.append((pool.used_bytes(), pool.total_bytes()) == before)
+        return graph
+
+    monkeypatch.setattr(recorded.Recorded, "_recording", watched)
+    for case in ("stops", "drops", "images"):
+        fitted(FITS[case])
+    assert taken
+    assert all(taken)
+
+
+def test_memory_goes_back_after_the_fit(cupy):
+    def in_use():
+        gc.collect()
+        return cupy.get_default_memory_pool().used_bytes()
+
+    fitted(FITS["stops"])  # the counters of a thread's streams stay
+    before = in_use()
+    model = fitted(FITS["stops"])
+    assert in_use() == before
+    assert model.n_iter_ > 1
+
+
+GRID = {"alpha": [1e-4, 0.1], "tol": [1e-4, 10.0]}  # of which the last stops soon
+
+
+def searched(**options):
+    model = MLPClassifier(
+        (12,), batch_size=64, max_iter=6, random_state=0, device="cuda",
+        n_iter_no_change=1, **options,
+    )  # fmt: skip
+    search = GridSearchCV(model, GRID, cv=2, refit=False).fit(DIGITS[:500], DIGIT_LABELS[:500])
+    return search.cv_results_["mean_test_score"]
+
+
+@pytest.mark.parametrize("seconds", [0.0, np.inf], ids=["leave at once", "stay"])
+def test_models_that_are_done_change_nothing_for_others(seconds, cupy, monkeypatch):
+    left = []
+    keep = loop.Stack.keep
+    monkeypatch.setattr(
+        loop.Stack, "keep", lambda s, chosen: left.append(chosen) or keep(s, chosen)
+    )
+    monkeypatch.setattr(replay, "_SECONDS_TO_RECORD", seconds)
+    scores = searched()
+    assert bool(left) == (seconds == 0)
+    monkeypatch.setattr(replay, "can_replay", lambda *_: False)
+    np.testing.assert_array_equal(scores, searched())
+
+
+def test_models_of_one_seed_share_the_batches_of_their_fold(cupy, monkeypatch):
+    """Without a seed each draws its own."""
+    groups = []
+    make = replay._groups
+    monkeypatch.setattr(replay, "_groups", lambda s: groups.append(make(s)) or groups[-1])
+    X, y = DIGITS[:200], DIGIT_LABELS[:200]
+    for seed, expected in ((0, 1), (None, 4)):
+        model = MLPClassifier((5,), batch_size=64, max_iter=3, random_state=seed, device="cuda")
+        GridSearchCV(model, GRID, cv=[(np.arange(150), np.arange(150, 200))], refit=False).fit(X, y)
+        assert len(groups.pop()[0]) == expected
+
+
+class Interrupts:
+    """Raises after an epoch, as Ctrl-C may at any time."""
+
+    def __init__(self, epoch):
+        self.epoch = epoch
+
+    def on_epoch_end(self, model, info):
+        if info.epoch == self.epoch:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("in_a_step", [False, True], ids=["after an epoch", "in a recording"])
+def test_an_interrupt_keeps_what_is_trained(in_a_step, cupy, monkeypatch):
+    model = mlp(max_iter=9, callbacks=None if in_a_step else Interrupts(2))
+    if in_a_step:
+        work = stack.ModelGroup.learn
+        calls = []
+
+        def learn(*arguments):
+            calls.append(1)
+            if len(calls) == 2:  # the second call of a step is recorded
+                raise KeyboardInterrupt
+            return work(*arguments)
+
+        monkeypatch.setattr(stack.ModelGroup, "learn", learn)
+    with pytest.warns(UserWarning, match="interrupted by user"):
+        model.fit(X, Y)
+    assert all(np.isfinite(w).all() for w in model.coefs_)
+    monkeypatch.undo()
+    assert mlp().fit(X, Y).n_iter_ == 4  # the stream is as good as ever
+
+
+@pytest.mark.parametrize("case", ["plain", "weights", "stops", "images"])
+def test_samples_that_do_not_fit_are_streamed(case, cupy, monkeypatch):
+    """They come to the device step by step, and the numbers are those of samples that lie there."""
+    resident, rings = fitted(FITS[case]), []
+    monkeypatch.setattr(data, "_SHARE_OF_MEMORY", 0.0)
+    make = replay.Ring
+    monkeypatch.setattr(replay, "Ring", lambda *a: rings.append(a[1]) or make(*a))
+    assert_same_fit(resident, fitted(FITS[case]))
+    assert rings
+    assert all(isinstance(x, np.ndarray) for x in rings)

@@ -18,7 +18,9 @@ def counters(x: Array, n: int) -> Array:
     """
     xp = namespace(x)
     key = (x.device.id, xp.cuda.get_current_stream().ptr)
-    made = _own.__dict__.setdefault(key, [])
+    if not hasattr(_own, "made"):
+        _own.made = {}
+    made = _own.made.setdefault(key, [])
     if not made or made[-1].size < n:
         made.append(xp.zeros(max(n, _LEAST, 2 * made[-1].size if made else 0), "uint32"))
     return made[-1]

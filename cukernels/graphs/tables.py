@@ -39,11 +39,15 @@ class Table:
 
     def fill(self, half: int, values: np.ndarray, stream: Any) -> None:
         """Copy an epoch's table into a half, by a stream. The last copy of the half is over."""
-        own = slice(half * self._steps, (half + 1) * self._steps)
-        host = self._host[own]
+        host = self.host(half)
         host[...] = values.reshape(host.shape)
         if host.nbytes:
-            self.device[own].data.copy_from_host_async(host.ctypes.data, host.nbytes, stream)
+            device = self.device[half * self._steps :]
+            device.data.copy_from_host_async(host.ctypes.data, host.nbytes, stream)
+
+    def host(self, half: int) -> np.ndarray:
+        """Return the host's twin of a half."""
+        return self._host[half * self._steps : (half + 1) * self._steps]
 
 
 def pinned(xp: ModuleType, shape: tuple[int, ...], dtype: Any) -> np.ndarray:

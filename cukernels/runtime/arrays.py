@@ -178,6 +178,22 @@ def _current(device: str, lower: str) -> Iterator[None]:
             ) from error
 
 
+def free_memory(device: str) -> float:
+    """Return how many bytes an array on a device can have; infinity for the CPU.
+
+    On a GPU it is what the driver and CuPy's memory pool have free together.
+    """
+    if device == "cpu":
+        return float("inf")
+    import cupy
+
+    with cupy.cuda.Device(int(device.partition(":")[2])):
+        pool = cupy.get_default_memory_pool()
+        free = cupy.cuda.runtime.memGetInfo()[0] + pool.free_bytes()
+        limit = pool.get_limit()
+        return min(free, limit - pool.used_bytes()) if limit else free
+
+
 def to_host(x: Array) -> np.ndarray:
     """Return `x` as a NumPy array; a NumPy array is returned as it is."""
     return x if isinstance(x, np.ndarray) else namespace(x).asnumpy(x)

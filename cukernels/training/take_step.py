@@ -42,6 +42,9 @@ def _steps(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
             "batch": np.zeros((groups, size, *samples.shape[1:])),
             "targets": np.zeros((models, size, *y.shape[1:]), y.dtype),
             "of": None if of is None else np.array(of),
+            "places": None
+            if of is None
+            else rng.integers(len(samples), size=(steps, groups, size)),
             **_tables(rng, steps, models, size, bare=of is None),
         }
 
@@ -63,7 +66,7 @@ def _tables(
     mutates=("step", "batch", "targets", "own_settings", "own_weight", "own_changes"),
     kinds={
         "step": INTEGER, "rows": INTEGER, "x": ANY, "y": ANY, "batch": ANY, "targets": ANY,
-        "of": INTEGER, "changes": INTEGER, "own_changes": INTEGER,
+        "of": INTEGER, "places": INTEGER, "changes": INTEGER, "own_changes": INTEGER,
     },
     no_backward="it picks samples, which are data",
 )  # fmt: skip
@@ -76,6 +79,7 @@ def take_step(
     targets: Array,
     *,
     of: Array | None = None,
+    places: Array | None = None,
     settings: Array | None = None,
     own_settings: Array | None = None,
     weight: Array | None = None,
@@ -91,8 +95,8 @@ def take_step(
         The number of the step, from 0 to S - 1. It grows by 1, and after the last one is 0 again.
     rows : integer array of shape (S, G, B)
         The rows that each step takes: one batch for each of G groups of models.
-    x : array of shape (N, *sample)
-        All samples.
+    x : array of shape (R, *sample)
+        All samples, or those of a few steps: see `places`.
     y : array of shape (N, *target)
         Their targets.
     batch : array of shape (G, B, *sample)
@@ -101,6 +105,8 @@ def take_step(
         Set to the targets of the samples of each model; of the dtype of `y`.
     of : integer array of shape (M,), default=None
         The group of each model; None where each model is a group of its own.
+    places : integer array of shape (S, G, B), default=None
+        Where the samples of `rows` lie in `x`. None: ``x[rows]`` are these samples.
     settings : array of shape (S, V, M), default=None
         A table of anything else that differs from step to step.
     own_settings : array of shape (V, M), default=None
@@ -120,15 +126,17 @@ def take_step(
         If shapes do not fit, or on the CPU if a row, a group or the step is out of range. On a GPU
         the sample and the target then have all bits set: NaN, or -1.
     """
-    check_places(rows, x, y, batch, targets, of)
+    check_shapes(rows, x, y, batch, targets, of)
     if namespace(x) is np:
         check_integers("take_step", "step", step, len(rows), "steps")
-        check_integers("take_step", "rows", rows, len(x), "rows of x")
+        check_integers("take_step", "rows", rows, len(y), "rows of y")
+        of_x = rows if places is None else places
+        check_integers("take_step", "rows or places", of_x, len(x), "rows of x")
         if of is not None:
             check_integers("take_step", "of", of, rows.shape[1], "groups")
     now = int(step[0])
     picked = rows[now]
-    batch[...] = x[picked]
+    batch[...] = x[picked if places is None else places[now]]
     targets[...] = y[picked if of is None else picked[of]]
     tables = ((settings, own_settings), (weight, own_weight), (changes, own_changes))
     for table, place in tables:
@@ -137,7 +145,7 @@ def take_step(
     step[0] = (now + 1) % len(rows)
 
 
-def check_places(
+def check_shapes(
     rows: Array, x: Array, y: Array, batch: Array, targets: Array, of: Array | None
 ) -> None:
     """Raise ValueError if models have no group, or samples or targets do not fit their places."""

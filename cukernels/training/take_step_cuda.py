@@ -12,7 +12,7 @@ from cukernels.gpu.division import divisor
 from cukernels.gpu.kernel import Kernel, contiguous, ctype, multiprocessors
 from cukernels.gpu.words import WORDS, row_bytes, word_of
 from cukernels.runtime.arrays import Array
-from cukernels.training.take_step import check_places
+from cukernels.training.take_step import check_shapes
 
 _KERNEL = Kernel(
     "take_step.cu",
@@ -34,6 +34,7 @@ def take_step(
     targets: Array,
     *,
     of: Array | None = None,
+    places: Array | None = None,
     settings: Array | None = None,
     own_settings: Array | None = None,
     weight: Array | None = None,
@@ -41,12 +42,11 @@ def take_step(
     changes: Array | None = None,
     own_changes: Array | None = None,
 ) -> None:
-    check_places(rows, x, y, batch, targets, of)
-    given = (step, batch, targets, own_settings, own_weight, own_changes)
-    written = [contiguous(a, np.int32 if a is step else None) for a in given if a is not None]
+    check_shapes(rows, x, y, batch, targets, of)
     x, y = contiguous(x), contiguous(y)
-    places = iter(written)
-    number, samples, labels, *own = (None if a is None else next(places) for a in given)
+    number, samples, labels = contiguous(step, np.int32), contiguous(batch), contiguous(targets)
+    given = (own_settings, own_weight, own_changes)
+    own = [None if place is None else contiguous(place) for place in given]
     if x.dtype == batch.dtype:
         size = word_of(x, samples[0])
         instance, words = _KERNEL[WORDS[size], WORDS[size]], row_bytes(x) // size
@@ -63,7 +63,7 @@ def take_step(
         raise TypeError(f"take_step: y must have items of 4 or 8 bytes on a GPU, got {y.dtype}")
     tables: list = []
     for table, place in zip((settings, weight, changes), own, strict=True):
-        if table is None:
+        if table is None or place is None:
             tables += [None, None, 0]
         else:
             table = contiguous(table, place.dtype)
@@ -72,13 +72,16 @@ def take_step(
     instance(
         (blocks, 1, 1), elementwise.THREADS,
         number, len(rows), counters(x, 1), contiguous(rows, np.int32),
-        rows.shape[1], rows.shape[2], len(x), _bytes(x), _bytes(samples), n, words,
-        divisor(max(words, 1)), _words(y), _words(labels), labels.nbytes // 4, y_words,
+        rows.shape[1], rows.shape[2], None if places is None else contiguous(places, np.int32),
+        len(x), _bytes(x), _bytes(samples), n, words,
+        divisor(max(words, 1)), len(y), _words(y), _words(labels), labels.nbytes // 4, y_words,
         divisor(max(y_words, 1)), divisor(rows.shape[2]),
         None if of is None else contiguous(of, np.int32), *tables,
     )  # fmt: skip
-    for new, old in zip(written, (a for a in given if a is not None), strict=True):
-        if new is not old:
+    for new, old in zip(
+        (number, samples, labels, *own), (step, batch, targets, *given), strict=True
+    ):
+        if old is not None and new is not old:
             old[...] = new
 
 

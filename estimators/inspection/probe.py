@@ -136,7 +136,7 @@ class Probe:
         dy[(0, np.arange(len(x)), *middle, units)] = 1
         slope = to_device(dy, self.device)
         for backward, g in zip(reversed(tape), reversed(gradients), strict=True):
-            slope = backward(slope, g, True)
+            slope = backward(slope, g, "identity")
         return to_host(slope[0]).reshape(x.shape)
 
     def _on_device(self, X: np.ndarray) -> Any:

@@ -35,6 +35,7 @@ from estimators.layers.layer import (
     Weighted,
     check_activation,
     check_positive,
+    left_to_next,
 )
 from estimators.layers.norm import BatchNorm
 from estimators.shared.rows import SparseRows
@@ -86,7 +87,7 @@ class Dense(Weighted):
         return matmul(_flat(x), p["w"], p["bias"], activation=activation)
 
     def product_backward(
-        self, dy: Array, p: Parameters, x: Array, y: Array, activation: str, needs: tuple[str, ...],
+        self, dy: Array, p: Parameters, x: Array, y: Array, activation: str, through: str | None,
         g: Parameters,
     ) -> Array | None:  # fmt: skip
         if isinstance(x, SparseRows):
@@ -94,10 +95,10 @@ class Dense(Weighted):
             csr_matmul_backward(dz, *x, p["w"], out={"b": g["w"]})  # type: ignore[call-arg]
             g["bias"][...] = dz.sum(axis=-2)
             return None
-        wanted = ("a", "b", "bias") if "x" in needs else ("b", "bias")
+        wanted = ("b", "bias") if through is None else ("a", "b", "bias")
         dx, *_ = matmul_backward(  # type: ignore[call-arg]
             dy, _flat(x), p["w"], p["bias"], y, activation=activation, needs=wanted,
-            out={"b": g["w"], "bias": g["bias"]},
+            a_activation=through or "identity", out={"b": g["w"], "bias": g["bias"]},
         )  # fmt: skip
         return None if dx is None else dx.reshape(dx.shape[:2] + x.shape[2:])
 
@@ -142,10 +143,10 @@ class Dropout(Elementwise):
 
     def forward(self, p: Parameters, x: Array, mode: Mode) -> tuple[Array, Backward]:
         if not mode.training:
-            return x, lambda dy, g, needs: dy
+            return x, lambda dy, g, through: dy
         rate, seed = p["rate"], p["seed"]
         y, keep = dropout(x, rate, seed, mode.step)
-        return y, lambda dy, g, needs: dropout_backward(dy, rate, keep)
+        return y, lambda dy, g, through: dropout_backward(dy, rate, keep)
 
     def write_onnx(self, graph: Graph, p: Parameters, x: str, shape: Shape) -> str:
         return x
@@ -175,7 +176,13 @@ class Activation(Elementwise):
         function = ACTIVATIONS[self.name]
         y = function.forward(x)
         read = x if function.reads_input else y
-        return y, lambda dy, g, needs: function.backward(dy, read)
+
+        def backward(
+            dy: Array, g: Parameters, through: str | None, is_before: bool = False
+        ) -> Array:
+            return dy if is_before else function.backward(dy, read)
+
+        return y, backward
 
     def write_onnx(self, graph: Graph, p: Parameters, x: str, shape: Shape) -> str:
         return graph.activation(self.name, x)
@@ -183,6 +190,10 @@ class Activation(Elementwise):
     @property
     def nonlinearity(self) -> str:
         return self.name
+
+    @property
+    def left_to_next(self) -> str:
+        return left_to_next(self.name)
 
 
 def hidden_layer(layer: Weighted, batch_norm: bool, dropout: float) -> list[Layer]:

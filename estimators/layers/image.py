@@ -117,12 +117,13 @@ class Conv2D(Filters):
         return conv2d(x, p["w"], p["bias"], **self.geometry, activation=activation)
 
     def product_backward(
-        self, dy: Array, p: Parameters, x: Array, y: Array, activation: str, needs: tuple[str, ...],
+        self, dy: Array, p: Parameters, x: Array, y: Array, activation: str, through: str | None,
         g: Parameters,
     ) -> Array | None:  # fmt: skip
         dx, *_ = conv2d_backward(  # type: ignore[call-arg]
-            dy, x, p["w"], p["bias"], y, **self.geometry, activation=activation, needs=needs, out=g
-        )
+            dy, x, p["w"], p["bias"], y, **self.geometry, activation=activation,
+            needs=_needs(through), x_activation=through or "identity", out=g,
+        )  # fmt: skip
         return dx
 
     def write_product(self, graph: Graph, p: Parameters, x: str, shape: Shape) -> str:
@@ -150,12 +151,13 @@ class LocallyConnected2D(Filters):
         return local2d(x, p["w"], p["bias"], **self.geometry, activation=activation)
 
     def product_backward(
-        self, dy: Array, p: Parameters, x: Array, y: Array, activation: str, needs: tuple[str, ...],
+        self, dy: Array, p: Parameters, x: Array, y: Array, activation: str, through: str | None,
         g: Parameters,
     ) -> Array | None:  # fmt: skip
         dx, *_ = local2d_backward(  # type: ignore[call-arg]
-            dy, x, p["w"], p["bias"], y, **self.geometry, activation=activation, needs=needs, out=g
-        )
+            dy, x, p["w"], p["bias"], y, **self.geometry, activation=activation,
+            needs=_needs(through), x_activation=through or "identity", out=g,
+        )  # fmt: skip
         return dx
 
     def write_product(self, graph: Graph, p: Parameters, x: str, shape: Shape) -> str:
@@ -173,6 +175,7 @@ class Pooling(Layer):
     stride: Pair | None = None
     padding: Padding = 0
     rows = Rows.ALONE
+    goes_through = True
 
     def __post_init__(self) -> None:
         check_positive(self, "pool_size", "stride")
@@ -220,7 +223,12 @@ class MaxPool2D(Pooling):
 
     def forward(self, p: Parameters, x: Array, mode: Mode) -> tuple[Array, Backward]:
         y = max_pool2d(x, **self.geometry)
-        return y, lambda dy, g, needs: max_pool2d_backward(dy, x, y, **self.geometry)
+
+        def backward(dy: Array, g: Parameters, through: str | None) -> Array:
+            before = through or "identity"
+            return max_pool2d_backward(dy, x, y, **self.geometry, x_activation=before)
+
+        return y, backward
 
     def write_onnx(self, graph: Graph, p: Parameters, x: str, shape: Shape) -> str:
         axes = self.windows(shape)
@@ -234,7 +242,12 @@ class AvgPool2D(Pooling):
 
     def forward(self, p: Parameters, x: Array, mode: Mode) -> tuple[Array, Backward]:
         y = avg_pool2d(x, **self.geometry)
-        return y, lambda dy, g, needs: avg_pool2d_backward(dy, x, **self.geometry)
+
+        def backward(dy: Array, g: Parameters, through: str | None) -> Array:
+            before = through or "identity"
+            return avg_pool2d_backward(dy, x, **self.geometry, x_activation=before)
+
+        return y, backward
 
     def write_onnx(self, graph: Graph, p: Parameters, x: str, shape: Shape) -> str:
         axes = self.windows(shape)
@@ -273,7 +286,7 @@ class GlobalAvgPool2D(Layer):
         middle = avg_pool2d(x, pool_size=(h, 1))
         y = avg_pool2d(middle, pool_size=(1, w)).reshape(*stack, c)
 
-        def backward(dy: Array, g: Parameters, needs_input: bool) -> Array:
+        def backward(dy: Array, g: Parameters, through: str | None) -> Array:
             dy = dy.reshape(*dy.shape[:2], 1, 1, c)
             d_middle = avg_pool2d_backward(dy, middle, pool_size=(1, w))
             return avg_pool2d_backward(d_middle, x, pool_size=(h, 1))
@@ -282,6 +295,11 @@ class GlobalAvgPool2D(Layer):
 
     def write_onnx(self, graph: Graph, p: Parameters, x: str, shape: Shape) -> str:
         return graph.add("ReduceMean", x, graph.constant(np.array([1, 2])), keepdims=0)
+
+
+def _needs(through: str | None) -> tuple[str, ...]:
+    """The gradients that a backward computes, for what it goes through."""
+    return ("w", "bias") if through is None else ("x", "w", "bias")
 
 
 def _image(layer: Layer, shape: Shape) -> Shape:

@@ -25,7 +25,10 @@ from cukernels.runtime import Array
 
 Shape = tuple[int, ...]
 Parameters = dict[str, Array]
-Backward = Callable[[Array, Parameters, bool], Array]  # dy, gradients to fill, want dx
+# Is given dy, the gradients to fill, and what to go through on the way back: None if nobody wants
+# the gradient in the input, else an activation of which the input is the output ("identity" where
+# it is none, or where that layer does so itself). See `Layer.left_to_next`.
+Backward = Callable[..., Array]
 Draw = Callable[["Weighted", Shape], Parameters]  # the first weights of one model
 Examples = list[tuple["Layer", Shape]]  # layers, and the shape of a sample for each
 Next = Callable[[str], Any]  # the next entry of a fitted attribute, which is a list
@@ -120,11 +123,14 @@ class Layer(ABC):
         Whether its op shares out its work among the cores by itself. It is a hint for speed.
     shares_input : bool
         Whether models of a stack may have one input together, of shape (1, B, ...), while training.
+    goes_through : bool
+        Whether its backward can go on through the activation that made its input.
     """
 
     attribute: ClassVar[str] = ""
     is_divided: ClassVar[bool] = False
     shares_input: ClassVar[bool] = False
+    goes_through: ClassVar[bool] = False
     rate: float
 
     @property
@@ -174,6 +180,15 @@ class Layer(ABC):
         """The activation that it applies. The weights of a layer before it are drawn for that."""
         return "identity"
 
+    @property
+    def left_to_next(self) -> str:
+        """The activation whose gradient the layer after it can compute, or "identity".
+
+        That layer reads the output anyway, so this saves a pass over it on a GPU. The backward is
+        then given the gradient before the activation, and ``is_before=True``.
+        """
+        return "identity"
+
     def operations(self, shape: Shape) -> int:
         """Floating-point operations of its products, forward, for one sample."""
         return 0
@@ -206,7 +221,7 @@ class Weighted(Layer):
 
     activation: str
     rows = Rows.ALONE
-    shares_input = True
+    shares_input = goes_through = True
 
     def drawn_for(self) -> str:
         """The activation that decides in scikit-learn how wide the weights are drawn."""
@@ -222,10 +237,10 @@ class Weighted(Layer):
 
     @abstractmethod
     def product_backward(
-        self, dy: Array, p: Parameters, x: Array, y: Array, activation: str, needs: tuple[str, ...],
+        self, dy: Array, p: Parameters, x: Array, y: Array, activation: str, through: str | None,
         g: Parameters,
     ) -> Array | None:  # fmt: skip
-        """Return the gradient of `product` in x, if needed; those in w and bias go to `g`."""
+        """Return the gradient of `product` in x, if wanted; those in w and bias go to `g`."""
 
     @abstractmethod
     def write_product(self, graph: Graph, p: Parameters, x: str, shape: Shape) -> str:
@@ -236,11 +251,13 @@ class Weighted(Layer):
         fused = "identity" if function.reads_input else self.activation
         y = self.product(p, x, fused)
 
-        def backward(dy: Array, g: Parameters, needs_input: bool) -> Array:
+        def backward(
+            dy: Array, g: Parameters, through: str | None, is_before: bool = False
+        ) -> Array | None:
             if function.reads_input:
                 dy = function.backward(dy, y)
-            needs = ("x", "w", "bias") if needs_input else ("w", "bias")
-            return self.product_backward(dy, p, x, y, fused, needs, g)
+            activation = "identity" if is_before else fused
+            return self.product_backward(dy, p, x, y, activation, through, g)
 
         return (function.forward(y) if function.reads_input else y), backward
 
@@ -253,6 +270,10 @@ class Weighted(Layer):
     @property
     def nonlinearity(self) -> str:
         return self.activation
+
+    @property
+    def left_to_next(self) -> str:
+        return left_to_next(self.activation)
 
     def operations(self, shape: Shape) -> int:
         n_inputs, _ = self.fans(shape)
@@ -276,6 +297,11 @@ def seen_through(windows: Grid, seen: Fields) -> Fields:
         for field, axis in zip(seen, windows, strict=True)
     )
     return rows, columns
+
+
+def left_to_next(activation: str) -> str:
+    """Return the activation if a kernel can apply its derivative to what it computes itself."""
+    return activation if ACTIVATIONS[activation].fits_an_epilogue else "identity"
 
 
 def check_positive(layer: Layer, *names: str) -> None:

@@ -73,7 +73,7 @@ class BatchNorm(Elementwise):
         else:
             y = batch_norm_inference(x, gamma, p["beta"], p["mean"], p["variance"], epsilon=epsilon)
 
-        def backward(dy: Array, g: Parameters, needs_input: bool) -> Array:
+        def backward(dy: Array, g: Parameters, through: str | None) -> Array:
             if mode.training:
                 dx, *_ = batch_norm_backward(  # type: ignore[call-arg]
                     dy, x, gamma, mode.sample_weight, mean, variance, epsilon=epsilon, out=g
@@ -123,7 +123,7 @@ class LayerNorm(Elementwise):
     def forward(self, p: Parameters, x: Array, mode: Mode) -> tuple[Array, Backward]:
         gamma, beta, epsilon = p["gamma"], p["beta"], self.epsilon
 
-        def backward(dy: Array, g: Parameters, needs_input: bool) -> Array:
+        def backward(dy: Array, g: Parameters, through: str | None) -> Array:
             dx, *_ = layer_norm_backward(  # type: ignore[call-arg]
                 dy, x, gamma, beta, epsilon=epsilon, out=g
             )

@@ -10,9 +10,12 @@ import numpy as np
 import scipy.sparse as sp
 
 from cukernels import gather_rows
-from cukernels.runtime import Array, like, namespace, to_device
+from cukernels.runtime import Array, free_memory, like, namespace, to_device, to_host
 from estimators.layers.layer import Shape
 from estimators.shared.rows import SparseRows
+
+# Of the free memory of a device: samples and what a step makes may take so much of it.
+_SHARE_OF_MEMORY = 0.9
 
 
 class BatchLayout(NamedTuple):
@@ -84,7 +87,8 @@ class Data:
     Parameters
     ----------
     X : array of shape (N, ...) or CSR matrix
-        Samples. An array lies on the device of `y`; a matrix is SciPy's and lies on the host.
+        Samples. An array lies on the device of `y`, or on the host if the device has no room for
+        it; a matrix is SciPy's and lies on the host.
     y : array of shape (N, ...)
         Targets.
     """
@@ -94,6 +98,11 @@ class Data:
         if sp.issparse(X):
             self._values, self._columns = like(X.data, y), like(X.indices, y)
 
+    @property
+    def is_streamed(self) -> bool:
+        """Whether the samples are on the host, and come to the device of `y` batch by batch."""
+        return isinstance(self.X, np.ndarray) and not isinstance(self.y, np.ndarray)
+
     @classmethod
     def joined(cls, sets: Sequence[Data]) -> tuple[Data, np.ndarray]:
         """Join data sets end to end, and return where each begins; a single one is not copied."""
@@ -102,7 +111,10 @@ class Data:
             return sets[0], begins
         xp = namespace(sets[0].y)
         samples = [data.X for data in sets]
-        X = sp.vstack(samples, "csr") if sp.issparse(samples[0]) else xp.concatenate(samples)
+        if sp.issparse(samples[0]):
+            X = sp.vstack(samples, "csr")
+        else:
+            X = namespace(samples[0]).concatenate(samples)
         return cls(X, xp.concatenate([data.y for data in sets])), begins
 
     def batches(self, rows: np.ndarray, layout: BatchLayout) -> Iterator[Batch]:
@@ -170,15 +182,36 @@ class Batch(NamedTuple):
         Sparse samples are always those of all models and rows.
         """
         places = self.places[models, rows]
-        x = gather_rows(self.data.X, places) if self.x is None else self.x
+        if self.x is not None:
+            x = self.x
+        elif self.data.is_streamed:
+            x = like(gather_rows(self.data.X, to_host(places)), self.data.y)
+        else:
+            x = gather_rows(self.data.X, places)
         return x, gather_rows(self.data.y, places) if self.y is None else self.y[models, rows]
 
 
-def placed_samples(X: Any, shape: Shape, device: str) -> Any:
-    """Bring samples to a device, each in the shape that a network takes; CSR matrices stay."""
+def placed_samples(X: Any, shape: Shape, device: str, *, beside: int | None = None) -> Any:
+    """Bring samples to a device, each in the shape that a network takes; CSR matrices stay.
+
+    Parameters
+    ----------
+    X : array of shape (N, n_features) or CSR matrix
+        The samples.
+    shape : tuple of int
+        The shape of a sample.
+    device : str
+        Where they go.
+    beside : int, default=None
+        Bytes that have to be left there. Samples that are too large for that stay on the host, as
+        `Data` has them. None: they go there in any case.
+    """
     if sp.issparse(X):
         return X
-    return to_device(X.reshape(len(X), *shape), device)
+    X = X.reshape(len(X), *shape)
+    if beside is not None and X.nbytes + beside > _SHARE_OF_MEMORY * free_memory(device):
+        return X
+    return to_device(X, device)
 
 
 def _sparse_rows(X: Any) -> SparseRows:

@@ -168,8 +168,10 @@ class NeuralFit:
         place = (self.device, shape, dtype)
 
         def placed() -> tuple[np.ndarray, Data]:
+            beside = self.n_bytes if self.solver.goes_by_steps else None  # others need all rows
             X = self.samples.once(
-                ("samples on", place), lambda: placed_samples(self.X, shape, self.device)
+                ("samples on", place),
+                lambda: placed_samples(self.X, shape, self.device, beside=beside),
             )
             return self.targets, Data(X, to_device(self.targets, self.device))
 

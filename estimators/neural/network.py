@@ -7,6 +7,7 @@ penalty does not concern. So an optimizer passes once over one array, and a mode
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any, NamedTuple
@@ -79,6 +80,11 @@ class Network:
                 f"the layers {self.layers} have {self.size} parameters for samples of shape "
                 f"{self.shapes[0]}, which no memory holds"
             )
+        # What each layer's backward goes through for the layer before it, on a GPU.
+        self._through = ["identity"] + [
+            before.left_to_next if layer.goes_through else "identity"
+            for before, layer in itertools.pairwise(self.layers)
+        ]
         self._first_trained = min((slot.layer for slot in self.slots), default=0)
 
     def _lay_out(self, entries: list[tuple[int, str, Shape]]) -> None:
@@ -212,7 +218,11 @@ class Network:
         first = self._first_trained
 
         def run_backward(dz: Array, gradients: Sequence[Parameters]) -> None:
+            plain = isinstance(dz, np.ndarray)
             for i in range(len(tape) - 1, first - 1, -1):
-                dz = tape[i](dz, gradients[i], i > first)
+                through = None if i == first else "identity" if plain else self._through[i]
+                is_before = not plain and i + 1 < len(tape) and self._through[i + 1] != "identity"
+                more = {"is_before": True} if is_before else {}
+                dz = tape[i](dz, gradients[i], through, **more)
 
         return x, run_backward

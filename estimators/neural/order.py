@@ -43,8 +43,8 @@ class RowOrder:
         """What two orders have in common if all that they will draw is the same."""
         if not self.is_private:
             return id(self)
-        name, keys, position, *_ = self.rng.get_state()
-        state = (name, keys.tobytes(), position) if self.shuffles else ()
+        stream: Any = self.rng.get_state(legacy=False)["state"]
+        state = (stream["key"].tobytes(), stream["pos"]) if self.shuffles else ()
         return self.shuffles, state, self.rows.dtype, self.rows.tobytes()
 
 

@@ -21,6 +21,7 @@ from cukernels.runtime import Array, like, namespace
 from cukernels.training import loss_total
 from estimators.neural.data import BatchLayout, Data
 from estimators.neural.objective import Objective
+from estimators.neural.ring import Ring
 from estimators.neural.stack import Stack
 from estimators.neural.steps import (
     Changes,
@@ -76,11 +77,16 @@ class Steps:
         self, replay: Replay, own: slice, size: int, *, weighted: bool, augmented: bool
     ) -> None:
         stack, data, xp = replay.stack, replay.data, replay.xp
-        self.own, self.size = own, size
+        self.own = own
         self.count = own.stop - own.start
         n_models, n_groups, dtype = len(stack.members), len(replay.firsts), stack.params.dtype
         in_step = (self.count, n_models, size)
         self.rows = Table(xp, (self.count, n_groups, size), np.int32)
+        self.ring = Ring(xp, data.X, n_groups * size) if data.is_streamed else None
+        X, where = data.X, None
+        if self.ring is not None:
+            in_ring = self.ring.places(2 * self.count).reshape(self.rows.device.shape)
+            X, where = self.ring.device, like(in_ring.astype(np.int32), stack.params)
         self.settings = Table(xp, (self.count, 4, n_models), np.float64)
         self.weight = Table(xp, in_step, dtype) if weighted else None
         self.changes = Table(xp, (*in_step, 4), np.int32) if augmented else None
@@ -98,15 +104,27 @@ class Steps:
             places["own_weight"], places["own_settings"], places["own_changes"],
         )  # fmt: skip
         (group,) = stack.groups
-        rows, X, y, of, total = self.rows.device, data.X, data.y, replay.group_of, replay.total
+        rows, y, of, total = self.rows.device, data.y, replay.group_of, replay.total
         objective = replay.objective
 
         def work() -> None:
-            take_step(number, rows, X, y, batch, targets, of=of, **places)
+            take_step(number, rows, X, y, batch, targets, of=of, places=where, **places)
             group.learn(objective, step, total)
 
         calls = self.count * replay.epochs
-        self.step = Recorded(work, replay.lanes, replay.arena, records=calls >= _WORTH)
+        self._lanes = replay.lanes
+        self._step = Recorded(work, replay.lanes, replay.arena, records=calls >= _WORTH)
+
+    def run(self, half: int) -> None:
+        """Take the steps of an epoch, whose tables are in this half."""
+        for i in range(self.count):
+            if self.ring is None:
+                self._step()
+            else:
+                number = half * self.count + i
+                self.ring.bring(number, self.rows.host(half)[i].ravel(), self._lanes)
+                self._step()
+                self.ring.mark_used(number, self._lanes)
 
     def send(self, half: int, epoch: Epoch, firsts: list[int], stream: Any) -> None:
         """Fill the tables of what is drawn; `firsts` are models that stand for their groups."""
@@ -196,8 +214,7 @@ class Replay:
             work.wait_event(sent)
             self.total.data.memset_async(0, self.total.nbytes, work)
             for steps in self.steps:
-                for _ in range(steps.count):
-                    steps.step()
+                steps.run(self._half)
             read(self.total, self._losses, work)
             if self._scorer is not None and self._score is not None:
                 self._score()

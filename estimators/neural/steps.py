@@ -63,7 +63,8 @@ class Step(NamedTuple):
     @classmethod
     def of(cls, batch: Taken, weight: Array | None, settings: Array, changes: Array | None) -> Step:
         """Return a step; `settings` are its row of `step_settings`, of shape (4, M)."""
-        return cls(batch, weight, *settings[:3], settings[3].view(np.int64), changes)
+        size, rate, l2, number = settings
+        return cls(batch, weight, size, rate, l2, number.view(np.int64), changes)
 
     @property
     def n_rows(self) -> int:

@@ -98,9 +98,9 @@ def _groups(members: Sequence[Member]) -> list[Group]:
 
 
 def can_score_on_device(members: Sequence[Member], data: Data) -> bool:
-    """Whether all samples held out are dense, as `Scorer` wants them."""
-    held_out = [m.held_out for m in members if m.held_out is not None]
-    return not any(sp.issparse((h.data or data).X) for h in held_out)
+    """Whether all samples held out are dense and on the device, as `Scorer` wants them."""
+    sources = [m.held_out.data or data for m in members if m.held_out is not None]
+    return not any(sp.issparse(source.X) or source.is_streamed for source in sources)
 
 
 def _shared(rows: list[np.ndarray]) -> list[np.ndarray]:
