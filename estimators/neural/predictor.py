@@ -49,7 +49,14 @@ class Predictor:
     device: str
 
     def probabilities(self, X: Any, dtype: np.dtype) -> np.ndarray:
-        """Return the probabilities of the outputs, (M, n_samples, n_outputs).
+        """Return the probabilities of the outputs, (M, n_samples, n_outputs), on the host.
+
+        The arguments are those of `on_device`.
+        """
+        return to_host(self.on_device(X, dtype))
+
+    def on_device(self, X: Any, dtype: np.dtype) -> Array:
+        """Return the probabilities of the outputs, (M, n_samples, n_outputs), where they are made.
 
         Parameters
         ----------
@@ -64,7 +71,7 @@ class Predictor:
             return self._probabilities(X, dtype)
         return self._probabilities_alone(X, dtype)
 
-    def _probabilities(self, X: Any, dtype: np.dtype) -> np.ndarray:
+    def _probabilities(self, X: Any, dtype: np.dtype) -> Array:
         def of_rows(_: None, rows: slice) -> Array:
             z, _backward = self.network.forward(self.parameters, self._placed(X[rows]), Mode())
             z = z.astype(np.result_type(z.dtype, dtype), copy=False)
@@ -77,8 +84,8 @@ class Predictor:
         else:
             found = [of_rows(None, rows) for rows in slices]
         if len(found) == 1:
-            return to_host(found[0])
-        return to_host(namespace(found[0]).concatenate(found, axis=1))
+            return found[0]
+        return namespace(found[0]).concatenate(found, axis=1)
 
     _probabilities_alone = on_one_blas_thread(_probabilities)
 
