@@ -8,7 +8,6 @@ Interface, whichever it has. Labels and weights of samples are small, and go to 
 from __future__ import annotations
 
 import functools
-import importlib
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -79,8 +78,7 @@ def device_of(X: Any) -> str | None:
     if not address:  # there is no memory where there are no values
         return "cuda:0"
     resolve_device("cuda")  # in words if CuPy is missing
-    attributes = importlib.import_module("cupy").cuda.runtime.pointerGetAttributes(address)
-    return f"cuda:{attributes.device}"
+    return f"cuda:{sys.modules['cupy'].cuda.runtime.pointerGetAttributes(address).device}"
 
 
 def device_holding(X: Any, device: str) -> str | None:
@@ -157,7 +155,7 @@ def chosen(classes: Any, winners: Array) -> Array:
 def _as_cupy(X: Any, device: str) -> Array:
     """Return an array on a device as a CuPy array of the same memory."""
     resolve_device(device)  # in words if CuPy is missing, or the device
-    cupy = importlib.import_module("cupy")
+    cupy = sys.modules["cupy"]
     if isinstance(X, cupy.ndarray):
         return X
     with cupy.cuda.Device(int(device.partition(":")[2])):
