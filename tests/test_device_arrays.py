@@ -75,6 +75,7 @@ def assert_same_model(a, b):
         if hasattr(b, name):
             for one, other in zip(getattr(a, name), getattr(b, name), strict=True):
                 assert isinstance(one, np.ndarray | np.generic)
+                assert one.dtype == other.dtype
                 np.testing.assert_array_equal(one, other)
 
 

@@ -15,6 +15,7 @@ from sklearn import model_selection
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression as TheirLogisticRegression
 from sklearn.linear_model import Perceptron as TheirPerceptron
+from sklearn.metrics import make_scorer
 from sklearn.neural_network import MLPClassifier as TheirMLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
@@ -94,10 +95,39 @@ def test_a_search_by_score(face, name, cupy):
     assert there.score(cupy.asarray(X), Y) == here.score(X, Y)
 
 
-def test_the_models_of_a_search_train_as_a_stack(stacks, cupy):
+def test_the_models_of_a_search_train_as_a_stack(stacks, cupy, monkeypatch):
+    """And in the memory of the device that the samples are on."""
+    asked = []
+    monkeypatch.setattr(
+        "estimators.search.run.free_memory", lambda device: asked.append(device) or 2**30
+    )
     model, grid = MODELS["mlp"]
     stacked.GridSearchCV(model, grid, cv=2).fit(cupy.asarray(X), Y)
     assert stacks == [4, 1]  # two candidates and two folds, then the best of them
+    assert asked == ["cuda:0"]
+
+
+@each_face
+@pytest.mark.parametrize(
+    ("name", "response"), [("mlp", "predict_proba"), ("logistic", "decision_function")]
+)
+def test_a_scorer_of_ones_own(name, response, face, cupy):
+    """It is given what the method returns: an array of CuPy's, also by models of a stack."""
+    model, grid = MODELS[name]
+    kinds = set()
+
+    def right(y, scores):
+        kinds.add(type(scores))
+        return np.mean(y == cupy.asnumpy(scores).argmax(axis=1))
+
+    how = {"cv": 2, "scoring": make_scorer(right, response_method=response)}
+    here = face.GridSearchCV(on_device(model), grid, **how).fit(X, Y)
+    assert kinds == {np.ndarray}
+    kinds.clear()
+    there = face.GridSearchCV(model, grid, **how).fit(cupy.asarray(X), Y)
+    assert kinds == {cupy.ndarray}
+    assert not np.isnan(here.cv_results_["mean_test_score"]).any()
+    np.testing.assert_array_equal(*(s.cv_results_["mean_test_score"] for s in (here, there)))
 
 
 @each_face
