@@ -168,7 +168,8 @@ class NetworkModel(Classifier):
         dtype = float_dtype(X)
         is_given = not hasattr(self, "_network")
         network = self._network_of_weights() if is_given else self._network
-        X = self._checked_rows(self._as_rows(X, shape=network.shapes[0]))
+        rows = self._as_rows(X, shape=network.shapes[0])
+        X = rows if self._are_whole_numbers(rows) else self._checked_rows(rows)
         own = X.dtype if is_given else None  # weights that a user has set may have any dtype
         holding = device_holding(X, self.device)
         device = holding or resolve_device(self.device)
@@ -178,8 +179,23 @@ class NetworkModel(Classifier):
                 for p in self._parameters(network)
             ]
             objective = Objective(self.loss, self.out_activation_)
-            predictor = Predictor(network, objective, parameters, device)
+            predictor = Predictor(network, objective, parameters, device, self._dtypes)
             return (predictor.on_device if holding else predictor.probabilities)(X, dtype)[0]
+
+    def _are_whole_numbers(self, X: Any) -> bool:
+        """Whether X is valid as it is, and so may be converted piece by piece while predicting.
+
+        Images of bytes then take their own memory once, and not four times more as floats.
+        """
+        return (
+            not isinstance(self._dtypes, tuple)
+            and (isinstance(X, np.ndarray) or device_of(X) is not None)
+            and X.dtype.kind in "biu"
+            and X.ndim == 2
+            and len(X) > 0
+            and X.shape[1] == getattr(self, "n_features_in_", None)
+            and not hasattr(self, "feature_names_in_")
+        )
 
     def _checked_rows(self, X: Any) -> Any:
         """Validate X at prediction time."""
