@@ -10,13 +10,14 @@ import scipy.sparse as sp
 from sklearn.utils import check_random_state
 
 from cukernels import log_softmax, softmax
-from cukernels.runtime import resolve_device
+from cukernels.runtime import Array, namespace, resolve_device
 from estimators.linear.classifier import LinearClassifier
 from estimators.linear.fit import learn_classes
 from estimators.linear.logistic_fit import LogisticFit
 from estimators.linear.logistic_parameters import check_classes, resolve_penalty
 from estimators.linear.loss import LinearObjective
 from estimators.scikit_learn import CallbackSupportMixin, Hidden, Interval, StrOptions, fit_context
+from estimators.shared.device_arrays import device_holding, in_kind, on_host
 from estimators.shared.labels import total_weights
 from estimators.shared.progress import VERBOSE
 from estimators.shared.samples import Samples
@@ -206,7 +207,8 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
         rows.
         """
         C, l1_ratio = resolve_penalty(self)
-        device = resolve_device(self.device)
+        device = device_holding(samples.X, self.device) or resolve_device(self.device)
+        sample_weight = on_host(sample_weight)
         check_random_state(self.random_state)
         X, y = samples.checked(self, self._takes_large_sparse)
         self.classes_, labels = learn_classes(samples, y, rows)
@@ -240,7 +242,8 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
             x0[objective.n_coef :] = self.intercept_
         return x0
 
-    def predict_proba(self, X: Any) -> np.ndarray:
+    @in_kind
+    def predict_proba(self, X: Any) -> Array:
         """Return the probability of each class for each sample.
 
         Parameters
@@ -257,7 +260,8 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
         with np.errstate(over="ignore", invalid="ignore"):  # scores may be far apart
             return softmax(scores)
 
-    def predict_log_proba(self, X: Any) -> np.ndarray:
+    @in_kind
+    def predict_log_proba(self, X: Any) -> Array:
         """Return the logarithms of the probabilities, finite even where those round to 0.
 
         Parameters
@@ -281,6 +285,9 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
         return tags
 
 
-def _two_columns(scores: np.ndarray) -> np.ndarray:
+def _two_columns(scores: Array) -> Array:
     """Return scores of shape (n_samples, n_classes); of two classes the first has score 0."""
-    return np.stack([np.zeros_like(scores), scores], axis=1) if scores.ndim == 1 else scores
+    if scores.ndim > 1:
+        return scores
+    xp = namespace(scores)
+    return xp.stack([xp.zeros_like(scores), scores], axis=1)

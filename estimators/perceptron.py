@@ -17,6 +17,7 @@ from estimators.linear.perceptron_fit import PerceptronFit
 from estimators.linear.perceptron_start import given_weights, learned_weights
 from estimators.linear.perceptron_swept import SweptFit
 from estimators.scikit_learn import Interval, StrOptions, check_partial_fit_first_call, fit_context
+from estimators.shared.device_arrays import device_of, on_host
 from estimators.shared.samples import Samples
 
 
@@ -246,7 +247,9 @@ class Perceptron(LinearClassifier):
                 "to properly estimate the class frequency distributions. Pass the resulting "
                 "weights as the class_weight parameter."
             )
-        X, y = self._check_X_y(X, y, reset=first)
+        given = Samples(X, y)
+        classes, sample_weight = on_host(classes), on_host(sample_weight)
+        X, y = self._check_X_y(given.X, given.y, reset=first)
         check_partial_fit_first_call(self, classes)
         unknown = np.setdiff1d(y, self.classes_)
         if len(unknown):
@@ -256,13 +259,18 @@ class Perceptron(LinearClassifier):
         n_classes = len(self.classes_)
         start = given_weights(n_classes, X, None, None) if first else learned_weights(self, X)
         labels = np.searchsorted(self.classes_, y)
-        return self._run(self._fit_class.of(self, Samples(X, y), X, labels, sample_weight, start))
+        fit_class = self._fit_class_for(X)
+        return self._run(fit_class.of(self, Samples(X, y), X, labels, sample_weight, start))
 
     @property
     def _fit_class(self) -> type[PerceptronFit]:
         """The kind of fit: by scikit-learn's loop, which has one rule on one device, or swept."""
         is_compiled = self.multi_class == "ovr" and resolve_device(self.device) == "cpu"
         return CompiledFit if is_compiled else SweptFit
+
+    def _fit_class_for(self, X: Any) -> type[PerceptronFit]:
+        """The kind of fit for samples that may lie on a GPU."""
+        return self._fit_class if device_of(X) is None else SweptFit
 
     def _prepare(
         self,
@@ -277,8 +285,8 @@ class Perceptron(LinearClassifier):
         `rows` are the samples to learn from, by default all, and `sample_weight` is that of these
         rows.
         """
-        fit_class = self._fit_class
         X, y = samples.checked(self)
+        fit_class, sample_weight = self._fit_class_for(X), on_host(sample_weight)
         if not fit_class.takes(rows, sample_weight):
             X, y, rows = X[rows], y[rows], None
             samples = Samples(X, y)

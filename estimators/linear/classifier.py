@@ -7,12 +7,15 @@ from typing import Any, Self
 import numpy as np
 import scipy.sparse as sp
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
+from cukernels.runtime import Array, like
 from estimators.linear.scores import linear_scores
 from estimators.shared.base import FLOATS, Classifier
+from estimators.shared.device_arrays import chosen, device_of, in_kind
 from estimators.shared.known_outputs import known_outputs
 from estimators.shared.rows import dense_rows_of
+from estimators.shared.validation import validated
 from estimators.shared.warnings import warn
 
 
@@ -29,9 +32,9 @@ class LinearClassifier(Classifier):
 
     def _check_X_y(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, np.ndarray]:
         """Validate samples and labels to learn from; X becomes a float array or a CSR matrix."""
-        # the sum of X by which validate_data looks for NaN may overflow
+        # the sum of X by which scikit-learn looks for NaN may overflow
         with np.errstate(over="ignore", invalid="ignore"):
-            X, y = validate_data(
+            X, y = validated(
                 self,
                 X,
                 y,
@@ -55,7 +58,8 @@ class LinearClassifier(Classifier):
         fit.finish()
         return self
 
-    def decision_function(self, X: Any) -> np.ndarray:
+    @in_kind
+    def decision_function(self, X: Any) -> Array:
         """Return the signed distance of each sample to the hyperplane, times the norm of `coef_`.
 
         Parameters
@@ -65,11 +69,12 @@ class LinearClassifier(Classifier):
 
         Returns
         -------
-        scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
+        scores : array of shape (n_samples,) or (n_samples, n_classes)
             One score a class; with two classes one score, above 0 for `classes_[1]`.
         """
         known = known_outputs(self, X)
         if known is not None:
+            known = like(known, X) if device_of(X) else known
             return known[:, 0] if known.shape[1] == 1 else known
         X, coef = self._checked_X(X), dense_rows_of(self.coef_)
         if X.shape[1] != coef.shape[1]:  # where `coef_` was set by hand, nobody has compared them
@@ -80,7 +85,8 @@ class LinearClassifier(Classifier):
         scores = linear_scores(X, coef, self.intercept_, self.device)
         return scores[:, 0] if scores.shape[1] == 1 else scores
 
-    def predict(self, X: Any) -> np.ndarray:
+    @in_kind
+    def predict(self, X: Any) -> Array:
         """Return the class of highest score for each sample.
 
         Parameters
@@ -90,12 +96,12 @@ class LinearClassifier(Classifier):
 
         Returns
         -------
-        y : ndarray of shape (n_samples,)
+        y : array of shape (n_samples,)
             Labels out of `classes_`.
         """
         scores = self.decision_function(X)
         winners = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)
-        return np.asarray(self.classes_)[winners]
+        return chosen(self.classes_, winners)
 
     def densify(self) -> LinearClassifier:
         """Store `coef_` as an array, which is how `fit` leaves it, and return self."""

@@ -14,6 +14,7 @@ from cukernels.runtime import resolve_device
 from estimators.linear.perceptron_fit import PerceptronFit
 from estimators.linear.perceptron_order import epoch_permutations, held_out_places
 from estimators.shared.base import check_weights
+from estimators.shared.device_arrays import device_holding
 from estimators.shared.labels import check_scoring_weights
 
 _COPIES = 3  # of the weights: before and after an epoch, and the change of a step
@@ -74,7 +75,7 @@ class SweptModel(PerceptronFit):
             labels, self.sample_weight, by_class, self.is_multinomial
         )
         self.permutations = epoch_permutations(estimator, samples, len(labels), len(by_class))
-        self.device = resolve_device(estimator.device)
+        self.device = device_holding(X, estimator.device) or resolve_device(estimator.device)
 
     @property
     def is_multinomial(self) -> bool:

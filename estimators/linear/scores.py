@@ -7,26 +7,30 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.utils.validation import validate_data
 
 from cukernels import csr_matmul, matmul
 from cukernels.runtime import (
     Array,
     current,
     is_undivided,
+    namespace,
     on_one_blas_thread,
     resolve_device,
     to_device,
     to_host,
 )
 from estimators.shared.base import FLOATS
+from estimators.shared.device_arrays import device_holding
 from estimators.shared.rows import SparseRows, placed_rows
+from estimators.shared.validation import validated
 
 _SCORES_AT_ONCE = 2**25
 
 
-def linear_scores(X: Any, coef: np.ndarray, intercept: Any, device: str) -> np.ndarray:
+def linear_scores(X: Any, coef: np.ndarray, intercept: Any, device: str) -> Array:
     """Return ``X @ coef.T + intercept`` of shape (n_samples, 1 or K), computed on a device.
+
+    Scores of samples on a GPU stay there, and all others come to the host.
 
     The result has the wider of the two dtypes; `intercept` may be 0.0, as `fit_intercept=False`
     leaves it.
@@ -37,14 +41,16 @@ def linear_scores(X: Any, coef: np.ndarray, intercept: Any, device: str) -> np.n
     return scores(X, coef, intercept, device)
 
 
-def _linear_scores(X: Any, coef: np.ndarray, intercept: Any, device: str) -> np.ndarray:
-    device = resolve_device(device)
+def _linear_scores(X: Any, coef: np.ndarray, intercept: Any, device: str) -> Array:
+    holding = device_holding(X, device)
+    device = holding or resolve_device(device)
     dtype = np.result_type(X.dtype, coef.dtype)
     coef = np.ascontiguousarray(coef, dtype)
     bias = np.broadcast_to(np.asarray(intercept, dtype), coef.shape[:1]).copy()
     with current(device), np.errstate(over="ignore", invalid="ignore"):  # X may be very large
         x = placed_rows(X, dtype, device)
-        return to_host(scores_of(x, to_device(coef, device), to_device(bias, device)))
+        scores = scores_of(x, to_device(coef, device), to_device(bias, device))
+        return scores if holding else to_host(scores)
 
 
 def scores_of(x: Array | SparseRows, coef: Array, bias: Array) -> Array:
@@ -62,8 +68,8 @@ def scores_together(fits: Sequence[Any], X: Any) -> list[np.ndarray]:
     their scores are sums over few columns, and models are as fast one by one.
     """
     model = fits[0].estimator
-    rows = validate_data(model, X, accept_sparse="csr", dtype=FLOATS, reset=False)
-    device = resolve_device(model.device)
+    rows = validated(model, X, accept_sparse="csr", dtype=FLOATS, reset=False)
+    device = device_holding(rows, model.device) or resolve_device(model.device)
     if sp.issparse(rows):
         return []
     learned = [fit.learned for fit in fits]
@@ -71,7 +77,7 @@ def scores_together(fits: Sequence[Any], X: Any) -> list[np.ndarray]:
     at_once = max(1, _SCORES_AT_ONCE // max(1, len(rows) * len(learned[0][1])))
     with current(device):
         dtype = np.result_type(rows.dtype, learned[0][0].dtype)
-        x = to_device(np.asarray(rows, dtype), device)[None]
+        x = to_device(namespace(rows).asarray(rows, dtype), device)[None]
         for i in range(0, len(fits), at_once):
             coef, intercept = (
                 to_device(np.stack(parts).astype(dtype), device)

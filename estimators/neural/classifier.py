@@ -14,7 +14,7 @@ import numpy as np
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import column_or_1d, validate_data
+from sklearn.utils.validation import column_or_1d
 
 from cukernels.activations import ACTIVATIONS
 from estimators.layers.layer import Shape
@@ -32,8 +32,10 @@ from estimators.scikit_learn import (
     check_partial_fit_first_call,
     fit_context,
 )
+from estimators.shared.device_arrays import on_host, received
 from estimators.shared.progress import VERBOSE
 from estimators.shared.samples import Samples
+from estimators.shared.validation import validated
 from estimators.shared.warnings import warn
 
 
@@ -160,6 +162,7 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
         -------
         self : object
         """
+        y, classes = on_host(y), on_host(classes)
         if isinstance(classes, list | tuple | np.ndarray):
             _check_one_axis(classes)
         if check_partial_fit_first_call(self, classes):
@@ -200,10 +203,10 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
         self, X: Any, y: Any, *, reset: bool, shape: Shape | None = None
     ) -> tuple[Any, np.ndarray]:
         """Validate samples and labels; `shape` is that of a sample, if the network is known."""
-        X = self._as_rows(X, shape=shape)
+        X, y = self._as_rows(received(X), shape=shape), on_host(y)
         sparse = self.__sklearn_tags__().input_tags.sparse
         with np.errstate(over="ignore"):  # what float32 does not hold is refused in words
-            X, y = validate_data(
+            X, y = validated(
                 self,
                 X,
                 y,

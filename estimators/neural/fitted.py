@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from cukernels.runtime import current, resolve_device, to_device
+from cukernels.runtime import Array, current, like, namespace, resolve_device, to_device
 from estimators.layers.layer import Layer, Parameters, Shape
 from estimators.neural.initial_weights import draw_as_scikit_learn
 from estimators.neural.member import TrainingState
@@ -18,7 +18,9 @@ from estimators.neural.objective import Objective
 from estimators.neural.predictor import Predictor
 from estimators.neural.summary import summary_table
 from estimators.shared.base import FLOATS, Classifier, float_dtype, is_plainly_valid
+from estimators.shared.device_arrays import chosen, device_holding, device_of, in_kind
 from estimators.shared.known_outputs import known_outputs
+from estimators.shared.validation import validated
 
 
 class NetworkModel(Classifier):
@@ -111,7 +113,8 @@ class NetworkModel(Classifier):
 
     # Prediction ------------------------------------------------------------------------------
 
-    def predict(self, X: Any) -> np.ndarray:
+    @in_kind
+    def predict(self, X: Any) -> Array:
         """Return the most probable class of each sample.
 
         Parameters
@@ -126,7 +129,8 @@ class NetworkModel(Classifier):
         """
         return self._labels(self._predicted(X))
 
-    def predict_proba(self, X: Any) -> np.ndarray:
+    @in_kind
+    def predict_proba(self, X: Any) -> Array:
         """Return the probability of each class for each sample.
 
         Parameters
@@ -145,33 +149,53 @@ class NetworkModel(Classifier):
         if p.shape[1] > 1:
             return p
         classes = getattr(self, "classes_", ())  # weights set by hand may come without
-        return np.ones_like(p) if len(classes) == 1 else np.hstack([1 - p, p])
+        xp = namespace(p)
+        return xp.ones_like(p) if len(classes) == 1 else xp.hstack([1 - p, p])
 
-    def predict_log_proba(self, X: Any) -> np.ndarray:
+    @in_kind
+    def predict_log_proba(self, X: Any) -> Array:
         """Return the logarithm of `predict_proba`."""
         p = self.predict_proba(X)
         with np.errstate(divide="ignore"):  # the logarithm of a probability of 0 is -inf
-            return np.log(p, out=p)
+            return namespace(p).log(p, out=p)
 
-    def _predicted(self, X: Any) -> np.ndarray:
-        """Return the probabilities of the outputs, of shape (n_samples, n_outputs)."""
+    def _predicted(self, X: Any) -> Array:
+        """Return the probabilities of the outputs, (n_samples, n_outputs), on the GPU if X is."""
         check_is_fitted(self)
         known = known_outputs(self, X)
         if known is not None:
-            return known
+            return like(known, X) if device_of(X) else known
         dtype = float_dtype(X)
         is_given = not hasattr(self, "_network")
         network = self._network_of_weights() if is_given else self._network
-        X = self._checked_rows(self._as_rows(X, shape=network.shapes[0]))
+        rows = self._as_rows(X, shape=network.shapes[0])
+        X = rows if self._are_whole_numbers(rows) else self._checked_rows(rows)
         own = X.dtype if is_given else None  # weights that a user has set may have any dtype
-        device = resolve_device(self.device)
+        holding = device_holding(X, self.device)
+        device = holding or resolve_device(self.device)
         with current(device):
             parameters = [
                 {name: to_device(np.asarray(a, own)[None], device) for name, a in p.items()}
                 for p in self._parameters(network)
             ]
             objective = Objective(self.loss, self.out_activation_)
-            return Predictor(network, objective, parameters, device).probabilities(X, dtype)[0]
+            predictor = Predictor(network, objective, parameters, device, self._dtypes)
+            return (predictor.on_device if holding else predictor.probabilities)(X, dtype)[0]
+
+    def _are_whole_numbers(self, X: Any) -> bool:
+        """Whether X is valid as it is, and so may be converted piece by piece while predicting.
+
+        Images of bytes then take their own memory once, and not four times more as floats.
+        """
+        return (
+            not isinstance(self._dtypes, tuple)
+            and (isinstance(X, np.ndarray) or device_of(X) is not None)
+            and X.dtype.kind in "biu"
+            and X.ndim == 2
+            and len(X) > 0
+            and X.shape[1] == getattr(self, "n_features_in_", None)
+            and not hasattr(self, "feature_names_in_")
+        )
 
     def _checked_rows(self, X: Any) -> Any:
         """Validate X at prediction time."""
@@ -183,7 +207,7 @@ class NetworkModel(Classifier):
                 return rows
         sparse = sp.issparse(X) and self.__sklearn_tags__().input_tags.sparse
         with np.errstate(over="ignore"):
-            return validate_data(
+            return validated(
                 self,
                 X,
                 accept_sparse="csr" if sparse else False,
@@ -192,5 +216,14 @@ class NetworkModel(Classifier):
                 reset=False,
             )
 
-    def _labels(self, p: np.ndarray) -> np.ndarray:
+    def _labels(self, p: Array) -> Array:
+        """Return the classes that the binarizer would choose, on the device of `p`."""
+        if not isinstance(p, np.ndarray):
+            binarizer = self._label_binarizer
+            if binarizer.y_type_ == "multilabel-indicator":
+                return (p > 0.5).astype(int)
+            if len(binarizer.classes_) == 1:
+                return chosen(binarizer.classes_, namespace(p).zeros(len(p), int))
+            winners = (p[:, 0] > 0.5).astype(int) if p.shape[1] == 1 else p.argmax(axis=1)
+            return chosen(binarizer.classes_, winners)
         return self._label_binarizer.inverse_transform(p[:, 0] if p.shape[1] == 1 else p)

@@ -41,15 +41,25 @@ class Predictor:
         The parameters of each layer, with a leading axis of length M.
     device : str
         Where the parameters are.
+    takes : dtype, default=float32
+        What samples of whole numbers are converted to, a bounded number of them at a time.
     """
 
     network: Network
     objective: Objective
     parameters: list[Parameters]
     device: str
+    takes: Any = np.float32
 
     def probabilities(self, X: Any, dtype: np.dtype) -> np.ndarray:
-        """Return the probabilities of the outputs, (M, n_samples, n_outputs).
+        """Return the probabilities of the outputs, (M, n_samples, n_outputs), on the host.
+
+        The arguments are those of `on_device`.
+        """
+        return to_host(self.on_device(X, dtype))
+
+    def on_device(self, X: Any, dtype: np.dtype) -> Array:
+        """Return the probabilities of the outputs, (M, n_samples, n_outputs), where they are made.
 
         Parameters
         ----------
@@ -64,7 +74,7 @@ class Predictor:
             return self._probabilities(X, dtype)
         return self._probabilities_alone(X, dtype)
 
-    def _probabilities(self, X: Any, dtype: np.dtype) -> np.ndarray:
+    def _probabilities(self, X: Any, dtype: np.dtype) -> Array:
         def of_rows(_: None, rows: slice) -> Array:
             z, _backward = self.network.forward(self.parameters, self._placed(X[rows]), Mode())
             z = z.astype(np.result_type(z.dtype, dtype), copy=False)
@@ -74,11 +84,15 @@ class Predictor:
         slices = shares(X.shape[0], max(1, _VALUES_AT_ONCE // widest)) or [slice(0, 0)]
         if self.device == "cpu":
             found = in_parallel(of_rows, slices)
-        else:
-            found = [of_rows(None, rows) for rows in slices]
-        if len(found) == 1:
-            return to_host(found[0])
-        return to_host(namespace(found[0]).concatenate(found, axis=1))
+            return found[0] if len(found) == 1 else np.concatenate(found, axis=1)
+        first = of_rows(None, slices[0])
+        if len(slices) == 1:
+            return first
+        whole = namespace(first).empty((len(first), X.shape[0], *first.shape[2:]), first.dtype)
+        whole[:, slices[0]] = first
+        for rows in slices[1:]:
+            whole[:, rows] = of_rows(None, rows)
+        return whole
 
     _probabilities_alone = on_one_blas_thread(_probabilities)
 
@@ -86,4 +100,5 @@ class Predictor:
         """Bring some samples to the device, in the shape that the network takes."""
         if sp.issparse(X):
             return placed_rows(X, X.dtype, self.device)
-        return to_device(X.reshape(len(X), *self.network.shapes[0])[None], self.device)
+        placed = to_device(X.reshape(len(X), *self.network.shapes[0])[None], self.device)
+        return placed if X.dtype.kind == "f" else placed.astype(self.takes, order="C")

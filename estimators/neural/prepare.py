@@ -26,6 +26,7 @@ from estimators.neural.objective import Objective
 from estimators.neural.optimizers import STEPPED, listed, solver_named
 from estimators.neural.order import RowOrder
 from estimators.neural.settings import Settings, settings_of
+from estimators.shared.device_arrays import device_holding, on_host
 from estimators.shared.labels import (
     check_kind,
     check_known,
@@ -72,7 +73,8 @@ def prepare_fit(
     fit : NeuralFit
         The fit, before its first step.
     """
-    device = resolve_device(estimator.device)
+    device = device_holding(samples.X, estimator.device) or resolve_device(estimator.device)
+    sample_weight = on_host(sample_weight)
     if (X_val is None) != (y_val is None):
         raise ValueError("X_val and y_val belong together: give both or none")
     first = not hasattr(estimator, "coefs_") or not (estimator.warm_start or incremental)
@@ -177,6 +179,7 @@ def _validation_set(
 ) -> HeldOut:
     """Return the samples that the user gives for validation."""
     X, y = estimator._check_X_y(X_val, y_val, reset=False, shape=network.shapes[0])
+    device_holding(X, device)
     check_scored(y, estimator._label_binarizer)
     labels = places_of(y, estimator.classes_)
     with current(device):

@@ -57,7 +57,7 @@ def run_fits(
     shared = Shared()
     progress = progress or SearchProgress()
     fits = [StackedFit(call, shared) for call in calls]
-    devices = {device_of_last_step(fit.estimator) for fit in fits}
+    devices = {device_of_last_step(fit.estimator, fit.arguments["X"]) for fit in fits}
     max_bytes = max_stack_bytes or int(memory_fraction * min(map(free_memory, devices)))
     with shared.outputs:
         try:

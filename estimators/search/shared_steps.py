@@ -14,6 +14,7 @@ from sklearn.utils import get_tags
 
 from cukernels.runtime import resolve_device
 from estimators.scikit_learn import has_callbacks, safe_split
+from estimators.shared.device_arrays import device_holding
 from estimators.shared.known_outputs import KnownOutputs
 from estimators.shared.samples import Samples
 
@@ -119,10 +120,14 @@ def last_step(estimator: Any) -> Any:
     return estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
 
 
-def device_of_last_step(estimator: Any) -> str:
-    """Return the device of the last step; "cpu" if it names none, or one that is not there."""
+def device_of_last_step(estimator: Any, X: Any) -> str:
+    """Return the device of the last step, which "auto" leaves to X.
+
+    It is "cpu" if the step names none, or one that is not there.
+    """
     try:
-        return resolve_device(getattr(last_step(estimator), "device", "cpu"))
+        device = getattr(last_step(estimator), "device", "cpu")
+        return device_holding(X, device) or resolve_device(device)
     except (ValueError, ImportError, RuntimeError, AttributeError):
         return "cpu"  # the fit itself reports what is wrong
 

@@ -6,10 +6,13 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import ClassifierMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.metrics import accuracy_score
+from sklearn.utils.validation import check_is_fitted
 
 from cukernels.runtime import in_parallel, shares
 from estimators.scikit_learn import BaseEstimator, check_sample_weight
+from estimators.shared.device_arrays import on_host
+from estimators.shared.validation import validated
 
 _LARGEST = int(np.finfo(float).max)
 _SUMMED = 2**20  # values of X that make a thread worth its start
@@ -41,14 +44,37 @@ class Classifier(ClassifierMixin, BaseEstimator):
         """
         return X
 
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the fraction of the samples whose class is predicted right.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Their labels. If samples have several labels each, all of them have to be right.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        accuracy : float
+        """
+        predicted = on_host(self.predict(X))
+        weight = on_host(sample_weight)
+        return accuracy_score(on_host(y), predicted, sample_weight=weight)
+
     def _checked_X(self, X: Any) -> Any:
-        """Return the X of a prediction, valid: a float array or CSR matrix with fit's columns."""
+        """Return the X of a prediction, valid: a float array or CSR matrix with fit's columns.
+
+        An array on a GPU stays there.
+        """
         check_is_fitted(self)
         if is_plainly_valid(self, X, FLOATS):
             return X
-        # validate_data looks for NaN in the sum of X, which may overflow without any
+        # scikit-learn looks for NaN in the sum of X, which may overflow without any
         with np.errstate(over="ignore", invalid="ignore"):
-            return validate_data(self, X, accept_sparse="csr", dtype=FLOATS, reset=False)
+            return validated(self, X, accept_sparse="csr", dtype=FLOATS, reset=False)
 
 
 def is_plainly_valid(estimator: Any, X: Any, dtypes: Any) -> bool:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from cukernels.runtime import to_host
+from estimators.shared.device_arrays import device_of
 from estimators.shared.warnings import warn
 
 Shape = tuple[int, int, int]
@@ -111,7 +113,7 @@ def _are_signals(X: np.ndarray, side: int) -> bool:
     length of a picture's line. In a picture the pixel below is about as similar as the pixel beside
     it, and in noise no two values are similar.
     """
-    x = X[:100].astype(np.float64)
+    x = to_host(X[:100]).astype(np.float64)
 
     def step(lag: int) -> float:
         return float(np.abs(x[:, lag:] - x[:, :-lag]).mean())
@@ -182,7 +184,9 @@ def rows_of_images(
         raise ValueError(
             f"X holds images of shape {given}, but {name} is fitted on images of shape {shape}"
         )
-    return np.asarray(images).reshape(len(images), prod(given)), given
+    if device_of(images) is None:
+        images = np.asarray(images)
+    return images.reshape(len(images), prod(given)), given
 
 
 def _as_array(X: Any) -> Any:

@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from cukernels.runtime import Array, to_device
+from estimators.shared.device_arrays import device_of
 
 
 class SparseRows(NamedTuple):
@@ -27,8 +28,13 @@ def dense_rows_of(coef: Any) -> np.ndarray:
 
 
 def placed_rows(X: Any, dtype: Any, device: str) -> Array | SparseRows:
-    """Return an array or a CSR matrix as an array or `SparseRows` of a dtype on a device."""
+    """Return an array or a CSR matrix as an array or `SparseRows` of a dtype on a device.
+
+    An array that lies there already is copied only if it has another dtype.
+    """
     if sp.issparse(X):
         arrays = (X.data.astype(dtype, copy=False), X.indices, X.indptr)
         return SparseRows(*(to_device(array, device) for array in arrays))
-    return to_device(np.asarray(X, dtype), device)
+    if device_of(X) is None:
+        X = np.asarray(X, dtype)
+    return to_device(X, device).astype(dtype, copy=False)

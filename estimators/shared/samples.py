@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 import numpy as np
 from sklearn.utils.validation import validate_data
 
+from estimators.shared.device_arrays import on_host, received
+
 T = TypeVar("T")
 
 
@@ -17,11 +19,11 @@ class Samples:
     Parameters
     ----------
     X, y
-        As the user gave them.
+        As the user gave them. X on a GPU stays there, and y comes to the host.
     """
 
     def __init__(self, X: Any, y: Any) -> None:
-        self.X, self.y = X, y
+        self.X, self.y = received(X), on_host(y)
         self._made: dict[Hashable, Any] = {}
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:

@@ -1,0 +1,98 @@
+"""Samples are not copied as a whole where their dtype fits: a `numpy.memmap` stays on the disk."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+
+from estimators import ConvNetClassifier, LogisticRegression, MLPClassifier, Perceptron
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+N, D = 2000, 400
+Y = np.arange(N) % 3
+MLP = MLPClassifier((8,), max_iter=1, batch_size=50, random_state=0)
+CONVNET = ConvNetClassifier((2,), hidden_layer_sizes=(4,), max_iter=1, random_state=0)
+
+
+@pytest.fixture
+def on_disk(tmp_path):
+    """A function that makes samples of a dtype, which are read from a file."""
+
+    def made(dtype):
+        path = tmp_path / dtype
+        np.random.default_rng(0).integers(0, 250, (N, D)).astype(dtype).tofile(path)
+        return np.memmap(path, dtype, "r", shape=(N, D))
+
+    return made
+
+
+def peak(function, *arguments):
+    """The most bytes that a call has allocated at once."""
+    tracemalloc.start()
+    try:
+        function(*arguments)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("model", "dtype"),
+    [
+        (MLP, "float32"),
+        (clone(MLP).set_params(early_stopping=True), "float32"),
+        (clone(MLP).set_params(dtype="auto"), "float64"),
+        (LogisticRegression(max_iter=2), "float32"),
+        (LogisticRegression(max_iter=2, solver="newton-cg"), "float64"),
+        (Perceptron(max_iter=1), "float32"),
+        (Perceptron(max_iter=1), "float64"),
+    ],
+)
+def test_a_file_is_read_and_not_copied(model, dtype, on_disk):
+    samples = on_disk(dtype)
+    clone(model).fit(samples[:60], Y[:60])  # what is made once in a process
+    assert peak(clone(model).fit, samples, Y) < samples.nbytes / 2
+    model = clone(model).fit(samples, Y)
+    assert peak(model.predict, samples) < samples.nbytes / 2
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "bool"])
+@pytest.mark.parametrize("model", [MLP, CONVNET])
+def test_whole_numbers_are_converted_piece_by_piece(model, dtype, on_disk, monkeypatch):
+    samples = on_disk(dtype)
+    model = clone(model).fit(samples[:200], Y[:200])
+    monkeypatch.setattr("estimators.neural.predictor._VALUES_AT_ONCE", 2**13)
+    expected = model.predict_proba(samples.astype("float64"))
+    found = model.predict_proba(samples)
+    assert found.dtype == expected.dtype
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(model.predict_proba(np.asfortranarray(samples)), expected)
+    assert peak(model.predict, samples) < samples.nbytes
+
+
+def test_whole_numbers_on_a_device_are_converted_piece_by_piece(cupy, softgpu, monkeypatch):
+    samples = np.random.default_rng(0).integers(0, 250, (N, D)).astype("uint8")
+    model = clone(MLP).set_params(device="cuda").fit(samples[:200], Y[:200])
+    monkeypatch.setattr("estimators.neural.predictor._VALUES_AT_ONCE", 2**15)
+    expected = model.predict_proba(samples.astype("float64"))
+    placed = cupy.asarray(samples)
+    cupy.get_default_memory_pool().free_all_blocks()
+    with softgpu.limited_memory(samples.nbytes):
+        found = model.predict_proba(placed)
+    np.testing.assert_array_equal(found.get(), expected)
+    np.testing.assert_array_equal(model.predict_proba(samples), expected)
+
+
+@pytest.mark.parametrize("wrong", [np.ones((3, D + 1), int), np.ones((0, D), int), np.ones(D, int)])
+def test_whole_numbers_are_refused_as_floats_are(wrong):
+    model = clone(MLP).fit(np.ones((60, D)), Y[:60])
+    messages = []
+    for x in (wrong, wrong.astype("float32")):
+        with pytest.raises(ValueError) as error:
+            model.predict(x)
+        messages.append(str(error.value))
+    assert messages[0] == messages[1]
