@@ -96,3 +96,19 @@ def test_whole_numbers_are_refused_as_floats_are(wrong):
             model.predict(x)
         messages.append(str(error.value))
     assert messages[0] == messages[1]
+
+
+@pytest.mark.parametrize("model", [MLP, CONVNET, clone(MLP).set_params(early_stopping=True)])
+def test_bytes_become_numbers_in_their_batch(model, on_disk):
+    """A quarter of the memory, and the same fit to the bit."""
+    samples = on_disk("uint8")
+    numbers = samples.astype(np.float32)
+    clone(model).fit(samples[:60], Y[:60])
+    assert peak(clone(model).fit, samples, Y) < numbers.nbytes / 2
+    of_bytes, of_numbers = (clone(model).fit(X, Y) for X in (samples, numbers))
+    assert of_bytes.loss_curve_ == of_numbers.loss_curve_
+    for a, b in zip(of_bytes.coefs_, of_numbers.coefs_, strict=True):
+        assert a.tobytes() == b.tobytes()
+    np.testing.assert_array_equal(
+        of_bytes.predict_proba(samples), of_numbers.predict_proba(numbers)
+    )

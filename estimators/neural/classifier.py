@@ -11,6 +11,7 @@ from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
+import scipy.sparse as sp
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
@@ -212,7 +213,7 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
                 y,
                 accept_sparse="csr" if sparse else False,
                 multi_output=True,
-                dtype=self._dtypes,
+                dtype=self._dtypes_of(X),
                 order="C",
                 reset=reset,
             )
@@ -220,6 +221,12 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         return X, y
+
+    def _dtypes_of(self, X: Any) -> Any:
+        """The dtypes that samples may have: bytes stay what they are up to their batch."""
+        if sp.issparse(X) or isinstance(self._dtypes, tuple):
+            return self._dtypes
+        return self._dtypes, np.dtype(np.uint8)
 
 
 def _check_one_axis(classes: Any) -> None:

@@ -91,10 +91,14 @@ class Data:
         it; a matrix is SciPy's and lies on the host.
     y : array of shape (N, ...)
         Targets.
+    dtype : dtype, default=None
+        The dtype that samples have in a batch; None: that of X. Images of bytes become numbers
+        there, and take no more memory than they need before.
     """
 
-    def __init__(self, X: Any, y: Array) -> None:
+    def __init__(self, X: Any, y: Array, dtype: Any = None) -> None:
         self.X, self.y = X, y
+        self.dtype = np.dtype(X.dtype if dtype is None else dtype)
         if sp.issparse(X):
             self._values, self._columns = like(X.data, y), like(X.indices, y)
 
@@ -102,6 +106,14 @@ class Data:
     def is_streamed(self) -> bool:
         """Whether the samples are on the host, and come to the device of `y` batch by batch."""
         return isinstance(self.X, np.ndarray) and not isinstance(self.y, np.ndarray)
+
+    def gathered(self, places: Array) -> Array:
+        """Return dense samples of these rows, on the device of `y`."""
+        if self.is_streamed:
+            x = like(gather_rows(self.X, to_host(places)), self.y)
+        else:
+            x = gather_rows(self.X, places)
+        return x.astype(self.dtype, copy=False)
 
     @classmethod
     def joined(cls, sets: Sequence[Data]) -> tuple[Data, np.ndarray]:
@@ -115,7 +127,7 @@ class Data:
             X = sp.vstack(samples, "csr")
         else:
             X = namespace(samples[0]).concatenate(samples)
-        return cls(X, xp.concatenate([data.y for data in sets])), begins
+        return cls(X, xp.concatenate([data.y for data in sets]), sets[0].dtype), begins
 
     def batches(self, rows: np.ndarray, layout: BatchLayout) -> Iterator[Batch]:
         """Yield the batch of each step, for row numbers in the flat order of a layout."""
@@ -182,12 +194,7 @@ class Batch(NamedTuple):
         Sparse samples are always those of all models and rows.
         """
         places = self.places[models, rows]
-        if self.x is not None:
-            x = self.x
-        elif self.data.is_streamed:
-            x = like(gather_rows(self.data.X, to_host(places)), self.data.y)
-        else:
-            x = gather_rows(self.data.X, places)
+        x = self.data.gathered(places) if self.x is None else self.x
         return x, gather_rows(self.data.y, places) if self.y is None else self.y[models, rows]
 
 

@@ -173,7 +173,7 @@ class NeuralFit:
                 ("samples on", place),
                 lambda: placed_samples(self.X, shape, self.device, beside=beside),
             )
-            return self.targets, Data(X, to_device(self.targets, self.device))
+            return self.targets, Data(X, to_device(self.targets, self.device), dtype)
 
         # The entry holds the targets, so that no other array can have their identity.
         return self.samples.once(("data on", place, id(self.targets)), placed)[1]
@@ -200,7 +200,9 @@ class NeuralFit:
     def outputs_of(fits: Sequence[NeuralFit], X: Any) -> list[np.ndarray]:
         """Compute the probabilities for X of fits that ran together."""
         network, model, device = fits[0].network, fits[0].estimator, fits[0].device
-        rows = model._checked_rows(model._as_rows(X, shape=network.shapes[0]))
+        rows = model._as_rows(X, shape=network.shapes[0])
+        if not model._are_whole_numbers(rows):
+            rows = model._checked_rows(rows)
         widest = max(map(prod, network.shapes))
         at_once = 1  # rows of a sparse matrix belong to one model
         outputs: list[np.ndarray] = []
@@ -211,7 +213,7 @@ class NeuralFit:
             for i in range(0, len(fits), at_once):
                 learned = np.stack([fit.learned for fit in fits[i : i + at_once]])
                 parameters = network.views(to_device(learned, device))
-                stack = Predictor(network, fits[0].objective, parameters, device)
+                stack = Predictor(network, fits[0].objective, parameters, device, model._dtypes)
                 with np.errstate(over="ignore", invalid="ignore"):  # of models that diverged
                     outputs.extend(stack.probabilities(rows, float_dtype(X)))
         return outputs

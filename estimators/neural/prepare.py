@@ -79,13 +79,14 @@ def prepare_fit(
         raise ValueError("X_val and y_val belong together: give both or none")
     first = not hasattr(estimator, "coefs_") or not (estimator.warm_start or incremental)
     X, y, shape = _checked(estimator, samples, first)
+    dtype = _network_dtype(estimator, X)
     own_y = y if rows is None else y[rows]
     if first and not incremental:
         indicators = _learn_labels(estimator, samples, own_y, rows)
     else:
         indicators = _known_labels(estimator, own_y, incremental)
     weight = total_weights(
-        estimator.class_weight, estimator.classes_, own_y, X.dtype, sample_weight
+        estimator.class_weight, estimator.classes_, own_y, dtype, sample_weight
     )
     if weight is not None:
         weight = scattered(weight, rows, X.shape[0])
@@ -94,7 +95,7 @@ def prepare_fit(
     network = estimator._build_network(X.shape[1], indicators.shape[1], shape)
     _check_solver(estimator, network)
     rng = check_random_state(estimator.random_state)
-    state = (_first_state if first else _last_state)(estimator, network, X.dtype, rng)
+    state = (_first_state if first else _last_state)(estimator, network, dtype, rng)
 
     learned, held_out = np.arange(X.shape[0]) if rows is None else rows, None
     if X_val is not None:
@@ -111,7 +112,7 @@ def prepare_fit(
     callbacks = EpochCallbacks(estimator, network, X, y, sample_weight, int(member.epochs))
     if not incremental:
         callbacks.begin(state)
-    targets = _targets(estimator, objective, samples, X, y, indicators, rows)
+    targets = _targets(estimator, objective, samples, dtype, y, indicators, rows)
     return NeuralFit(
         estimator, network, objective, member, samples, X, targets, device, callbacks, incremental
     )
@@ -123,6 +124,11 @@ def _checked(estimator: Any, samples: Samples, first: bool) -> tuple[Any, np.nda
         return *samples.checked(estimator, estimator.dtype), None
     shape = estimator._network.shapes[0]
     return *estimator._check_X_y(samples.X, samples.y, reset=False, shape=shape), shape
+
+
+def _network_dtype(estimator: Any, X: Any) -> np.dtype:
+    """The dtype of weights and of batches; images of bytes stay bytes up to their batch."""
+    return X.dtype if X.dtype.kind == "f" else np.dtype(estimator.dtype)
 
 
 def _learn_labels(
@@ -184,7 +190,7 @@ def _validation_set(
     labels = places_of(y, estimator.classes_)
     with current(device):
         placed = placed_samples(X, network.shapes[0], device)
-        data = Data(placed, to_device(labels, device))
+        data = Data(placed, to_device(labels, device), _network_dtype(estimator, X))
     one_class = len(estimator.classes_) == 1
     return HeldOut(np.arange(X.shape[0]), labels, data=data, one_class=one_class)
 
@@ -255,17 +261,17 @@ def _targets(
     estimator: Any,
     objective: Objective,
     samples: Samples,
-    X: Any,
+    dtype: np.dtype,
     y: np.ndarray,
     indicators: np.ndarray,
     rows: np.ndarray | None,
 ) -> np.ndarray:
     """Return the targets of all samples. Fits on rows that have the same labels share them."""
     if rows is None:
-        return objective.targets(indicators, X.dtype)
+        return objective.targets(indicators, dtype)
     if y.ndim == 1 and not np.isin(y, estimator.classes_).all():
-        return scattered(objective.targets(indicators, X.dtype), rows, X.shape[0])
+        return scattered(objective.targets(indicators, dtype), rows, len(y))
     return samples.once(
-        ("targets", objective, X.dtype),
-        lambda: objective.targets(indicators_of(y, estimator._label_binarizer), X.dtype),
+        ("targets", objective, dtype),
+        lambda: objective.targets(indicators_of(y, estimator._label_binarizer), dtype),
     )

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from cukernels import gather_rows, right_rows
+from cukernels import right_rows
 from cukernels.graphs import pinned, read
 from cukernels.runtime import Array, like, namespace, to_host
 from estimators.layers.layer import Mode
@@ -139,7 +139,7 @@ class Scorer:
             right = xp.empty(layout.bounds[-1], np.uint8)
             job = _Job(
                 group,
-                group.source(data).X,
+                group.source(data),
                 None if group.is_all else like(np.array(group.models), params),
                 shared.by_step(places),
                 layout.by_step(like(layout.flattened(labels, np.int64), params)),
@@ -155,7 +155,7 @@ class Scorer:
             params = self._params if job.chosen is None else self._params.take(job.chosen, axis=0)
             parameters = self._network.views(params)
             for places, labels, right in zip(job.places, job.labels, job.right, strict=True):
-                x = gather_rows(job.X, places)
+                x = job.source.gathered(places)
                 z, _backward = self._network.forward(parameters, x, Mode())
                 right[...] = right_rows(self._objective.probabilities(z), labels)
 
@@ -180,9 +180,9 @@ class _Job(NamedTuple):
     """The arrays of a group."""
 
     group: Group
-    X: Array
+    source: Data
     chosen: Array | None
-    places: list[Array]  # the rows of X of each chunk
+    places: list[Array]  # the rows of each chunk
     labels: list[Array]
     right: list[Array]  # views of the next one
     all: Array
