@@ -341,7 +341,7 @@ def test_samples_are_copied_neither_to_the_host_nor_on_the_device(name, cupy, so
             tracemalloc.stop()
         return (copies.to_host, copies.to_device), peak / x.nbytes
 
-    few, _ = traffic(100, 16)
+    few, _ = traffic(most // 10, 16)  # of two batches, as even as those of many samples
     many, peak = traffic(most, 400)
     assert many == few
     assert peak < 0.5

@@ -109,6 +109,4 @@ def test_bytes_become_numbers_in_their_batch(model, on_disk):
     assert of_bytes.loss_curve_ == of_numbers.loss_curve_
     for a, b in zip(of_bytes.coefs_, of_numbers.coefs_, strict=True):
         assert a.tobytes() == b.tobytes()
-    np.testing.assert_array_equal(
-        of_bytes.predict_proba(samples), of_numbers.predict_proba(numbers)
-    )
+    np.testing.assert_array_equal(of_bytes.predict(samples), of_numbers.predict(numbers))
