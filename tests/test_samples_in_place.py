@@ -98,7 +98,10 @@ def test_whole_numbers_are_refused_as_floats_are(wrong):
     assert messages[0] == messages[1]
 
 
-@pytest.mark.parametrize("model", [MLP, CONVNET, clone(MLP).set_params(early_stopping=True)])
+@pytest.mark.parametrize(
+    "model",
+    [MLP, clone(CONVNET).set_params(batch_size=20), clone(MLP).set_params(early_stopping=True)],
+)
 def test_bytes_become_numbers_in_their_batch(model, on_disk):
     """A quarter of the memory, and the same fit to the bit."""
     samples = on_disk("uint8")
