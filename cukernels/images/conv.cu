@@ -5,11 +5,13 @@
 //     conv2d_input_gradient   dx[nhw][c]  = windows(dz)[nhw][rsk]  w[rsk][c]
 //     conv2d_filter_gradient  dw[k][rsc]  = dz[npq][k]             windows(x)[npq][rsc]
 //
-// The last product has a long sum and a small result. So the sum is split among blocks, and another
-// kernel adds up the splits in their order. `k_of_sum` is how many k one sum has (see gemm.cuh).
+// The last product has a long sum and a small result. So the sum is split among blocks; those that
+// are the last add up the splits, and further blocks the gradients of the biases (split_sums.cuh).
+// `k_of_sum` is how many k one sum has (see gemm.cuh).
 //
 // Letters: N images of H x W pixels and C channels, K filters of R x S taps, P x Q places.
 // `*_model` is the number of elements from one model of a stack to the next.
+#include "split_sums.cuh"
 #include "windows.cuh"
 
 // One axis of the images under the windows of the filters; `before` is the padding.
@@ -121,39 +123,78 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
                         epilogue);
 }
 
-// dz: (models, N, P, Q, K), x: (N, H, W, C), dw: (models, splits, K, R, S, C).
-// Grid: (tiles of dw, splits, models).
+// dz: (models, N, P, Q, K), x: (N, H, W, C), dw: (models, K, R, S, C), dbias: (models, K).
+// Grid: (bias_blocks + tiles of dw, splits, models). The first blocks sum columns of dz, each those
+// of `lanes` vectors. If there are several splits, terms: (models, splits, (K, R * S * C) and K),
+// where rows are padded to whole vectors; split_sums.cuh says what `arrived` is.
 template <typename T, typename Tile, typename Math>
 __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
-    conv2d_filter_gradient(int k_of_sum, const T* dz, const T* x, T* dw, int places_of_split,
-                           int64 x_model, int images, int height, int width, int channels,
-                           int filters, int row_places, int column_places, int row_taps,
-                           int column_taps, int row_stride, int column_stride, int rows_before,
-                           int columns_before, int row_dilation, int column_dilation) {
+    conv2d_filter_gradient(int k_of_sum, const T* dz, const T* x, T* dw, T* dbias, T* terms,
+                           unsigned* arrived, int bias_blocks, int lanes, int places_of_split,
+                           int splits_of_group, int64 x_model, int images, int height, int width,
+                           int channels, int filters, int row_places, int column_places,
+                           int row_taps, int column_taps, int row_stride, int column_stride,
+                           int rows_before, int columns_before, int row_dilation,
+                           int column_dilation) {
     using LayoutA = OperandLayout<T, Tile::M, Tile::K, Math, false>;
     using LayoutB = OperandLayout<T, Tile::N, Tile::K, Math, false>;
     constexpr int V = vector_length<T>;
 
-    const int tiles_m = divide_up(filters, Tile::M);
-    const int m0 = int(blockIdx.x) % tiles_m * Tile::M, n0 = int(blockIdx.x) / tiles_m * Tile::N;
     const int64 model = blockIdx.z;
-    const int split = blockIdx.y;
+    const int split = blockIdx.y, splits = gridDim.y;
+    const int taps = row_taps * column_taps * channels;
+    const int depth = images * row_places * column_places;
+    const int first = split * places_of_split, own = least(places_of_split, depth - first);
+    const T* slopes = dz + (model * depth + first) * filters;
+
+    const int row = divide_up(taps, V) * V;  // of a term, in elements
+    const int64 term = int64(filters) * row + divide_up(filters, V) * V;
+    terms += model * splits * term;
+    arrived += (model * gridDim.x + blockIdx.x) * (divide_up(splits, splits_of_group) + 1);
+
+    if (int(blockIdx.x) < bias_blocks) {
+        const int n0 = int(blockIdx.x) * lanes * V, columns = least(filters - n0, lanes * V);
+        T* const total = dbias + model * filters + n0;
+        T* const of_bias = terms + int64(filters) * row + n0;
+        sum_columns<Tile::threads>(slopes + n0, filters, own, columns, lanes,
+                                   splits == 1 ? total : of_bias + split * term);
+        if (splits == 1) return;
+        add_splits(arrived, split, splits, splits_of_group,
+                   [&](int first, int apart, int count, bool is_total) {
+                       T* const from = of_bias + first * term;
+                       add_rows<Tile::threads>(from, apart * term, count, columns,
+                                               is_total ? total : from);
+                   });
+        return;
+    }
+
+    const int tile = int(blockIdx.x) - bias_blocks, tiles_m = divide_up(filters, Tile::M);
+    const int m0 = tile % tiles_m * Tile::M, n0 = tile / tiles_m * Tile::N;
+    const TileTerms<T> all = {{{dw + (model * filters + m0) * taps + n0, taps, filters - m0},
+                               taps - n0,
+                               is_aligned(dw) && taps % V == 0},
+                              terms + int64(m0) * row + n0,
+                              term,
+                              arrived,
+                              row,
+                              row - n0};
+    __shared__ TileTerms<T> kept;
+    if (threadIdx.x == 0) kept = all;
 
     const Windows<T> windows = {
         x + model * x_model, images, channels,
         forward_axis(height, row_places, row_taps, row_stride, rows_before, row_dilation),
         forward_axis(width, column_places, column_taps, column_stride, columns_before,
                      column_dilation)};
-    const int depth = windows.places(), taps = windows.taps();
-    const int first = split * places_of_split, own = least(places_of_split, depth - first);
-
-    const T* slopes = dz + (model * depth + first) * filters + m0;
-    MatrixLoader<T, LayoutA, Tile::threads> matrix(slopes, filters, filters - m0, own,
+    MatrixLoader<T, LayoutA, Tile::threads> matrix(slopes + m0, filters, filters - m0, own,
                                                    is_aligned(slopes) && filters % V == 0);
     WindowColumns<T, LayoutB, Tile::threads> seen(windows, n0, first);
+    gemm<T, Tile, Math>(matrix, seen, divide_up(own, Tile::K), k_of_sum / Tile::K,
+                        splits == 1 ? all.total : all.term(split));
 
-    T* out = dw + ((model * gridDim.y + split) * filters + m0) * taps + n0;
-    StoreRows<T, EquidistantRows<T>> epilogue{
-        {out, taps, filters - m0}, taps - n0, is_aligned(dw) && taps % V == 0};
-    gemm<T, Tile, Math>(matrix, seen, divide_up(own, Tile::K), k_of_sum / Tile::K, epilogue);
+    if (gridDim.y == 1) return;
+    add_splits(kept.arrived, blockIdx.y, gridDim.y, splits_of_group,
+               [&](int first, int apart, int count, bool is_total) {
+                   kept.template add<Tile>(first, apart, count, is_total);
+               });
 }

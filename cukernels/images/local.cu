@@ -11,6 +11,7 @@
 // of the images sums, for each pixel, over the places that see it.
 //
 // Letters and arguments are as in conv.cu.
+#include "split_sums.cuh"
 #include "windows.cuh"
 
 // One axis of the images under the window at one place.
@@ -129,25 +130,35 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
                         epilogue);
 }
 
-// dz: (models, N, P, Q, K), x: (N, H, W, C), dw: (models, P, Q, K, R, S, C).
-// Grid: (tiles of all places, 1, models).
+// dz: (models, N, P, Q, K), x: (N, H, W, C), dw: (models, P, Q, K, R, S, C),
+// dbias: (models, P, Q, K). Grid: (bias_blocks + tiles of all places, 1, models). The first blocks
+// sum dz over the images, each at `lanes` vectors of (P, Q, K).
 template <typename T, typename Tile, typename Math>
 __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
-    local2d_filter_gradient(int k_of_sum, const T* dz, const T* x, T* dw, int64 x_model, int images,
-                            int height, int width, int channels, int filters, int row_places,
-                            int column_places, int row_taps, int column_taps, int row_stride,
-                            int column_stride, int rows_before, int columns_before,
-                            int row_dilation, int column_dilation) {
+    local2d_filter_gradient(int k_of_sum, const T* dz, const T* x, T* dw, T* dbias, int bias_blocks,
+                            int lanes, int64 x_model, int images, int height, int width,
+                            int channels, int filters, int row_places, int column_places,
+                            int row_taps, int column_taps, int row_stride, int column_stride,
+                            int rows_before, int columns_before, int row_dilation,
+                            int column_dilation) {
     using LayoutA = OperandLayout<T, Tile::M, Tile::K, Math, false>;
     using LayoutB = OperandLayout<T, Tile::N, Tile::K, Math, false>;
     constexpr int V = vector_length<T>;
 
+    const int64 model = blockIdx.z, all = int64(row_places) * column_places;
+    if (int(blockIdx.x) < bias_blocks) {
+        const int64 values = all * filters, first = int64(blockIdx.x) * lanes * V;
+        sum_columns<Tile::threads>(dz + model * images * values + first, values, images,
+                                   int(least(values - first, int64(lanes * V))), lanes,
+                                   dbias + model * values + first);
+        return;
+    }
+
     const int taps = row_taps * column_taps * channels;
     const int tiles_m = divide_up(filters, Tile::M), tiles_n = divide_up(taps, Tile::N);
-    const int tile = int(blockIdx.x) % (tiles_m * tiles_n);
+    const int block = int(blockIdx.x) - bias_blocks, tile = block % (tiles_m * tiles_n);
     const int m0 = tile % tiles_m * Tile::M, n0 = tile / tiles_m * Tile::N;
-    const int64 place = blockIdx.x / (tiles_m * tiles_n), model = blockIdx.z;
-    const int64 all = int64(row_places) * column_places;
+    const int64 place = block / (tiles_m * tiles_n);
 
     const T* slopes = dz + (model * images * all + place) * filters + m0;
     MatrixLoader<T, LayoutA, Tile::threads> matrix(slopes, all * filters, filters - m0, images,

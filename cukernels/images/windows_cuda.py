@@ -9,12 +9,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cukernels.activations.activations import fused_activation
 from cukernels.activations.fused import fused
-from cukernels.gpu.kernel import Instance, Kernel, ctype
+from cukernels.gpu.kernel import Instance, Kernel, contiguous, ctype
 from cukernels.gpu.stacks import models_of
 from cukernels.images.windows import Grid, Padding, Pair
 from cukernels.matmul.gemm_plan import (
     FMA_TILES,
+    ITEMSIZES,
     LARGEST,
     MATHS,
     REQUESTED_TILES,
@@ -23,7 +25,7 @@ from cukernels.matmul.gemm_plan import (
     Target,
     target_of,
 )
-from cukernels.matmul.sums import sum_models
+from cukernels.matmul.sums import activation_gradient, sum_models
 from cukernels.runtime.arrays import Array, namespace
 from cukernels.runtime.stacks import broadcast_stack
 
@@ -227,6 +229,33 @@ def forward(
         added, bias_model = (None, 0) if bias is None else models_of(bias, own - 3, stack)
         kernel(images, filters, added, y, x_model, w_model, bias_model, code, parameter, *sizes)
     return after(y) if after else y
+
+
+def slope_and_sums(
+    dy: Array, y: Array, activation: str, models: int, needs_sums: bool, out: Array | None = None
+) -> tuple[Array, Array | None]:
+    """Return the gradient before the activation, and its sums over the rows of each model.
+
+    Arguments are those of `activation_gradient`. An activation that leaves the gradient as it is
+    needs no pass over it, so there are no sums then: the launch of the filter gradient sums.
+    """
+    code, _, after = fused(activation)
+    if code:
+        return activation_gradient(dy, y, activation, models, needs_sums, out)
+    return contiguous(fused_activation(activation).backward(dy, y) if after else dy), None
+
+
+def bias_lanes(columns: int, dtype: str) -> tuple[int, int]:
+    """Return how many vectors of columns a block sums for the biases, and how many blocks do."""
+    length = 16 // ITEMSIZES[dtype]  # elements of a vector
+    vectors = -(-columns // length)
+    lanes = 4 if vectors <= 4 else 16
+    return lanes, -(-vectors // lanes)
+
+
+def gradient_of(x: Array, shape: Shape, out: Array | None) -> Array:
+    """Return where to write a gradient of this shape: into `out`, or a new array like `x`."""
+    return namespace(x).empty(shape, x.dtype) if out is None else out.reshape(shape)
 
 
 def input_gradient(
