@@ -289,6 +289,15 @@ def test_column_sums(rows, n, dtype, cupy):
         )
 
 
+@pytest.mark.parametrize("activation", ["identity", "relu"])
+def test_column_sums_of_many_rows_are_one_launch(activation, cupy, softgpu):
+    dy = cupy.ones((2, 1000, 70), np.float32)
+    with softgpu.launched() as kernels:
+        _, sums = _sums.activation_gradient(dy, dy, activation, 2, True)
+    assert len(kernels) == 1 and kernels[0].grid[0] > 4  # several chunks
+    assert (sums.get() == 1000).all()
+
+
 @pytest.mark.parametrize("own", [(3, 5), (4, 8), (1,), (2, 257)], ids=str)
 @pytest.mark.parametrize("terms", [0, 1, 11])
 def test_ordered_sum(terms, own, cupy):

@@ -1,4 +1,5 @@
 // Sums in a fixed order: over the splits of a product, of gradients over models, and of columns.
+#include "column_sums.cuh"
 #include "fused.cuh"
 
 // out[o][i] = activation(x[o][0][i] + x[o][1][i] + ... + bias[o][i % n]). The terms are added one
@@ -47,63 +48,54 @@ __global__ void __launch_bounds__(256)
     }
 }
 
-// dz = dy * activation'(y), and the sums of its columns over chunks of the rows, in one pass.
-// dy, y, dz: (models, rows, n), sums: (models, chunks, n); dz or sums may be null, and so may y for
-// the identity. `Lanes` threads lie along a row, each with a vector of 16 bytes, so a block reads
-// 256 / Lanes rows at a time. Grid: (models * chunks * blocks of Lanes vectors).
+// dz = dy * activation'(y), as vectors of rows; each of them is stored to dz if dz is not null.
+template <typename T>
+struct SlopesToSum {
+    static constexpr int V = vector_length<T>;
+    const T *dy, *y;
+    T* dz;
+    int64 corner, n;  // the first element of the block's columns, and the length of a row
+    bool wide;
+    int activation;
+    T parameter;
+
+    __device__ Vector<T, V> operator()(int i, int column, int own) const {
+        const int64 at = corner + i * n + column;
+        Vector<T, V> slope = load_some(dy + at, wide, own), value = {};
+        if (activation != fused_identity) value = load_some(y + at, wide, own);
+        fused_backward(activation, slope, value, parameter);
+        if (dz) store_some(dz + at, slope, wide, own);
+        return slope;
+    }
+};
+
+// dz = dy * activation'(y), and the sums of its columns for each model, in one pass.
+// dy, y, dz: (models, rows, n), sums: (models, n); dz or sums may be null, and so may y for the
+// identity. Each block has the rows of a chunk. If there are several chunks, it writes their sums to
+// `parts`, (models, chunks, n), and the last block adds up those of all chunks; the counters
+// `arrived` are (models, blocks). `Lanes` threads lie along a row, each with a vector of 16 bytes.
+// Grid: (models * chunks * blocks of Lanes vectors).
 template <typename T, int Lanes>
 __global__ void __launch_bounds__(256)
-    column_sums(const T* dy, const T* y, T* dz, T* sums, int rows, int n, int chunks,
-                int rows_of_chunk, int activation, T parameter) {
-    constexpr int V = vector_length<T>, rows_at_once = 256 / Lanes;
-    __shared__ T of_line[rows_at_once][Lanes * V];
-    const int blocks = divide_up(n, Lanes * V), block = int(blockIdx.x) % blocks;
+    column_sums(const T* dy, const T* y, T* dz, T* sums, T* parts, unsigned* arrived, int rows,
+                int n, int chunks, int rows_of_chunk, int activation, T parameter) {
+    constexpr int width = Lanes * vector_length<T>;
+    __shared__ __align__(16) T of_lines[line_sums<T>];
+    const int blocks = divide_up(n, width), block = int(blockIdx.x) % blocks;
     const int chunk = int(blockIdx.x) / blocks % chunks;
     const int64 model = int(blockIdx.x) / blocks / chunks;
-    const int lane = int(threadIdx.x) % Lanes, line = int(threadIdx.x) / Lanes;
-    const int column = (block * Lanes + lane) * V;
-    const bool wide = n % V == 0 && is_aligned(dy) && is_aligned(y) && is_aligned(dz);
-    const int count = least(V, n - column);  // columns of this thread; none if not positive
-    const int end = least(rows, (chunk + 1) * rows_of_chunk);
+    const int column = block * width, count = n - column;
+    const bool wide =
+        n % vector_length<T> == 0 && is_aligned(dy) && is_aligned(y) && is_aligned(dz);
 
-    Vector<T, V> sum = {};
-    if (count > 0) {
-        const int64 first = model * rows * n + column;
-#pragma unroll 2
-        for (int row = chunk * rows_of_chunk + line; row < end; row += rows_at_once) {
-            const int64 at = first + int64(row) * n;
-            Vector<T, V> slope = {}, value = {};
-            if (wide) {
-                slope = load<V>(dy + at);
-                if (activation != fused_identity) value = load<V>(y + at);
-            } else {
-#pragma unroll
-                for (int e = 0; e < V; e++)
-                    if (e < count) {
-                        slope[e] = dy[at + e];
-                        if (activation != fused_identity) value[e] = y[at + e];
-                    }
-            }
-            fused_backward(activation, slope, value, parameter);
-            if (dz && wide)
-                store(dz + at, slope);
-            else if (dz)
-#pragma unroll
-                for (int e = 0; e < V; e++)
-                    if (e < count) dz[at + e] = slope[e];
-#pragma unroll
-            for (int e = 0; e < V; e++) sum[e] += slope[e];
-        }
-    }
-    if (!sums) return;
-
-    // The lines of a block are added up in their order.
-    store(&of_line[line][lane * V], sum);
-    __syncthreads();
-    const int own = int(threadIdx.x);
-    if (own >= Lanes * V || block * Lanes * V + own >= n) return;
-    T total = 0;
-#pragma unroll 8
-    for (int i = 0; i < rows_at_once; i++) total += of_line[i][own];
-    sums[(model * chunks + chunk) * n + block * Lanes * V + own] = total;
+    const SlopesToSum<T> slopes = {dy, y,    dz,         model * rows * n + column,
+                                   n,  wide, activation, parameter};
+    T* const of_model = parts + model * chunks * n + column;
+    T* const total = sums ? sums + model * n + column : nullptr;
+    sum_columns<T, 256>(of_lines, Lanes, count, chunk * rows_of_chunk,
+                        least(rows, (chunk + 1) * rows_of_chunk), slopes,
+                        sums && chunks > 1 ? of_model + int64(chunk) * n : total);
+    if (!sums || chunks == 1 || !is_last_block(arrived + model * blocks + block, chunks)) return;
+    const RowsToSum<T> of_chunks = {of_model, n, n % vector_length<T> == 0 && is_aligned(parts)};
+    sum_columns<T, 256>(of_lines, Lanes, count, 0, chunks, of_chunks, total);
 }
