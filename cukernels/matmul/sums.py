@@ -1,4 +1,4 @@
-"""Sums in a fixed order on the GPU: over the splits of a product, over models, and over rows."""
+"""Sums in a fixed order on the GPU: over models, and over rows."""
 
 from __future__ import annotations
 
@@ -22,25 +22,13 @@ COLUMN_SUMS = Kernel(
 )
 
 
-def ordered_sum(
-    x: Array,
-    bias: Array | None = None,
-    bias_stride: int = 0,
-    activation: str = "identity",
-    out: Array | None = None,
-) -> Array:
-    """Sum over the second axis, term after term, then add a bias and apply an activation.
+def ordered_sum(x: Array, out: Array | None = None) -> Array:
+    """Sum over the second axis, term after term.
 
     Parameters
     ----------
     x : contiguous array of shape (O, T, *own)
         The terms; T may be 0.
-    bias : array, default=None
-        Added to the last axis of the sum.
-    bias_stride : int, default=0
-        Elements from the bias of one of the O to that of the next.
-    activation : str, default="identity"
-        One of `FUSED` in activations/fused.py.
     out : contiguous array of shape (O, *own), default=None
         Where to write.
 
@@ -52,13 +40,9 @@ def ordered_sum(
     if out is None:
         out = namespace(x).empty((outer, *own), x.dtype)
     inner = math.prod(own)
-    code, parameter, _ = fused(activation)
     kind = ctype(x)
     blocks = -(-inner // (256 * _VECTOR_LENGTH[kind]))
-    ORDERED_SUM[kind](
-        (blocks, min(outer, 2**15), 1), 256,
-        x, bias, out, outer, terms, inner, own[-1] if own else 1, bias_stride, code, parameter,
-    )  # fmt: skip
+    ORDERED_SUM[kind]((blocks, min(outer, 2**15), 1), 256, x, out, outer, terms, inner)
     return out
 
 
