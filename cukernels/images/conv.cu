@@ -5,13 +5,14 @@
 //     conv2d_input_gradient   dx[nhw][c]  = windows(dz)[nhw][rsk]  w[rsk][c]
 //     conv2d_filter_gradient  dw[k][rsc]  = dz[npq][k]             windows(x)[npq][rsc]
 //
-// The last product has a long sum and a small result. So the sum is split among blocks; those that
-// are the last add up the splits, and further blocks the gradients of the biases (split_sums.cuh).
+// The last product has a long sum and a small result. So the sum is split among blocks; the last
+// of these add up the splits (grouped_sum.cuh), and further blocks the gradients of the biases.
 // `k_of_sum` is how many k one sum has (see gemm.cuh).
 //
 // Letters: N images of H x W pixels and C channels, K filters of R x S taps, P x Q places.
 // `*_model` is the number of elements from one model of a stack to the next.
-#include "split_sums.cuh"
+#include "column_sums.cuh"
+#include "grouped_sum.cuh"
 #include "windows.cuh"
 
 // One axis of the images under the windows of the filters; `before` is the padding.
@@ -124,13 +125,13 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
 }
 
 // dz: (models, N, P, Q, K), x: (N, H, W, C), dw: (models, K, R, S, C), dbias: (models, K).
-// Grid: (bias_blocks + tiles of dw, splits, models). The first blocks sum columns of dz, each those
-// of `lanes` vectors. If there are several splits, terms: (models, splits, (K, R * S * C) and K),
-// where rows are padded to whole vectors; split_sums.cuh says what `arrived` is.
+// Grid: (bias_blocks + tiles of dw, splits, models). The first blocks sum columns of dz. If there
+// are several splits, parts: (models, splits, K, R * S * C) with rows padded to whole vectors, and
+// (models, splits, K); arrived: for each model the counters of the tiles, and of the bias_blocks.
 template <typename T, typename Tile, typename Math>
 __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
-    conv2d_filter_gradient(int k_of_sum, const T* dz, const T* x, T* dw, T* dbias, T* terms,
-                           unsigned* arrived, int bias_blocks, int lanes, int places_of_split,
+    conv2d_filter_gradient(int k_of_sum, const T* dz, const T* x, T* dw, T* dbias, T* parts,
+                           unsigned* arrived, int bias_blocks, int bias_lanes, int places_of_split,
                            int splits_of_group, int64 x_model, int images, int height, int width,
                            int channels, int filters, int row_places, int column_places,
                            int row_taps, int column_taps, int row_stride, int column_stride,
@@ -140,61 +141,55 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
     using LayoutB = OperandLayout<T, Tile::N, Tile::K, Math, false>;
     constexpr int V = vector_length<T>;
 
-    const int64 model = blockIdx.z;
+    const int64 model = blockIdx.z, models = gridDim.z;
     const int split = blockIdx.y, splits = gridDim.y;
     const int taps = row_taps * column_taps * channels;
     const int depth = images * row_places * column_places;
-    const int first = split * places_of_split, own = least(places_of_split, depth - first);
-    const T* slopes = dz + (model * depth + first) * filters;
-
-    const int row = divide_up(taps, V) * V;  // of a term, in elements
-    const int64 term = int64(filters) * row + divide_up(filters, V) * V;
-    terms += model * splits * term;
-    arrived += (model * gridDim.x + blockIdx.x) * (divide_up(splits, splits_of_group) + 1);
+    const int row = divide_up(taps, V) * V;
+    const int64 part = int64(filters) * row;
+    const int of_tile = divide_up(splits, splits_of_group) + 1;  // counters
+    const int tiles = int(gridDim.x) - bias_blocks;
 
     if (int(blockIdx.x) < bias_blocks) {
-        const int n0 = int(blockIdx.x) * lanes * V, columns = least(filters - n0, lanes * V);
-        T* const total = dbias + model * filters + n0;
-        T* const of_bias = terms + int64(filters) * row + n0;
-        sum_columns<Tile::threads>(slopes + n0, filters, own, columns, lanes,
-                                   splits == 1 ? total : of_bias + split * term);
-        if (splits == 1) return;
-        add_splits(arrived, split, splits, splits_of_group,
-                   [&](int first, int apart, int count, bool is_total) {
-                       T* const from = of_bias + first * term;
-                       add_rows<Tile::threads>(from, apart * term, count, columns,
-                                               is_total ? total : from);
-                   });
+        const ColumnSums<T> sums = {dbias,
+                                    parts + models * splits * part,
+                                    arrived + models * tiles * of_tile,
+                                    depth,
+                                    filters,
+                                    splits,
+                                    places_of_split,
+                                    bias_lanes};
+        const RowsToSum<T> slopes = {dz, is_aligned(dz) && filters % V == 0};
+        sums.template add<Tile::threads>((int(model) * splits + split) * bias_blocks + blockIdx.x,
+                                         dynamic_shared<T>(), slopes);
         return;
     }
 
     const int tile = int(blockIdx.x) - bias_blocks, tiles_m = divide_up(filters, Tile::M);
     const int m0 = tile % tiles_m * Tile::M, n0 = tile / tiles_m * Tile::N;
-    const TileTerms<T> all = {{{dw + (model * filters + m0) * taps + n0, taps, filters - m0},
-                               taps - n0,
-                               is_aligned(dw) && taps % V == 0},
-                              terms + int64(m0) * row + n0,
-                              term,
-                              arrived,
-                              row,
-                              row - n0};
-    __shared__ TileTerms<T> kept;
-    if (threadIdx.x == 0) kept = all;
-
+    const int first = split * places_of_split, own = least(places_of_split, depth - first);
+    const T* slopes = dz + (model * depth + first) * filters + m0;
+    MatrixLoader<T, LayoutA, Tile::threads> matrix(slopes, filters, filters - m0, own,
+                                                   is_aligned(slopes) && filters % V == 0);
     const Windows<T> windows = {
         x + model * x_model, images, channels,
         forward_axis(height, row_places, row_taps, row_stride, rows_before, row_dilation),
         forward_axis(width, column_places, column_taps, column_stride, columns_before,
                      column_dilation)};
-    MatrixLoader<T, LayoutA, Tile::threads> matrix(slopes + m0, filters, filters - m0, own,
-                                                   is_aligned(slopes) && filters % V == 0);
     WindowColumns<T, LayoutB, Tile::threads> seen(windows, n0, first);
-    gemm<T, Tile, Math>(matrix, seen, divide_up(own, Tile::K), k_of_sum / Tile::K,
-                        splits == 1 ? all.total : all.term(split));
 
-    if (gridDim.y == 1) return;
-    add_splits(kept.arrived, blockIdx.y, gridDim.y, splits_of_group,
-               [&](int first, int apart, int count, bool is_total) {
-                   kept.template add<Tile>(first, apart, count, is_total);
-               });
+    StoreRows<T, EquidistantRows<T>> epilogue{
+        {dw + (model * filters + m0) * taps + n0, taps, filters - m0},
+        taps - n0,
+        is_aligned(dw) && taps % V == 0};
+    const GroupedSum<T> sum = {parts + model * splits * part + int64(m0) * row + n0,
+                               part,
+                               arrived + (model * tiles + tile) * of_tile,
+                               split,
+                               splits,
+                               splits_of_group,
+                               row,
+                               least(filters - m0, Tile::M),
+                               row - n0};
+    gemm<T, Tile, Math>(matrix, seen, divide_up(own, Tile::K), k_of_sum / Tile::K, epilogue, sum);
 }

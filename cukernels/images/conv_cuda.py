@@ -81,14 +81,13 @@ class FilterGradient(NamedTuple):
     kernel : PlannedKernel
         The kernel, with a grid for what is needed.
     bias_blocks, lanes : int
-        How many blocks sum columns for the biases, and how many vectors of columns each of them
-        takes.
+        How many blocks of a split sum dz for the biases, and how many vectors of its rows each of
+        them takes.
     places_of_split, splits_of_group : int
-        How many places a split sums over, and of how many splits the sums are added up at once.
-    terms : int
-        Elements that all splits of all models store; 0 if there is one split.
-    counters : int
-        How many counters the blocks need to find out which of them are the last.
+        How many places a split sums over, and how many splits are added up at once.
+    parts, counters : int
+        Elements of the sums of all splits, and counters of the blocks that add them up; 0 if there
+        is one split.
     """
 
     kernel: PlannedKernel
@@ -96,7 +95,7 @@ class FilterGradient(NamedTuple):
     lanes: int
     places_of_split: int
     splits_of_group: int
-    terms: int
+    parts: int
     counters: int
 
 
@@ -115,14 +114,12 @@ def _filter_gradient(
     bias_blocks = bias_blocks if needs_bias else 0
     blocks = bias_blocks + (tiles(p, rows, columns) if needs_w else 0)
     kernel = PlannedKernel(FILTER_GRADIENT[dtype, p.tile, p.math], (blocks, splits, models), p)
-    splits_of_group = _splits_of_group(splits)
-    term = rows * -(-columns // length) * length + -(-rows // length) * length
-    several = splits > 1
-    return FilterGradient(
-        kernel, bias_blocks, lanes, places_of_split, splits_of_group,
-        terms=models * splits * term if several else 0,
-        counters=models * blocks * (-(-splits // splits_of_group) + 1) if several else 0,
-    )  # fmt: skip
+    of_group = _splits_of_group(splits)
+    parts = models * splits * rows * (-(-columns // length) * length + needs_bias)
+    arrived = models * ((blocks - bias_blocks) * (-(-splits // of_group) + 1) + bias_blocks)
+    if splits == 1:
+        parts = arrived = 0
+    return FilterGradient(kernel, bias_blocks, lanes, places_of_split, of_group, parts, arrived)
 
 
 def _splits_of_group(splits: int) -> int:
@@ -151,11 +148,11 @@ def _filter_gradients(
     dw = gradient_of(x, (models, 1, *w.shape[-4:]), w_out) if needs_w else None
     dbias = gradient_of(x, (models, 1, sizes.filters), bias_out) if needs_bias else None
     if models:
-        terms = namespace(x).empty(launch.terms, x.dtype) if launch.terms else None
+        parts = namespace(x).empty(launch.parts, x.dtype) if launch.parts else None
         arrived = counters(x, launch.counters) if launch.counters else None
         images, x_model = models_of(x, 4, stack)
         launch.kernel(
-            dz, images, dw, dbias, terms, arrived, launch.bias_blocks, launch.lanes,
+            dz, images, dw, dbias, parts, arrived, launch.bias_blocks, launch.lanes,
             launch.places_of_split, launch.splits_of_group, x_model, *sizes,
         )  # fmt: skip
     return dw, dbias

@@ -11,7 +11,7 @@
 // of the images sums, for each pixel, over the places that see it.
 //
 // Letters and arguments are as in conv.cu.
-#include "split_sums.cuh"
+#include "column_sums.cuh"
 #include "windows.cuh"
 
 // One axis of the images under the window at one place.
@@ -132,11 +132,11 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
 
 // dz: (models, N, P, Q, K), x: (N, H, W, C), dw: (models, P, Q, K, R, S, C),
 // dbias: (models, P, Q, K). Grid: (bias_blocks + tiles of all places, 1, models). The first blocks
-// sum dz over the images, each at `lanes` vectors of (P, Q, K).
+// sum dz over the images.
 template <typename T, typename Tile, typename Math>
 __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
     local2d_filter_gradient(int k_of_sum, const T* dz, const T* x, T* dw, T* dbias, int bias_blocks,
-                            int lanes, int64 x_model, int images, int height, int width,
+                            int bias_lanes, int64 x_model, int images, int height, int width,
                             int channels, int filters, int row_places, int column_places,
                             int row_taps, int column_taps, int row_stride, int column_stride,
                             int rows_before, int columns_before, int row_dilation,
@@ -147,10 +147,11 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
 
     const int64 model = blockIdx.z, all = int64(row_places) * column_places;
     if (int(blockIdx.x) < bias_blocks) {
-        const int64 values = all * filters, first = int64(blockIdx.x) * lanes * V;
-        sum_columns<Tile::threads>(dz + model * images * values + first, values, images,
-                                   int(least(values - first, int64(lanes * V))), lanes,
-                                   dbias + model * values + first);
+        const int values = int(all) * filters;
+        const ColumnSums<T> sums = {dbias, nullptr, nullptr, images, values, 1, images, bias_lanes};
+        const RowsToSum<T> slopes = {dz, is_aligned(dz) && values % V == 0};
+        sums.template add<Tile::threads>(int(model) * bias_blocks + blockIdx.x, dynamic_shared<T>(),
+                                         slopes);
         return;
     }
 
