@@ -14,8 +14,9 @@ from typing import NamedTuple
 
 from cukernels.gpu.counters import counters
 from cukernels.gpu.kernel import ctype
-from cukernels.gpu.stacks import gradient_out, models_of
+from cukernels.gpu.stacks import gradient_out
 from cukernels.images.conv import grid_of
+from cukernels.images.inputs import input_activation
 from cukernels.images.windows import Grid, Padding, Pair
 from cukernels.images.windows_cuda import (
     PIXEL,
@@ -28,6 +29,7 @@ from cukernels.images.windows_cuda import (
     convolution_of,
     forward,
     gradient_of,
+    images_of,
     input_gradient,
     products,
     slope_and_sums,
@@ -139,8 +141,8 @@ def _places_of_split(sizes: Geometry, target: Target) -> int:
 
 
 def _filter_gradients(
-    convolution: Convolution, dz: Array, x: Array, w: Array, needs_w: bool, needs_bias: bool,
-    w_out: Array | None, bias_out: Array | None,
+    convolution: Convolution, dz: Array, x: Array, x_of: Array | None, w: Array,
+    needs_w: bool, needs_bias: bool, w_out: Array | None, bias_out: Array | None,
 ) -> tuple[Array | None, Array | None]:  # fmt: skip
     """Compute the gradients of filters and biases, (models, 1, *own), or those that are needed."""
     stack, models, sizes = convolution
@@ -150,10 +152,9 @@ def _filter_gradients(
     if models:
         parts = namespace(x).empty(launch.parts, x.dtype) if launch.parts else None
         arrived = counters(x, launch.counters) if launch.counters else None
-        images, x_model = models_of(x, 4, stack)
         launch.kernel(
-            dz, images, dw, dbias, parts, arrived, launch.bias_blocks, launch.lanes,
-            launch.places_of_split, launch.splits_of_group, x_model, *sizes,
+            dz, *images_of(x, x_of, stack), dw, dbias, parts, arrived, launch.bias_blocks,
+            launch.lanes, launch.places_of_split, launch.splits_of_group, *sizes,
         )  # fmt: skip
     return dw, dbias
 
@@ -167,9 +168,11 @@ def conv2d(
     padding: Padding = 0,
     dilation: Pair = 1,
     activation: str = "identity",
+    x_activation: str = "identity",
+    x_of: Array | None = None,
 ) -> Array:
-    convolution = convolution_of(_grid_of, 4, x, w, bias, stride, padding, dilation)
-    return forward(_forward, convolution, 4, x, w, bias, activation)
+    convolution = convolution_of(_grid_of, 4, x, x_of, w, bias, stride, padding, dilation)
+    return forward(_forward, convolution, 4, x, w, bias, activation, x_activation, x_of)
 
 
 def conv2d_backward(
@@ -183,11 +186,14 @@ def conv2d_backward(
     padding: Padding = 0,
     dilation: Pair = 1,
     activation: str = "identity",
+    x_activation: str = "identity",
+    x_of: Array | None = None,
     needs: tuple[str, ...] = ("x", "w", "bias"),
     out: Mapping[str, Array] | None = None,
 ) -> tuple[Array | None, Array | None, Array | None]:
-    convolution = convolution_of(_grid_of, 4, x, w, bias, stride, padding, dilation)
+    convolution = convolution_of(_grid_of, 4, x, x_of, w, bias, stride, padding, dilation)
     check_gradient(convolution, dy, y)
+    input_activation(x_activation)
     stack = convolution.stack
     bias_out, w_out = gradient_out(out, "bias", bias, stack, 1), gradient_out(out, "w", w, stack, 4)
     needs_bias = bias is not None and "bias" in needs
@@ -195,10 +201,10 @@ def conv2d_backward(
     dbias = None if sums is None else sums[:, None]
     dx = dw = None
     if "x" in needs:
-        dx = input_gradient(_input_gradient, convolution, 4, dz, x, w)
+        dx = input_gradient(_input_gradient, convolution, 4, dz, x, w, x_activation, x_of)
     if "w" in needs or (needs_bias and dbias is None):
         dw, summed = _filter_gradients(
-            convolution, dz, x, w, "w" in needs, needs_bias and dbias is None, w_out, bias_out
+            convolution, dz, x, x_of, w, "w" in needs, needs_bias and dbias is None, w_out, bias_out
         )
         dbias = summed if dbias is None else dbias
     if dw is not None:

@@ -12,7 +12,8 @@ from typing import NamedTuple
 from cukernels.activations.activations import fused_activation
 from cukernels.activations.fused import fused
 from cukernels.gpu.kernel import contiguous, ctype
-from cukernels.gpu.stacks import gradient_out, models_of
+from cukernels.gpu.stacks import gradient_out
+from cukernels.images.inputs import input_activation
 from cukernels.images.local import grid_of
 from cukernels.images.windows import Padding, Pair
 from cukernels.images.windows_cuda import (
@@ -25,6 +26,7 @@ from cukernels.images.windows_cuda import (
     convolution_of,
     forward,
     gradient_of,
+    images_of,
     input_gradient,
     products,
     slope_and_sums,
@@ -86,8 +88,8 @@ def _filter_gradient(
 
 
 def _filter_gradients(
-    convolution: Convolution, dz: Array, x: Array, w: Array, needs_w: bool, needs_bias: bool,
-    w_out: Array | None, bias_out: Array | None,
+    convolution: Convolution, dz: Array, x: Array, x_of: Array | None, w: Array,
+    needs_w: bool, needs_bias: bool, w_out: Array | None, bias_out: Array | None,
 ) -> tuple[Array | None, Array | None]:  # fmt: skip
     """Compute the gradients of filters and biases, (models, 1, *own), or those that are needed."""
     stack, models, sizes = convolution
@@ -96,8 +98,9 @@ def _filter_gradients(
     dw = gradient_of(x, (models, 1, *own), w_out) if needs_w else None
     dbias = gradient_of(x, (models, 1, *own[:3]), bias_out) if needs_bias else None
     if models:
-        images, x_model = models_of(x, 4, stack)
-        launch.kernel(dz, images, dw, dbias, launch.bias_blocks, launch.lanes, x_model, *sizes)
+        launch.kernel(
+            dz, *images_of(x, x_of, stack), dw, dbias, launch.bias_blocks, launch.lanes, *sizes
+        )
     return dw, dbias
 
 
@@ -110,9 +113,11 @@ def local2d(
     padding: Padding = 0,
     dilation: Pair = 1,
     activation: str = "identity",
+    x_activation: str = "identity",
+    x_of: Array | None = None,
 ) -> Array:
-    convolution = convolution_of(grid_of, 6, x, w, bias, stride, padding, dilation)
-    return forward(_forward, convolution, 6, x, w, bias, activation)
+    convolution = convolution_of(grid_of, 6, x, x_of, w, bias, stride, padding, dilation)
+    return forward(_forward, convolution, 6, x, w, bias, activation, x_activation, x_of)
 
 
 def local2d_backward(
@@ -126,11 +131,14 @@ def local2d_backward(
     padding: Padding = 0,
     dilation: Pair = 1,
     activation: str = "identity",
+    x_activation: str = "identity",
+    x_of: Array | None = None,
     needs: tuple[str, ...] = ("x", "w", "bias"),
     out: Mapping[str, Array] | None = None,
 ) -> tuple[Array | None, Array | None, Array | None]:
-    convolution = convolution_of(grid_of, 6, x, w, bias, stride, padding, dilation)
+    convolution = convolution_of(grid_of, 6, x, x_of, w, bias, stride, padding, dilation)
     check_gradient(convolution, dy, y)
+    input_activation(x_activation)
     stack, models, sizes = convolution
     if fused(activation).after:  # a softmax needs the rows of y, and the reshape below joins them
         dy, activation = fused_activation(activation).backward(dy, y), "identity"
@@ -145,10 +153,10 @@ def local2d_backward(
     dx = dw = None
     dbias = None if sums is None else sums.reshape(models, 1, *w.shape[-6:-3])
     if "x" in needs:
-        dx = input_gradient(_input_gradient, convolution, 6, dz, x, w)
+        dx = input_gradient(_input_gradient, convolution, 6, dz, x, w, x_activation, x_of)
     if "w" in needs or (needs_bias and dbias is None):
         dw, summed = _filter_gradients(
-            convolution, dz, x, w, "w" in needs, needs_bias and dbias is None, w_out, bias_out
+            convolution, dz, x, x_of, w, "w" in needs, needs_bias and dbias is None, w_out, bias_out
         )
         dbias = summed if dbias is None else dbias
     if dw is not None:
