@@ -252,22 +252,51 @@ def test_largest_tile(op, arguments, cupy, monkeypatch, plans_of_one_test):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
-@pytest.mark.parametrize("few", [32, 2], ids=["few splits", "many splits"])
-def test_split_sum(few, dtype, cupy, monkeypatch):
+@pytest.mark.parametrize("of_group", [None, 1, 2, 5], ids=["", "alone", "of two", "all"])
+def test_split_sum(of_group, dtype, cupy, monkeypatch, plans_of_one_test):
     """The sum over the places goes to several blocks, and of models every one splits it alike."""
-    monkeypatch.setattr(conv_cuda, "FEW_SPLITS", few)
+    if of_group:
+        monkeypatch.setattr(conv_cuda, "_splits_of_group", lambda splits: of_group)
+        conv_cuda._filter_gradient.cache_clear()
     case = ((2, 4, 17, 17, 3), (5, 2, 2), (2,), True, {"padding": "same"})
     given = bound_to_backward(CONV, arguments_of(CONV, case), np.random.default_rng(1))
-    given = cast(given, dtype) | {"needs": ("w",)}
+    given = cast(given, dtype) | {"needs": ("w", "bias")}
     exact = results(CONV.backward, CONV.backward.reference, copied(cast(given, np.float64)))
-    (together,) = device_results(CONV.backward, cupy, copied(given))
-    assert_close([together], exact, given, dtype)
+    together = device_results(CONV.backward, cupy, copied(given))
+    assert_close(together, exact, given, dtype)
     sizes = conv_cuda.Geometry(4, 17, 17, 3, 5, 17, 17, 2, 2, 1, 1, 0, 0, 1, 1)
     assert sizes.places > 4 * conv_cuda._places_of_split(sizes, target_of(cupy.zeros(0)))
     for m in range(2):
         own = {k: v[m] if isinstance(v, np.ndarray) else v for k, v in given.items()}
-        (alone,) = device_results(CONV.backward, cupy, copied(own))
-        np.testing.assert_array_equal(alone, together[m])
+        alone = device_results(CONV.backward, cupy, copied(own))
+        for one, all_ in zip(alone, together, strict=True):
+            np.testing.assert_array_equal(one, all_[m])
+
+
+@pytest.mark.parametrize(
+    ("op", "case"),
+    [
+        pytest.param(CONV, CONVOLUTIONS["sixteen channels"], id="conv2d"),
+        pytest.param(CONV, ((40, 12, 12, 2), (18, 3, 3), (), True, {}), id="conv2d, split"),
+        pytest.param(LOCAL, LOCALS["sixteen channels"], id="local2d"),
+    ],
+)
+def test_launches_of_a_backward(op, case, cupy, softgpu):
+    """One for the images, and one for filters and biases; no other adds up what these leave."""
+    arguments = arguments_of(op, case) | {"activation": "identity"}
+    given = cast(bound_to_backward(op, arguments, np.random.default_rng(1)), np.float32)
+    given = {name: on_device(cupy, value) for name, value in given.items()}
+
+    def launches(*needs: str) -> list[str]:
+        op.cuda(given["x"], given["w"])  # whatever is done once for each shape
+        op.backward.cuda(**given, needs=needs)
+        with softgpu.launched() as kernels:
+            op.backward.cuda(**given, needs=needs)
+        return [kernel.partition("<")[0] for kernel in kernels]
+
+    assert launches("x", "w", "bias") == [f"{op.name}_input_gradient", f"{op.name}_filter_gradient"]
+    for needs in (("w", "bias"), ("w",), ("bias",)):
+        assert launches(*needs) == [f"{op.name}_filter_gradient"]
 
 
 @pytest.mark.parametrize("op", [CONV, LOCAL], ids=lambda op: op.name)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cukernels import OPS
+from cukernels import OPS, tanh_backward
 from cukernels.images import patches
 from cukernels.images.conv import conv2d, conv2d_backward
+from cukernels.images.local import local2d
 from cukernels.images.pooling import avg_pool2d, max_pool2d
+from cukernels.runtime.cases import bound_to_backward, results
 
 
 @pytest.fixture
@@ -48,7 +50,42 @@ def test_a_model_is_the_same_alone_and_in_a_stack(case):
         np.testing.assert_array_equal(alone[3], dbias[m])
 
 
+@pytest.mark.parametrize("kind", ["numpy", "reference"])
+def test_models_that_share_images(case, kind):
+    """The bits are those of models with images of their own."""
+    arrays, settings, dy = case
+    r = np.random.default_rng(1).standard_normal
+    sets, x_of = r((3, 5, 9, 8, 2)).astype(np.float32), np.array([2, 0])
+    apart = forward_and_backward((arrays | {"x": sets[x_of]}, settings, dy), kind)
+    y, dx, dw, dbias = forward_and_backward(
+        (arrays | {"x": sets}, settings | {"x_of": x_of}, dy), kind
+    )
+    np.testing.assert_array_equal(dx, np.stack([apart[1][1], np.zeros_like(dx[0]), apart[1][0]]))
+    for got, expected in zip((y, dw, dbias), (apart[0], *apart[2:]), strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize("name", ["conv2d", "local2d", "max_pool2d", "avg_pool2d"])
+def test_gradient_before_the_activation_of_the_images(name):
+    """To the bit what the backward of the activation makes of the gradient in the images."""
+    op = OPS[name].backward
+    r = np.random.default_rng(2).standard_normal
+    given = {"x": np.tanh(r((2, 4, 4, 3)))}
+    if name in ("conv2d", "local2d"):
+        given["w"] = r((5, 2, 2, 3) if name == "conv2d" else (3, 3, 5, 2, 2, 3))
+    given = bound_to_backward(OPS[name], given, np.random.default_rng(3))
+    for body in (op.numpy, op.reference):
+        after = results(op, body, given)[0]
+        before = results(op, body, given | {"x_activation": "tanh"})[0]
+        np.testing.assert_array_equal(before, tanh_backward(after, given["x"]))
+
+
 IMAGES, FILTERS = np.zeros((2, 4, 4, 3)), np.zeros((5, 3, 3, 3))
+LOCAL, SETS, MODELS = (
+    np.zeros((2, 2, 5, 3, 3, 3)),
+    np.zeros((3, 2, 4, 4, 3)),
+    np.zeros((2, *FILTERS.shape)),
+)
 
 
 @pytest.mark.parametrize(
@@ -64,6 +101,14 @@ IMAGES, FILTERS = np.zeros((2, 4, 4, 3)), np.zeros((5, 3, 3, 3))
         (lambda: conv2d(IMAGES, FILTERS, padding="full"), "'same', 'valid'.*'full'"),
         (lambda: conv2d(IMAGES, FILTERS, stride=(1, 2, 3)), "pair of ints"),
         (lambda: conv2d(IMAGES, FILTERS, activation="gelu"), "gelu"),
+        (lambda: conv2d(IMAGES, FILTERS, x_activation="gelu"), "x_activation 'gelu'.*'softplus'"),
+        (lambda: local2d(IMAGES, LOCAL, x_activation="softmax"), "x_activation 'softmax'"),
+        (lambda: max_pool2d(IMAGES, x_activation="step"), "x_activation 'step': a gradient"),
+        (lambda: avg_pool2d(IMAGES, x_activation="silu"), "x_activation 'silu'"),
+        (lambda: conv2d(IMAGES, FILTERS, x_of=np.zeros(2, int)), r"x_of of shape \(2,\).*\(M,\)"),
+        (lambda: conv2d(SETS, FILTERS, x_of=np.zeros(1, int)), r"filters of models \(\)"),
+        (lambda: conv2d(SETS, MODELS, x_of=np.zeros(3, int)), r"filters of models \(2,\)"),
+        (lambda: conv2d(SETS, MODELS, x_of=np.array([0, 3])), "x_of holds 3.*none of the 3 sets"),
         (lambda: max_pool2d(IMAGES, pool_size=5), "pool_size.*does not fit"),
         (lambda: max_pool2d(IMAGES, pool_size=2, padding=2), "smaller than pool_size"),
         (lambda: avg_pool2d(IMAGES, pool_size=(1, 2), padding=1), "smaller than pool_size"),

@@ -251,7 +251,12 @@ def test_arguments_keep_their_order(cupy):
         cupy.empty(1, dtype) if is_array else place
         for place, (dtype, is_array) in enumerate(instance.parameters)
     )
-    assert [is_array for _, is_array in instance.parameters[:5]] == [False, *[True] * 3, False]
+    assert [is_array for _, is_array in instance.parameters[:6]] == [
+        False,
+        *[True] * 3,
+        False,
+        False,
+    ]
     assert all(a is b or a == b for a, b in zip(instance.packed(given), given, strict=True))
 
 

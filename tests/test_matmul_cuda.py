@@ -135,11 +135,10 @@ def test_activation_ends_a_split_sum(activation, cupy):
     assert_close(device_results(MATMUL, cupy, copied(given)), exact, given, np.float32)
 
 
-@pytest.mark.parametrize("activation", FUSED)
-def test_that_sum_is_split(activation, cupy, softgpu):
+def test_that_sum_is_split_in_one_launch(cupy, softgpu):
     with softgpu.launched() as kernels:
-        device_results(MATMUL, cupy, long_product(activation))
-    assert any(kernel.startswith("ordered_sum<float>") for kernel in kernels)
+        device_results(MATMUL, cupy, long_product("relu"))
+    assert len(kernels) == 1 and kernels[0].grid[1] > 1
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -287,6 +286,15 @@ def test_column_sums(rows, n, dtype, cupy):
         np.testing.assert_allclose(
             on_host(sums), exact.sum(axis=1), rtol=0, atol=60 * eps * np.sqrt(rows)
         )
+
+
+@pytest.mark.parametrize("activation", ["identity", "relu"])
+def test_column_sums_of_many_rows_are_one_launch(activation, cupy, softgpu):
+    dy = cupy.ones((2, 1000, 70), np.float32)
+    with softgpu.launched() as kernels:
+        _, sums = _sums.activation_gradient(dy, dy, activation, 2, True)
+    assert len(kernels) == 1 and kernels[0].grid[0] > 4  # several chunks
+    assert (sums.get() == 1000).all()
 
 
 @pytest.mark.parametrize("own", [(3, 5), (4, 8), (1,), (2, 257)], ids=str)

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 
 from cukernels.activations.activations import fused_activation
+from cukernels.images.inputs import input_activation, sum_users, taken, through
 from cukernels.images.windows import Grid, Padding, Pair, check_places, grid, pad, taps, unpad
 from cukernels.runtime.arrays import Array, namespace
+from cukernels.runtime.dtypes import INTEGER
 from cukernels.runtime.op import op
 from cukernels.runtime.stacks import broadcast_stack, sum_to
 
@@ -28,12 +30,18 @@ def _convolutions(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
     yield {"x": r((3, 2, 5, 5, 2)), "w": r((3, 4, 3, 3, 2)), "bias": r((3, 4)), "padding": 1}
     yield {"x": r((1, 2, 5, 5, 2)), "w": r((3, 4, 3, 3, 2)), "bias": r((3, 4)), "padding": 1}
     yield {"x": r((2, 5, 5, 2)), "w": r((3, 4, 3, 3, 2)), "activation": "relu"}
+    made = {"x": np.tanh(r((2, 5, 4, 2))), "x_activation": "tanh"}
+    yield made | {"w": r((3, 3, 3, 2)), "bias": r(3), "padding": "same", "activation": "relu"}
+    made = {"x": np.maximum(r((2, 2, 7, 6, 4)), 0), "x_activation": "relu"}
+    yield made | {"w": r((2, 3, 2, 3, 4)), "stride": 2}
+    yield made | {"w": r((3, 4, 3, 3, 4)), "bias": r((3, 4)), "x_of": np.array([1, 0, 1])}
+    yield {"x": r((3, 1, 4, 4, 1)), "w": r((2, 2, 3, 3, 1)), "x_of": np.array([2, 0])}
     yield {"x": r((1, 1, 1, 1)), "w": r((1, 1, 1, 1))}
     yield {"x": r((0, 5, 5, 2)), "w": r((3, 3, 3, 2)), "bias": r(3)}
     yield {"x": r((70, 14, 14, 4)), "w": r((3, 5, 5, 4)), "padding": "same"}  # several chunks
 
 
-@op(samples=_convolutions)
+@op(samples=_convolutions, kinds={"x_of": INTEGER})
 def conv2d(
     x: Array,
     w: Array,
@@ -43,6 +51,8 @@ def conv2d(
     padding: Padding = 0,
     dilation: Pair = 1,
     activation: str = "identity",
+    x_activation: str = "identity",
+    x_of: Array | None = None,
 ) -> Array:
     """Return the responses of filters at every place of the images.
 
@@ -52,7 +62,8 @@ def conv2d(
     Parameters
     ----------
     x : array of shape (..., N, H, W, C), float32 or float64
-        Images. Leading axes are a stack of models and broadcast against those of `w`.
+        Images; (G, N, H, W, C) with `x_of`. Leading axes are a stack of models and broadcast
+        against those of `w`.
     w : array of shape (..., K, R, S, C)
         Filters.
     bias : array of shape (..., K), default=None
@@ -64,6 +75,12 @@ def conv2d(
         odd number of pixels, the odd one comes after the image. "valid" is 0.
     activation : str, default="identity"
         One of `FUSED_ACTIVATIONS`.
+    x_activation : str, default="identity"
+        The activation that `x` is the output of. The result does not depend on it, but the gradient
+        in `x` that the backward returns is then the one before that activation.
+    x_of : integer array of shape (M,), default=None
+        Which of G sets of images each of M models takes, if several models share them. On a GPU it
+        is not checked beforehand: a model that takes a set which is not there returns NaN.
 
     Returns
     -------
@@ -72,9 +89,12 @@ def conv2d(
     Raises
     ------
     ValueError
-        If filters do not fit the images, in size or in channels.
+        If filters do not fit the images, in size or in channels; if no gradient can go through
+        `x_activation`; or if `x_of` does not fit the stack or, on the CPU, the images.
     """
     xp = namespace(x)
+    input_activation(x_activation)
+    x = taken(x, x_of, w.shape[:-4])
     axes = grid_of(x, w, bias, stride, padding, dilation)
     padded = pad(x, axes)
     y = 0
@@ -97,6 +117,8 @@ def conv2d_backward(
     padding: Padding = 0,
     dilation: Pair = 1,
     activation: str = "identity",
+    x_activation: str = "identity",
+    x_of: Array | None = None,
     needs: tuple[str, ...] = ("x", "w", "bias"),
 ) -> tuple[Array | None, Array | None, Array | None]:
     """Gradients of `conv2d` in its images, filters and biases.
@@ -105,7 +127,7 @@ def conv2d_backward(
     ----------
     dy, y : array of shape (..., N, P, Q, K)
         Gradient in the output, and the output.
-    x, w, bias, stride, padding, dilation, activation
+    x, w, bias, stride, padding, dilation, activation, x_activation, x_of
         As given to `conv2d`.
     needs : tuple of str, default=("x", "w", "bias")
         The gradients to compute.
@@ -115,6 +137,8 @@ def conv2d_backward(
     dx, dw, dbias : arrays of the shapes of `x`, `w`, `bias`, or None where not needed
     """
     xp = namespace(x)
+    input_activation(x_activation)
+    given, x = x, taken(x, x_of, w.shape[:-4])
     axes = grid_of(x, w, bias, stride, padding, dilation)
     check_places(dy, axes)
     dz = fused_activation(activation).backward(dy, y)
@@ -127,8 +151,11 @@ def conv2d_backward(
             dx[pixels] += xp.einsum("...npqk,...kc->...npqc", dz, w[..., r, s, :])
         if dw is not None:
             dw[..., r, s, :] = xp.einsum("...npqk,...npqc->...kc", dz, padded[pixels])
+    if dx is not None:
+        dx = sum_users(sum_to(unpad(dx, axes), x.shape), x_of, given.shape)
+        dx = through(x_activation, dx, given)
     return (
-        None if dx is None else sum_to(unpad(dx, axes), x.shape),
+        dx,
         None if dw is None else sum_to(dw, w.shape),
         sum_to(dz.sum(axis=(-4, -3, -2)), bias.shape)
         if bias is not None and "bias" in needs

@@ -8,32 +8,40 @@ is computed once for each combination.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping
+from typing import NamedTuple
 
+from cukernels.gpu.counters import counters
 from cukernels.gpu.kernel import ctype
-from cukernels.gpu.stacks import gradient_out, models_of
+from cukernels.gpu.stacks import gradient_out
 from cukernels.images.conv import grid_of
+from cukernels.images.inputs import input_activation
 from cukernels.images.windows import Grid, Padding, Pair
 from cukernels.images.windows_cuda import (
     PIXEL,
     PLACE,
+    Convolution,
     Geometry,
     PlannedKernel,
+    bias_lanes,
     check_gradient,
     convolution_of,
     forward,
+    gradient_of,
+    images_of,
     input_gradient,
     products,
+    slope_and_sums,
     tiles,
 )
-from cukernels.matmul.gemm_plan import SHORT_LENGTH, Target, plan, target_of
-from cukernels.matmul.sums import activation_gradient, column_sums, sum_models
+from cukernels.matmul.gemm_plan import ITEMSIZES, SHORT_LENGTH, Target, plan, target_of
+from cukernels.matmul.sums import sum_models
 from cukernels.runtime.arrays import Array, namespace
 
 CONV2D = products("conv.cu", "conv2d", largest=True)
 INPUT_GRADIENT = products("conv.cu", "conv2d_input_gradient")
 FILTER_GRADIENT = products("conv.cu", "conv2d_filter_gradient")
-FEW_SPLITS = 32  # of which `sum_models` adds up the sums, term after term
 
 
 def _grid_of(x: Array, w: Array, stride: Pair, padding: Padding, dilation: Pair) -> Grid:
@@ -67,15 +75,58 @@ def _input_gradient(sizes: Geometry, models: int, dtype: str, target: Target) ->
     return PlannedKernel(INPUT_GRADIENT[dtype, p.tile, p.math], grid, p)
 
 
+class FilterGradient(NamedTuple):
+    """How to launch the kernel that computes the gradients of filters and biases.
+
+    Attributes
+    ----------
+    kernel : PlannedKernel
+        The kernel, with a grid for what is needed.
+    bias_blocks, lanes : int
+        How many blocks of a split sum dz for the biases, and how many vectors of its rows each of
+        them takes.
+    places_of_split, splits_of_group : int
+        How many places a split sums over, and how many splits are added up at once.
+    parts, counters : int
+        Elements of the sums of all splits, and counters of the blocks that add them up; 0 if there
+        is one split.
+    """
+
+    kernel: PlannedKernel
+    bias_blocks: int
+    lanes: int
+    places_of_split: int
+    splits_of_group: int
+    parts: int
+    counters: int
+
+
 @functools.cache
-def _filter_gradient(sizes: Geometry, models: int, dtype: str, target: Target) -> PlannedKernel:
+def _filter_gradient(
+    sizes: Geometry, models: int, dtype: str, target: Target, needs_w: bool, needs_bias: bool
+) -> FilterGradient:
     """The product dw: rows are filters, columns are taps; the sum over all places is split."""
     rows, columns = sizes.filters, sizes.taps
-    depth = min(_places_of_split(sizes, target), sizes.places)
+    places_of_split = _places_of_split(sizes, target)
+    depth = min(places_of_split, sizes.places)
     splits = -(-sizes.places // depth) if depth else 1
     p = plan(rows, columns, depth, models * splits, dtype, target, whole=True)
-    grid = (tiles(p, rows, columns), splits, models)
-    return PlannedKernel(FILTER_GRADIENT[dtype, p.tile, p.math], grid, p)
+    length = 16 // ITEMSIZES[dtype]  # elements of a vector
+    lanes, bias_blocks = bias_lanes(rows, dtype)
+    bias_blocks = bias_blocks if needs_bias else 0
+    blocks = bias_blocks + (tiles(p, rows, columns) if needs_w else 0)
+    kernel = PlannedKernel(FILTER_GRADIENT[dtype, p.tile, p.math], (blocks, splits, models), p)
+    of_group = _splits_of_group(splits)
+    parts = models * splits * rows * (-(-columns // length) * length + needs_bias)
+    arrived = models * ((blocks - bias_blocks) * (-(-splits // of_group) + 1) + bias_blocks)
+    if splits == 1:
+        parts = arrived = 0
+    return FilterGradient(kernel, bias_blocks, lanes, places_of_split, of_group, parts, arrived)
+
+
+def _splits_of_group(splits: int) -> int:
+    """How many splits are added up at once: about as many as there are groups of them."""
+    return math.isqrt(max(splits - 1, 0)) + 1
 
 
 @functools.cache
@@ -89,14 +140,23 @@ def _places_of_split(sizes: Geometry, target: Target) -> int:
     return max(-(-sizes.places // splits // SHORT_LENGTH), 1) * SHORT_LENGTH
 
 
-def _sum_splits(dw: Array, out: Array | None) -> Array:
-    """Add up the splits of each model, (models, splits, *own), if there are many of them."""
-    models, splits, *own = dw.shape
-    if splits <= FEW_SPLITS:
-        return dw  # `sum_models` adds them up, one after the other
-    rows = dw.reshape(models * splits, -1)
-    flat = None if out is None else out.reshape(models, -1)
-    return column_sums(rows, models, splits, out=flat).reshape(models, 1, *own)
+def _filter_gradients(
+    convolution: Convolution, dz: Array, x: Array, x_of: Array | None, w: Array,
+    needs_w: bool, needs_bias: bool, w_out: Array | None, bias_out: Array | None,
+) -> tuple[Array | None, Array | None]:  # fmt: skip
+    """Compute the gradients of filters and biases, (models, 1, *own), or those that are needed."""
+    stack, models, sizes = convolution
+    launch = _filter_gradient(sizes, models, ctype(x), target_of(x), needs_w, needs_bias)
+    dw = gradient_of(x, (models, 1, *w.shape[-4:]), w_out) if needs_w else None
+    dbias = gradient_of(x, (models, 1, sizes.filters), bias_out) if needs_bias else None
+    if models:
+        parts = namespace(x).empty(launch.parts, x.dtype) if launch.parts else None
+        arrived = counters(x, launch.counters) if launch.counters else None
+        launch.kernel(
+            dz, *images_of(x, x_of, stack), dw, dbias, parts, arrived, launch.bias_blocks,
+            launch.lanes, launch.places_of_split, launch.splits_of_group, *sizes,
+        )  # fmt: skip
+    return dw, dbias
 
 
 def conv2d(
@@ -108,9 +168,11 @@ def conv2d(
     padding: Padding = 0,
     dilation: Pair = 1,
     activation: str = "identity",
+    x_activation: str = "identity",
+    x_of: Array | None = None,
 ) -> Array:
-    convolution = convolution_of(_grid_of, 4, x, w, bias, stride, padding, dilation)
-    return forward(_forward, convolution, 4, x, w, bias, activation)
+    convolution = convolution_of(_grid_of, 4, x, x_of, w, bias, stride, padding, dilation)
+    return forward(_forward, convolution, 4, x, w, bias, activation, x_activation, x_of)
 
 
 def conv2d_backward(
@@ -124,32 +186,29 @@ def conv2d_backward(
     padding: Padding = 0,
     dilation: Pair = 1,
     activation: str = "identity",
+    x_activation: str = "identity",
+    x_of: Array | None = None,
     needs: tuple[str, ...] = ("x", "w", "bias"),
     out: Mapping[str, Array] | None = None,
 ) -> tuple[Array | None, Array | None, Array | None]:
-    convolution = convolution_of(_grid_of, 4, x, w, bias, stride, padding, dilation)
+    convolution = convolution_of(_grid_of, 4, x, x_of, w, bias, stride, padding, dilation)
     check_gradient(convolution, dy, y)
-    stack, models, sizes = convolution
-    kind, target = ctype(x), target_of(x)
-    needs_bias = bias is not None and "bias" in needs
+    input_activation(x_activation)
+    stack = convolution.stack
     bias_out, w_out = gradient_out(out, "bias", bias, stack, 1), gradient_out(out, "w", w, stack, 4)
-    sums_out = None if bias_out is None else bias_out.reshape(models, -1)
-    dz, sums = activation_gradient(dy, y, activation, models, needs_bias, sums_out)
-    dx = dw = dbias = None
+    needs_bias = bias is not None and "bias" in needs
+    dz, sums = slope_and_sums(dy, y, activation, convolution.models, needs_bias, bias_out)
+    dbias = None if sums is None else sums[:, None]
+    dx = dw = None
     if "x" in needs:
-        dx = input_gradient(_input_gradient, convolution, 4, dz, x, w)
-    if "w" in needs:
-        kernel = _filter_gradient(sizes, models, kind, target)
-        shape = (models, kernel.grid[1], *w.shape[-4:])
-        if w_out is not None and kernel.grid[1] == 1:
-            dw = w_out.reshape(shape)
-        else:
-            dw = namespace(x).empty(shape, x.dtype)
-        if dw.size:
-            images, x_model = models_of(x, 4, stack)
-            kernel(dz, images, dw, _places_of_split(sizes, target), x_model, *sizes)
-            dw = _sum_splits(dw, w_out)
+        dx = input_gradient(_input_gradient, convolution, 4, dz, x, w, x_activation, x_of)
+    if "w" in needs or (needs_bias and dbias is None):
+        dw, summed = _filter_gradients(
+            convolution, dz, x, x_of, w, "w" in needs, needs_bias and dbias is None, w_out, bias_out
+        )
+        dbias = summed if dbias is None else dbias
+    if dw is not None:
         dw = sum_models(dw, stack, w.shape, 4, w_out)
-    if sums is not None and bias is not None:
-        dbias = sum_models(sums[:, None], stack, bias.shape, 1, bias_out)
+    if dbias is not None and bias is not None:
+        dbias = sum_models(dbias, stack, bias.shape, 1, bias_out)
     return dx, dw, dbias

@@ -13,6 +13,7 @@ import numpy as np
 
 from cukernels.activations.activations import fused_activation
 from cukernels.images.conv import grid_of
+from cukernels.images.inputs import check_sets, input_activation, through
 from cukernels.images.patches import Patches
 from cukernels.images.windows import (
     Axis,
@@ -43,9 +44,12 @@ def conv2d(
     padding: Padding = 0,
     dilation: Pair = 1,
     activation: str = "identity",
+    x_activation: str = "identity",
+    x_of: np.ndarray | None = None,
 ) -> np.ndarray:
+    input_activation(x_activation)
     axes = grid_of(x, w, bias, stride, padding, dilation)
-    stack = broadcast_stack((x, 4), (w, 4))
+    stack = _stack(x, w, x_of)
     filters = _filters(w, bias, stack)
     y = empty((*stack, x.shape[-4], axes[0].places, axes[1].places, w.shape[-4]), x.dtype)
     patches = partial(Patches, axes, x.shape, x.dtype, ones=bias is not None)
@@ -68,7 +72,7 @@ def conv2d(
 
     seen = patches()
     worth = seen.are_worth_threads(x.shape[-4])
-    in_parallel(respond, _tasks(x, stack, seen), patches, worth=worth)
+    in_parallel(respond, _tasks(x, stack, seen, x_of), patches, worth=worth)
     return y
 
 
@@ -83,11 +87,14 @@ def conv2d_backward(
     padding: Padding = 0,
     dilation: Pair = 1,
     activation: str = "identity",
+    x_activation: str = "identity",
+    x_of: np.ndarray | None = None,
     needs: tuple[str, ...] = ("x", "w", "bias"),
 ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+    input_activation(x_activation)
     axes = grid_of(x, w, bias, stride, padding, dilation)
     check_places(dy, axes)
-    stack = broadcast_stack((x, 4), (w, 4))
+    stack = _stack(x, w, x_of)
     filters = _filters(w, bias, stack)
     wants_filters = "w" in needs or "bias" in needs
     dfilters = np.zeros_like(filters)
@@ -127,19 +134,38 @@ def conv2d_backward(
         return terms
 
     seen = tools()[0]
-    tasks, worth = _tasks(x, stack, seen), seen.are_worth_threads(x.shape[-4])
+    tasks, worth = _tasks(x, stack, seen, x_of), seen.are_worth_threads(x.shape[-4])
     returned = in_parallel(propagate, tasks, tools, worth=worth)
     for (_, models, _), terms in zip(tasks, returned, strict=True):  # in the order of the chunks
         for m, term in zip(models, terms, strict=False):
             dfilters[m] += term
+    if dx is not None:
+        if x_of is not None:
+            dx[np.bincount(x_of, minlength=len(x)) == 0] = 0  # images that no model takes
+        dx = through(x_activation, dx, x)
     return dx, *(_split(dfilters, w, bias, needs) if wants_filters else (None, None))
 
 
-def _tasks(x: np.ndarray, stack: tuple[int, ...], seen: Patches) -> list[Task]:
+def _stack(x: np.ndarray, w: np.ndarray, x_of: np.ndarray | None) -> tuple[int, ...]:
+    """The leading axes of the result, which the models fill."""
+    if x_of is None:
+        return broadcast_stack((x, 4), (w, 4))
+    check_sets(x, x_of, w.shape[:-4])
+    return x_of.shape
+
+
+def _tasks(
+    x: np.ndarray, stack: tuple[int, ...], seen: Patches, x_of: np.ndarray | None
+) -> list[Task]:
     """The chunks of all images, each with the models that see it."""
+    if x_of is None:
+        sharing = list(users(x.shape[:-4], stack))
+    else:
+        takers = ((int(g), np.flatnonzero(x_of == g)) for g in np.unique(x_of))
+        sharing = [((g,), [(int(m),) for m in models]) for g, models in takers]
     return [
         (index, models, images)
-        for index, models in users(x.shape[:-4], stack)
+        for index, models in sharing
         for images in seen.image_chunks(x.shape[-4])
     ]
 

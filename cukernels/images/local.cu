@@ -11,6 +11,7 @@
 // of the images sums, for each pixel, over the places that see it.
 //
 // Letters and arguments are as in conv.cu.
+#include "column_sums.cuh"
 #include "windows.cuh"
 
 // One axis of the images under the window at one place.
@@ -45,11 +46,11 @@ struct Seers {
 // Grid: (tiles of all places, 1, models). Successive blocks have tiles of the same place.
 template <typename T, typename Tile, typename Math>
 __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
-    local2d(int k_of_sum, const T* x, const T* w, const T* bias, T* y, int64 x_model, int64 w_model,
-            int64 bias_model, int activation, T parameter, int images, int height, int width,
-            int channels, int filters, int row_places, int column_places, int row_taps,
-            int column_taps, int row_stride, int column_stride, int rows_before, int columns_before,
-            int row_dilation, int column_dilation) {
+    local2d(int k_of_sum, const T* x, const int* x_of, int sets, int64 x_model, const T* w,
+            const T* bias, T* y, int64 w_model, int64 bias_model, int activation, T parameter,
+            int images, int height, int width, int channels, int filters, int row_places,
+            int column_places, int row_taps, int column_taps, int row_stride, int column_stride,
+            int rows_before, int columns_before, int row_dilation, int column_dilation) {
     using LayoutA = OperandLayout<T, Tile::M, Tile::K, Math, true>;
     using LayoutB = OperandLayout<T, Tile::N, Tile::K, Math, true>;
     constexpr int V = vector_length<T>;
@@ -60,7 +61,8 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
     const int64 place = blockIdx.x / (tiles_m * tiles_n), model = blockIdx.z;
     const int64 all = int64(row_places) * column_places;
 
-    const Windows<T> windows = {x + model * x_model, images, channels,
+    const ImagesOf taken(x_of, sets, model);
+    const Windows<T> windows = {x + taken.number * x_model, images, channels,
                                 one_place(int(place) / column_places, height, row_taps, row_stride,
                                           rows_before, row_dilation),
                                 one_place(int(place) % column_places, width, column_taps,
@@ -80,6 +82,7 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
         bias ? bias + model * bias_model + place * filters + n0 : nullptr,
         activation,
         parameter};
+    if (!taken.exist) return fill_with_nan<Tile>(epilogue.rows);
     gemm<T, Tile, Math>(seen, matrix, divide_up(taps, Tile::K), k_of_sum / Tile::K, epilogue);
 }
 
@@ -87,10 +90,11 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
 // Grid: (tiles of all pixels, 1, models).
 template <typename T, typename Tile, typename Math>
 __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
-    local2d_input_gradient(int k_of_sum, const T* dz, const T* w, T* dx, int64 w_model, int images,
-                           int height, int width, int channels, int filters, int row_places,
-                           int column_places, int row_taps, int column_taps, int row_stride,
-                           int column_stride, int rows_before, int columns_before, int row_dilation,
+    local2d_input_gradient(int k_of_sum, const T* dz, const T* w, T* dx, int64 w_model, const T* x,
+                           int64 x_model, int x_activation, T x_parameter, int images, int height,
+                           int width, int channels, int filters, int row_places, int column_places,
+                           int row_taps, int column_taps, int row_stride, int column_stride,
+                           int rows_before, int columns_before, int row_dilation,
                            int column_dilation) {
     using LayoutA = OperandLayout<T, Tile::M, Tile::K, Math, true>;
     using LayoutB = OperandLayout<T, Tile::N, Tile::K, Math, false>;
@@ -122,38 +126,56 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
                                                     down.taps, right.taps, filters, channels - n0);
 
     const int64 image = int64(height) * width * channels;
-    T* out = dx + (model * images + m0) * image + int64(pixel) * channels + n0;
-    StoreRows<T, EquidistantRows<T>> epilogue{
-        {out, image, images - m0}, channels - n0, is_aligned(dx) && channels % V == 0};
+    const int64 corner = m0 * image + int64(pixel) * channels + n0;
+    StoreSlopes<T, EquidistantRows> epilogue{
+        {{dx + model * images * image + corner, image, images - m0},
+         channels - n0,
+         is_aligned(dx) && channels % V == 0},
+        {x + model * x_model + corner, image, images - m0},
+        is_aligned(x) && channels % V == 0 && x_model % V == 0,
+        x_activation,
+        x_parameter};
     gemm<T, Tile, Math>(seen, matrix, divide_up(windows.taps(), Tile::K), k_of_sum / Tile::K,
                         epilogue);
 }
 
-// dz: (models, N, P, Q, K), x: (N, H, W, C), dw: (models, P, Q, K, R, S, C).
-// Grid: (tiles of all places, 1, models).
+// dz: (models, N, P, Q, K), x: (N, H, W, C), dw: (models, P, Q, K, R, S, C),
+// dbias: (models, P, Q, K). Grid: (bias_blocks + tiles of all places, 1, models). The first blocks
+// sum dz over the images.
 template <typename T, typename Tile, typename Math>
 __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
-    local2d_filter_gradient(int k_of_sum, const T* dz, const T* x, T* dw, int64 x_model, int images,
-                            int height, int width, int channels, int filters, int row_places,
-                            int column_places, int row_taps, int column_taps, int row_stride,
-                            int column_stride, int rows_before, int columns_before,
+    local2d_filter_gradient(int k_of_sum, const T* dz, const T* x, const int* x_of, int sets,
+                            int64 x_model, T* dw, T* dbias, int bias_blocks, int bias_lanes,
+                            int images, int height, int width, int channels, int filters,
+                            int row_places, int column_places, int row_taps, int column_taps,
+                            int row_stride, int column_stride, int rows_before, int columns_before,
                             int row_dilation, int column_dilation) {
     using LayoutA = OperandLayout<T, Tile::M, Tile::K, Math, false>;
     using LayoutB = OperandLayout<T, Tile::N, Tile::K, Math, false>;
     constexpr int V = vector_length<T>;
 
+    const int64 model = blockIdx.z, all = int64(row_places) * column_places;
+    if (int(blockIdx.x) < bias_blocks) {
+        const int values = int(all) * filters;
+        const ColumnSums<T> sums = {dbias, nullptr, nullptr, images, values, 1, images, bias_lanes};
+        const RowsToSum<T> slopes = {dz, is_aligned(dz) && values % V == 0};
+        sums.template add<Tile::threads>(int(model) * bias_blocks + blockIdx.x, dynamic_shared<T>(),
+                                         slopes);
+        return;
+    }
+
     const int taps = row_taps * column_taps * channels;
     const int tiles_m = divide_up(filters, Tile::M), tiles_n = divide_up(taps, Tile::N);
-    const int tile = int(blockIdx.x) % (tiles_m * tiles_n);
+    const int block = int(blockIdx.x) - bias_blocks, tile = block % (tiles_m * tiles_n);
     const int m0 = tile % tiles_m * Tile::M, n0 = tile / tiles_m * Tile::N;
-    const int64 place = blockIdx.x / (tiles_m * tiles_n), model = blockIdx.z;
-    const int64 all = int64(row_places) * column_places;
+    const int64 place = block / (tiles_m * tiles_n);
 
     const T* slopes = dz + (model * images * all + place) * filters + m0;
     MatrixLoader<T, LayoutA, Tile::threads> matrix(slopes, all * filters, filters - m0, images,
                                                    is_aligned(slopes) && filters % V == 0);
 
-    const Windows<T> windows = {x + model * x_model, images, channels,
+    const ImagesOf taken(x_of, sets, model);
+    const Windows<T> windows = {x + taken.number * x_model, images, channels,
                                 one_place(int(place) / column_places, height, row_taps, row_stride,
                                           rows_before, row_dilation),
                                 one_place(int(place) % column_places, width, column_taps,
@@ -163,5 +185,6 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
     T* out = dw + ((model * all + place) * filters + m0) * taps + n0;
     StoreRows<T, EquidistantRows<T>> epilogue{
         {out, taps, filters - m0}, taps - n0, is_aligned(dw) && taps % V == 0};
+    if (!taken.exist) return fill_with_nan<Tile>(epilogue);
     gemm<T, Tile, Math>(matrix, seen, divide_up(images, Tile::K), k_of_sum / Tile::K, epilogue);
 }

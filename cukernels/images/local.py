@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from cukernels.activations.activations import fused_activation
+from cukernels.images.inputs import input_activation, sum_users, taken, through
 from cukernels.images.windows import (
     Grid,
     Padding,
@@ -19,6 +20,7 @@ from cukernels.images.windows import (
     unpad,
 )
 from cukernels.runtime.arrays import Array, namespace
+from cukernels.runtime.dtypes import INTEGER
 from cukernels.runtime.op import op
 from cukernels.runtime.stacks import broadcast_stack, sum_to
 
@@ -31,11 +33,14 @@ def _local_products(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
     yield {"x": r((2, 9, 7, 1)), "w": r((5, 5, 3, 3, 2, 1)), "dilation": 2, "activation": "tanh"}
     yield {"x": r((3, 2, 4, 3, 2)), "w": r((3, 2, 2, 4, 3, 2, 2)), "bias": r((3, 2, 2, 4))}
     yield {"x": r((1, 2, 4, 3, 2)), "w": r((3, 2, 2, 4, 3, 2, 2)), "activation": "relu"}
+    made = {"x": np.maximum(r((2, 2, 4, 3, 2)), 0), "x_activation": "relu"}
+    yield made | {"w": r((2, 2, 2, 4, 3, 2, 2)), "bias": r((2, 2, 2, 4))}
+    yield made | {"w": r((3, 3, 2, 2, 2, 2, 2)), "x_of": np.array([1, 0, 1])}
     yield {"x": r((1, 1, 1, 1)), "w": r((1, 1, 1, 1, 1, 1))}
     yield {"x": r((0, 4, 3, 2)), "w": w, "bias": r((4, 3, 5)), "padding": "same"}
 
 
-@op(samples=_local_products)
+@op(samples=_local_products, kinds={"x_of": INTEGER})
 def local2d(
     x: Array,
     w: Array,
@@ -45,6 +50,8 @@ def local2d(
     padding: Padding = 0,
     dilation: Pair = 1,
     activation: str = "identity",
+    x_activation: str = "identity",
+    x_of: Array | None = None,
 ) -> Array:
     """Return the responses of filters each of which belongs to one place.
 
@@ -55,13 +62,16 @@ def local2d(
     Parameters
     ----------
     x : array of shape (..., N, H, W, C), float32 or float64
-        Images. Leading axes are a stack of models and broadcast against those of `w`.
+        Images; (G, N, H, W, C) with `x_of`. Leading axes are a stack of models and broadcast
+        against those of `w`.
     w : array of shape (..., P, Q, K, R, S, C)
         Filters of each place.
     bias : array of shape (..., P, Q, K), default=None
         Added to the responses.
-    stride, padding, dilation, activation
+    stride, padding, dilation, activation, x_activation
         As in `conv2d`.
+    x_of : integer array of shape (M,), default=None
+        Which of G sets of images each of M models takes, as in `conv2d`.
 
     Returns
     -------
@@ -70,9 +80,11 @@ def local2d(
     Raises
     ------
     ValueError
-        If filters do not fit the images, in size, places or channels.
+        If filters do not fit the images, in size, places or channels, and as `conv2d` does.
     """
     xp = namespace(x)
+    input_activation(x_activation)
+    x = taken(x, x_of, w.shape[:-6])
     axes = grid_of(x, w, stride, padding, dilation)
     padded = pad(x, axes)
     y = 0
@@ -95,6 +107,8 @@ def local2d_backward(
     padding: Padding = 0,
     dilation: Pair = 1,
     activation: str = "identity",
+    x_activation: str = "identity",
+    x_of: Array | None = None,
     needs: tuple[str, ...] = ("x", "w", "bias"),
 ) -> tuple[Array | None, Array | None, Array | None]:
     """Gradients of `local2d` in its images, filters and biases; arguments as in `conv2d_backward`.
@@ -104,6 +118,8 @@ def local2d_backward(
     dx, dw, dbias : arrays of the shapes of `x`, `w`, `bias`, or None where not needed
     """
     xp = namespace(x)
+    input_activation(x_activation)
+    given, x = x, taken(x, x_of, w.shape[:-6])
     axes = grid_of(x, w, stride, padding, dilation)
     check_places(dy, axes)
     dz = fused_activation(activation).backward(dy, y)
@@ -116,8 +132,11 @@ def local2d_backward(
             dx[pixels] += xp.einsum("...npqk,...pqkc->...npqc", dz, w[..., r, s, :])
         if dw is not None:
             dw[..., r, s, :] = xp.einsum("...npqk,...npqc->...pqkc", dz, padded[pixels])
+    if dx is not None:
+        dx = sum_users(sum_to(unpad(dx, axes), x.shape), x_of, given.shape)
+        dx = through(x_activation, dx, given)
     return (
-        None if dx is None else sum_to(unpad(dx, axes), x.shape),
+        dx,
         None if dw is None else sum_to(dw, w.shape),
         bias_gradient(dz, bias, needs),
     )

@@ -7,27 +7,34 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from cukernels.activations.activations import fused_activation
 from cukernels.activations.fused import fused
 from cukernels.gpu.kernel import contiguous, ctype
-from cukernels.gpu.stacks import gradient_out, models_of
+from cukernels.gpu.stacks import gradient_out
+from cukernels.images.inputs import input_activation
 from cukernels.images.local import grid_of
 from cukernels.images.windows import Padding, Pair
 from cukernels.images.windows_cuda import (
     PLACE,
+    Convolution,
     Geometry,
     PlannedKernel,
+    bias_lanes,
     check_gradient,
     convolution_of,
     forward,
+    gradient_of,
+    images_of,
     input_gradient,
     products,
+    slope_and_sums,
     tiles,
 )
 from cukernels.matmul.gemm_plan import Target, plan, target_of
-from cukernels.matmul.sums import activation_gradient, sum_models
-from cukernels.runtime.arrays import Array, namespace
+from cukernels.matmul.sums import sum_models
+from cukernels.runtime.arrays import Array
 
 LOCAL2D = products("local.cu", "local2d", largest=True)
 INPUT_GRADIENT = products("local.cu", "local2d_input_gradient")
@@ -57,14 +64,44 @@ def _input_gradient(sizes: Geometry, models: int, dtype: str, target: Target) ->
     return PlannedKernel(INPUT_GRADIENT[dtype, p.tile, p.math], grid, p)
 
 
+class FilterGradient(NamedTuple):
+    """The kernel of the gradients of filters and biases, and how its blocks sum for the biases."""
+
+    kernel: PlannedKernel
+    bias_blocks: int
+    lanes: int
+
+
 @functools.cache
-def _filter_gradient(sizes: Geometry, models: int, dtype: str, target: Target) -> PlannedKernel:
+def _filter_gradient(
+    sizes: Geometry, models: int, dtype: str, target: Target, needs_w: bool, needs_bias: bool
+) -> FilterGradient:
     """The products dw, one for each place: rows are filters, columns are taps."""
     places = sizes.row_places * sizes.column_places
     rows, columns, depth = sizes.filters, sizes.taps, sizes.images
     p = plan(rows, columns, depth, models * places, dtype, target, whole=True)
-    grid = (places * tiles(p, rows, columns), 1, models)
-    return PlannedKernel(FILTER_GRADIENT[dtype, p.tile, p.math], grid, p)
+    lanes, bias_blocks = bias_lanes(places * rows, dtype)
+    bias_blocks = bias_blocks if needs_bias else 0
+    blocks = bias_blocks + (places * tiles(p, rows, columns) if needs_w else 0)
+    instance = FILTER_GRADIENT[dtype, p.tile, p.math]
+    return FilterGradient(PlannedKernel(instance, (blocks, 1, models), p), bias_blocks, lanes)
+
+
+def _filter_gradients(
+    convolution: Convolution, dz: Array, x: Array, x_of: Array | None, w: Array,
+    needs_w: bool, needs_bias: bool, w_out: Array | None, bias_out: Array | None,
+) -> tuple[Array | None, Array | None]:  # fmt: skip
+    """Compute the gradients of filters and biases, (models, 1, *own), or those that are needed."""
+    stack, models, sizes = convolution
+    launch = _filter_gradient(sizes, models, ctype(x), target_of(x), needs_w, needs_bias)
+    own = w.shape[-6:]
+    dw = gradient_of(x, (models, 1, *own), w_out) if needs_w else None
+    dbias = gradient_of(x, (models, 1, *own[:3]), bias_out) if needs_bias else None
+    if models:
+        launch.kernel(
+            dz, *images_of(x, x_of, stack), dw, dbias, launch.bias_blocks, launch.lanes, *sizes
+        )
+    return dw, dbias
 
 
 def local2d(
@@ -76,9 +113,11 @@ def local2d(
     padding: Padding = 0,
     dilation: Pair = 1,
     activation: str = "identity",
+    x_activation: str = "identity",
+    x_of: Array | None = None,
 ) -> Array:
-    convolution = convolution_of(grid_of, 6, x, w, bias, stride, padding, dilation)
-    return forward(_forward, convolution, 6, x, w, bias, activation)
+    convolution = convolution_of(grid_of, 6, x, x_of, w, bias, stride, padding, dilation)
+    return forward(_forward, convolution, 6, x, w, bias, activation, x_activation, x_of)
 
 
 def local2d_backward(
@@ -92,35 +131,36 @@ def local2d_backward(
     padding: Padding = 0,
     dilation: Pair = 1,
     activation: str = "identity",
+    x_activation: str = "identity",
+    x_of: Array | None = None,
     needs: tuple[str, ...] = ("x", "w", "bias"),
     out: Mapping[str, Array] | None = None,
 ) -> tuple[Array | None, Array | None, Array | None]:
-    convolution = convolution_of(grid_of, 6, x, w, bias, stride, padding, dilation)
+    convolution = convolution_of(grid_of, 6, x, x_of, w, bias, stride, padding, dilation)
     check_gradient(convolution, dy, y)
+    input_activation(x_activation)
     stack, models, sizes = convolution
-    kind, target = ctype(x), target_of(x)
-    needs_bias = bias is not None and "bias" in needs
     if fused(activation).after:  # a softmax needs the rows of y, and the reshape below joins them
         dy, activation = fused_activation(activation).backward(dy, y), "identity"
     bias_out, w_out = gradient_out(out, "bias", bias, stack, 3), gradient_out(out, "w", w, stack, 6)
+    needs_bias = bias is not None and "bias" in needs
     # A bias belongs to one place, so the rows to sum over are images, with all their places.
     rows = (models * sizes.images, sizes.row_places * sizes.column_places * sizes.filters)
-    dz, sums = activation_gradient(
+    dz, sums = slope_and_sums(
         contiguous(dy).reshape(rows), contiguous(y).reshape(rows), activation, models, needs_bias,
         None if bias_out is None else bias_out.reshape(models, -1),
     )  # fmt: skip
-    dx = dw = dbias = None
+    dx = dw = None
+    dbias = None if sums is None else sums.reshape(models, 1, *w.shape[-6:-3])
     if "x" in needs:
-        dx = input_gradient(_input_gradient, convolution, 6, dz, x, w)
-    if "w" in needs:
-        shape = (models, 1, *w.shape[-6:])
-        dw = namespace(x).empty(shape, x.dtype) if w_out is None else w_out.reshape(shape)
-        if dw.size:
-            kernel = _filter_gradient(sizes, models, kind, target)
-            images, x_model = models_of(x, 4, stack)
-            kernel(dz, images, dw, x_model, *sizes)
+        dx = input_gradient(_input_gradient, convolution, 6, dz, x, w, x_activation, x_of)
+    if "w" in needs or (needs_bias and dbias is None):
+        dw, summed = _filter_gradients(
+            convolution, dz, x, x_of, w, "w" in needs, needs_bias and dbias is None, w_out, bias_out
+        )
+        dbias = summed if dbias is None else dbias
+    if dw is not None:
         dw = sum_models(dw, stack, w.shape, 6, w_out)
-    if sums is not None and bias is not None:
-        terms = sums.reshape(models, 1, *w.shape[-6:-3])
-        dbias = sum_models(terms, stack, bias.shape, 3, bias_out)
+    if dbias is not None and bias is not None:
+        dbias = sum_models(dbias, stack, bias.shape, 3, bias_out)
     return dx, dw, dbias

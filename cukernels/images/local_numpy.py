@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cukernels.activations.activations import fused_activation
+from cukernels.images.inputs import input_activation, sum_users, taken, through
 from cukernels.images.local import bias_gradient, grid_of
 from cukernels.images.windows import (
     Grid,
@@ -37,7 +38,11 @@ def local2d(
     padding: Padding = 0,
     dilation: Pair = 1,
     activation: str = "identity",
+    x_activation: str = "identity",
+    x_of: Array | None = None,
 ) -> Array:
+    input_activation(x_activation)
+    x = taken(x, x_of, w.shape[:-6])
     axes = grid_of(x, w, stride, padding, dilation)
     stack = broadcast_stack((x, 4), (w, 6))
     y = empty((*stack, x.shape[-4], *w.shape[-6:-3]), x.dtype)
@@ -61,8 +66,12 @@ def local2d_backward(
     padding: Padding = 0,
     dilation: Pair = 1,
     activation: str = "identity",
+    x_activation: str = "identity",
+    x_of: Array | None = None,
     needs: tuple[str, ...] = ("x", "w", "bias"),
 ) -> tuple[Array | None, Array | None, Array | None]:
+    input_activation(x_activation)
+    given, x = x, taken(x, x_of, w.shape[:-6])
     axes = grid_of(x, w, stride, padding, dilation)
     check_places(dy, axes)
     stack = broadcast_stack((x, 4), (w, 6))
@@ -77,8 +86,11 @@ def local2d_backward(
         if dx is not None:
             for r, s, pixels in taps(axes):
                 dx[m][pixels] += (slopes @ filters[..., r, s, :]).transpose(2, 0, 1, 3)
+    if dx is not None:
+        dx = sum_users(sum_to(unpad(dx, axes), x.shape), x_of, given.shape)
+        dx = through(x_activation, dx, given)
     return (
-        None if dx is None else sum_to(unpad(dx, axes), x.shape),
+        dx,
         None if dw is None else sum_to(dw, w.shape),
         bias_gradient(dz, bias, needs),
     )

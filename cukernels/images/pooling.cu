@@ -13,11 +13,12 @@
 //   mean_pool_gradient    one thread per pixel, which adds up the gradients of the windows that
 //                         hold it
 //
-// So each element is written once, by one thread, and sums have a fixed order. `Taps` is the side
-// of square windows known at compile time, for which all loads of a window are in flight together;
-// 0 stands for any other window.
+// All three gradients go through the activation whose output the images are, if there is one. So
+// each element is written once, by one thread, and sums have a fixed order. `Taps` is the side of
+// square windows known at compile time, for which all loads of a window are in flight together; 0
+// stands for any other window.
 #include "division.cuh"
-#include "prelude.cuh"
+#include "fused.cuh"
 
 // The image, row, column and first channel of a thread, if each takes V channels.
 struct Place {
@@ -144,7 +145,7 @@ __global__ void __launch_bounds__(256)
                    int threads, int height, int width, int channels, int rows, int columns,
                    int cell_rows, int cell_columns, int row_taps, int column_taps, int row_stride,
                    int column_stride, int above, int left, uint64 by_rows, uint64 by_columns,
-                   uint64 by_vectors) {
+                   uint64 by_vectors, int x_activation, T x_parameter) {
     const int number = blockIdx.x * 256 + threadIdx.x;
     if (number >= threads) return;
     const Place at(number, V, cell_rows, cell_columns, channels, by_rows, by_columns, by_vectors);
@@ -170,11 +171,12 @@ __global__ void __launch_bounds__(256)
                 winner[v] = tap;
             }
     };
-    const auto write = [&](int tap, int r, int s) {
+    const auto write = [&](int tap, int r, int s, const Vector<T, V>& pixel) {
         if (!window.holds(r, s)) return;
         Vector<T, V> mine;
 #pragma unroll
         for (int v = 0; v < V; v++) mine[v] = tap == winner[v] ? gradient[v] : T(0);
+        fused_backward(x_activation, mine, pixel, x_parameter);
         store(dx + window.offset(r, s), mine);
     };
     // As in the definition, where no pixel equals a y that is NaN: such a window has no winner.
@@ -195,7 +197,7 @@ __global__ void __launch_bounds__(256)
             drop_nan();
         }
 #pragma unroll
-        for (int i = 0; i < Taps * Taps; i++) write(i, i / Taps, i % Taps);
+        for (int i = 0; i < Taps * Taps; i++) write(i, i / Taps, i % Taps, pixels[i]);
     } else {
         if (is_window) {
             for (int r = 0; r < row_taps; r++)
@@ -207,7 +209,9 @@ __global__ void __launch_bounds__(256)
         for (int r = 0; r < row_stride; r++)
             for (int s = 0; s < column_stride; s++) {
                 const bool is_tap = r < row_taps && s < column_taps;
-                write(is_tap ? r * column_taps + s : -2, r, s);
+                Vector<T, V> pixel = {};
+                if (x_activation != fused_identity) pixel = window.pixel(r, s, T(0));
+                write(is_tap ? r * column_taps + s : -2, r, s, pixel);
             }
     }
 }
@@ -224,7 +228,8 @@ __global__ void __launch_bounds__(256, 2)
                          int threads, int height, int width, int channels, int rows, int columns,
                          int row_taps, int column_taps, int row_stride, int column_stride,
                          int above, int left, uint64 by_height, uint64 by_width, uint64 by_vectors,
-                         uint64 by_row_stride, uint64 by_column_stride) {
+                         uint64 by_row_stride, uint64 by_column_stride, int x_activation,
+                         T x_parameter) {
     const int number = blockIdx.x * 256 + threadIdx.x;
     if (number >= threads) return;
     const Place at(number, V, height, width, channels, by_height, by_width, by_vectors);
@@ -276,17 +281,20 @@ __global__ void __launch_bounds__(256, 2)
 #pragma unroll
             for (int v = 0; v < V; v++) sum[v] += wins[v] ? gradient[v] : T(0);
         }
+    fused_backward(x_activation, sum, mine, x_parameter);
     store(dx + int64(number) * V, sum);
 }
 
 template <typename T, int V>
 __global__ void __launch_bounds__(256)
     mean_pool_gradient(const T* dy,  // [images, rows, columns, channels]
-                       T* dx,        // [images, height, width, channels]
+                       const T* x,   // [images, height, width, channels], read for its activation
+                       T* dx,        // as x
                        int threads, int height, int width, int channels, int rows, int columns,
                        int row_taps, int column_taps, int row_stride, int column_stride, int above,
                        int left, uint64 by_height, uint64 by_width, uint64 by_vectors,
-                       uint64 by_row_stride, uint64 by_column_stride) {
+                       uint64 by_row_stride, uint64 by_column_stride, int x_activation,
+                       T x_parameter) {
     const int number = blockIdx.x * 256 + threadIdx.x;
     if (number >= threads) return;
     const Place at(number, V, height, width, channels, by_height, by_width, by_vectors);
@@ -305,5 +313,8 @@ __global__ void __launch_bounds__(256)
         }
 #pragma unroll
     for (int v = 0; v < V; v++) sum[v] /= T(row_taps * column_taps);
+    if (x_activation != fused_identity)
+        fused_backward(x_activation, sum, load<V>(x + int64(number) * V, is_aligned(x)),
+                       x_parameter);
     store(dx + int64(number) * V, sum);
 }

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from cukernels.images.inputs import input_activation, through
 from cukernels.images.windows import (
     Grid,
     Padding,
@@ -30,13 +31,21 @@ def _images(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
     yield {"x": r((3, 2, 7, 8, 2)), "pool_size": 3, "stride": 2}  # windows overlap
     yield {"x": r((2, 5, 9, 2)), "pool_size": (2, 3), "stride": (3, 1), "padding": 1}
     yield {"x": r((2, 5, 4, 2)), "pool_size": 2, "padding": "same"}
+    yield {"x": np.maximum(r((2, 6, 7, 4)), 0), "x_activation": "relu"}
+    yield {"x": np.tanh(r((2, 5, 6, 3))), "pool_size": 3, "stride": 2, "x_activation": "tanh"}
+    yield {"x": np.tanh(r((2, 7, 8, 4))), "pool_size": 2, "stride": 3, "x_activation": "tanh"}
     yield {"x": r((1, 1, 1, 1)), "pool_size": 1}
     yield {"x": r((0, 4, 4, 2))}
 
 
 @op(samples=_images)
 def max_pool2d(
-    x: Array, *, pool_size: Pair = 2, stride: Pair | None = None, padding: Padding = 0
+    x: Array,
+    *,
+    pool_size: Pair = 2,
+    stride: Pair | None = None,
+    padding: Padding = 0,
+    x_activation: str = "identity",
 ) -> Array:
     """Return the largest value of each window.
 
@@ -50,6 +59,9 @@ def max_pool2d(
         Pixels from one window to the next; None means `pool_size`.
     padding : int, (int, int), "same" or "valid", default=0
         Pixels around the image, which are never the largest. Windows that stick out are dropped.
+    x_activation : str, default="identity"
+        The activation that `x` is the output of. The result does not depend on it, but the gradient
+        in `x` that the backward returns is then the one before that activation.
 
     Returns
     -------
@@ -58,8 +70,10 @@ def max_pool2d(
     Raises
     ------
     ValueError
-        If a window does not fit the image, or some would see nothing but padding.
+        If a window does not fit the image, or some would see nothing but padding; if no gradient
+        can go through `x_activation`.
     """
+    input_activation(x_activation)
     axes = grid_of(x.shape, pool_size, stride, padding)
     xp = namespace(x)
     padded = pad(x, axes, -np.inf)
@@ -78,11 +92,13 @@ def max_pool2d_backward(
     pool_size: Pair = 2,
     stride: Pair | None = None,
     padding: Padding = 0,
+    x_activation: str = "identity",
 ) -> Array:
     """Gradient of `max_pool2d` in `x`; the first largest pixel of a window gets all of its `dy`.
 
     The pixels of a window are in row-major order.
     """
+    input_activation(x_activation)
     axes = grid_of(x.shape, pool_size, stride, padding)
     check_places(dy, axes)
     xp = namespace(x)
@@ -93,14 +109,20 @@ def max_pool2d_backward(
         first = (padded[pixels] == y) & free
         free &= ~first
         dx[pixels] += dy * first
-    return unpad(dx, axes)
+    return through(x_activation, unpad(dx, axes), x)
 
 
 @op(samples=_images)
 def avg_pool2d(
-    x: Array, *, pool_size: Pair = 2, stride: Pair | None = None, padding: Padding = 0
+    x: Array,
+    *,
+    pool_size: Pair = 2,
+    stride: Pair | None = None,
+    padding: Padding = 0,
+    x_activation: str = "identity",
 ) -> Array:
     """Return the mean of each window; arguments as in `max_pool2d`, but padding counts as zeros."""
+    input_activation(x_activation)
     axes = grid_of(x.shape, pool_size, stride, padding)
     padded = pad(x, axes)
     y = 0
@@ -117,15 +139,17 @@ def avg_pool2d_backward(
     pool_size: Pair = 2,
     stride: Pair | None = None,
     padding: Padding = 0,
+    x_activation: str = "identity",
 ) -> Array:
     """Gradient of `avg_pool2d` in `x`, to which each pixel of a window contributes alike."""
+    input_activation(x_activation)
     axes = grid_of(x.shape, pool_size, stride, padding)
     check_places(dy, axes)
     of_pixel = dy / (axes[0].taps * axes[1].taps)
     dx = namespace(x).zeros(padded_shape(x.shape, axes), x.dtype)
     for _, _, pixels in taps(axes):
         dx[pixels] += of_pixel
-    return unpad(dx, axes)
+    return through(x_activation, unpad(dx, axes), x)
 
 
 def grid_of(shape: tuple[int, ...], pool_size: Pair, stride: Pair | None, padding: Padding) -> Grid:

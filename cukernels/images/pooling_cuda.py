@@ -7,8 +7,10 @@ import math
 from itertools import product
 from typing import Any, NamedTuple
 
+from cukernels.activations.fused import fused
 from cukernels.gpu.division import divisor
 from cukernels.gpu.kernel import Instance, Kernel, contiguous, ctype
+from cukernels.images.inputs import input_activation
 from cukernels.images.pooling import are_apart, grid_of
 from cukernels.images.windows import Padding, Pair
 from cukernels.runtime.arrays import Array, namespace
@@ -103,18 +105,24 @@ def _pooling_of(x: Array, *windows: Any) -> Pooling:
 
 
 def _launch(
-    kernel: Instance, images: int, threads: tuple[int, tuple[int, ...]], *arrays: Array
-) -> None:
-    """Launch a kernel over all images, chunk by chunk if they are too many for one launch."""
+    kernel: Instance, images: int, threads: tuple[int, tuple[int, ...]], *arrays: Array | None,
+    more: tuple[Any, ...] = (),
+) -> None:  # fmt: skip
+    """Launch a kernel over all images, chunk by chunk if they are too many for one launch.
+
+    `more` are its arguments after the numbers that describe windows.
+    """
     of_image, numbers = threads
     step = max(MOST_THREADS // max(of_image, 1), 1)
     for first in range(0, images, step):
         count = min(step, images - first)
         chunk = arrays
         if count < images:
-            chunk = tuple(a.reshape(images, -1)[first : first + count] for a in arrays)
+            chunk = tuple(
+                None if a is None else a.reshape(images, -1)[first : first + count] for a in arrays
+            )
         total = count * of_image
-        kernel((-(-total // 256), 1, 1), 256, *chunk, total, *numbers)
+        kernel((-(-total // 256), 1, 1), 256, *chunk, total, *numbers, *more)
 
 
 def _check_gradient(dy: Array, pooling: Pooling) -> None:
@@ -122,6 +130,13 @@ def _check_gradient(dy: Array, pooling: Pooling) -> None:
         raise ValueError(
             f"a gradient of shape {dy.shape} does not fit a pooling that returns {pooling.y_shape}"
         )
+
+
+def _activation(name: str) -> tuple[int, float]:
+    """The code and the parameter by which a kernel knows the activation of its images."""
+    input_activation(name)
+    code, parameter, _ = fused(name)
+    return code, parameter
 
 
 def _pool(
@@ -135,14 +150,26 @@ def _pool(
 
 
 def max_pool2d(
-    x: Array, *, pool_size: Pair = 2, stride: Pair | None = None, padding: Padding = 0
+    x: Array,
+    *,
+    pool_size: Pair = 2,
+    stride: Pair | None = None,
+    padding: Padding = 0,
+    x_activation: str = "identity",
 ) -> Array:
+    input_activation(x_activation)
     return _pool("Largest", x, pool_size, stride, padding)
 
 
 def avg_pool2d(
-    x: Array, *, pool_size: Pair = 2, stride: Pair | None = None, padding: Padding = 0
+    x: Array,
+    *,
+    pool_size: Pair = 2,
+    stride: Pair | None = None,
+    padding: Padding = 0,
+    x_activation: str = "identity",
 ) -> Array:
+    input_activation(x_activation)
     return _pool("Mean", x, pool_size, stride, padding)
 
 
@@ -154,20 +181,22 @@ def max_pool2d_backward(
     pool_size: Pair = 2,
     stride: Pair | None = None,
     padding: Padding = 0,
+    x_activation: str = "identity",
 ) -> Array:
     pooling = _pooling_of(x, pool_size, stride, padding)
     _check_gradient(dy, pooling)
+    into = _activation(x_activation)
     dx = namespace(x).empty(x.shape, x.dtype)
     dy, x = contiguous(dy), contiguous(x)
     if pooling.apart:
         taps = 2 if pooling.taps == 2 and pooling.strides_too else 0
         kernel = _APART[ctype(x), str(pooling.channels_a_thread), str(taps)]
-        _launch(kernel, pooling.images, pooling.cells, dy, x, dx)
+        _launch(kernel, pooling.images, pooling.cells, dy, x, dx, more=into)
     else:
         kernel = _OVERLAPPING[
             ctype(x), str(pooling.channels_a_thread), "3" if pooling.taps == 3 else "0"
         ]
-        _launch(kernel, pooling.images, pooling.pixels, dy, x, contiguous(y), dx)
+        _launch(kernel, pooling.images, pooling.pixels, dy, x, contiguous(y), dx, more=into)
     return dx
 
 
@@ -178,10 +207,13 @@ def avg_pool2d_backward(
     pool_size: Pair = 2,
     stride: Pair | None = None,
     padding: Padding = 0,
+    x_activation: str = "identity",
 ) -> Array:
     pooling = _pooling_of(x, pool_size, stride, padding)
     _check_gradient(dy, pooling)
+    into = _activation(x_activation)
     dx = namespace(x).empty(x.shape, x.dtype)
+    read = contiguous(x) if into[0] else None
     kernel = _MEAN_GRADIENT[ctype(x), str(pooling.channels_a_thread)]
-    _launch(kernel, pooling.images, pooling.pixels, contiguous(dy), dx)
+    _launch(kernel, pooling.images, pooling.pixels, contiguous(dy), read, dx, more=into)
     return dx

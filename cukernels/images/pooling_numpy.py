@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from cukernels.images.inputs import input_activation, through
 from cukernels.images.pooling import are_apart, grid_of
 from cukernels.images.windows import (
     Grid,
@@ -29,8 +30,14 @@ _CHUNK = 2**21  # bytes of images; they and what is computed from them stay in t
 
 
 def max_pool2d(
-    x: Array, *, pool_size: Pair = 2, stride: Pair | None = None, padding: Padding = 0
+    x: Array,
+    *,
+    pool_size: Pair = 2,
+    stride: Pair | None = None,
+    padding: Padding = 0,
+    x_activation: str = "identity",
 ) -> Array:
+    input_activation(x_activation)
     axes = grid_of(x.shape, pool_size, stride, padding)
 
     def pool(x: np.ndarray, y: np.ndarray) -> None:
@@ -51,7 +58,9 @@ def max_pool2d_backward(
     pool_size: Pair = 2,
     stride: Pair | None = None,
     padding: Padding = 0,
+    x_activation: str = "identity",
 ) -> Array:
+    input_activation(x_activation)
     axes = grid_of(x.shape, pool_size, stride, padding)
     check_places(dy, axes)
 
@@ -69,12 +78,18 @@ def max_pool2d_backward(
                 np.multiply(dy, gradient, out=gradient)
                 give(pixels, gradient)
 
-    return _chunk_by_chunk(pool_backward, x.shape, x, dy, y)
+    return through(x_activation, _chunk_by_chunk(pool_backward, x.shape, x, dy, y), x)
 
 
 def avg_pool2d(
-    x: Array, *, pool_size: Pair = 2, stride: Pair | None = None, padding: Padding = 0
+    x: Array,
+    *,
+    pool_size: Pair = 2,
+    stride: Pair | None = None,
+    padding: Padding = 0,
+    x_activation: str = "identity",
 ) -> Array:
+    input_activation(x_activation)
     axes = grid_of(x.shape, pool_size, stride, padding)
 
     def pool(x: np.ndarray, y: np.ndarray) -> None:
@@ -95,7 +110,9 @@ def avg_pool2d_backward(
     pool_size: Pair = 2,
     stride: Pair | None = None,
     padding: Padding = 0,
+    x_activation: str = "identity",
 ) -> Array:
+    input_activation(x_activation)
     axes = grid_of(x.shape, pool_size, stride, padding)
     check_places(dy, axes)
 
@@ -106,7 +123,7 @@ def avg_pool2d_backward(
             for _, _, pixels in taps(axes):
                 give(pixels, of_pixel)
 
-    return _chunk_by_chunk(pool_backward, x.shape, x, dy)
+    return through(x_activation, _chunk_by_chunk(pool_backward, x.shape, x, dy), x)
 
 
 def _chunk_by_chunk(

@@ -33,6 +33,28 @@ struct Windows {
     __device__ int taps() const { return rows.taps * columns.taps * channels; }
 };
 
+// The images that a model of a stack takes: its own, or those of which `x_of` holds the number. It
+// is checked here that there are such images, as the host does not read `x_of`.
+struct ImagesOf {
+    int64 number;
+    bool exist;
+
+    __device__ ImagesOf(const int* x_of, int sets, int64 model)
+        : number(x_of ? x_of[model] : model), exist(!x_of || is_within(number, sets)) {}
+};
+
+// The tile of a model whose images do not exist.
+template <typename Tile, typename T, typename Rows>
+__device__ inline void fill_with_nan(StoreRows<T, Rows> rows) {
+    constexpr int V = vector_length<T>, vectors = Tile::N / V;
+    Vector<T, V> x;
+#pragma unroll
+    for (int e = 0; e < V; e++) x[e] = not_a_number<T>();
+    rows.begin(int(threadIdx.x) % vectors * V);
+    for (int m = int(threadIdx.x) / vectors; m < Tile::M; m += Tile::threads / vectors)
+        rows.store(m, x);
+}
+
 // A number as three digits, of which `low` counts fastest. An empty axis counts as one of length 1.
 struct Odometer {
     int high, middle, low;
@@ -304,4 +326,30 @@ struct Phase {
 
     // The places as an axis under windows: the window of a pixel are the places that see it.
     __device__ Axis axis(int places) const { return {places, first_place, 1, tap, pixels, taps}; }
+};
+
+// --- The epilogue of gradients in images ---------------------------------------------------------
+
+// Store rows of dx, after taking them back through the activation whose output x is. x has the same
+// rows, which are not read if it is the identity.
+template <typename T, template <typename> typename Rows>
+struct StoreSlopes {
+    static constexpr int V = vector_length<T>;
+    StoreRows<T, Rows<T>> rows;
+    Rows<const T> x;
+    bool wide;       // whether rows of x are aligned
+    int activation;  // its index in Fused
+    T parameter;
+
+    __device__ void begin(int n) { rows.begin(n); }
+
+    __device__ void store(int m, Vector<T, V> slope) {
+        if (activation != fused_identity)
+            if (const T* value = x(m)) {
+                const int n = rows.n;
+                fused_backward(activation, slope, load_some(value + n, wide, rows.columns - n),
+                               parameter);
+            }
+        rows.store(m, slope);
+    }
 };

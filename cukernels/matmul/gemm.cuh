@@ -42,11 +42,12 @@
 // ascends, in sums of `steps_of_sum` k-steps each, which are then added up one after the other. The
 // error of a sum grows with the number of additions in a row, and these two levels keep it below
 // that of a blocked product on a CPU. Moreover, the bits are the same whether one block adds up all
-// sums, or each sum has a block of its own and ordered_sum adds them up. So tile and split may be
-// chosen by the number of models, and only the length of the sums has to depend on k alone.
+// sums, or each sum has a block of its own and the last of these blocks adds them up (SplitSum,
+// below). So tile and split may be chosen by the number of models, and only the length of the sums
+// has to depend on k alone.
 #pragma once
 #include "fused.cuh"
-#include "prelude.cuh"
+#include "tails.cuh"
 
 // The tile of a block, the tile of each of its warps, how many k-steps are in shared memory at once
 // (stages), and how many blocks a multiprocessor should have registers for.
@@ -189,15 +190,7 @@ struct StoreRows {
     __device__ void begin(int first) { n = first; }
 
     __device__ void store(int m, const Vector<T, V>& x) {
-        T* y = rows(m);
-        if (!y || n >= columns) return;
-        if (wide && n + V <= columns) {
-            ::store(y + n, x);
-            return;
-        }
-#pragma unroll
-        for (int e = 0; e < V; e++)
-            if (n + e < columns) y[n + e] = x[e];
+        if (T* y = rows(m)) store_some(y + n, x, wide, columns - n);
     }
 };
 
@@ -234,6 +227,53 @@ struct EquidistantRows {
     int64 ld;
     int count;
     __device__ T* operator()(int m) const { return m < count ? first + m * ld : nullptr; }
+};
+
+// --- Sums that several blocks share ------------------------------------------------------------
+
+// The block has the whole sum over k.
+struct WholeSum {
+    template <typename Tile, typename Staged, typename T>
+    __device__ bool join(T*) const {
+        return true;
+    }
+};
+
+// Each block has one of the `count` sums of its tile. They write them side by side, and the last
+// block to come adds up all of them in their order, and goes on to the epilogue.
+template <typename T>
+struct SplitSum {
+    T* parts;           // (count, Tile::M, Tile::N), aligned to 16 bytes; not read if count is 1
+    unsigned* arrived;  // the tile's counter (is_last_block)
+    int index, count;   // the block's own sum, and how many there are
+    int rows, columns;  // of the tile that lie in C
+
+    // Put the tile of all sums in the place of the block's own, c. Each thread reads and writes the
+    // vectors that it then hands to the epilogue, so no barrier is needed after it. Returns whether
+    // this block is the last one; the others are done.
+    template <typename Tile, typename Staged>
+    __device__ bool join(T* c) const {
+        if (count == 1) return true;
+        constexpr int V = vector_length<T>, vectors = Tile::N / V, size = Tile::M * Tile::N;
+        constexpr int rows_at_once = Tile::threads / vectors;
+        const int n = int(threadIdx.x) % vectors * V, first = int(threadIdx.x) / vectors;
+        const int end = n < columns ? rows : 0;
+        for (int m = first; m < end; m += rows_at_once)
+            ::store(parts + index * size + m * Tile::N + n, load<V>(Staged::at(c, n, m)));
+        if (!is_last_block(arrived, count)) return false;
+        for (int m = first; m < end; m += rows_at_once) {
+            const T* from = parts + m * Tile::N + n;
+            Vector<T, V> sum = {};
+#pragma unroll 8
+            for (int i = 0; i < count; i++) {
+                const Vector<T, V> part = load<V>(from + i * size);
+#pragma unroll
+                for (int e = 0; e < V; e++) sum[e] += part[e];
+            }
+            ::store(Staged::at(c, n, m), sum);
+        }
+        return true;
+    }
 };
 
 // --- Arithmetic --------------------------------------------------------------------------------
@@ -494,10 +534,17 @@ struct Fma {
 
 // --- The main loop -----------------------------------------------------------------------------
 
+// Where a block keeps what only its end needs. (A kernel with two products needs it once.)
+constexpr int kept_bytes = 112;
+__device__ inline void* kept_memory() {
+    __shared__ __align__(16) byte kept[kept_bytes];
+    return kept;
+}
+
 template <typename T, typename Tile, typename Math, typename LoaderA, typename LoaderB,
-          typename Epilogue>
+          typename Epilogue, typename Sum = WholeSum>
 __device__ inline void gemm(LoaderA& loader_a, LoaderB& loader_b, int steps, int steps_of_sum,
-                            const Epilogue& epilogue) {
+                            const Epilogue& epilogue, const Sum& sum = {}) {
     using LayoutA = typename LoaderA::Layout;
     using LayoutB = typename LoaderB::Layout;
     using Warp = typename Math::template Warp<T, Tile, LayoutA, LayoutB>;
@@ -508,8 +555,13 @@ __device__ inline void gemm(LoaderA& loader_a, LoaderB& loader_b, int steps, int
 
     // The main loop has no registers to spare for what only the epilogue needs. (A barrier follows
     // before it is read.)
-    __shared__ Epilogue kept;
-    if (threadIdx.x == 0) kept = epilogue;
+    struct Kept {
+        Epilogue epilogue;
+        Sum sum;
+    };
+    static_assert(sizeof(Kept) <= kept_bytes, "what is kept has its place");
+    Kept* const kept = static_cast<Kept*>(kept_memory());
+    if (threadIdx.x == 0) *kept = {epilogue, sum};
 
     T* const shared = dynamic_shared<T>();
     const auto fill = [&](int stage, int step) {
@@ -563,11 +615,12 @@ __device__ inline void gemm(LoaderA& loader_a, LoaderB& loader_b, int steps, int
     __syncthreads();
     warp.template write<Staged>(shared);
     __syncthreads();
+    if (!kept->sum.template join<Tile, Staged>(shared)) return;
     constexpr int V = vector_length<T>, vectors = Tile::N / V;
     constexpr int rows_at_once = Tile::threads / vectors;
     static_assert(Tile::threads % vectors == 0, "a thread keeps to its columns");
     const int n = int(threadIdx.x) % vectors * V;
-    Epilogue ending = kept;
+    Epilogue ending = kept->epilogue;
     ending.begin(n);
 #pragma unroll 1
     for (int m = int(threadIdx.x) / vectors; m < Tile::M; m += rows_at_once)

@@ -200,10 +200,10 @@ def plan(
 
 # Costs in cycles, measured or from the data sheets of 8.0 and 9.0; only their ratios matter.
 _BLOCK = 2000  # starting a block and storing its tile
-_LAUNCH = 5000  # launching the kernel that adds up the sums
+_ARRIVAL = 2000  # finding out which block of a tile is the last one, and its first read
 _LATENCY = {32: 600, 16: 300}  # a k-step of this depth, if nothing else runs on the multiprocessor
 _TRAFFIC = 48  # bytes per cycle that a multiprocessor gets from the L2 cache
-_MEMORY = 16  # bytes per cycle that it gets from memory, if all of them read
+_GATHER = 24  # bytes per cycle that one block gets from it, when it adds up the sums of a tile
 
 
 def _rate(dtype: str, math: str, target: Target) -> float:
@@ -240,6 +240,6 @@ def _cycles(
     if own % at_once:
         cycles += rounds(own % at_once)
     if splits > 1:
-        moved = (splits + 1) * m * n * models * item
-        cycles += _LAUNCH + moved / (_MEMORY * target.multiprocessors)
+        read = (splits + 1) * min(tile.m, m) * min(tile.n, n) * item  # by the last block of a tile
+        cycles += (_ARRIVAL + read / _GATHER) * max(own / (splits * at_once), 1)
     return cycles

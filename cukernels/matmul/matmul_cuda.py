@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cukernels.activations.fused import fused
+from cukernels.gpu.counters import counters
 from cukernels.gpu.kernel import Instance, Kernel, ctype
 from cukernels.gpu.stacks import gradient_out, models_of
 from cukernels.matmul.gemm_plan import (
@@ -26,7 +27,7 @@ from cukernels.matmul.gemm_plan import (
     plan,
     target_of,
 )
-from cukernels.matmul.sums import activation_gradient, ordered_sum, sum_models
+from cukernels.matmul.sums import activation_gradient, sum_models
 from cukernels.runtime.arrays import Array, namespace
 
 Shape = tuple[int, ...]
@@ -70,6 +71,8 @@ class LaunchConfiguration(NamedTuple):
         Threads of a block, and its bytes of dynamic shared memory.
     k_of_sum : int
         How many k are added to one sum.
+    elements : int
+        Elements of a tile.
     """
 
     instance: Instance
@@ -78,6 +81,7 @@ class LaunchConfiguration(NamedTuple):
     shared: int
     splits: int
     k_of_sum: int
+    elements: int
 
 
 @functools.cache
@@ -93,7 +97,10 @@ def _configuration(
     blocks = -(-m // p.tile_m) * -(-n // p.tile_n) * models
     if blocks >= 2**31:
         raise ValueError(f"{models} products of ({m}, {k}) and ({k}, {n}) are too many for a call")
-    return LaunchConfiguration(instance, blocks, p.threads, p.shared, p.splits, p.k_of_sum)
+    elements = p.tile_m * p.tile_n
+    return LaunchConfiguration(
+        instance, blocks, p.threads, p.shared, p.splits, p.k_of_sum, elements
+    )
 
 
 def product(
@@ -132,17 +139,15 @@ def product(
     b, b_model = models_of(b, 2, stack)
     added, bias_model = (None, 0) if bias is None else models_of(bias, 1, stack)
     code, parameter, _ = fused(activation)
-    # The blocks of a split write their sums side by side, and `ordered_sum` adds them up; bias and
-    # activation come after that.
-    split = launch.splits > 1
-    y = empty((models, launch.splits, m, n), a.dtype) if split else out
+    parts = arrived = None
+    if launch.splits > 1:
+        parts = empty(launch.blocks * launch.splits * launch.elements, a.dtype)
+        arrived = counters(a, launch.blocks)
     launch.instance(
         (launch.blocks, launch.splits, 1), launch.threads,
-        a, b, None if split else added, y, m, n, k, a_model, b_model, bias_model,
-        launch.k_of_sum, 0 if split else code, parameter, shared=launch.shared,
+        a, b, added, out, parts, arrived, None, m, n, k, a_model, b_model, bias_model,
+        0, launch.k_of_sum, code, parameter, shared=launch.shared,
     )  # fmt: skip
-    if split:
-        ordered_sum(y, added, bias_model, activation, out.reshape(models, m, n))
     return out
 
 

@@ -1,4 +1,4 @@
-"""Sums in a fixed order on the GPU: over the splits of a product, over models, and over rows."""
+"""Sums in a fixed order on the GPU: over models, and over rows."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 
 from cukernels.activations.activations import fused_activation
 from cukernels.activations.fused import fused
+from cukernels.gpu.counters import counters
 from cukernels.gpu.kernel import Instance, Kernel, contiguous, ctype
 from cukernels.runtime.arrays import Array, namespace
 
@@ -21,25 +22,13 @@ COLUMN_SUMS = Kernel(
 )
 
 
-def ordered_sum(
-    x: Array,
-    bias: Array | None = None,
-    bias_stride: int = 0,
-    activation: str = "identity",
-    out: Array | None = None,
-) -> Array:
-    """Sum over the second axis, term after term, then add a bias and apply an activation.
+def ordered_sum(x: Array, out: Array | None = None) -> Array:
+    """Sum over the second axis, term after term.
 
     Parameters
     ----------
     x : contiguous array of shape (O, T, *own)
         The terms; T may be 0.
-    bias : array, default=None
-        Added to the last axis of the sum.
-    bias_stride : int, default=0
-        Elements from the bias of one of the O to that of the next.
-    activation : str, default="identity"
-        One of `FUSED` in activations/fused.py.
     out : contiguous array of shape (O, *own), default=None
         Where to write.
 
@@ -51,13 +40,9 @@ def ordered_sum(
     if out is None:
         out = namespace(x).empty((outer, *own), x.dtype)
     inner = math.prod(own)
-    code, parameter, _ = fused(activation)
     kind = ctype(x)
     blocks = -(-inner // (256 * _VECTOR_LENGTH[kind]))
-    ORDERED_SUM[kind](
-        (blocks, min(outer, 2**15), 1), 256,
-        x, bias, out, outer, terms, inner, own[-1] if own else 1, bias_stride, code, parameter,
-    )  # fmt: skip
+    ORDERED_SUM[kind]((blocks, min(outer, 2**15), 1), 256, x, out, outer, terms, inner)
     return out
 
 
@@ -90,32 +75,24 @@ def activation_gradient(
     code, parameter, after = fused(activation)
     if after:
         dy = contiguous(fused_activation(activation).backward(dy, y))
-    n = dy.shape[-1]
-    rows = dy.size // (models * n) if dy.size else 0
+    rows = dy.size // (models * dy.shape[-1]) if dy.size else 0
     if code == 0:
         return dy, column_sums(dy, models, rows, out=out) if needs_sums else None
-    xp, kind = namespace(dy), ctype(dy)
-    instance, chunks, rows_of_chunk, blocks = _configuration(rows, n, kind)
-    dz = xp.empty(dy.shape, dy.dtype)
-    sums = _chunk_sums(dy, models, chunks, n, out) if needs_sums else None
-    instance(
-        (models * chunks * blocks, 1, 1), 256,
-        dy, contiguous(y), dz, sums, rows, n, chunks, rows_of_chunk, code, parameter,
-    )  # fmt: skip
-    return dz, None if sums is None else _total(sums, out)
+    dz = namespace(dy).empty(dy.shape, dy.dtype)
+    if needs_sums and out is None:
+        out = namespace(dy).empty((models, dy.shape[-1]), dy.dtype)
+    sums = out if needs_sums else None
+    _launch(dy, contiguous(y), dz, sums, models, rows, code, parameter)
+    return dz, sums
 
 
-def column_sums(
-    x: Array, models: int, rows: int, at_once: bool = False, out: Array | None = None
-) -> Array:
-    """Sum over the rows of each model.
+def column_sums(x: Array, models: int, rows: int, out: Array | None = None) -> Array:
+    """Sum over the rows of each model, in one launch.
 
     Parameters
     ----------
     x : contiguous array of shape (..., K)
         `models` times `rows` rows in all.
-    at_once : bool, default=False
-        Whether one block sums all rows of a model, as there are few.
     out : contiguous array of shape (models, K), default=None
         Where to write.
 
@@ -123,41 +100,37 @@ def column_sums(
     -------
     array of shape (models, K)
     """
-    n, kind = x.shape[-1], ctype(x)
-    instance, chunks, rows_of_chunk, blocks = _configuration(rows, n, kind, at_once)
-    sums = _chunk_sums(x, models, chunks, n, out)
+    if out is None:
+        out = namespace(x).empty((models, x.shape[-1]), x.dtype)
+    _launch(x, None, None, out, models, rows, 0, 0.0)
+    return out
+
+
+def _launch(
+    dy: Array, y: Array | None, dz: Array | None, sums: Array | None, models: int,
+    rows: int, code: int, parameter: float,
+) -> None:  # fmt: skip
+    """Launch `column_sums` of sums.cu."""
+    n = dy.shape[-1]
+    instance, chunks, rows_of_chunk, blocks = _configuration(rows, n, ctype(dy))
+    parts = arrived = None
+    if sums is not None and chunks > 1:
+        parts = namespace(dy).empty((models, chunks, n), dy.dtype)
+        arrived = counters(dy, models * blocks)
     instance(
         (models * chunks * blocks, 1, 1), 256,
-        x, None, None, sums, rows, n, chunks, rows_of_chunk, 0, 0.0,
+        dy, y, dz, sums, parts, arrived, rows, n, chunks, rows_of_chunk, code, parameter,
     )  # fmt: skip
-    return _total(sums, out)
-
-
-def _chunk_sums(x: Array, models: int, chunks: int, n: int, out: Array | None) -> Array:
-    """The array for the sums of each chunk of rows: `out` itself if there is one chunk."""
-    if chunks == 1 and out is not None:
-        return out.reshape(models, 1, n)
-    return namespace(x).empty((models, chunks, n), x.dtype)
-
-
-def _total(sums: Array, out: Array | None) -> Array:
-    """Add up the sums of the chunks, in their order."""
-    models, chunks, n = sums.shape
-    if chunks == 1:
-        return sums[:, 0]
-    return column_sums(sums, models, chunks, at_once=True, out=out)
 
 
 @functools.cache
-def _configuration(
-    rows: int, n: int, kind: str, at_once: bool = False
-) -> tuple[Instance, int, int, int]:
+def _configuration(rows: int, n: int, kind: str) -> tuple[Instance, int, int, int]:
     """The instance, the chunks of rows, the rows of a chunk, and the blocks along a row."""
     vectors = -(-n // _VECTOR_LENGTH[kind])
     lanes = 4 if vectors <= 4 else 16 if vectors <= 16 else 32
     blocks = -(-vectors // lanes)
     step = 256 // lanes  # rows that a block reads at a time
-    chunks = 1 if at_once else max(min(-(-rows // (4 * step)), _MOST_BLOCKS // max(blocks, 1)), 1)
+    chunks = max(min(-(-rows // (4 * step)), _MOST_BLOCKS // max(blocks, 1)), 1)
     rows_of_chunk = max(-(-rows // (chunks * step)), 1) * step
     chunks = max(-(-rows // rows_of_chunk), 1)
     return COLUMN_SUMS[kind, str(lanes)], chunks, rows_of_chunk, blocks

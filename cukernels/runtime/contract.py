@@ -113,8 +113,10 @@ def _choices(rules: dict[str, Rule], name: str, given: Mapping[str, Any]) -> tup
     if rule.like:
         other = rules.get(rule.like)
         return other.shapes if other is not None and not other.like else (ANY_SHAPE,)
-    if rule.flag and given.get(rule.flag[0]):
-        return (rule.flag[1],)
+    if rule.flag:
+        flag = given.get(rule.flag[0])
+        if getattr(flag, "ndim", 0) or flag:  # an array that is given, or True
+            return (rule.flag[1],)
     return rule.shapes
 
 
