@@ -16,6 +16,7 @@ import numpy as np
 from cukernels.runtime.arrays import Array, namespace
 from cukernels.runtime.dtypes import INTEGER
 from cukernels.runtime.op import op
+from cukernels.training.epoch_loss import check_decayed
 
 
 def _sgd_steps(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
@@ -150,15 +151,6 @@ def adam(
     first[...] = b1 * first + (1 - b1) * g
     second[...] = b2 * second + (1 - b2) * (g * g)
     params -= rate * first / (xp.sqrt(second) + tiny)
-
-
-def check_decayed(op: str, params: Array, n_decayed: int) -> None:
-    """Raise ValueError unless each model has at least `n_decayed` parameters."""
-    if not 0 <= n_decayed <= params.shape[-1]:
-        raise ValueError(
-            f"{op}: n_decayed must be from 0 to the {params.shape[-1]} parameters of a model, got "
-            f"{n_decayed!r}"
-        )
 
 
 def check_steps(op: str, step: Array, beta_2: Array) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from cukernels.optimizers.optimizers import check_decayed
 from cukernels.runtime.arrays import Array, namespace
 from cukernels.runtime.op import op
 
@@ -82,3 +81,12 @@ def check_total(total: Array, params: Array, n_decayed: int) -> None:
     check_decayed("add_loss", params, n_decayed)
     if total.shape[1] < 1:
         raise ValueError(f"add_loss: total of shape {total.shape} has no column to add to")
+
+
+def check_decayed(op: str, params: Array, n_decayed: int) -> None:
+    """Raise ValueError unless each model has at least `n_decayed` parameters."""
+    if not 0 <= n_decayed <= params.shape[-1]:
+        raise ValueError(
+            f"{op}: n_decayed must be from 0 to the {params.shape[-1]} parameters of a model, got "
+            f"{n_decayed!r}"
+        )
