@@ -151,13 +151,16 @@ def inferences(rng) -> dict:
 def sparse_factors(rng) -> dict:
     stack = [(), (1,), (3,)][rng.integers(3)]
     rows, d, k = sizes(rng, 3, most=12)
-    stored = rng.integers(6, size=rows * (stack or (1,))[0])
+    stored = rng.integers(6, size=rows * (stack or (1,))[0] + 2)
     indptr = np.concatenate([[0], np.cumsum(stored)]).astype(np.int32)
+    first = int(rng.integers(3))  # of the rows; the others are of a longer matrix
     return {
         "data": rng.standard_normal(indptr[-1]),
         "indices": rng.integers(d, size=indptr[-1], dtype=np.int32),  # in any order, some twice
-        "indptr": indptr,
+        "indptr": indptr[first : len(indptr) - 2 + first],
         "b": rng.standard_normal((*stack, d, k)),
+        "bias": rng.standard_normal((*stack, k)) if rng.random() < 0.6 else None,
+        "activation": str(rng.choice(FUSED_ACTIVATIONS)),
     }
 
 

@@ -28,10 +28,21 @@ def activations(rng) -> dict:
     return {"x": 3 * rng.standard_normal(arguments_of.sizes(rng, 3, most=40))}
 
 
+def batch(rng, models: int) -> dict:
+    """What a step adds to the totals of an epoch, or nothing."""
+    if rng.random() < 0.5:
+        return {}
+    return {
+        "total": rng.standard_normal((models, int(rng.integers(1, 4)))),
+        "loss": rng.standard_normal(models),
+        "size": rng.integers(1, 200, models).astype(float),
+    }
+
+
 def adam_steps(rng) -> dict:
     models, size = arguments_of.sizes(rng, 2, most=60)
     r = rng.standard_normal
-    return {
+    return batch(rng, models) | {
         "params": r((models, size)), "grads": r((models, size)), "first": r((models, size)),
         "second": rng.random((models, size)), "step": rng.integers(1, 50, models),
         "learning_rate": rng.random(models), "beta_1": rng.random(models),
@@ -43,8 +54,8 @@ def adam_steps(rng) -> dict:
 
 def sgd_steps(rng) -> dict:
     case = adam_steps(rng)
-    shared = ("params", "grads", "learning_rate", "l2", "n_decayed")
-    return {name: case[name] for name in shared} | {
+    own = ("first", "second", "step", "beta_1", "beta_2", "epsilon")  # of adam alone
+    return {name: case[name] for name in case if name not in own} | {
         "velocity": case["first"],
         "momentum": case["beta_1"],
         "nesterov": bool(rng.integers(2)),

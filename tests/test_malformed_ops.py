@@ -199,8 +199,7 @@ POINTS_OUTSIDE = pytest.mark.parametrize(
         ("indices", [0, 2**33, 1], [0], "indices holds 8589934592, which is none of the 4 columns"),
         ("indptr", [0, 2, 2, 9], [2], "indptr holds 9, which is none of the 4 places"),
         ("indptr", [-5, 2, 2, 3], [0], "indptr holds -5, which is none of the 4 places"),
-        ("indptr", [0, 2, 1, 3], [1], "indptr must rise from 0 to the number of values 3"),
-        ("indptr", [0, 1, 1, 2], [], "indptr must rise from 0 to the number of values 3"),
+        ("indptr", [0, 2, 1, 3], [1], "indptr must never fall, and goes from 0 to 3 or falls"),
     ],
 )
 
@@ -224,13 +223,13 @@ def test_a_sparse_matrix_that_points_outside_on_a_device(name, values, nan, mess
     assert np.isnan(y).any(axis=1).nonzero()[0].tolist() == nan
     if name == "indices":
         dy = cupy.asarray(np.ones((3, 5)))
-        db = on_host(cukernels.csr_matmul_backward(dy, **placed))
+        db = on_host(cukernels.csr_matmul_backward(dy, **placed)[0])
         wrong = np.isnan(db).any(axis=1)
         assert wrong.sum() == 1
         inside = [v if 0 <= v < 4 else 3 * (v > 0) for v in values]
         right = cukernels.csr_matmul_backward(
             np.ones((3, 5)), **CSR | {name: np.array(inside)}, b=Z
-        )
+        )[0]
         np.testing.assert_allclose(db[~wrong], right[~wrong])
 
 

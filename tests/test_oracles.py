@@ -151,15 +151,17 @@ def layer_norm(x, gamma, beta, epsilon):
     return each_model(one, (x, x.ndim - gamma.ndim + 1), (gamma, 1), (beta, 1))
 
 
-def csr_matmul(data, indices, indptr, b):
+def csr_matmul(data, indices, indptr, b, bias, activation):
     models = len(b) if b.ndim == 3 else 1
     rows, d = len(indptr) - 1, b.shape[-2]
     row = torch.repeat_interleave(torch.arange(rows), indptr.diff())
     # one matrix of all models: each has its rows, and columns of its own
-    column = indices + d * (row // (rows // models))
+    stored = slice(int(indptr[0]), int(indptr[-1]))
+    column = indices[stored] + d * (row // (rows // models))
     place = torch.stack([row, column])
-    a = torch.sparse_coo_tensor(place, data, (rows, d * models), check_invariants=True)
-    return torch.sparse.mm(a, b.reshape(-1, b.shape[-1])).reshape(*b.shape[:-2], -1, b.shape[-1])
+    a = torch.sparse_coo_tensor(place, data[stored], (rows, d * models), check_invariants=True)
+    y = torch.sparse.mm(a, b.reshape(-1, b.shape[-1])).reshape(*b.shape[:-2], -1, b.shape[-1])
+    return ACTIVATIONS[activation](y if bias is None else y + bias[..., None, :])
 
 
 def gather_rows(x, rows):

@@ -91,9 +91,10 @@ def faults(solver: Solver) -> list[str]:
     ]
     if [p.name for p in arrays] != ["params", "grads", *solver.moments]:
         found.append("moments")
-    if entry.mutates != ("params", *solver.moments):
+    if entry.mutates != ("params", *solver.moments, "total"):
         found.append("moments that it updates")
     given = [*solver.moments, *solver.settings, *solver.shared, *solver.of_step, "n_decayed"]
+    given += ["total", "loss", "size"]
     if sorted(given) != sorted(entry.parameters[2:]):
         found.append("arguments")
     if not solver.penalises and "alpha" not in solver.settings.values():

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-import cukernels.sparse.sparse_cuda as bodies
+import cukernels.sparse.transpose as transpose
 from _cuda_calls import device_results, on_device, on_host
 from _op_cases import assert_close
 from cukernels import OPS
 from cukernels.runtime.cases import cast, copied
-from cukernels.sparse.sparse_cuda import _digits, _entries_of_block
+from cukernels.sparse.transpose import _LEAST_ENTRIES, _digits
 
 OP = OPS["csr_matmul"]
 
@@ -96,13 +96,13 @@ def test_cases_reach_every_path():
     digits = {len(_digits(max(models, 1) * columns)) for _, columns, _, models, _ in CASES.values()}
     assert digits == {1, 2}
     entries = len(arguments_of(CASES["several blocks, two digits"])["data"])
-    assert entries > 2 * _entries_of_block(entries)
+    assert entries > 2 * _LEAST_ENTRIES
 
 
 def test_digits_cover_the_keys():
     for keys in (0, 1, 2, 1024, 1025, 2**20, 2**20 + 1, 2**31):
         digits = _digits(keys)
-        assert sum(bits for _, bits in digits) == max(keys - 1, 0).bit_length()
+        assert sum(bits for _, bits in digits) == max((keys - 1).bit_length(), 1)
         assert all(1 <= bits <= 10 for _, bits in digits)
         starts = [0, *np.cumsum([bits for _, bits in digits])]
         assert [shift for shift, _ in digits] == starts[:-1]
@@ -111,8 +111,8 @@ def test_digits_cover_the_keys():
 @pytest.mark.parametrize("bits", [1, 3, 7])
 def test_many_digits(bits, cupy, monkeypatch):
     """As of keys of more than 20 bits, but with shorter digits."""
-    monkeypatch.setattr(bodies, "MOST_BITS", bits)
-    monkeypatch.setattr(bodies, "_digits", bodies._digits.__wrapped__)
+    monkeypatch.setattr(transpose, "MOST_BITS", bits)
+    monkeypatch.setattr(transpose, "_digits", transpose._digits.__wrapped__)
     check(cupy, arguments_of(CASES["two digits of models"]), np.float64)
 
 
@@ -192,11 +192,20 @@ def test_entries_keep_their_order(cupy):
     assert not db[1:].any()
 
 
-@pytest.mark.parametrize("blocks", [1, 255, 256, 257, 1024])
+@pytest.mark.parametrize("blocks", [1, 2, 15, 16, 17, 40])
 def test_counts_of_many_blocks(blocks, cupy):
-    counts = np.random.default_rng(0).integers(0, 9, (3, blocks)).astype(np.int32)
-    scanned = on_device(cupy, counts)
-    totals = cupy.empty(3, np.int32)
-    bodies._SCAN["int"]((3, 1, 1), bodies.THREADS, scanned, totals, blocks)
-    np.testing.assert_array_equal(on_host(totals), counts.sum(axis=1))
-    np.testing.assert_array_equal(on_host(scanned), counts.cumsum(axis=1) - counts)
+    """The last block replaces them by the sums over the blocks before."""
+    rng, digits = np.random.default_rng(0), 8
+    entries = blocks * _LEAST_ENTRIES - 5
+    keys = rng.integers(0, 2 * digits, entries).astype(np.int32)
+    arrays = (on_device(cupy, a) for a in (keys, np.array([0, entries], np.int32)))
+    counts, totals = cupy.empty((blocks, digits), np.int32), cupy.empty(digits, np.int32)
+    arrived = cupy.zeros(1, np.uint32)
+    transpose._COUNT["int"](
+        (blocks, 1, 1), transpose.THREADS, *arrays, counts, totals, arrived, 1, entries, 1, 3
+    )
+    blocked = np.split(keys >> 1 & 7, range(_LEAST_ENTRIES, entries, _LEAST_ENTRIES))
+    expected = np.stack([np.bincount(part, minlength=digits) for part in blocked])
+    np.testing.assert_array_equal(on_host(totals), expected.sum(axis=0))
+    np.testing.assert_array_equal(on_host(counts), expected.cumsum(axis=0) - expected)
+    assert not on_host(arrived).any()

@@ -9,13 +9,14 @@ import numpy as np
 
 from cukernels.optimizers.optimizers import (
     adam_steps,
-    check_decayed,
+    add_batch,
     check_steps,
     columns,
 )
 from cukernels.runtime.arrays import Array, namespace
 from cukernels.runtime.dtypes import INTEGER
 from cukernels.runtime.op import op
+from cukernels.training.epoch_loss import check_decayed
 
 
 def _steps(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
@@ -26,7 +27,7 @@ def _steps(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
 @op(
     samples=_steps,
     outputs=(),
-    mutates=("params", "first", "second"),
+    mutates=("params", "first", "second", "total"),
     kinds={"step": INTEGER},
     no_backward="it updates its parameters in place",
 )
@@ -43,6 +44,9 @@ def adamw(
     epsilon: Array,
     weight_decay: Array,
     n_decayed: int,
+    total: Array | None = None,
+    loss: Array | None = None,
+    size: Array | None = None,
 ) -> None:
     """Adam with decoupled weight decay (Loshchilov and Hutter, arXiv:1711.05101, algorithm 2).
 
@@ -63,10 +67,16 @@ def adamw(
         takes away.
     n_decayed : int
         How many parameters of each model, from the first one on, are weights that decay.
+    total : array of shape (M, chunks), default=None
+        The totals of an epoch, which get the loss of the batch, as from `add_loss` without a
+        penalty; `loss_total` makes it.
+    loss, size : arrays of shape (M,), default=None
+        Mean loss of the batch and its number of samples, with `total`.
     """
     xp = namespace(params)
     check_decayed("adamw", params, n_decayed)
     check_steps("adamw", step, beta_2)
+    add_batch("adamw", total, loss, size, params, xp.zeros_like(weight_decay), n_decayed)
     epsilon = xp.maximum(epsilon, np.finfo(params.dtype).tiny)  # the caller's may round to 0
     rate, root, b1, b2, tiny, shrinkage = columns(
         params,

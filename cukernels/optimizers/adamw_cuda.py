@@ -6,9 +6,9 @@ import numpy as np
 
 from cukernels.gpu import elementwise
 from cukernels.gpu.kernel import Kernel, contiguous, ctype
-from cukernels.optimizers.optimizers import check_decayed
-from cukernels.optimizers.optimizers_cuda import TYPES, grid, hyper_parameters, write_back
+from cukernels.optimizers.optimizers_cuda import TYPES, grid, hyper_parameters, of_batch, write_back
 from cukernels.runtime.arrays import Array
+from cukernels.training.epoch_loss import check_decayed
 
 _KERNEL = Kernel("adamw.cu", "adamw", TYPES)
 
@@ -26,13 +26,17 @@ def adamw(
     epsilon: Array,
     weight_decay: Array,
     n_decayed: int,
+    total: Array | None = None,
+    loss: Array | None = None,
+    size: Array | None = None,
 ) -> None:
     check_decayed("adamw", params, n_decayed)
+    batch = of_batch("adamw", params, total, loss, size)
     updated = contiguous(params), contiguous(first), contiguous(second)
     _KERNEL[ctype(params)](
-        grid(params), elementwise.THREADS, updated[0], contiguous(grads), *updated[1:],
+        grid(params, total), elementwise.THREADS, updated[0], contiguous(grads), *updated[1:],
         contiguous(step, np.int64),
         *hyper_parameters(learning_rate, beta_1, beta_2, epsilon, weight_decay),
-        params.shape[1], n_decayed,
+        params.shape[1], n_decayed, *batch,
     )  # fmt: skip
-    write_back(updated, (params, first, second))
+    write_back((*updated, batch[0]), (params, first, second, total))

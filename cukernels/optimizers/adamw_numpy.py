@@ -6,10 +6,11 @@ import math
 
 import numpy as np
 
-from cukernels.optimizers.optimizers import check_decayed, check_steps, columns
+from cukernels.optimizers.optimizers import add_batch, check_steps, columns
 from cukernels.optimizers.optimizers_numpy import Chunk, chunks, root_of_squares
 from cukernels.runtime.arrays import Array
 from cukernels.runtime.workers import in_parallel, scratch
+from cukernels.training.epoch_loss import check_decayed
 
 
 def adamw(
@@ -25,9 +26,13 @@ def adamw(
     epsilon: Array,
     weight_decay: Array,
     n_decayed: int,
+    total: Array | None = None,
+    loss: Array | None = None,
+    size: Array | None = None,
 ) -> None:
     check_decayed("adamw", params, n_decayed)
     check_steps("adamw", step, beta_2)
+    add_batch("adamw", total, loss, size, params, np.zeros_like(weight_decay), n_decayed)
     steps = step.tolist()  # Python numbers are faster than vectors as short as these
     settings = zip(learning_rate.tolist(), beta_1.tolist(), steps, strict=True)
     corrected = [rate / (1 - b1**t) for rate, b1, t in settings]

@@ -16,10 +16,12 @@ import numpy as np
 from cukernels.runtime.arrays import Array, namespace
 from cukernels.runtime.dtypes import INTEGER
 from cukernels.runtime.op import op
+from cukernels.training.epoch_loss import add_loss, check_decayed
 
 
 def _sgd_steps(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
-    for m, p, decayed in ((1, 1, 1), (1, 37, 30), (3, 50, 0), (2, 0, 0), (2, 20_001, 17_000)):
+    shapes = ((1, 1, 1), (1, 37, 30), (3, 50, 0), (2, 0, 0), (2, 20_001, 17_000))
+    for (m, p, decayed), chunks in zip(shapes, (1, 4, 2, 2, 3), strict=True):
         for nesterov in (False, True):
             yield {
                 "params": rng.standard_normal((m, p)),
@@ -30,7 +32,17 @@ def _sgd_steps(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
                 "l2": rng.random(m),
                 "n_decayed": decayed,
                 "nesterov": nesterov,
+                **(_batch(rng, m, chunks) if nesterov else {}),
             }
+
+
+def _batch(rng: np.random.Generator, models: int, chunks: int) -> dict[str, Any]:
+    """What a step adds to the totals of an epoch."""
+    return {
+        "total": rng.standard_normal((models, chunks)),
+        "loss": rng.standard_normal(models),
+        "size": rng.integers(1, 200, models).astype(float),
+    }
 
 
 def adam_steps(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
@@ -67,7 +79,7 @@ def adam_steps(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
 @op(
     samples=_sgd_steps,
     outputs=(),
-    mutates=("params", "velocity"),
+    mutates=("params", "velocity", "total"),
     no_backward="it updates its parameters in place",
 )
 def sgd(
@@ -80,6 +92,9 @@ def sgd(
     l2: Array,
     n_decayed: int,
     nesterov: bool = True,
+    total: Array | None = None,
+    loss: Array | None = None,
+    size: Array | None = None,
 ) -> None:
     """Stochastic gradient descent with momentum, in the formulation of Sutskever et al. 2013.
 
@@ -96,8 +111,14 @@ def sgd(
         How many parameters of each model, from the first one on, the L2 penalty concerns.
     nesterov : bool, default=True
         Whether to use Nesterov's look-ahead.
+    total : array of shape (M, chunks), default=None
+        The totals of an epoch, which get the penalised loss of the batch before the step, as from
+        `add_loss`; `loss_total` makes it.
+    loss, size : arrays of shape (M,), default=None
+        Mean loss of the batch and its number of samples, with `total`.
     """
     check_decayed("sgd", params, n_decayed)
+    add_batch("sgd", total, loss, size, params, l2, n_decayed)
     g = penalised(grads, params, l2, n_decayed)
     rate, keep = columns(params, learning_rate, momentum)
     velocity[...] = keep * velocity - rate * g
@@ -107,7 +128,7 @@ def sgd(
 @op(
     samples=adam_steps,
     outputs=(),
-    mutates=("params", "first", "second"),
+    mutates=("params", "first", "second", "total"),
     kinds={"step": INTEGER},
     no_backward="it updates its parameters in place",
 )
@@ -124,6 +145,9 @@ def adam(
     epsilon: Array,
     l2: Array,
     n_decayed: int,
+    total: Array | None = None,
+    loss: Array | None = None,
+    size: Array | None = None,
 ) -> None:
     """Adam (Kingma and Ba, arXiv:1412.6980, the efficient form at the end of section 2).
 
@@ -139,10 +163,16 @@ def adam(
         smallest normal number of the dtype), and strength of the L2 penalty.
     n_decayed : int
         How many parameters of each model, from the first one on, the L2 penalty concerns.
+    total : array of shape (M, chunks), default=None
+        The totals of an epoch, which get the penalised loss of the batch before the step, as from
+        `add_loss`; `loss_total` makes it.
+    loss, size : arrays of shape (M,), default=None
+        Mean loss of the batch and its number of samples, with `total`.
     """
     xp = namespace(params)
     check_decayed("adam", params, n_decayed)
     check_steps("adam", step, beta_2)
+    add_batch("adam", total, loss, size, params, l2, n_decayed)
     g = penalised(grads, params, l2, n_decayed)
     corrected = learning_rate * xp.sqrt(1 - beta_2**step) / (1 - beta_1**step)
     epsilon = xp.maximum(epsilon, np.finfo(params.dtype).tiny)  # the caller's may round to 0
@@ -152,13 +182,34 @@ def adam(
     params -= rate * first / (xp.sqrt(second) + tiny)
 
 
-def check_decayed(op: str, params: Array, n_decayed: int) -> None:
-    """Raise ValueError unless each model has at least `n_decayed` parameters."""
-    if not 0 <= n_decayed <= params.shape[-1]:
-        raise ValueError(
-            f"{op}: n_decayed must be from 0 to the {params.shape[-1]} parameters of a model, got "
-            f"{n_decayed!r}"
-        )
+def add_batch(
+    op: str,
+    total: Array | None,
+    loss: Array | None,
+    size: Array | None,
+    params: Array,
+    l2: Array,
+    n_decayed: int,
+) -> None:
+    """Add the penalised loss of a batch to the totals of an epoch, if there are any.
+
+    Raises
+    ------
+    ValueError
+        If some of `total`, `loss` and `size` are given and others are not.
+    """
+    if all_or_none(op, total, loss, size):
+        add_loss(total, loss, params, l2=l2, size=size, n_decayed=n_decayed)
+
+
+def all_or_none(op: str, total: Array | None, loss: Array | None, size: Array | None) -> bool:
+    """Whether a step adds to the totals of an epoch; it raises ValueError if a part is missing."""
+    if total is loss is size is None:
+        return False
+    missing = [n for n, a in (("total", total), ("loss", loss), ("size", size)) if a is None]
+    if missing:
+        raise ValueError(f"{op}: total, loss and size go together, but {missing[0]} is None")
+    return True
 
 
 def check_steps(op: str, step: Array, beta_2: Array) -> None:

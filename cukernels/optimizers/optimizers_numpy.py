@@ -7,10 +7,11 @@ from functools import lru_cache
 
 import numpy as np
 
-from cukernels.optimizers.optimizers import check_decayed, check_steps, columns
+from cukernels.optimizers.optimizers import add_batch, check_steps, columns
 from cukernels.runtime.arrays import Array
 from cukernels.runtime.chunks import shares, slices
 from cukernels.runtime.workers import in_parallel, scratch
+from cukernels.training.epoch_loss import check_decayed
 
 
 def sgd(
@@ -23,8 +24,12 @@ def sgd(
     l2: Array,
     n_decayed: int,
     nesterov: bool = True,
+    total: Array | None = None,
+    loss: Array | None = None,
+    size: Array | None = None,
 ) -> None:
     check_decayed("sgd", params, n_decayed)
+    add_batch("sgd", total, loss, size, params, l2, n_decayed)
     rates, keeps = columns(params, learning_rate, momentum)
 
     def move(_: None, chunk: Chunk) -> None:
@@ -55,9 +60,13 @@ def adam(
     epsilon: Array,
     l2: Array,
     n_decayed: int,
+    total: Array | None = None,
+    loss: Array | None = None,
+    size: Array | None = None,
 ) -> None:
     check_decayed("adam", params, n_decayed)
     check_steps("adam", step, beta_2)
+    add_batch("adam", total, loss, size, params, l2, n_decayed)
     settings = (vector.tolist() for vector in (learning_rate, beta_1, beta_2, step))
     corrected = [  # Python numbers are faster than vectors as short as these
         rate * math.sqrt(1 - b2**t) / (1 - b1**t) for rate, b1, b2, t in zip(*settings, strict=True)

@@ -9,13 +9,14 @@ import numpy as np
 
 from cukernels.optimizers.optimizers import (
     adam_steps,
+    add_batch,
     check_decay,
-    check_decayed,
     columns,
     penalised,
 )
 from cukernels.runtime.arrays import Array, namespace
 from cukernels.runtime.op import op
+from cukernels.training.epoch_loss import check_decayed
 
 
 def _steps(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
@@ -26,7 +27,7 @@ def _steps(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
 @op(
     samples=_steps,
     outputs=(),
-    mutates=("params", "second"),
+    mutates=("params", "second", "total"),
     no_backward="it updates its parameters in place",
 )
 def rmsprop(
@@ -39,6 +40,9 @@ def rmsprop(
     epsilon: Array,
     l2: Array,
     n_decayed: int,
+    total: Array | None = None,
+    loss: Array | None = None,
+    size: Array | None = None,
 ) -> None:
     """RMSprop (Tieleman and Hinton, Neural Networks for Machine Learning, lecture 6e, 2012).
 
@@ -56,10 +60,16 @@ def rmsprop(
         smallest normal number of the dtype), and strength of the L2 penalty.
     n_decayed : int
         How many parameters of each model, from the first one on, the L2 penalty concerns.
+    total : array of shape (M, chunks), default=None
+        The totals of an epoch, which get the penalised loss of the batch before the step, as from
+        `add_loss`; `loss_total` makes it.
+    loss, size : arrays of shape (M,), default=None
+        Mean loss of the batch and its number of samples, with `total`.
     """
     xp = namespace(params)
     check_decayed("rmsprop", params, n_decayed)
     check_decay("rmsprop", beta_2)
+    add_batch("rmsprop", total, loss, size, params, l2, n_decayed)
     g = penalised(grads, params, l2, n_decayed)
     epsilon = xp.maximum(epsilon, np.finfo(params.dtype).tiny)  # the caller's may round to 0
     rate, b2, tiny = columns(params, learning_rate, beta_2, epsilon)

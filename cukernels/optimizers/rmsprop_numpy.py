@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from cukernels.optimizers.optimizers import check_decay, check_decayed, columns
+from cukernels.optimizers.optimizers import add_batch, check_decay, columns
 from cukernels.optimizers.optimizers_numpy import Chunk, chunks, penalised_chunk, root_of_squares
 from cukernels.runtime.arrays import Array
 from cukernels.runtime.workers import in_parallel
+from cukernels.training.epoch_loss import check_decayed
 
 
 def rmsprop(
@@ -20,9 +21,13 @@ def rmsprop(
     epsilon: Array,
     l2: Array,
     n_decayed: int,
+    total: Array | None = None,
+    loss: Array | None = None,
+    size: Array | None = None,
 ) -> None:
     check_decayed("rmsprop", params, n_decayed)
     check_decay("rmsprop", beta_2)
+    add_batch("rmsprop", total, loss, size, params, l2, n_decayed)
     tiny = np.maximum(epsilon, np.finfo(params.dtype).tiny)
     rates, b2s, tinies = columns(params, learning_rate, beta_2, tiny)
 

@@ -1,41 +1,14 @@
-// Products with a sparse matrix in CSR form, and the transposition that its gradient needs.
+// Products with a sparse matrix in CSR form, and their gradients.
 //
-//   csr_product      y = a b: a warp for each row and tile of columns of b. The warp consists of
-//                    groups of 2^lanes lanes, and each lane has V columns; the groups take turns at
-//                    the entries of the row. All warps of a block share a long row
-//   number_entries   finds the row of every entry, and its sort key (model, column)
-//   count_digits     counts how often each digit of the keys occurs in each block's entries
-//   scan_counts      sums, for each digit, the counts of the blocks before
-//   scatter_entries  moves entries to their places by this digit; equal digits keep their order
-//   find_starts      finds where the entries of each key begin
+//   csr_product   y = activation(a b + bias): a warp for each row and tile of columns of b. The
+//                 warp consists of groups of 2^lanes lanes, and each lane has V columns; the groups
+//                 take turns at the entries of the row. All warps of a block share a long row
+//   csr_gradient  the gradient in b is a^T dz, and that in the bias the sum of the rows of dz
 //
-// The gradient in b is a^T dy, computed row by row of a^T. So that no sum depends on which thread
-// comes first, the entries are sorted by column. This is a stable radix sort from the lowest digit
-// on, whose only atomic operations count integers. Then `csr_product` adds up each row in a fixed
-// order. A sort takes 3 launches for each 10 bits of (model, column), with about 40 bytes of memory
-// traffic for each entry.
-#include "prelude.cuh"
-
-constexpr int threads = 256;
-constexpr int warps = threads / warp_size;
-constexpr int most_bits = 10;  // of a digit of the keys
-constexpr int most_digits = 1 << most_bits;
-constexpr int long_row = 1024;  // a row of more entries is shared by all warps of a block
-
-// The entries of a row. If its ends are out of range it has none, and its sum becomes NaN.
-struct Row {
-    int64 begin, end;
-    bool is_whole;
-
-    template <typename I>
-    __device__ Row(const I* indptr, int row, int64 entries)
-        : begin(indptr[row]), end(indptr[row + 1]) {
-        is_whole = 0 <= begin && begin <= end && end <= entries;
-        if (!is_whole) begin = end = 0;
-    }
-    __device__ Row() : begin(0), end(0), is_whole(true) {}
-    __device__ bool is_long() const { return end - begin > long_row; }
-};
+// So that no sum depends on which thread comes first, the gradient is computed row by row of a^T,
+// whose entries transpose.cu has sorted, and each row is added up in a fixed order.
+#include "csr.cuh"
+#include "fused.cuh"
 
 // The V columns of b and y that a lane has. They are adjacent if they can be loaded as a vector,
 // else 2^lanes apart, so that adjacent lanes read adjacent columns. A column's sum has the same
@@ -46,9 +19,10 @@ struct LaneColumns {
     int first, columns, lanes;
     bool wide;
 
-    __device__ LaneColumns(const T* b, int columns, int lanes) : columns(columns), lanes(lanes) {
+    __device__ LaneColumns(const T* b, const T* y, int columns, int lanes)
+        : columns(columns), lanes(lanes) {
         const int own = lane_id() & ((1 << lanes) - 1);
-        wide = columns % V == 0 && is_aligned(b);
+        wide = columns % V == 0 && is_aligned(b) && is_aligned(y);
         first = int(blockIdx.y) * (V << lanes) + own * (wide ? V : 1);
     }
 
@@ -64,6 +38,8 @@ struct LaneColumns {
         }
         return x;
     }
+
+    __device__ int column(int v) const { return wide ? first + v : first + (v << lanes); }
 
     __device__ void write(T* row, const Vector<T, V>& x) const {
         if (wide) {
@@ -113,6 +89,14 @@ __device__ inline Vector<T, vector_length<T>> sum_entries(const T* data, const I
     return sum;
 }
 
+// Add up the sums of the groups of a warp; all lanes of a column get the result.
+template <typename T, int V>
+__device__ inline void join_groups(Vector<T, V>& sum, int lanes) {
+    for (int distance = warp_size / 2; distance >> lanes; distance /= 2)
+#pragma unroll
+        for (int v = 0; v < V; v++) sum[v] += __shfl_xor_sync(full_warp, sum[v], distance);
+}
+
 // The sum of a row over the entries of one of the `of_warps` warps that share it. The groups of the
 // warp take turns at these, and their sums are joined at the end.
 template <typename T, typename I>
@@ -127,11 +111,53 @@ __device__ inline Vector<T, vector_length<T>> sum_row(const T* data, const I* in
     auto sum =
         mine.wide ? sum_entries<true>(data, indices, first, row.end, step, b, depth, mine, strays)
                   : sum_entries<false>(data, indices, first, row.end, step, b, depth, mine, strays);
-    for (int distance = warp_size / 2; distance >> mine.lanes; distance /= 2)
-#pragma unroll
-        for (int v = 0; v < vector_length<T>; v++)
-            sum[v] += __shfl_xor_sync(full_warp, sum[v], distance);
+    join_groups(sum, mine.lanes);
     return sum;
+}
+
+// The sum of the sums that the warps of a block have, in order: the first lanes of warp 0 get it.
+template <typename T, int V>
+__device__ inline Vector<T, V> join_warps(const Vector<T, V>& sum) {
+    __shared__ Vector<T, V> of_warp[warps][warp_size];
+    of_warp[warp_id()][lane_id()] = sum;
+    __syncthreads();
+    Vector<T, V> joined = of_warp[0][lane_id()];
+    if (warp_id() == 0)
+        for (int i = 1; i < warps; i++)
+#pragma unroll
+            for (int v = 0; v < V; v++) joined[v] += of_warp[i][lane_id()][v];
+    __syncthreads();
+    return joined;
+}
+
+// Multiply the rows from `first` on, one for each warp of the block, by matrices. `range_of`,
+// `factor_of` and `to` give the entries of a row, the matrix it is multiplied by, and where its
+// product goes; `finish` may change that before.
+template <typename T, typename I, typename Range, typename Factor, typename To, typename Finish>
+__device__ inline void multiply_rows(int first, int rows, const T* data, const I* indices, I depth,
+                                     int columns, int lanes, const Range& range_of,
+                                     const Factor& factor_of, const To& to, const Finish& finish) {
+    __shared__ int64 begins[warps], ends[warps];
+    const int own = first + warp_id();
+    const bool is_row = own < rows;
+    const Row range = is_row ? range_of(own) : Row(0, 0);
+    if (lane_id() == 0) begins[warp_id()] = range.begin, ends[warp_id()] = range.end;
+    const auto multiply = [&](int row, const Row& range, int warp, int of_warps, bool is_shared) {
+        const T* factor = factor_of(row);
+        const LaneColumns<T> mine(factor, to(row), columns, lanes);
+        auto sum = sum_row(data, indices, range, warp, of_warps, factor, depth, mine);
+        if (is_shared) sum = join_warps(sum);
+        if ((is_shared && warp_id() != 0) || lane_id() >> lanes) return;
+        finish(row, mine, sum);
+        mine.write(to(row), sum);
+    };
+    if (is_row && !range.is_long()) multiply(own, range, 0, 1, false);
+    // Then all warps share the long rows among those of the block, one after the other.
+    __syncthreads();
+    for (int w = 0; w < warps; w++) {
+        const Row shared(begins[w], ends[w]);
+        if (shared.is_long()) multiply(first + w, shared, warp_id(), warps, true);
+    }
 }
 
 template <typename T, typename I>
@@ -140,217 +166,80 @@ __global__ void __launch_bounds__(threads)
                 const I* indices,  // [entries]
                 const I* indptr,   // [rows + 1]
                 const T* b,        // [models, depth, columns]
+                const T* bias,     // [models, columns], or null
                 T* y,              // [rows, columns]
-                int rows, int rows_of_model, int columns, int lanes, int64 b_model, int64 entries,
-                I depth) {
+                int rows, int rows_of_model, int columns, int lanes, int64 b_model,
+                int64 bias_model, int64 entries, I depth, int activation, T parameter) {
     constexpr int V = vector_length<T>;
-    __shared__ bool is_long[warps];
-    __shared__ Vector<T, V> of_warp[warps][warp_size];
-
-    const int own = blockIdx.x * warps + warp_id();
-    const bool is_row = own < rows;
-    const Row range = is_row ? Row(indptr, own, entries) : Row();
-    if (lane_id() == 0) is_long[warp_id()] = range.is_long();
-    if (is_row && !range.is_long()) {
-        const T* factor = b + own / rows_of_model * b_model;
-        const LaneColumns<T> mine(factor, columns, lanes);
-        const auto sum = sum_row(data, indices, range, 0, 1, factor, depth, mine);
-        if (!(lane_id() >> lanes)) mine.write(y + int64(own) * columns, sum);
-    }
-    // Then all warps share the long rows among those of the block, one after the other.
-    __syncthreads();
-    for (int w = 0; w < warps; w++) {
-        if (!is_long[w]) continue;
-        const int row = blockIdx.x * warps + w;
-        const T* factor = b + row / rows_of_model * b_model;
-        const LaneColumns<T> mine(factor, columns, lanes);
-        of_warp[warp_id()][lane_id()] = sum_row<T, I>(data, indices, Row(indptr, row, entries),
-                                                      warp_id(), warps, factor, depth, mine);
-        __syncthreads();
-        if (warp_id() == 0 && !(lane_id() >> lanes)) {
-            Vector<T, V> sum = of_warp[0][lane_id()];
-            for (int i = 1; i < warps; i++)
+    multiply_rows(
+        int(blockIdx.x) * warps, rows, data, indices, depth, columns, lanes,
+        [&](int row) { return Row(indptr, row, entries); },
+        [&](int row) { return b + row / rows_of_model * b_model; },
+        [&](int row) { return y + int64(row) * columns; },
+        [&](int row, const LaneColumns<T>& mine, Vector<T, V>& sum) {
+            const T* added = bias + row / rows_of_model * bias_model;
 #pragma unroll
-                for (int v = 0; v < V; v++) sum[v] += of_warp[i][lane_id()][v];
-            mine.write(y + int64(row) * columns, sum);
-        }
-        __syncthreads();
-    }
+            for (int v = 0; v < V; v++)
+                if (bias && mine.column(v) < columns) sum[v] += added[mine.column(v)];
+            fused_forward(activation, sum, parameter);
+        });
 }
 
+// The first of `count` ascending keys that is not below this one.
 template <typename I>
-__global__ void __launch_bounds__(threads)
-    number_entries(const I* indices,  // [entries]
-                   const I* indptr,   // [rows + 1]
-                   I* keys,           // [entries]
-                   I* entry_rows,     // [entries], -1: not an entry of the matrix
-                   int rows, int rows_of_model, int width, int64 entries) {
-    const int row = blockIdx.x * warps + warp_id();
-    if (row >= rows) return;
-    const I offset = I(row / rows_of_model) * width;
-    const Row range(indptr, row, entries);
-    const auto number = [&](int64 begin, int64 end, bool is_known) {
-        for (int64 j = begin + lane_id(); j < end; j += warp_size) {
-            const I column = indices[j];
-            entry_rows[j] = is_known && is_within(column, width) ? row : -1;
-            keys[j] = offset + least(largest(column, I(0)), I(width - 1));
-        }
-    };
-    number(range.begin, range.end, true);
-    // Entries before the first row and after the last one belong to none; they have to sort too.
-    if (row == 0 && range.is_whole) number(0, range.begin, false);
-    if (row == rows - 1 && range.is_whole) number(range.end, entries, false);
-}
-
-template <typename I>
-__global__ void __launch_bounds__(threads)
-    count_digits(const I* keys,  // [entries]
-                 I* counts,      // [digits, blocks]
-                 int64 entries, int entries_of_block, int shift, int digits) {
-    __shared__ int found[most_digits];
-    for (int d = threadIdx.x; d < digits; d += threads) found[d] = 0;
-    __syncthreads();
-    const int64 begin = int64(blockIdx.x) * entries_of_block;
-    const int64 end = least(begin + entries_of_block, entries);
-    for (int64 j = begin + threadIdx.x; j < end; j += threads)
-        atomicAdd(&found[int(keys[j] >> shift) & (digits - 1)], 1);
-    __syncthreads();
-    for (int d = threadIdx.x; d < digits; d += threads)
-        counts[int64(d) * gridDim.x + blockIdx.x] = found[d];
-}
-
-// The sum of x over all threads of the block before this one; `total` becomes the sum over all.
-template <typename I>
-__device__ inline I scan_block(I x, I& total) {
-    __shared__ I sums[warps];
-    I running = x;
-#pragma unroll
-    for (int distance = 1; distance < warp_size; distance *= 2) {
-        const I before = __shfl_up_sync(full_warp, running, distance);
-        if (lane_id() >= distance) running += before;
-    }
-    __syncthreads();  // other warps may still be reading the sums of the previous call
-    if (lane_id() == warp_size - 1) sums[warp_id()] = running;
-    __syncthreads();
-    I before = running - x;
-    total = 0;
-#pragma unroll
-    for (int w = 0; w < warps; w++) {
-        if (w < warp_id()) before += sums[w];
-        total += sums[w];
-    }
-    return before;
-}
-
-// Replace the counts by the sums over the blocks before. A block of this kernel has a digit.
-template <typename I>
-__global__ void __launch_bounds__(threads)
-    scan_counts(I* counts,  // [digits, blocks]: becomes the sum of those before
-                I* totals,  // [digits]
-                int blocks) {
-    counts += int64(blockIdx.x) * blocks;
-    I before = 0;
-    for (int first = 0; first < blocks; first += threads) {
-        const int i = first + threadIdx.x;
-        const I count = i < blocks ? counts[i] : I(0);
-        I total;
-        const I sum = scan_block(count, total);
-        if (i < blocks) counts[i] = before + sum;
-        before += total;
-    }
-    if (threadIdx.x == 0) totals[blockIdx.x] = before;
-}
-
-// Move entries to their places. Each warp has consecutive entries of its block, and takes 32 of
-// them in each round. An entry goes behind all entries with smaller digits, and behind those with
-// its own digit in earlier blocks, earlier warps, earlier rounds and lower lanes. So the sort is
-// stable.
-template <typename T, typename I>
-__global__ void __launch_bounds__(threads)
-    scatter_entries(const I* keys, const I* entry_rows, const T* data,  // [entries]
-                    const I* counts,                                    // [digits, blocks]
-                    const I* totals,                                    // [digits]
-                    I* sorted_keys, I* sorted_rows, T* sorted_data,     // [entries]
-                    int64 entries, int entries_of_block, int shift, int bits) {
-    __shared__ I place[most_digits];
-    __shared__ int found[warps][most_digits];
-    const int digits = 1 << bits;
-
-    // place[digit]: where this block's entries with a digit begin, if the digits are in order.
-    constexpr int own = most_digits / threads;  // adjacent digits of a thread
-    I count[own], sum = 0, total;
-#pragma unroll
-    for (int i = 0; i < own; i++) {
-        const int d = threadIdx.x * own + i;
-        count[i] = d < digits ? totals[d] : I(0);
-        sum += count[i];
-    }
-    I before = scan_block(sum, total);
-#pragma unroll
-    for (int i = 0; i < own; i++) {
-        const int d = threadIdx.x * own + i;
-        if (d < digits) place[d] = before + counts[int64(d) * gridDim.x + blockIdx.x];
-        before += count[i];
-    }
-    // found[warp][digit]: how many entries with a digit earlier warps of the block have.
-    for (int d = lane_id(); d < digits; d += warp_size) found[warp_id()][d] = 0;
-    __syncwarp();
-
-    const int entries_of_warp = entries_of_block / warps;
-    const int64 begin = int64(blockIdx.x) * entries_of_block + warp_id() * entries_of_warp;
-    const int64 end = least(begin + entries_of_warp, entries);
-    for (int64 j = begin + lane_id(); j < end; j += warp_size)
-        atomicAdd(&found[warp_id()][int(keys[j] >> shift) & (digits - 1)], 1);
-    __syncthreads();
-    for (int d = threadIdx.x; d < digits; d += threads) {
-        int running = 0;
-#pragma unroll
-        for (int w = 0; w < warps; w++) {
-            const int of_warp = found[w][d];
-            found[w][d] = running;
-            running += of_warp;
-        }
-    }
-    __syncthreads();
-
-    for (int64 round = begin; round < end; round += warp_size) {
-        const int64 j = round + lane_id();
-        const bool inside = j < end;
-        const I key = inside ? keys[j] : I(0);
-        const int digit = int(key >> shift) & (digits - 1);
-        unsigned peers = __ballot_sync(full_warp, inside);  // lanes with the same digit
-        for (int bit = 0; bit < bits; bit++) {
-            const bool is_set = digit >> bit & 1;
-            const unsigned set = __ballot_sync(full_warp, is_set);
-            peers &= is_set ? set : ~set;
-        }
-        const int rank = __popc(peers & ((1u << lane_id()) - 1));  // among these
-        int64 to = 0;
-        if (inside) to = place[digit] + found[warp_id()][digit] + rank;
-        __syncwarp();  // all lanes have read `found`
-        if (inside && rank == 0) found[warp_id()][digit] += __popc(peers);
-        __syncwarp();
-        if (inside) {
-            sorted_keys[to] = key;
-            sorted_rows[to] = entry_rows[j];
-            sorted_data[to] = data[j];
-        }
-    }
-}
-
-// starts[key] is the first entry whose key is not smaller, by binary search.
-template <typename I>
-__global__ void __launch_bounds__(threads) find_starts(const I* keys,  // [entries], ascending
-                                                       I* starts,      // [count]
-                                                       int64 entries, int count) {
-    const int key = blockIdx.x * threads + threadIdx.x;
-    if (key >= count) return;
-    int64 low = 0, high = entries;
+__device__ inline int64 first_of(const I* keys, int64 count, I key) {
+    int64 low = 0, high = count;
     while (low < high) {
         const int64 middle = (low + high) / 2;
         const bool is_before = keys[middle] < key;
         low = is_before ? middle + 1 : low;
         high = is_before ? high : middle;
     }
-    starts[key] = low;
+    return low;
+}
+
+// The first `bias_blocks` blocks have a model each, and sum its rows of dz. They come first as they
+// take longest. Each warp of the others has a row of the gradients in b.
+template <typename T, typename I>
+__global__ void __launch_bounds__(threads)
+    csr_gradient(const T* data,          // [entries of these rows], sorted by model and column
+                 const int* entry_rows,  // the same: the row of dz by which an entry is multiplied
+                 const I* keys,          // the same, ascending: model * width + column
+                 const I* indptr,        // [rows + 1], of the matrix itself
+                 const T* dz,            // [rows, columns]
+                 T* db,                  // [models, width, columns]
+                 T* dbias,               // [models, columns]
+                 int rows, int rows_of_model, int models, int width, int columns, int lanes,
+                 int64 db_model, int64 dbias_model, int64 entries, int bias_blocks) {
+    constexpr int V = vector_length<T>;
+    if (blockIdx.x < bias_blocks) {
+        const int first = int(blockIdx.x) * rows_of_model, groups = warp_size >> lanes;
+        T* to = dbias + blockIdx.x * dbias_model;
+        const LaneColumns<T> mine(dz, to, columns, lanes);
+        Vector<T, V> sum = {};
+#pragma unroll 4
+        for (int i = warp_id() * groups + (lane_id() >> lanes); i < rows_of_model;
+             i += warps * groups) {
+            const T* row = dz + int64(first + i) * columns;
+            const auto slope =
+                mine.wide ? mine.template read<true>(row) : mine.template read<false>(row);
+#pragma unroll
+            for (int v = 0; v < V; v++) sum[v] += slope[v];
+        }
+        join_groups(sum, lanes);
+        sum = join_warps(sum);
+        if (warp_id() == 0 && !(lane_id() >> lanes)) mine.write(to, sum);
+        return;
+    }
+    const int64 count = Entries(indptr, rows, entries).count;
+    multiply_rows(
+        (int(blockIdx.x) - bias_blocks) * warps, models * width, data, entry_rows, rows, columns,
+        lanes,
+        [&](int key) {  // odd lanes search for the end of the row
+            const int64 found = first_of(keys, count, I(key + (lane_id() & 1)));
+            return Row(__shfl_sync(full_warp, found, 0), __shfl_sync(full_warp, found, 1));
+        },
+        [&](int) { return dz; },
+        [&](int key) { return db + key / width * db_model + int64(key % width) * columns; },
+        [](int, const LaneColumns<T>&, Vector<T, V>&) {});
 }

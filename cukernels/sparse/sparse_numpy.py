@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
+from cukernels.activations.activations import fused_activation
 from cukernels.runtime.arrays import Array
-from cukernels.sparse.sparse import check_csr
+from cukernels.sparse.sparse import check_csr, check_output
 
 
 def _matrices(data: Array, indices: Array, indptr: Array, b: Array) -> list[sp.csr_array]:
@@ -22,17 +23,43 @@ def _matrices(data: Array, indices: Array, indptr: Array, b: Array) -> list[sp.c
     ]
 
 
-def csr_matmul(data: Array, indices: Array, indptr: Array, b: Array) -> Array:
+def csr_matmul(
+    data: Array,
+    indices: Array,
+    indptr: Array,
+    b: Array,
+    bias: Array | None = None,
+    *,
+    activation: str = "identity",
+) -> Array:
     check_csr("csr_matmul", data, indices, indptr, b)
     matrices = _matrices(data, indices, indptr, b)
     if b.ndim == 2:
-        return matrices[0] @ b
-    return np.stack([a @ b_m for a, b_m in zip(matrices, b, strict=True)])
+        y = matrices[0] @ b
+    else:
+        y = np.stack([a @ b_m for a, b_m in zip(matrices, b, strict=True)])
+    if bias is not None:
+        y += bias[..., None, :]
+    return fused_activation(activation).forward(y)
 
 
-def csr_matmul_backward(dy: Array, data: Array, indices: Array, indptr: Array, b: Array) -> Array:
+def csr_matmul_backward(
+    dy: Array,
+    data: Array,
+    indices: Array,
+    indptr: Array,
+    b: Array,
+    bias: Array | None = None,
+    y: Array | None = None,
+    *,
+    activation: str = "identity",
+) -> tuple[Array, Array | None]:
     check_csr("csr_matmul_backward", data, indices, indptr, b)
+    check_output(y, activation)
+    dz = fused_activation(activation).backward(dy, y)
     matrices = _matrices(data, indices, indptr, b)
     if b.ndim == 2:
-        return matrices[0].T @ dy
-    return np.stack([a.T @ dy_m for a, dy_m in zip(matrices, dy, strict=True)])
+        db = matrices[0].T @ dz
+    else:
+        db = np.stack([a.T @ dz_m for a, dz_m in zip(matrices, dz, strict=True)])
+    return db, None if bias is None else dz.sum(axis=-2)

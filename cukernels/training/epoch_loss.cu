@@ -1,9 +1,9 @@
 // The penalised loss of a batch, added to the totals of an epoch.
 #include "prelude.cuh"
 
-// total[model][chunk] += size[model] * l2[model] / 2 * |chunk of the model's weights|^2, to which
-// the first chunk adds size * loss. A block has a chunk of `length` weights, and one number of its
-// own to add to. So no second kernel is needed, and the order of the sums is fixed.
+// total[model][chunk] += size[model] * l2[model] / 2 * |weights of the chunk|^2, to which the first
+// chunk adds size * loss. A block has a chunk of `length` parameters, and one number of its own to
+// add to. So no second kernel is needed, and the order of the sums is fixed.
 // params: (models, p), of which the first `n_decayed` are weights. Grid: (chunks, models).
 template <typename T>
 __global__ void __launch_bounds__(256)

@@ -11,11 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from cukernels.optimizers.optimizers import check_decayed
 from cukernels.runtime.arrays import Array, namespace
 from cukernels.runtime.op import op
-
-_CHUNK = 8192  # weights of a block on a GPU: each thread loads 8 vectors of 16 bytes
 
 
 def _batches(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
@@ -43,9 +40,9 @@ def add_loss(
     """Add the penalised loss of a batch to the totals of an epoch, in place.
 
     The total of a model is the sum of its row in `total`, and grows by
-    ``size * (loss + l2 / 2 * |w|^2)``. The weights w are split into chunks of equal length, one for
-    each column: a chunk adds its penalty to its own column, and the first one adds the loss too. So
-    on a GPU each block has a number of its own to add to.
+    ``size * (loss + l2 / 2 * |w|^2)``. The parameters are split into chunks of `chunk_length`, one
+    for each column: the weights w of a chunk add their penalty to its column, and the loss goes to
+    the first. So on a GPU each block has a number of its own to add to.
 
     Parameters
     ----------
@@ -62,7 +59,7 @@ def add_loss(
     """
     check_total(total, params, n_decayed)
     models, chunks = total.shape
-    length = -(-n_decayed // chunks)
+    length = chunk_length(params.shape[1], chunks)
     squares = namespace(params).zeros((models, chunks * length), params.dtype)
     squares[:, :n_decayed] = params[:, :n_decayed] ** 2
     norms = squares.reshape(models, chunks, length).sum(axis=-1)
@@ -70,10 +67,26 @@ def add_loss(
     total[:, 0] += size * loss
 
 
+def chunk_length(p: int, chunks: int) -> int:
+    """Return how many of the `p` parameters of a model a column of `total` stands for.
+
+    It is a multiple of 4, so that a GPU can load 16 bytes at once from where a chunk begins.
+    """
+    return -(-p // (4 * chunks)) * 4
+
+
 def loss_total(params: Array, n_decayed: int) -> Array:
-    """Return zeros for `add_loss` to add to: a number for each model, on a GPU for each block."""
-    xp = namespace(params)
-    chunks = 1 if xp is np else max(-(-n_decayed // _CHUNK), 1)
+    """Return zeros for `add_loss` or an optimizer to add to: one column, on a GPU one a block.
+
+    The blocks are those that an optimizer has for a model: they follow from the number of
+    parameters, their dtype and the device.
+    """
+    check_decayed("loss_total", params, n_decayed)
+    xp, chunks = namespace(params), 1
+    if xp is not np:
+        from cukernels.gpu import elementwise
+
+        chunks = max(elementwise.blocks(params, params.shape[1]), 1)
     return xp.zeros((len(params), chunks))
 
 
@@ -82,3 +95,12 @@ def check_total(total: Array, params: Array, n_decayed: int) -> None:
     check_decayed("add_loss", params, n_decayed)
     if total.shape[1] < 1:
         raise ValueError(f"add_loss: total of shape {total.shape} has no column to add to")
+
+
+def check_decayed(op: str, params: Array, n_decayed: int) -> None:
+    """Raise ValueError unless each model has at least `n_decayed` parameters."""
+    if not 0 <= n_decayed <= params.shape[-1]:
+        raise ValueError(
+            f"{op}: n_decayed must be from 0 to the {params.shape[-1]} parameters of a model, got "
+            f"{n_decayed!r}"
+        )

@@ -6,7 +6,7 @@ import numpy as np
 
 from cukernels.gpu.kernel import Kernel, contiguous, ctype
 from cukernels.runtime.arrays import Array
-from cukernels.training.epoch_loss import check_total
+from cukernels.training.epoch_loss import check_total, chunk_length
 
 _THREADS = 256
 _KERNEL = Kernel("epoch_loss.cu", "add_loss", [("float",), ("double",)])
@@ -21,7 +21,7 @@ def add_loss(
     _KERNEL[ctype(params)](
         (chunks, models, 1), _THREADS, sums, contiguous(loss), contiguous(params),
         contiguous(l2, np.float64), contiguous(size, np.float64), params.shape[1], n_decayed,
-        -(-n_decayed // chunks),
+        chunk_length(params.shape[1], chunks),
     )  # fmt: skip
     if sums is not total:
         total[...] = sums

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cukernels.runtime.arrays import Array
-from cukernels.training.epoch_loss import check_total
+from cukernels.training.epoch_loss import check_total, chunk_length
 
 
 def add_loss(
@@ -13,7 +13,7 @@ def add_loss(
 ) -> None:
     check_total(total, params, n_decayed)
     chunks = total.shape[1]
-    length = -(-n_decayed // chunks)
+    length = chunk_length(params.shape[1], chunks)
     for chunk in range(chunks):
         w = params[:, min(chunk * length, n_decayed) : min((chunk + 1) * length, n_decayed)]
         norm = np.array([np.dot(own, own) for own in w])  # 10 times as fast as one stacked product

@@ -23,15 +23,37 @@ __global__ void __launch_bounds__(elementwise_threads)
     }
 }
 
-// dx[rows[i]] += dy[i] for i = 0, 1, ..., where dx is zeros before. A thread has a column of all
-// rows. So no two threads add to the same element, and the order of each sum is that of the picks.
+// dx[rows[i]] += dy[i] for i = 0, 1, ..., where dx is zeros before. A block has a pick and a tile
+// of columns. If it is the first pick of its row, it adds up all picks of that row, in their order.
+// So no two blocks write to the same element. It looks for them among the numbers of all rows:
+// these are few beside the columns, and the loads of many are in flight at once.
 template <typename T, typename Row>
 __global__ void __launch_bounds__(elementwise_threads)
     gather_rows_backward(const T* __restrict__ dy, const Row* __restrict__ rows, T* __restrict__ dx,
                          int64 picks, int64 columns, int64 rows_of_x) {
-    const int64 column = int64(blockIdx.x) * elementwise_threads + threadIdx.x;
-    if (column >= columns) return;
-    for (int64 i = 0; i < picks; i++)
-        if (is_within(rows[i], rows_of_x))
-            dx[int64(rows[i]) * columns + column] += dy[i * columns + column];
+    constexpr int warps = elementwise_threads / warp_size;
+    __shared__ unsigned same[warps];  // a bit for each pick of this round
+    const int64 pick = blockIdx.x;
+    const int64 row = rows[pick];
+    if (!is_within(row, rows_of_x)) return;
+    bool is_first = true;
+#pragma unroll 8
+    for (int64 i = threadIdx.x; i < pick; i += elementwise_threads) is_first &= rows[i] != row;
+    if (!__syncthreads_and(is_first)) return;
+    for (int64 tile = blockIdx.y; tile * elementwise_threads < columns; tile += gridDim.y) {
+        const int64 column = tile * elementwise_threads + threadIdx.x;
+        T sum = 0;
+        for (int64 first = pick; first < picks; first += elementwise_threads) {
+            const int64 i = first + threadIdx.x;
+            const unsigned found = __ballot_sync(full_warp, i < picks && rows[i] == row);
+            if (!__syncthreads_or(found != 0)) continue;
+            if (lane_id() == 0) same[warp_id()] = found;
+            __syncthreads();
+            if (column < columns)
+                for (int w = 0; w < warps; w++)
+                    for (unsigned left = same[w]; left; left &= left - 1)
+                        sum += dy[(first + w * warp_size + __ffs(left) - 1) * columns + column];
+        }
+        if (column < columns) dx[row * columns + column] = sum;
+    }
 }

@@ -44,7 +44,7 @@ def gather_rows_backward(dy: Array, x: Array, rows: Array) -> Array:
     rows, dy = _row_numbers(rows), contiguous(dy)
     dx = namespace(x).zeros(x.shape, x.dtype)
     columns = math.prod(x.shape[1:])
-    grid = (-(-columns // elementwise.THREADS), 1, 1)
+    grid = (rows.size, min(-(-columns // elementwise.THREADS), 2**15), 1)
     instance = _BACKWARD[ctype(x), ctype(rows)]
     instance(grid, elementwise.THREADS, dy, rows, dx, rows.size, columns, len(x))
     return dx

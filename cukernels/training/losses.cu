@@ -1,7 +1,7 @@
 // Losses: value and gradient of the weighted mean over the samples of each model, in one pass.
 //
 // A group of lanes has a sample (rows.cuh). The terms of the loss are summed in float64 by each
-// block. If a model has several blocks, a second kernel adds up their sums, in order.
+// block. If a model has several blocks, the last one to finish adds up their sums, in order.
 #include "elementwise.cuh"
 #include "rows.cuh"
 
@@ -106,15 +106,35 @@ struct SquaredOutput {
 using LogisticLoss = ByOutput<LogisticOutput>;
 using SquaredLoss = ByOutput<SquaredOutput>;
 
+// The sum of n weights; all threads of the block get it. Which of them has a weight does not depend
+// on the alignment, so neither does the sum. Few additions are in float64, which some GPUs have few
+// units for.
+template <typename T>
+__device__ inline double sum_weights(const T* weight, int64 n) {
+    constexpr int V = vector_length<T>;
+    const bool wide = is_aligned(weight);
+    const int64 whole = n / V * V, rest = whole + threadIdx.x;
+    double sum = rest < n ? double(weight[rest]) : 0.0;
+#pragma unroll 4
+    for (int64 i = threadIdx.x * V; i < whole; i += row_threads * V) {
+        const Vector<T, V> own = load<V>(weight + i, wide);
+        T part = own[0];
+#pragma unroll
+        for (int v = 1; v < V; v++) part += own[v];
+        sum += double(part);
+    }
+    return block_reduce<Sum, row_threads>(sum);
+}
+
 // z, dz: (models, n, k); y: (models or 1, n) labels or (models or 1, n, k) targets; weight: (models
 // or 1, n), or null. `*_model` elements lie between two models, 0 if they share one. The grid is
-// (blocks of a model, models). A single block writes `value` (models); otherwise `sum_partials`
-// adds up what the blocks write to `partial` (models, blocks).
+// (blocks of a model, models). `value` (models) is the result. If there are several blocks, they
+// write their sums to `partial` (models, blocks), and count in `arrived` (models).
 template <typename T, typename Y, typename Loss, int Lanes>
 __global__ void __launch_bounds__(row_threads, 2)
     loss(const T* __restrict__ z, const Y* __restrict__ y, const T* __restrict__ weight,
-         T* __restrict__ dz, T* __restrict__ value, double* __restrict__ partial, int64 n, int k,
-         int64 y_model, int64 weight_model) {
+         T* __restrict__ dz, T* __restrict__ value, double* partial, unsigned* arrived, int64 n,
+         int k, int64 y_model, int64 weight_model) {
     const int64 model = blockIdx.y;
     z += model * n * k;
     dz += model * n * k;
@@ -122,9 +142,7 @@ __global__ void __launch_bounds__(row_threads, 2)
     double mass = double(n);
     if (weight) {  // every block adds up all weights: that takes less time than a launch
         weight += model * weight_model;
-        mass = 0;
-        for (int64 i = threadIdx.x; i < n; i += row_threads) mass += double(weight[i]);
-        mass = block_reduce<Sum, row_threads>(mass);
+        mass = sum_weights(weight, n);
     }
     const double share = 1 / (mass == 0 ? 1.0 : mass);
     double sum = 0;
@@ -136,20 +154,14 @@ __global__ void __launch_bounds__(row_threads, 2)
         if (inside) sum += own_share * double(own);
     });
     sum = block_reduce<Sum, row_threads>(sum);
-    if (threadIdx.x != 0) return;
-    if (gridDim.x == 1)
-        value[model] = T(sum);
-    else
-        partial[model * gridDim.x + blockIdx.x] = sum;
-}
-
-// value[model] = the sum of partial[model][0 .. blocks - 1]. A model has a warp.
-template <typename T>
-__global__ void __launch_bounds__(32)
-    sum_partials(const double* __restrict__ partial, T* __restrict__ value, int blocks) {
-    double sum = 0;
-    for (int i = lane_id(); i < blocks; i += warp_size)
-        sum += partial[int64(blockIdx.x) * blocks + i];
-    sum = warp_reduce<Sum>(sum);
-    if (threadIdx.x == 0) value[blockIdx.x] = T(sum);
+    const int blocks = gridDim.x;
+    if (blocks > 1) {
+        partial += model * blocks;
+        if (threadIdx.x == 0) partial[blockIdx.x] = sum;
+        if (!is_last_block(arrived + model, blocks)) return;
+        sum = 0;
+        for (int i = threadIdx.x; i < blocks; i += row_threads) sum += partial[i];
+        sum = block_reduce<Sum, row_threads>(sum);
+    }
+    if (threadIdx.x == 0) value[model] = T(sum);
 }

@@ -9,7 +9,8 @@ from itertools import product
 import numpy as np
 
 from cukernels.gpu import rows
-from cukernels.gpu.kernel import Kernel, contiguous, ctype
+from cukernels.gpu.counters import counters
+from cukernels.gpu.kernel import Kernel, contiguous, ctype, multiprocessors
 from cukernels.runtime.arrays import Array, namespace
 
 _LABELLED = ("SoftmaxCrossEntropy", "PerceptronLoss")
@@ -23,9 +24,7 @@ _LOSS = Kernel(
         *((t, t, f, n) for t, f, n in product(("float", "double"), _BY_OUTPUT, rows.LANES)),
     ],
 )
-_SUM = Kernel("losses.cu", "sum_partials", [("float",), ("double",)])
-_VALUES_A_BLOCK = 8192  # so a batch of 512 samples of 10 classes has one block, and one launch
-_MOST_BLOCKS = 64  # of a model, as each of them adds up all the weights
+_VALUES_A_LANE = 4  # of a short row: as many as its loops have in flight
 
 
 def _body(functor: str, labelled: bool) -> Callable[..., tuple[Array, Array]]:
@@ -47,19 +46,26 @@ def _body(functor: str, labelled: bool) -> Callable[..., tuple[Array, Array]]:
         if weight is not None:
             weight = weight.astype(z.dtype, copy=False)
             weight, weight_model = _shared_or_own(weight, z.shape[:-1], 1)
-        blocks = min(max(-(-n * k // _VALUES_A_BLOCK), 1), _MOST_BLOCKS)
-        lanes = rows.lanes(k)
+        lanes = _lanes(k)
+        blocks = max(rows.blocks(z, n, lanes), 1)
+        if weight is not None:  # each of the blocks adds up all the weights
+            blocks = min(blocks, multiprocessors(z))
         loss, dz = xp.empty(stack, z.dtype), xp.empty(z.shape, z.dtype)
-        partial = xp.empty((models, blocks), np.float64) if blocks > 1 else None
+        partial = arrived = None
+        if blocks > 1:
+            partial, arrived = xp.empty((models, blocks), np.float64), counters(z, models)
         _LOSS[ctype(z), ctype(y), functor, str(lanes)](
             (blocks, models, 1), rows.THREADS,
-            z, y, weight, dz, loss, partial, n, k, y_model, weight_model,
+            z, y, weight, dz, loss, partial, arrived, n, k, y_model, weight_model,
         )  # fmt: skip
-        if blocks > 1:
-            _SUM[ctype(z)]((models, 1, 1), 32, partial, loss, blocks)
         return loss, dz
 
     return body
+
+
+def _lanes(k: int) -> int:
+    """Return how many lanes share a row: few, so that a block has many rows at once."""
+    return rows.lanes(-(-k // _VALUES_A_LANE) if k <= 32 * _VALUES_A_LANE else k)
 
 
 def _shared_or_own(x: Array, shape: tuple[int, ...], own: int) -> tuple[Array, int]:

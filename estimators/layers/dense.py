@@ -81,9 +81,7 @@ class Dense(Weighted):
 
     def product(self, p: Parameters, x: Array, activation: str) -> Array:
         if isinstance(x, SparseRows):
-            z = csr_matmul(*x, p["w"])
-            z += p["bias"][:, None]
-            return ACTIVATIONS[activation].forward(z)
+            return csr_matmul(*x, p["w"], p["bias"], activation=activation)
         return matmul(_flat(x), p["w"], p["bias"], activation=activation)
 
     def product_backward(
@@ -91,9 +89,10 @@ class Dense(Weighted):
         g: Parameters,
     ) -> Array | None:  # fmt: skip
         if isinstance(x, SparseRows):
-            dz = ACTIVATIONS[activation].backward(dy, y)
-            csr_matmul_backward(dz, *x, p["w"], out={"b": g["w"]})  # type: ignore[call-arg]
-            g["bias"][...] = dz.sum(axis=-2)
+            csr_matmul_backward(  # type: ignore[call-arg]
+                dy, *x, p["w"], p["bias"], y, activation=activation,
+                out={"b": g["w"], "bias": g["bias"]},
+            )  # fmt: skip
             return None
         wanted = ("b", "bias") if through is None else ("a", "b", "bias")
         dx, *_ = matmul_backward(  # type: ignore[call-arg]

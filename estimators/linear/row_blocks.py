@@ -58,7 +58,7 @@ class RowBlock:
         if isinstance(self._rows, SparseRows):
             shape = (self.x.shape[1], len(dz))
             coef = namespace(dz).broadcast_to(dz[:1, :1], shape)  # only its shape counts
-            return csr_matmul_backward(dz.T, *self._rows, coef)
+            return csr_matmul_backward(dz.T, *self._rows, coef)[0]
         return matmul(_even(dz), self._rows)[: len(dz)].T
 
     @functools.cached_property

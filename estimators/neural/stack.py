@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cukernels import add_loss
 from cukernels.runtime import Array, Workspaces, like, namespace, to_host
 from estimators.layers.layer import Mode
 from estimators.neural.chunking import Chunking
@@ -88,12 +87,11 @@ class ModelGroup:
         for other, grads in zip(losses[1:], self.grads[1:], strict=False):
             loss = loss + other
             self.grads[0] += grads
-        add_loss(
-            total[own], loss, self.params, size=step.size[own], l2=step.l2[own],
-            n_decayed=self.n_decayed,
-        )  # fmt: skip
         vectors = {name: getattr(step, of)[own] for name, of in self.of_step.items()}
-        self.op(self.params, self.grads[0], **self.constants, **vectors)
+        self.op(
+            self.params, self.grads[0], **self.constants, **vectors,
+            total=total[own], loss=loss, size=step.size[own],
+        )  # fmt: skip
 
 
 class Stack:
