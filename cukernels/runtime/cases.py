@@ -216,11 +216,7 @@ def _error(got: np.ndarray, exact: np.ndarray, arguments: Mapping[str, Any], dty
 
 def results(entry: Op, body: Callable[..., Any], arguments: Arguments) -> list[np.ndarray]:
     """What a call returns, and what it leaves in the arguments that it updates, on the host."""
-<<<<<<< HEAD
-    returned = _tuple(body(**arguments)) + tuple(arguments.get(name) for name in entry.mutates)
-=======
     returned = _tuple(body(**arguments)) + tuple(map(arguments.get, entry.mutates))
->>>>>>> training
     return [
         np.asarray(r if isinstance(r, np.generic) else to_host(r))
         for r in returned
