@@ -7,6 +7,7 @@ import pytest
 
 from cukernels import OPS, tanh_backward
 from cukernels.images import patches
+from cukernels.images.augment import shift_and_flip
 from cukernels.images.conv import conv2d, conv2d_backward
 from cukernels.images.local import local2d
 from cukernels.images.pooling import avg_pool2d, max_pool2d
@@ -140,3 +141,11 @@ def test_the_first_of_equal_pixels_takes_the_gradient(pool):
     expected[: step * y.shape[1] : step, : step * y.shape[2] : step] = dy[0, :, :, 0]
     for body in (op.reference, op.numpy):
         np.testing.assert_array_equal(body(dy, x, y, **pool)[0, :, :, 0], expected)
+
+
+def test_bytes_of_images_stay_bytes():
+    pixels = np.arange(24, dtype=np.uint8).reshape(1, 4, 2, 3)
+    moved = shift_and_flip(pixels, np.array([[1, 0, 0, 1]]))
+    assert moved.dtype == np.uint8
+    np.testing.assert_array_equal(moved[0, 1:], pixels[0, :-1, ::-1])
+    assert not moved[0, 0].any()

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from cukernels.runtime.arrays import Array, namespace
-from cukernels.runtime.dtypes import INTEGER
+from cukernels.runtime.dtypes import INTEGER, Kind
 from cukernels.runtime.op import op
+
+_PIXELS = Kind("fdB", "a float32, float64 or uint8 array")
 
 
 def _images(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
@@ -23,11 +25,12 @@ def _images(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
         }
     beyond = np.array([[7, 0, 0, 1], [0, -9, 1, 0]], np.int32)  # the image leaves the frame
     yield {"x": rng.standard_normal((2, 4, 5, 2)), "moves": beyond}
+    yield {"x": rng.integers(256, size=(2, 4, 5, 3), dtype=np.uint8), "moves": beyond}
 
 
 @op(
     samples=_images,
-    kinds={"moves": INTEGER},
+    kinds={"x": _PIXELS, "moves": INTEGER},
     no_backward="its input is training data, which needs no gradient",
 )
 def shift_and_flip(x: Array, moves: Array) -> Array:
@@ -35,7 +38,7 @@ def shift_and_flip(x: Array, moves: Array) -> Array:
 
     Parameters
     ----------
-    x : array of shape (..., H, W, C), float32 or float64
+    x : array of shape (..., H, W, C), float32, float64 or uint8
         Images.
     moves : integer array of shape (..., 4)
         For each image: by how many pixels it moves down, and by how many to the right; then
@@ -43,7 +46,7 @@ def shift_and_flip(x: Array, moves: Array) -> Array:
 
     Returns
     -------
-    y : array of the shape of `x`
+    y : array of the shape and dtype of `x`
     """
     xp = namespace(x)
     check_moves(x, moves)

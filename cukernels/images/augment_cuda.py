@@ -12,7 +12,7 @@ from cukernels.images.augment import check_moves
 from cukernels.runtime.arrays import Array, namespace
 
 _THREADS = 256
-_KERNEL = Kernel("augment.cu", "shift_and_flip", [("float",), ("double",)])
+_KERNEL = Kernel("augment.cu", "shift_and_flip", [("float",), ("double",), ("byte",)])
 
 
 def _as_int32(moves: Array) -> Array:

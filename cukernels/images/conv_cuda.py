@@ -17,6 +17,14 @@ from cukernels.gpu.kernel import ctype
 from cukernels.gpu.stacks import gradient_out
 from cukernels.images.conv import grid_of
 from cukernels.images.inputs import input_activation
+from cukernels.images.passes_cuda import (
+    bias_lanes,
+    forward,
+    gradient_of,
+    images_of,
+    input_gradient,
+    slope_and_sums,
+)
 from cukernels.images.windows import Grid, Padding, Pair
 from cukernels.images.windows_cuda import (
     PIXEL,
@@ -24,15 +32,9 @@ from cukernels.images.windows_cuda import (
     Convolution,
     Geometry,
     PlannedKernel,
-    bias_lanes,
     check_gradient,
     convolution_of,
-    forward,
-    gradient_of,
-    images_of,
-    input_gradient,
     products,
-    slope_and_sums,
     tiles,
 )
 from cukernels.matmul.gemm_plan import ITEMSIZES, SHORT_LENGTH, Target, plan, target_of

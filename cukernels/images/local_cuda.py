@@ -15,21 +15,23 @@ from cukernels.gpu.kernel import contiguous, ctype
 from cukernels.gpu.stacks import gradient_out
 from cukernels.images.inputs import input_activation
 from cukernels.images.local import grid_of
+from cukernels.images.passes_cuda import (
+    bias_lanes,
+    forward,
+    gradient_of,
+    images_of,
+    input_gradient,
+    slope_and_sums,
+)
 from cukernels.images.windows import Padding, Pair
 from cukernels.images.windows_cuda import (
     PLACE,
     Convolution,
     Geometry,
     PlannedKernel,
-    bias_lanes,
     check_gradient,
     convolution_of,
-    forward,
-    gradient_of,
-    images_of,
-    input_gradient,
     products,
-    slope_and_sums,
     tiles,
 )
 from cukernels.matmul.gemm_plan import Target, plan, target_of

@@ -9,26 +9,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cukernels.activations.activations import fused_activation
-from cukernels.activations.fused import fused
-from cukernels.gpu.kernel import Instance, Kernel, contiguous, ctype
-from cukernels.gpu.stacks import models_of
-from cukernels.images.inputs import check_sets, input_activation, through
+from cukernels.gpu.kernel import Instance, Kernel
+from cukernels.images.inputs import check_sets
 from cukernels.images.windows import Grid, Padding, Pair
 from cukernels.matmul.gemm_plan import (
     FMA_TILES,
-    ITEMSIZES,
     LARGEST,
     MATHS,
     REQUESTED_TILES,
     TENSOR_TILES,
     Plan,
     Target,
-    target_of,
 )
-from cukernels.matmul.sums import activation_gradient, ordered_sum, sum_models
-from cukernels.runtime.arrays import Array, namespace, to_host
-from cukernels.runtime.contract import check_integers
+from cukernels.runtime.arrays import Array
 from cukernels.runtime.stacks import broadcast_stack
 
 Shape = tuple[int, ...]
@@ -219,93 +212,3 @@ class PlannedKernel(NamedTuple):
         """Launch the kernel; the plan gives its first argument and the size of its blocks."""
         plan = self.plan
         self.instance(self.grid, plan.threads, plan.k_of_sum, *arguments, shared=plan.shared)
-
-
-def images_of(x: Array, x_of: Array | None, stack: Shape) -> tuple[Array, Array | None, int, int]:
-    """Return what a kernel is told of images: all, the number of each model's, how many; stride."""
-    if x_of is None:
-        images, x_model = models_of(x, 4, stack)
-        return images, None, 0, x_model
-    images, x_model = models_of(x, 4, x.shape[:1])
-    return images, contiguous(x_of, np.int32), len(x), x_model
-
-
-def forward(
-    planner: Planner, convolution: Convolution, own: int, x: Array, w: Array, bias: Array | None,
-    activation: str, x_activation: str, x_of: Array | None,
-) -> Array:  # fmt: skip
-    """Run a convolution; `own` axes of the filters belong to a model, and `own` - 3 of the bias."""
-    stack, models, sizes = convolution
-    input_activation(x_activation)
-    code, parameter, after = fused(activation)
-    y = namespace(x).empty((*stack, *sizes.output), x.dtype)
-    if y.size:
-        kernel = planner(sizes, models, ctype(x), target_of(x))
-        filters, w_model = models_of(w, own, stack)
-        added, bias_model = (None, 0) if bias is None else models_of(bias, own - 3, stack)
-        kernel(
-            *images_of(x, x_of, stack), filters, added, y, w_model, bias_model, code, parameter,
-            *sizes,
-        )  # fmt: skip
-    return after(y) if after else y
-
-
-def slope_and_sums(
-    dy: Array, y: Array, activation: str, models: int, needs_sums: bool, out: Array | None = None
-) -> tuple[Array, Array | None]:
-    """Return the gradient before the activation, and its sums over the rows of each model.
-
-    Arguments are those of `activation_gradient`. An activation that leaves the gradient as it is
-    needs no pass over it, so there are no sums then: the launch of the filter gradient sums.
-    """
-    code, _, after = fused(activation)
-    if code:
-        return activation_gradient(dy, y, activation, models, needs_sums, out)
-    return contiguous(fused_activation(activation).backward(dy, y) if after else dy), None
-
-
-def bias_lanes(columns: int, dtype: str) -> tuple[int, int]:
-    """Return how many vectors of columns a block sums for the biases, and how many blocks do."""
-    length = 16 // ITEMSIZES[dtype]  # elements of a vector
-    vectors = -(-columns // length)
-    lanes = 4 if vectors <= 4 else 16
-    return lanes, -(-vectors // lanes)
-
-
-def gradient_of(x: Array, shape: Shape, out: Array | None) -> Array:
-    """Return where to write a gradient of this shape: into `out`, or a new array like `x`."""
-    return namespace(x).empty(shape, x.dtype) if out is None else out.reshape(shape)
-
-
-def input_gradient(
-    planner: Planner, convolution: Convolution, own: int, dz: Array, x: Array, w: Array,
-    x_activation: str, x_of: Array | None,
-) -> Array:  # fmt: skip
-    """Compute the gradient of a convolution in its images."""
-    stack, models, sizes = convolution
-    dx = namespace(x).empty((models, 1, *x.shape[-4:]), x.dtype)
-    # Models that share images have gradients of their own, which are then added up.
-    code, parameter, _ = fused(x_activation if x_of is None else "identity")
-    if dx.size:
-        kernel = planner(sizes, models, ctype(x), target_of(x))
-        filters, w_model = models_of(w, own, stack)
-        images, x_model = models_of(x, 4, stack) if code else (None, 0)
-        kernel(dz, filters, dx, w_model, images, x_model, code, parameter, *sizes)
-    if x_of is None:
-        return sum_models(dx, stack, x.shape, 4)
-    return through(x_activation, _sum_users(dx, x_of, x.shape), x)
-
-
-def _sum_users(dx: Array, x_of: Array, shape: Shape) -> Array:
-    """Sum the gradients of each set of images over the models that take it, in their order.
-
-    The host reads the numbers of the sets, which is slow. No training needs this: images that
-    models share are its data.
-    """
-    numbers = to_host(x_of)
-    check_integers("x_of", "x_of", numbers, shape[0], "sets of images")
-    total = namespace(dx).zeros(shape, dx.dtype)
-    for number in np.unique(numbers):
-        terms = dx[np.flatnonzero(numbers == number)]
-        ordered_sum(terms.reshape(1, len(terms), *shape[1:]), out=total[number : number + 1])
-    return total
