@@ -108,7 +108,7 @@ def test_shapes(layer, shape, mode, dtype):
         stack = M if layer.parameters(shape) else models
         assert y.shape == (stack, 7, *layer.output_shape(shape)) and y.dtype == dtype
         g = {name: np.zeros_like(p[name]) for name in layer.parameters(shape)}
-        assert run(np.ones_like(y), g, True).dtype == dtype
+        assert run(np.ones_like(y), g, "identity").dtype == dtype
         np.testing.assert_array_equal(x, before)
     many = samples_of(shape, n=0, dtype=dtype)
     assert forward(layer, p, many, PREDICTION).shape == (M, 0, *layer.output_shape(shape))

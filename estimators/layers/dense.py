@@ -38,7 +38,7 @@ from estimators.layers.layer import (
     left_to_next,
 )
 from estimators.layers.norm import BatchNorm
-from estimators.shared.rows import SparseRows
+from estimators.shared.rows import SharedRows, SparseRows
 
 __all__ = ["Activation", "Dense", "Dropout"]  # these are public in `estimators`
 
@@ -57,6 +57,7 @@ class Dense(Weighted):
 
     units: int
     activation: str = "relu"
+    shares_input = True
 
     def __post_init__(self) -> None:
         check_positive(self, "units")
@@ -82,7 +83,8 @@ class Dense(Weighted):
     def product(self, p: Parameters, x: Array, activation: str) -> Array:
         if isinstance(x, SparseRows):
             return csr_matmul(*x, p["w"], p["bias"], activation=activation)
-        return matmul(_flat(x), p["w"], p["bias"], activation=activation)
+        rows, group = _flat(x)
+        return matmul(rows, p["w"], p["bias"], activation=activation, a_of=group)
 
     def product_backward(
         self, dy: Array, p: Parameters, x: Array, y: Array, activation: str, through: str | None,
@@ -95,8 +97,9 @@ class Dense(Weighted):
             )  # fmt: skip
             return None
         wanted = ("b", "bias") if through is None else ("a", "b", "bias")
+        rows, group = _flat(x)
         dx, *_ = matmul_backward(  # type: ignore[call-arg]
-            dy, _flat(x), p["w"], p["bias"], y, activation=activation, needs=wanted,
+            dy, rows, p["w"], p["bias"], y, activation=activation, needs=wanted, a_of=group,
             a_activation=through or "identity", out={"b": g["w"], "bias": g["bias"]},
         )  # fmt: skip
         return None if dx is None else dx.reshape(dx.shape[:2] + x.shape[2:])
@@ -204,8 +207,10 @@ def hidden_layer(layer: Weighted, batch_norm: bool, dropout: float) -> list[Laye
     return [*layers, Dropout(dropout)] if dropout else layers
 
 
-def _flat(x: Array) -> Array:
-    return x if x.ndim == 3 else x.reshape(*x.shape[:2], prod(x.shape[2:]))
+def _flat(x: Array | SharedRows) -> tuple[Array, Array | None]:
+    """Return samples as rows, and the group of each model if models share them."""
+    x, group = x if isinstance(x, SharedRows) else (x, None)
+    return (x if x.ndim == 3 else x.reshape(*x.shape[:2], prod(x.shape[2:]))), group
 
 
 def layer_sizes(sizes: Any, name: str) -> list[int]:

@@ -37,6 +37,7 @@ from estimators.layers.layer import (
     seen_through,
 )
 from estimators.layers.window_nodes import add_taps, add_windows, add_with_channels_first
+from estimators.shared.rows import SharedRows
 
 # these are public in `estimators`
 __all__ = ["AvgPool2D", "Conv2D", "GlobalAvgPool2D", "LocallyConnected2D", "MaxPool2D"]
@@ -106,7 +107,7 @@ class Conv2D(Filters):
         Any name of `cukernels.activations.ACTIVATIONS`.
     """
 
-    is_divided = True
+    is_divided = shares_input = True
 
     def parameters(self, shape: Shape) -> dict[str, Parameter]:
         taps = pair(self.kernel_size, "kernel_size")
@@ -114,15 +115,17 @@ class Conv2D(Filters):
         return {"w": w, "bias": Parameter((self.filters,))}
 
     def product(self, p: Parameters, x: Array, activation: str) -> Array:
-        return conv2d(x, p["w"], p["bias"], **self.geometry, activation=activation)
+        x, group = x if isinstance(x, SharedRows) else (x, None)
+        return conv2d(x, p["w"], p["bias"], **self.geometry, activation=activation, x_of=group)
 
     def product_backward(
         self, dy: Array, p: Parameters, x: Array, y: Array, activation: str, through: str | None,
         g: Parameters,
     ) -> Array | None:  # fmt: skip
+        x, group = x if isinstance(x, SharedRows) else (x, None)
         dx, *_ = conv2d_backward(  # type: ignore[call-arg]
             dy, x, p["w"], p["bias"], y, **self.geometry, activation=activation,
-            needs=_needs(through), x_activation=through or "identity", out=g,
+            needs=_needs(through), x_activation=through or "identity", x_of=group, out=g,
         )  # fmt: skip
         return dx
 

@@ -122,7 +122,8 @@ class Layer(ABC):
     is_divided : bool
         Whether its op shares out its work among the cores by itself. It is a hint for speed.
     shares_input : bool
-        Whether models of a stack may have one input together, of shape (1, B, ...), while training.
+        Whether models of a stack may have one input together, of shape (1, B, ...), or some of them
+        as `SharedRows`, which only the first layer of a network is given, in training.
     goes_through : bool
         Whether its backward can go on through the activation that made its input.
     """
@@ -221,7 +222,7 @@ class Weighted(Layer):
 
     activation: str
     rows = Rows.ALONE
-    shares_input = goes_through = True
+    goes_through = True
 
     def drawn_for(self) -> str:
         """The activation that decides in scikit-learn how wide the weights are drawn."""

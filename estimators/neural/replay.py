@@ -33,6 +33,7 @@ from estimators.neural.steps import (
     step_settings,
 )
 from estimators.neural.validation import Scorer, can_score_on_device, validation_scores
+from estimators.shared.rows import SharedRows
 
 _WORTH = 4  # calls from which on work is recorded
 _MOST_VALUES = 2**30  # of the samples of a step: `take_step` counts their words in 32 bits
@@ -43,7 +44,7 @@ _SECONDS_TO_RECORD = 4e-3  # what it takes to make new tables and graphs
 class GatheredBatch:
     """The samples and targets of a step, at fixed places."""
 
-    x: Array
+    x: Array | SharedRows
     y: Array
 
     @property
@@ -51,7 +52,7 @@ class GatheredBatch:
         """Models, and rows of each."""
         return self.y.shape[:2]
 
-    def take(self, models: slice, rows: slice) -> tuple[Array, Array]:
+    def take(self, models: slice, rows: slice) -> tuple[Array | SharedRows, Array]:
         """Return them; a step on a GPU takes all models and rows."""
         return self.x, self.y
 
@@ -99,8 +100,9 @@ class Steps:
             device = None if table is None else table.device
             places[name] = device
             places[f"own_{name}"] = None if device is None else xp.empty_like(device[0])
+        is_shared = replay.group_of is not None and n_groups > 1  # of one group, all have the same
         step = Step.of(
-            GatheredBatch(batch, targets),
+            GatheredBatch(SharedRows(batch, replay.group_of) if is_shared else batch, targets),
             places["own_weight"], places["own_settings"], places["own_changes"],
         )  # fmt: skip
         (group,) = stack.groups
@@ -280,12 +282,13 @@ def _groups(stack: Stack) -> tuple[list[int], np.ndarray]:
     """Return the first model of each group that shares its samples, and the group of each model."""
     members = stack.members
     shares = stack.network.layers[0].shares_input and all(m.augment is None for m in members)
+    if not shares:
+        return list(range(len(members))), np.arange(len(members))
     firsts: dict[int, int] = {}
     for m, member in enumerate(members):
         firsts.setdefault(id(member.order), m)
-    if not shares or len(firsts) > 1:
-        return list(range(len(members))), np.arange(len(members))
-    return list(firsts.values()), np.zeros(len(members), np.int32)
+    groups = {order: group for group, order in enumerate(firsts)}
+    return list(firsts.values()), np.array([groups[id(m.order)] for m in members], np.int32)
 
 
 def can_replay(stack: Stack, data: Data) -> bool:

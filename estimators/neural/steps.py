@@ -16,7 +16,9 @@ from cukernels import shift_and_flip
 from cukernels.runtime import Array, like
 from estimators.neural.data import BatchLayout, Data
 from estimators.neural.member import Member
-from estimators.shared.rows import SparseRows
+from estimators.shared.rows import SharedRows, SparseRows
+
+Samples = Array | SparseRows | SharedRows
 
 
 class Taken(Protocol):
@@ -26,7 +28,7 @@ class Taken(Protocol):
     def shape(self) -> tuple[int, int]:
         """Models, and rows of each."""
 
-    def take(self, models: slice, rows: slice) -> tuple[Array | SparseRows, Array]:
+    def take(self, models: slice, rows: slice) -> tuple[Samples, Array]:
         """Return samples and targets, (M or 1, B, ...) and (M, B, ...)."""
 
 
@@ -71,7 +73,7 @@ class Step(NamedTuple):
         """The number of rows of each model, with those that fill it up."""
         return self.batch.shape[1]
 
-    def take(self, models: slice, rows: slice) -> tuple[Array | SparseRows, Array, Array | None]:
+    def take(self, models: slice, rows: slice) -> tuple[Samples, Array, Array | None]:
         """Return samples, targets and weights of some models and rows."""
         x, y = self.batch.take(models, rows)
         if self.changes is not None:

@@ -19,6 +19,21 @@ class SparseRows(NamedTuple):
     indptr: Array
 
 
+class SharedRows(NamedTuple):
+    """Samples of a stack in which several models have the same ones.
+
+    Attributes
+    ----------
+    x : array of shape (G, B, ...)
+        The samples of each group of models.
+    group : int32 array of shape (M,)
+        The group of each model.
+    """
+
+    x: Array
+    group: Array
+
+
 def dense_rows_of(coef: Any) -> np.ndarray:
     """Return weights as an array of one row for each problem.
 
