@@ -9,7 +9,7 @@ import pytest
 import cukernels
 from _devices import OPT_IN
 from cukernels.images.windows_cuda import PIXEL, PLACE
-from cukernels.matmul import gemm_plan, matmul_cuda
+from cukernels.matmul import gemm_plan, product
 from cukernels.matmul.gemm_plan import (
     FMA_TILES,
     LARGEST,
@@ -74,7 +74,7 @@ def test_every_plan_has_an_instance():
     for target, shape, p in plans():
         for a_k in (True, False):
             for dtype in ("float", "double"):
-                launch = matmul_cuda._configuration(*shape, 1, dtype, target, a_k, False)
+                launch = product._configuration(*shape, 1, dtype, target, a_k, False)
                 assert launch.blocks * launch.splits == blocks(shape, launch_plan(launch))
         assert p.k_of_sum % 32 == 0 and p.splits in (1, max(-(-shape[2] // p.k_of_sum), 1))
 
@@ -130,7 +130,7 @@ def test_arithmetic():
 
 def test_too_many_tiles():
     with pytest.raises(ValueError, match="too many for a call"):
-        matmul_cuda._configuration(2**20, 2**20, 64, 2**12, "float", MODERN, True, True)
+        product._configuration(2**20, 2**20, 64, 2**12, "float", MODERN, True, True)
 
 
 def test_precision_sets_and_restores():

@@ -12,7 +12,7 @@ from _cuda_calls import device_results, on_host
 from _op_cases import assert_close
 from cukernels import OPS
 from cukernels.activations.fused import FUSED
-from cukernels.matmul import gemm_plan, matmul_cuda
+from cukernels.matmul import gemm_plan, product
 from cukernels.matmul import sums as _sums
 from cukernels.matmul.gemm_plan import FMA_TILES, LARGEST, REQUESTED_TILES, TENSOR_TILES, Plan
 from cukernels.runtime.cases import bound_to_backward, cast, copied, results
@@ -40,14 +40,14 @@ def forced(cupy, monkeypatch, tile, math: str, dtype: str, k_of_sum: int = 256, 
     plan = Plan(
         tile.expression, math, tile.m, tile.n, tile.threads, tile.shared(dtype), k_of_sum, splits
     )
-    monkeypatch.setattr(matmul_cuda, "plan", lambda *_, **__: plan)
-    matmul_cuda._configuration.cache_clear()
+    monkeypatch.setattr(product, "plan", lambda *_, **__: plan)
+    product._configuration.cache_clear()
 
 
 @pytest.fixture(autouse=True)
 def plans_of_one_test():
     yield
-    matmul_cuda._configuration.cache_clear()
+    product._configuration.cache_clear()
 
 
 def factors(rng, m, n, k, a_k, b_k, dtype, *stack):
@@ -87,7 +87,7 @@ def test_every_instance(tile, math, dtype, a_k, b_k, cupy, monkeypatch):
         (tile.m - 3, 1, 1),
     ):
         a, b, exact = factors(rng, m, n, k, a_k, b_k, DTYPES[dtype])
-        y = on_host(matmul_cuda.product(cupy.asarray(a), cupy.asarray(b), a_k, b_k, ()))
+        y = on_host(product.product(cupy.asarray(a), cupy.asarray(b), a_k, b_k, ()))
         eps = ERRORS.get(math, 0) + np.finfo(DTYPES[dtype]).eps
         np.testing.assert_allclose(y, exact, rtol=0, atol=16 * eps * np.sqrt(k), equal_nan=False)
 
@@ -152,19 +152,21 @@ def test_tile_and_split_do_not_change_a_bit(dtype, cupy, monkeypatch):
         for tile in tiles:
             for splits in (1, 3):
                 forced(cupy, monkeypatch, tile, math, dtype, 256, splits)
-                y = on_host(matmul_cuda.product(a, b, True, False, ()))
+                y = on_host(product.product(a, b, True, False, ()))
                 found.add(y.tobytes())
         assert len(found) <= 1
 
 
 @pytest.mark.each_device
 @pytest.mark.parametrize("shape", [(20, 10, 300), (50, 33, 64), (9, 12, 5000)], ids=str)
-def test_a_model_is_the_same_in_any_company(shape, cupy):
+@pytest.mark.parametrize("activation", ["tanh", "identity"])
+def test_a_model_is_the_same_in_any_company(shape, activation, cupy):
     """Its bits do not depend on how many models are computed with it, nor those of gradients."""
     m, n, k = shape
     rng = np.random.default_rng(4)
     a, b, _ = factors(rng, m, n, k, True, False, np.float32, 5)
-    given = {"a": a, "b": b, "bias": rng.standard_normal((5, n)), "activation": "tanh"}
+    given = {"a": a, "b": b, "bias": rng.standard_normal((5, n))}
+    given |= {"activation": activation, "a_activation": "relu"}
     bound = bound_to_backward(MATMUL, given, rng)
     for op, arguments in ((MATMUL, given), (MATMUL.backward, bound)):
         arguments = cast(arguments, np.float32)

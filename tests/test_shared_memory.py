@@ -13,7 +13,7 @@ from _devices import OPT_IN, UNASKED
 from cukernels.gpu import shared_memory
 from cukernels.gpu.shared_memory import allow, shared_limit
 from cukernels.images import conv_cuda, local_cuda
-from cukernels.matmul import gemm_plan, matmul_cuda
+from cukernels.matmul import gemm_plan, gradients, product
 from cukernels.matmul.gemm_plan import FMA_TILES, TENSOR_TILES
 from cukernels.runtime.registry import OPS
 
@@ -134,7 +134,7 @@ def test_tiles_of_48_kb_are_launched(dtype, tile, cupy, softgpu, unlaunched, mon
     monkeypatch.setattr(
         gemm_plan, "_cycles", lambda t, *rest: cycles(t, *rest) * (1 if t == tile else 1e9)
     )
-    caches = [gemm_plan.plan, matmul_cuda._configuration]
+    caches = [gemm_plan.plan, product._configuration, gradients.launch_of]
     for module in (conv_cuda, local_cuda):
         caches += [module._forward, module._input_gradient, module._filter_gradient]
     for cached in caches:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
+from cukernels.activations.activation import Activation
 from cukernels.activations.activations import ACTIVATIONS, fused_activation
 from cukernels.gpu.source import source
 from cukernels.runtime.arrays import Array
@@ -52,6 +53,26 @@ def fused(activation: str) -> Fused:
     if entry.functor not in functors:
         raise LookupError(f"activations.cuh does not list {entry.functor} in Fused, but {functors}")
     return Fused(functors.index(entry.functor), entry.parameter, None)
+
+
+@functools.cache
+def reversible_activation(name: str) -> Activation:
+    """Return an activation that the gradient of a product can go back through in its epilogue.
+
+    Its derivative is element by element, and reads the output.
+
+    Raises
+    ------
+    ValueError
+        If there is no such activation of that name.
+    """
+    if name not in FUSED:
+        raise ValueError(
+            f"activation {name!r} cannot be fused into the gradient of a product, for which its "
+            f"derivative has to be elementwise and to read only the output: expected one of "
+            f"{list(FUSED)}"
+        )
+    return ACTIVATIONS[name]
 
 
 @functools.cache

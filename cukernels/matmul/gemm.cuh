@@ -26,7 +26,7 @@
 //
 //   It checks the bounds. It is a plain struct with the same values in every thread, which is kept
 //   in shared memory while the main loop needs the registers. StoreRows, below, stores the tile;
-//   FinishRows first adds a bias and applies an activation.
+//   FinishRows first adds a bias and applies an activation, SlopeRows goes back through one.
 //
 // A kernel looks like this (matmul/gemm_plan.py says how much dynamic shared memory it needs):
 //
@@ -220,6 +220,29 @@ struct FinishRows {
     }
 };
 
+// The gradient in the output of an activation, turned into that in its input. `seen` is that
+// output; it lies as C does, whose first element of the same matrix is `origin`.
+template <typename T, typename Rows>
+struct SlopeRows {
+    static constexpr int V = vector_length<T>;
+    StoreRows<T, Rows> rows;
+    const T *seen, *origin;
+    bool wide;       // of `seen`
+    int activation;  // its index in Fused
+    T parameter;
+
+    __device__ void begin(int n) { rows.begin(n); }
+
+    __device__ void store(int m, Vector<T, V> x) {
+        const T* y = rows.rows(m);
+        if (y && activation != fused_identity) {
+            const T* from = seen + (y - origin) + rows.n;
+            fused_backward(activation, x, load_some(from, wide, rows.columns - rows.n), parameter);
+        }
+        rows.store(m, x);
+    }
+};
+
 // Rows that are `ld` elements apart.
 template <typename T>
 struct EquidistantRows {
@@ -254,24 +277,24 @@ struct SplitSum {
     template <typename Tile, typename Staged>
     __device__ bool join(T* c) const {
         if (count == 1) return true;
-        constexpr int V = vector_length<T>, vectors = Tile::N / V, size = Tile::M * Tile::N;
-        constexpr int rows_at_once = Tile::threads / vectors;
-        const int n = int(threadIdx.x) % vectors * V, first = int(threadIdx.x) / vectors;
-        const int end = n < columns ? rows : 0;
-        for (int m = first; m < end; m += rows_at_once)
-            ::store(parts + index * size + m * Tile::N + n, load<V>(Staged::at(c, n, m)));
+        constexpr int V = vector_length<T>, size = Tile::M * Tile::N;
+        const auto each_vector = [&](const auto& body) {
+#pragma unroll 1
+            for (int i = int(threadIdx.x) * V; i < rows * Tile::N; i += Tile::threads * V)
+                if (i % Tile::N < columns) body(parts + i, Staged::at(c, i % Tile::N, i / Tile::N));
+        };
+        each_vector([&](T* part, T* own) { ::store(part + index * size, load<V>(own)); });
         if (!is_last_block(arrived, count)) return false;
-        for (int m = first; m < end; m += rows_at_once) {
-            const T* from = parts + m * Tile::N + n;
+        each_vector([&](const T* part, T* own) {
             Vector<T, V> sum = {};
 #pragma unroll 8
-            for (int i = 0; i < count; i++) {
-                const Vector<T, V> part = load<V>(from + i * size);
+            for (int s = 0; s < count; s++) {
+                const Vector<T, V> x = load<V>(part + s * size);
 #pragma unroll
-                for (int e = 0; e < V; e++) sum[e] += part[e];
+                for (int e = 0; e < V; e++) sum[e] += x[e];
             }
-            ::store(Staged::at(c, n, m), sum);
-        }
+            ::store(own, sum);
+        });
         return true;
     }
 };

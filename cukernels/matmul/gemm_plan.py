@@ -9,6 +9,7 @@ the device.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from cukernels.gpu.kernel import architecture, multiprocessors
@@ -105,6 +106,8 @@ class Plan(NamedTuple):
         How many k are added to one sum; a multiple of every tile's k-step.
     splits : int
         1, or the number of sums; each sum then has blocks of its own.
+    cycles : float, default=0.0
+        The estimated cost.
     """
 
     tile: str
@@ -115,6 +118,7 @@ class Plan(NamedTuple):
     shared: int
     k_of_sum: int
     splits: int
+    cycles: float = 0.0
 
 
 def target_of(x: Array) -> Target:
@@ -133,6 +137,11 @@ def sum_length(k: int) -> int:
     while length * MOST_SUMS < k:
         length *= 2
     return length
+
+
+def sums_of(k: int) -> int:
+    """Return into how many sums a sum over k is divided, which is the most splits it can have."""
+    return max(-(-k // sum_length(k)), 1)
 
 
 def uses_tensor_cores(k: int, dtype: str, target: Target) -> bool:
@@ -183,23 +192,23 @@ def plan(
     else:
         math = "Fma"
         tiles = FMA_TILES[dtype]
-    k_of_sum = sum_length(k)
-    sums = max(-(-k // k_of_sum), 1)
-    _, tile, splits = min(
+    cycles, tile, splits = min(
         (
             (_cycles(tile, splits, m, n, k, models, dtype, math, target, row_bytes), tile, splits)
             for tile in tiles
-            for splits in ({1} if whole else {1, sums})
+            for splits in ({1} if whole else {1, sums_of(k)})
         ),
         key=lambda option: option[0],
     )
     return Plan(
-        tile.expression, math, tile.m, tile.n, tile.threads, tile.shared(dtype), k_of_sum, splits
-    )
+        tile.expression, math, tile.m, tile.n, tile.threads, tile.shared(dtype), sum_length(k),
+        splits, cycles,
+    )  # fmt: skip
 
 
 # Costs in cycles, measured or from the data sheets of 8.0 and 9.0; only their ratios matter.
 _BLOCK = 2000  # starting a block and storing its tile
+LAUNCH = 5000  # one more launch
 _ARRIVAL = 2000  # finding out which block of a tile is the last one, and its first read
 _LATENCY = {32: 600, 16: 300}  # a k-step of this depth, if nothing else runs on the multiprocessor
 _TRAFFIC = 48  # bytes per cycle that a multiprocessor gets from the L2 cache
@@ -220,17 +229,36 @@ def _cycles(
     dtype: str, math: str, target: Target, row_bytes: int,
 ) -> float:  # fmt: skip
     """Estimate how many cycles a product takes on the busiest multiprocessor."""
+    return cycles_of(tile, [(splits, m, n, k, math)], models, dtype, target, row_bytes)
+
+
+def cycles_of(
+    tile: Tile, products: Sequence[tuple[int, int, int, int, str]], models: int,
+    dtype: str, target: Target, row_bytes: int = 0,
+) -> float:  # fmt: skip
+    """Estimate how many cycles a launch takes on the busiest multiprocessor.
+
+    Each of its products is given as (splits, m, n, k, math).
+    """
     item = ITEMSIZES[dtype]
-    steps = -(-min(k, sum_length(k) if splits > 1 else k) // tile.k)
-    blocks = -(-m // tile.m) * -(-n // tile.n) * models * splits
-    # the smaller a warp's tile, the more elements it loads and splits for each multiplication
-    work = tile.m * tile.n * tile.k / _rate(dtype, math, target)
-    work *= 1 + 8 / tile.warp_m + 8 / tile.warp_n
-    step = max(work, (tile.m + tile.n) * tile.k * item / _TRAFFIC)
+    traffic = (tile.m + tile.n) * tile.k * item / _TRAFFIC
+    blocks = longest = all_steps = 0
+    all_work = 0.0
+    for splits, m, n, k, math in products:
+        steps = -(-min(k, sum_length(k) if splits > 1 else k) // tile.k)
+        of_product = -(-m // tile.m) * -(-n // tile.n) * models * splits
+        # the smaller a warp's tile, the more elements it loads and splits for each multiplication
+        work = tile.m * tile.n * tile.k / _rate(dtype, math, target)
+        work *= 1 + 8 / tile.warp_m + 8 / tile.warp_n
+        blocks += of_product
+        all_steps += of_product * steps
+        all_work += of_product * steps * max(work, traffic)
+        longest = max(longest, steps)
+    mean_steps, mean_work = all_steps / max(blocks, 1), all_work / max(blocks, 1)
 
     def rounds(together: int) -> float:
         """Cycles for so many blocks that run at the same time on one multiprocessor."""
-        return steps * max(_LATENCY[tile.k], together * step) + _BLOCK
+        return max(mean_steps * _LATENCY[tile.k], together * mean_work) + _BLOCK
 
     own = -(-blocks // target.multiprocessors)  # blocks of the busiest multiprocessor
     shared = tile.shared(dtype) + tile.static_shared(row_bytes)
@@ -239,7 +267,11 @@ def _cycles(
     cycles = own // at_once * rounds(at_once)
     if own % at_once:
         cycles += rounds(own % at_once)
-    if splits > 1:
-        read = (splits + 1) * min(tile.m, m) * min(tile.n, n) * item  # by the last block of a tile
-        cycles += (_ARRIVAL + read / _GATHER) * max(own / (splits * at_once), 1)
+    cycles = max(cycles, longest * _LATENCY[tile.k] + _BLOCK if blocks else 0)
+    for splits, m, n, _, _ in products:
+        if splits > 1:
+            read = (splits + 1) * min(tile.m, m) * min(tile.n, n) * item  # by the last block
+            tiles = -(-m // tile.m) * -(-n // tile.n) * models
+            turns = max(tiles / (target.multiprocessors * at_once), 1)
+            cycles += (_ARRIVAL + read / _GATHER) * turns
     return cycles

@@ -1,154 +1,24 @@
-"""CUDA bodies of `matmul` and its backward.
-
-`matmul.cu` describes the kernel. What follows from shapes, dtype and device alone (the instance of
-the kernel, its grid, whether the sum is split) is computed once for each combination.
-"""
+"""CUDA bodies of `matmul` and its backward, which launch the kernels of `matmul.cu` and others."""
 
 from __future__ import annotations
 
 import functools
 import math
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import numpy as np
 
-from cukernels.activations.fused import fused
-from cukernels.gpu.counters import counters
-from cukernels.gpu.kernel import Instance, Kernel, ctype
-from cukernels.gpu.stacks import gradient_out, models_of
-from cukernels.matmul.gemm_plan import (
-    FMA_TILES,
-    LARGEST,
-    MATHS,
-    REQUESTED_TILES,
-    TENSOR_TILES,
-    Target,
-    plan,
-    target_of,
-)
-from cukernels.matmul.sums import activation_gradient, sum_models
+from cukernels.activations.fused import fused, reversible_activation
+from cukernels.gpu.kernel import contiguous, ctype
+from cukernels.gpu.stacks import gradient_out
+from cukernels.matmul.gemm_plan import target_of
+from cukernels.matmul.gradients import gradients, launch_of
+from cukernels.matmul.matmul import chosen
+from cukernels.matmul.product import product
+from cukernels.matmul.sums import activation_gradient, column_sums, group_sum, sum_models
 from cukernels.runtime.arrays import Array, namespace
 
 Shape = tuple[int, ...]
-
-_LAYOUTS = [(a, b) for a in ("true", "false") for b in ("true", "false")]  # whether k is contiguous
-
-MATMUL = Kernel(
-    "matmul.cu",
-    "matmul",
-    [
-        ("float", tile.expression, name, *layout)
-        for precision, name in MATHS.items()
-        for tile in ((LARGEST, *TENSOR_TILES) if precision == "float32" else REQUESTED_TILES)
-        for layout in _LAYOUTS
-        if tile != LARGEST or layout[0] == "true"
-    ],
-    since=80,
-)
-MATMUL_FMA = Kernel(
-    "matmul.cu",
-    "matmul_fma",
-    [
-        (dtype, tile.expression, *layout)
-        for dtype, tiles in FMA_TILES.items()
-        for tile in tiles
-        for layout in _LAYOUTS
-    ],
-)
-
-
-class LaunchConfiguration(NamedTuple):
-    """How to launch the products of one shape.
-
-    Attributes
-    ----------
-    instance : Instance
-        The kernel.
-    blocks, splits : int
-        The grid: tiles of all models, and splits of the sum over k.
-    threads, shared : int
-        Threads of a block, and its bytes of dynamic shared memory.
-    k_of_sum : int
-        How many k are added to one sum.
-    elements : int
-        Elements of a tile.
-    """
-
-    instance: Instance
-    blocks: int
-    threads: int
-    shared: int
-    splits: int
-    k_of_sum: int
-    elements: int
-
-
-@functools.cache
-def _configuration(
-    m: int, n: int, k: int, models: int, dtype: str, target: Target, a_k: bool, b_k: bool
-) -> LaunchConfiguration:
-    p = plan(m, n, k, models, dtype, target, largest=a_k)
-    layout = (str(a_k).lower(), str(b_k).lower())
-    if p.math == "Fma":
-        instance = MATMUL_FMA[dtype, p.tile, *layout]
-    else:
-        instance = MATMUL[dtype, p.tile, p.math, *layout]
-    blocks = -(-m // p.tile_m) * -(-n // p.tile_n) * models
-    if blocks >= 2**31:
-        raise ValueError(f"{models} products of ({m}, {k}) and ({k}, {n}) are too many for a call")
-    elements = p.tile_m * p.tile_n
-    return LaunchConfiguration(
-        instance, blocks, p.threads, p.shared, p.splits, p.k_of_sum, elements
-    )
-
-
-def product(
-    a: Array, b: Array, a_k: bool, b_k: bool, stack: Shape,
-    bias: Array | None = None, activation: str = "identity", out: Array | None = None,
-) -> Array:  # fmt: skip
-    """Return ``activation(a @ b + bias)``, of shape (*stack, M, N).
-
-    Parameters
-    ----------
-    a : array of shape (..., M, K) where `a_k`, else (..., K, M)
-        Left factors.
-    b : array of shape (..., N, K) where `b_k`, else (..., K, N)
-        Right factors.
-    a_k, b_k : bool
-        Whether k is the contiguous axis of the factor.
-    stack : tuple of int
-        The leading axes of the result, to which those of the arguments broadcast.
-    bias : array of shape (..., N), default=None
-        Added to every row.
-    activation : str, default="identity"
-        One of `FUSED_ACTIVATIONS`. The caller applies `Fused.after`, which the softmaxes have.
-    out : contiguous array of shape (*stack, M, N), default=None
-        Where to write.
-    """
-    m, k = a.shape[-2:] if a_k else a.shape[:-3:-1]
-    n = b.shape[-2] if b_k else b.shape[-1]
-    models = math.prod(stack)
-    empty = namespace(a).empty
-    if out is None:
-        out = empty((*stack, m, n), a.dtype)
-    if not (models and m and n):
-        return out
-    launch = _configuration(m, n, k, models, ctype(a), target_of(a), a_k, b_k)
-    a, a_model = models_of(a, 2, stack)
-    b, b_model = models_of(b, 2, stack)
-    added, bias_model = (None, 0) if bias is None else models_of(bias, 1, stack)
-    code, parameter, _ = fused(activation)
-    parts = arrived = None
-    if launch.splits > 1:
-        parts = empty(launch.blocks * launch.splits * launch.elements, a.dtype)
-        arrived = counters(a, launch.blocks)
-    launch.instance(
-        (launch.blocks, launch.splits, 1), launch.threads,
-        a, b, added, out, parts, arrived, None, m, n, k, a_model, b_model, bias_model,
-        0, launch.k_of_sum, code, parameter, shared=launch.shared,
-    )  # fmt: skip
-    return out
 
 
 def matmul(
@@ -159,9 +29,12 @@ def matmul(
     transpose_a: bool = False,
     transpose_b: bool = False,
     activation: str = "identity",
+    a_activation: str = "identity",
+    a_of: Array | None = None,
 ) -> Array:
-    stack = _stack(a.shape, b.shape)
-    y = product(a, b, not transpose_a, transpose_b, stack, bias, activation)
+    reversible_activation(a_activation)
+    stack, a_of = _stack_of(a, b, transpose_a, a_of)
+    y = product(a, b, not transpose_a, transpose_b, stack, bias, activation, a_of=a_of)
     after = fused(activation).after
     return after(y) if after else y
 
@@ -176,35 +49,82 @@ def matmul_backward(
     transpose_a: bool = False,
     transpose_b: bool = False,
     activation: str = "identity",
+    a_activation: str = "identity",
+    a_of: Array | None = None,
     needs: tuple[str, ...] = ("a", "b", "bias"),
     out: Mapping[str, Array] | None = None,
 ) -> tuple[Array | None, Array | None, Array | None]:
-    stack = _stack(a.shape, b.shape)
+    before = reversible_activation(a_activation)
+    stack, a_of = _stack_of(a, b, transpose_a, a_of)
     models = math.prod(stack)
+    empty = namespace(a).empty
+    needs_a, needs_b = "a" in needs, "b" in needs
     needs_bias = bias is not None and "bias" in needs
-    bias_out = gradient_out(out, "bias", bias, stack, 1)
-    sums_out = None if bias_out is None else bias_out.reshape(models, -1)
-    dz, sums = activation_gradient(dy, y, activation, models, needs_bias, sums_out)
-    a_out, b_out = gradient_out(out, "a", a, stack, 2), gradient_out(out, "b", b, stack, 2)
-    da = db = dbias = None
-    # The order of the two factors is such that each gradient has the layout of its argument.
-    if "a" in needs:
-        if transpose_a:  # (K, M) = b (K, N) dz^T (N, M)
-            da = product(b, dz, not transpose_b, True, stack, out=a_out)
-        else:  # (M, K) = dz (M, N) b^T (N, K)
-            da = product(dz, b, True, not transpose_b, stack, out=a_out)
-        da = _sum_to(da, stack, models, a.shape)
-    if "b" in needs:
-        if transpose_b:  # (N, K) = dz^T (N, M) a (M, K)
-            db = product(dz, a, False, transpose_a, stack, out=b_out)
-        else:  # (K, N) = a^T (K, M) dz (M, N)
-            db = product(a, dz, transpose_a, False, stack, out=b_out)
-        db = _sum_to(db, stack, models, b.shape)
+
+    # The sums of dz are made with it, or else with the products.
+    sums = dbias = bias_out = None
     if needs_bias:
-        assert bias is not None and sums is not None
-        terms = sums.reshape(models, 1, *sums.shape[1:])
-        dbias = sum_models(terms, stack, bias.shape, 1, bias_out)
+        bias_out = gradient_out(out, "bias", bias, stack, 1)
+        sums = empty((models, dy.shape[-1]), dy.dtype) if bias_out is None else bias_out
+        sums = sums.reshape(models, dy.shape[-1])
+    with_dz = fused(activation).code != 0
+    dz, _ = activation_gradient(dy, y, activation, models, needs_bias and with_dz, sums)
+    still = None if with_dz else sums
+
+    is_own = a_of is None and a.shape[:-2] == stack  # da is not summed over models
+    goes_back = needs_a and is_own and a_activation != "identity"
+    how = None
+    if not (transpose_a or transpose_b) and needs_a + needs_b + (still is not None) + goes_back > 1:
+        how = launch_of(
+            *a.shape[-2:], b.shape[-1], models, ctype(a), target_of(a),
+            needs_a, needs_b, still is not None,
+        )  # fmt: skip
+    da = gradient_out(out, "a", a, stack, 2) if needs_a and is_own else None
+    db = gradient_out(out, "b", b, stack, 2) if needs_b else None
+    if needs_a and da is None:
+        da = empty((*stack, *a.shape[-2:]), a.dtype)
+    if needs_b and db is None:
+        db = empty((*stack, *b.shape[-2:]), b.dtype)
+    if how is not None:
+        through = a_activation if goes_back else "identity"
+        gradients(how, dz, a, b, stack, a_of, through, da, db, still)
+    else:
+        goes_back = False
+        _one_by_one(dz, a, b, transpose_a, transpose_b, stack, a_of, da, db)
+        if still is not None:
+            column_sums(dz, models, dz.shape[-2], out=still)
+    if da is not None:
+        if a_of is not None:
+            da = group_sum(da.reshape(models, *a.shape[1:]), a_of, a.shape[0])
+        else:
+            da = _sum_to(da, stack, models, a.shape)
+        if a_activation != "identity" and not goes_back:
+            da = before.backward(da, a)
+    if db is not None:
+        db = _sum_to(db, stack, models, b.shape)
+    if sums is not None and bias is not None:
+        dbias = sum_models(sums[:, None], stack, bias.shape, 1, bias_out)
     return da, db, dbias
+
+
+def _one_by_one(
+    dz: Array, a: Array, b: Array, transpose_a: bool, transpose_b: bool, stack: Shape,
+    a_of: Array | None, da: Array | None, db: Array | None,
+) -> None:  # fmt: skip
+    """Compute the gradients for which there is an array, of all models, each in its launch.
+
+    The order of the two factors is such that each gradient has the layout of its argument.
+    """
+    if da is not None and transpose_a:  # (K, M) = b (K, N) dz^T (N, M)
+        product(b, dz, not transpose_b, True, stack, out=da)
+    elif da is not None:  # (M, K) = dz (M, N) b^T (N, K)
+        product(dz, b, True, not transpose_b, stack, out=da)
+    if db is not None and not transpose_b:  # (K, N) = a^T (K, M) dz (M, N)
+        product(a, dz, transpose_a, False, stack, out=db, a_of=a_of)
+    elif db is not None and a_of is None:  # (N, K) = dz^T (N, M) a (M, K)
+        product(dz, a, False, transpose_a, stack, out=db)
+    elif db is not None:  # the factor that `a_of` chooses has to be the left one
+        db[...] = product(a, dz, transpose_a, False, stack, a_of=a_of).swapaxes(-1, -2)
 
 
 def _sum_to(gradient: Array, stack: Shape, models: int, shape: Shape) -> Array:
@@ -214,7 +134,20 @@ def _sum_to(gradient: Array, stack: Shape, models: int, shape: Shape) -> Array:
     return sum_models(gradient.reshape(models, 1, *shape[-2:]), stack, shape, 2)
 
 
+def _stack_of(
+    a: Array, b: Array, transpose_a: bool, a_of: Array | None
+) -> tuple[Shape, Array | None]:
+    """Return the leading axes of the result, and `a_of` as the kernels take it."""
+    if a_of is None:
+        return _stack(a.shape[:-2], b.shape[:-2]), None
+    a_of = chosen(a_of, a, transpose_a)
+    stack = _stack(a_of.shape, b.shape[:-2])
+    if a_of.shape != stack:
+        a_of = namespace(a).broadcast_to(a_of, stack)
+    return stack, contiguous(a_of, np.int32).ravel()
+
+
 @functools.cache
 def _stack(a: Shape, b: Shape) -> Shape:
-    """Return the leading axes of the result."""
-    return np.broadcast_shapes(a[:-2], b[:-2])
+    """Return the leading axes that these broadcast to."""
+    return np.broadcast_shapes(a, b)

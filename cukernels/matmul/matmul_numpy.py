@@ -8,7 +8,8 @@ from functools import lru_cache
 import numpy as np
 
 from cukernels.activations.activations import fused_activation, rectify
-from cukernels.matmul.matmul import factors
+from cukernels.activations.fused import reversible_activation
+from cukernels.matmul.matmul import chosen, factors, sum_chosen
 from cukernels.runtime.arrays import Array
 from cukernels.runtime.stacks import sum_to
 from cukernels.runtime.workspace import empty, is_active
@@ -22,8 +23,13 @@ def matmul(
     transpose_a: bool = False,
     transpose_b: bool = False,
     activation: str = "identity",
+    a_activation: str = "identity",
+    a_of: Array | None = None,
 ) -> Array:
     """Add the bias and apply the activation in the memory of the product."""
+    reversible_activation(a_activation)
+    if a_of is not None:
+        a = a[chosen(a_of, a, transpose_a)]
     left, right = factors(a, b, transpose_a, transpose_b)
     y = _product(left, right)
     if bias is not None:
@@ -53,18 +59,28 @@ def matmul_backward(
     transpose_a: bool = False,
     transpose_b: bool = False,
     activation: str = "identity",
+    a_activation: str = "identity",
+    a_of: Array | None = None,
     needs: tuple[str, ...] = ("a", "b", "bias"),
     out: Mapping[str, Array] | None = None,
 ) -> tuple[Array | None, Array | None, Array | None]:
     """Write the products to `out`."""
     out = out or {}
+    slope = reversible_activation(a_activation).backward
     dz = fused_activation(activation).backward(dy, y)
+    given = a
+    if a_of is not None:
+        a = given[chosen(a_of, a, transpose_a)]
     da = db = dbias = None
     if "a" in needs:
         left, right = dz, b if transpose_b else b.swapaxes(-1, -2)
         if transpose_a:
             left, right = right.swapaxes(-1, -2), dz.swapaxes(-1, -2)
-        da = _product_to(left, right, a.shape, out.get("a"))
+        da = _product_to(left, right, a.shape, None if a_of is not None else out.get("a"))
+        if a_of is not None:
+            da = sum_chosen(da, a_of, given)
+        if a_activation != "identity":
+            da = slope(da, given)
     if "b" in needs:
         left, right = (a if transpose_a else a.swapaxes(-1, -2)), dz
         if transpose_b:

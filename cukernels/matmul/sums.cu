@@ -26,6 +26,28 @@ __global__ void __launch_bounds__(256)
     }
 }
 
+// out[g][i] = the sum of x[m][i] over the models m for which of[m] is g, in their order.
+// x: (models, inner), out: (groups, inner). Grid: (blocks of 256 vectors, groups or fewer).
+template <typename T>
+__global__ void __launch_bounds__(256)
+    group_sum(const T* x, const int* of, T* out, int groups, int models, int64 inner) {
+    constexpr int V = vector_length<T>;
+    const int64 i = (int64(blockIdx.x) * 256 + threadIdx.x) * V;
+    if (i >= inner) return;
+    const bool wide = inner % V == 0 && is_aligned(x) && is_aligned(out);
+    const int own = int(least(int64(V), inner - i));
+    for (int g = blockIdx.y; g < groups; g += gridDim.y) {
+        Vector<T, V> sum = {};
+        for (int m = 0; m < models; m++) {
+            if (of[m] != g) continue;
+            const Vector<T, V> term = load_some(x + m * inner + i, wide, own);
+#pragma unroll
+            for (int e = 0; e < V; e++) sum[e] += term[e];
+        }
+        store_some(out + g * inner + i, sum, wide, own);
+    }
+}
+
 // dz = dy * activation'(y) as the rows to sum. They are also stored, if dz is not null.
 template <typename T>
 struct SlopesToSum {

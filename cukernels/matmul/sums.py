@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import NamedTuple
 
 from cukernels.activations.activations import fused_activation
 from cukernels.activations.fused import fused
@@ -17,6 +18,7 @@ _VECTOR_LENGTH = {"float": 4, "double": 2}  # elements of a vector of 16 bytes
 _MOST_BLOCKS = 512  # among which the rows of one model are divided
 
 ORDERED_SUM = Kernel("sums.cu", "ordered_sum", [("float",), ("double",)])
+GROUP_SUM = Kernel("sums.cu", "group_sum", [("float",), ("double",)])
 COLUMN_SUMS = Kernel(
     "sums.cu", "column_sums", [(t, lanes) for t in ("float", "double") for lanes in (4, 16, 32)]
 )
@@ -43,6 +45,30 @@ def ordered_sum(x: Array, out: Array | None = None) -> Array:
     kind = ctype(x)
     blocks = -(-inner // (256 * _VECTOR_LENGTH[kind]))
     ORDERED_SUM[kind]((blocks, min(outer, 2**15), 1), 256, x, out, outer, terms, inner)
+    return out
+
+
+def group_sum(x: Array, of: Array, groups: int) -> Array:
+    """Sum over the models of each group, in their order.
+
+    Parameters
+    ----------
+    x : contiguous array of shape (M, *own)
+        The terms.
+    of : contiguous array of int32 of shape (M,)
+        The group of each model; a model of no group is left out.
+    groups : int
+        The number of groups.
+
+    Returns
+    -------
+    array of shape (groups, *own)
+    """
+    models, *own = x.shape
+    out, inner = namespace(x).empty((groups, *own), x.dtype), math.prod(own)
+    kind = ctype(x)
+    blocks = -(-inner // (256 * _VECTOR_LENGTH[kind]))
+    GROUP_SUM[kind]((blocks, min(groups, 2**15), 1), 256, x, of, out, groups, models, inner)
     return out
 
 
@@ -112,7 +138,7 @@ def _launch(
 ) -> None:  # fmt: skip
     """Launch `column_sums` of sums.cu."""
     n = dy.shape[-1]
-    instance, chunks, rows_of_chunk, blocks = _configuration(rows, n, ctype(dy))
+    instance, chunks, rows_of_chunk, _, blocks = columns_of(rows, n, ctype(dy))
     parts = arrived = None
     if sums is not None and chunks > 1:
         parts = namespace(dy).empty((models, chunks, n), dy.dtype)
@@ -123,9 +149,29 @@ def _launch(
     )  # fmt: skip
 
 
+class ColumnPlan(NamedTuple):
+    """How to sum columns; a model's bits depend on it.
+
+    Attributes
+    ----------
+    instance : Instance
+        The kernel.
+    chunks, rows_of_chunk : int
+        Into how many chunks the rows of a model are divided, and the rows of each.
+    lanes, blocks : int
+        Threads along a row in a block, and blocks along a row.
+    """
+
+    instance: Instance
+    chunks: int
+    rows_of_chunk: int
+    lanes: int
+    blocks: int
+
+
 @functools.cache
-def _configuration(rows: int, n: int, kind: str) -> tuple[Instance, int, int, int]:
-    """The instance, the chunks of rows, the rows of a chunk, and the blocks along a row."""
+def columns_of(rows: int, n: int, kind: str) -> ColumnPlan:
+    """Return how to sum the columns of (rows, n) matrices of a dtype, "float" or "double"."""
     vectors = -(-n // _VECTOR_LENGTH[kind])
     lanes = 4 if vectors <= 4 else 16 if vectors <= 16 else 32
     blocks = -(-vectors // lanes)
@@ -133,7 +179,7 @@ def _configuration(rows: int, n: int, kind: str) -> tuple[Instance, int, int, in
     chunks = max(min(-(-rows // (4 * step)), _MOST_BLOCKS // max(blocks, 1)), 1)
     rows_of_chunk = max(-(-rows // (chunks * step)), 1) * step
     chunks = max(-(-rows // rows_of_chunk), 1)
-    return COLUMN_SUMS[kind, str(lanes)], chunks, rows_of_chunk, blocks
+    return ColumnPlan(COLUMN_SUMS[kind, str(lanes)], chunks, rows_of_chunk, lanes, blocks)
 
 
 def sum_models(

@@ -113,11 +113,12 @@ def _choices(rules: dict[str, Rule], name: str, given: Mapping[str, Any]) -> tup
     if rule.like:
         other = rules.get(rule.like)
         return other.shapes if other is not None and not other.like else (ANY_SHAPE,)
-    if rule.flag:
-        flag = given.get(rule.flag[0])
-        if getattr(flag, "ndim", 0) or flag:  # an array that is given, or True
-            return (rule.flag[1],)
-    return rule.shapes
+    return tuple(s for flag, s in rule.flags if _is_set(given.get(flag))) or rule.shapes
+
+
+def _is_set(flag: Any) -> bool:
+    """Whether an argument is an array, or true."""
+    return getattr(flag, "ndim", 0) > 0 or bool(flag)
 
 
 def _fit(

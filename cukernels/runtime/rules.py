@@ -28,7 +28,7 @@ EXACT, JOINS, FOLLOWS, OUTPUT = range(4)
 _ENTRY = re.compile(r"^(\w+(?:, \w+)*) : (.*(?:\n    .*)*)", re.MULTILINE)
 
 _SHAPES = re.compile(r"\([^()]*\)|(?<=of shape )\w+")  # "(..., N, K)", or "stack"
-_TRANSPOSED = re.compile(r"(\([^()]*\)) with\s+`(\w+)`")  # "(..., D, N) with `transpose_a`"
+_WITH = re.compile(r"(\([^()]*\)) with\s+`(\w+)`")  # "(..., D, N) with `transpose_a`"
 _NUMBERS = {
     "float": Real,
     "int": Integral,
@@ -58,8 +58,8 @@ class Rule(NamedTuple):
         those of the others and add none. OUTPUT: they are what all the others broadcast to.
     number : type, default=None
         The type of number that it may be instead of an array.
-    flag : (str, Shape), default=None
-        A boolean argument, and the shape of this one if that is true.
+    flags : tuple of (str, Shape)
+        Other arguments, and the shape of this one where one of them is given and not False.
     like : str, default=""
         The argument that it has the same shape as.
     """
@@ -70,7 +70,7 @@ class Rule(NamedTuple):
     optional: bool = False
     leading: int = JOINS
     number: Any = None
-    flag: tuple[str, Shape] | None = None
+    flags: tuple[tuple[str, Shape], ...] = ()
     like: str = ""
 
 
@@ -156,13 +156,12 @@ def _read(names: list[str], text: str) -> Iterator[tuple[str, Rule]]:
         return
     shapes = [_axes(shape) for shape in _SHAPES.findall(head)]
     is_stack = "of shape stack" in head
-    turned = _TRANSPOSED.search(text)
     common = Rule(
         tuple(shapes),
         broadcasts=kind[1] == "that",
         leading=EXACT if is_stack else JOINS,
         number=Real if "or float" in head.replace("float32 or float64", "") else None,
-        flag=(turned[2], _axes(turned[1])) if turned else None,
+        flags=tuple((flag, _axes(shape)) for shape, flag in _WITH.findall(text)),
     )
     one_each = len(names) == len(shapes) > 1
     for i, name in enumerate(names):
