@@ -65,14 +65,14 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
     gemm<T, Tile, Math>(seen, matrix, divide_up(taps, Tile::K), k_of_sum / Tile::K, epilogue);
 }
 
-// Rows of dx and of x for the epilogue: the pixels of a phase, which are not adjacent.
+// Rows of dx for the epilogue: the pixels of a phase, which are not adjacent.
 template <typename T>
 struct PhaseRows {
-    T* image;           // the tile's first channel of the phase's first pixel
+    T* dx;              // the tile's first channel of the phase's first pixel
     const int* pixels;  // the pixel of each row, counted from that first one; -1 past the end
     int channels;
     __device__ T* operator()(int m) const {
-        return pixels[m] < 0 ? nullptr : image + int64(pixels[m]) * channels;
+        return pixels[m] < 0 ? nullptr : dx + int64(pixels[m]) * channels;
     }
 };
 
@@ -119,14 +119,16 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
         w + model * w_model + down.first_tap * row + right.first_tap * tap + n0, down.period * row,
         right.period * tap, row_taps * row, down.taps, right.taps, filters, channels - n0);
 
-    const int64 corner = (int64(down.first_pixel) * width + right.first_pixel) * channels + n0;
-    StoreSlopes<T, PhaseRows> epilogue{{{dx + model * images * image + corner, pixels, channels},
-                                        channels - n0,
-                                        is_aligned(dx) && channels % V == 0},
-                                       {x + model * x_model + corner, pixels, channels},
-                                       is_aligned(x) && channels % V == 0 && x_model % V == 0,
-                                       x_activation,
-                                       x_parameter};
+    T* const of_model = dx + model * images * image;
+    T* const first =
+        of_model + (int64(down.first_pixel) * width + right.first_pixel) * channels + n0;
+    SlopeRows<T, PhaseRows<T>> epilogue{
+        {{first, pixels, channels}, channels - n0, is_aligned(dx) && channels % V == 0},
+        x + model * x_model,
+        of_model,
+        is_aligned(x) && channels % V == 0 && x_model % V == 0,
+        x_activation,
+        x_parameter};
     gemm<T, Tile, Math>(seen, matrix, divide_up(windows.taps(), Tile::K), k_of_sum / Tile::K,
                         epilogue);
 }

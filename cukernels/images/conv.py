@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from cukernels.activations.activations import fused_activation
-from cukernels.images.inputs import input_activation, sum_users, taken, through
+from cukernels.activations.fused import reversible_activation
+from cukernels.images.inputs import sum_users, taken, through
 from cukernels.images.windows import Grid, Padding, Pair, check_places, grid, pad, taps, unpad
 from cukernels.runtime.arrays import Array, namespace
 from cukernels.runtime.dtypes import INTEGER
@@ -77,7 +78,8 @@ def conv2d(
         One of `FUSED_ACTIVATIONS`.
     x_activation : str, default="identity"
         The activation that `x` is the output of. The result does not depend on it, but the gradient
-        in `x` that the backward returns is then the one before that activation.
+        in `x` that the backward returns is then that before it. Its derivative has to be elementwise
+        and to need only the output, so it can be one of `FUSED_ACTIVATIONS` but the softmaxes.
     x_of : integer array of shape (M,), default=None
         Which of G sets of images each of M models takes, if several models share them. On a GPU it
         is not checked beforehand: a model that takes a set which is not there returns NaN.
@@ -93,7 +95,7 @@ def conv2d(
         `x_activation`; or if `x_of` does not fit the stack or, on the CPU, the images.
     """
     xp = namespace(x)
-    input_activation(x_activation)
+    reversible_activation(x_activation)
     x = taken(x, x_of, w.shape[:-4])
     axes = grid_of(x, w, bias, stride, padding, dilation)
     padded = pad(x, axes)
@@ -137,7 +139,7 @@ def conv2d_backward(
     dx, dw, dbias : arrays of the shapes of `x`, `w`, `bias`, or None where not needed
     """
     xp = namespace(x)
-    input_activation(x_activation)
+    reversible_activation(x_activation)
     given, x = x, taken(x, x_of, w.shape[:-4])
     axes = grid_of(x, w, bias, stride, padding, dilation)
     check_places(dy, axes)

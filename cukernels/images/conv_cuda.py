@@ -12,11 +12,11 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from cukernels.activations.fused import reversible_activation
 from cukernels.gpu.counters import counters
 from cukernels.gpu.kernel import ctype
 from cukernels.gpu.stacks import gradient_out
 from cukernels.images.conv import grid_of
-from cukernels.images.inputs import input_activation
 from cukernels.images.passes_cuda import (
     bias_lanes,
     forward,
@@ -195,7 +195,7 @@ def conv2d_backward(
 ) -> tuple[Array | None, Array | None, Array | None]:
     convolution = convolution_of(_grid_of, 4, x, x_of, w, bias, stride, padding, dilation)
     check_gradient(convolution, dy, y)
-    input_activation(x_activation)
+    reversible_activation(x_activation)
     stack = convolution.stack
     bias_out, w_out = gradient_out(out, "bias", bias, stack, 1), gradient_out(out, "w", w, stack, 4)
     needs_bias = bias is not None and "bias" in needs

@@ -12,8 +12,9 @@ from functools import partial
 import numpy as np
 
 from cukernels.activations.activations import fused_activation
+from cukernels.activations.fused import reversible_activation
 from cukernels.images.conv import grid_of
-from cukernels.images.inputs import check_sets, input_activation, through
+from cukernels.images.inputs import check_sets, through
 from cukernels.images.patches import Patches
 from cukernels.images.windows import (
     Axis,
@@ -47,7 +48,7 @@ def conv2d(
     x_activation: str = "identity",
     x_of: np.ndarray | None = None,
 ) -> np.ndarray:
-    input_activation(x_activation)
+    reversible_activation(x_activation)
     axes = grid_of(x, w, bias, stride, padding, dilation)
     stack = _stack(x, w, x_of)
     filters = _filters(w, bias, stack)
@@ -91,7 +92,7 @@ def conv2d_backward(
     x_of: np.ndarray | None = None,
     needs: tuple[str, ...] = ("x", "w", "bias"),
 ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
-    input_activation(x_activation)
+    reversible_activation(x_activation)
     axes = grid_of(x, w, bias, stride, padding, dilation)
     check_places(dy, axes)
     stack = _stack(x, w, x_of)

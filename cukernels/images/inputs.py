@@ -4,34 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from cukernels.activations.activation import Activation
-from cukernels.activations.activations import ACTIVATIONS
+from cukernels.activations.fused import reversible_activation
 from cukernels.runtime.arrays import Array, namespace
 from cukernels.runtime.contract import check_integers
 
 
-def input_activation(name: str) -> Activation:
-    """Return the activation that images are the output of, and that their gradient goes through.
-
-    Raises
-    ------
-    ValueError
-        If the gradient cannot go through it where the gradient in the images is computed: element
-        by element, and given the output alone.
-    """
-    entry = ACTIVATIONS.get(name)
-    if entry is None or not entry.fits_an_epilogue:
-        names = [name for name, a in ACTIVATIONS.items() if a.fits_an_epilogue]
-        raise ValueError(
-            f"x_activation {name!r}: a gradient in x goes through an activation that works element "
-            f"by element and whose derivative follows from its output: expected one of {names}"
-        )
-    return entry
-
-
 def through(x_activation: str, dx: Array, x: Array) -> Array:
     """Return the gradient before the activation that `x` is the output of."""
-    return dx if x_activation == "identity" else input_activation(x_activation).backward(dx, x)
+    return dx if x_activation == "identity" else reversible_activation(x_activation).backward(dx, x)
 
 
 def taken(x: Array, x_of: Array | None, models: tuple[int, ...]) -> Array:

@@ -126,12 +126,12 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
                                                     down.taps, right.taps, filters, channels - n0);
 
     const int64 image = int64(height) * width * channels;
-    const int64 corner = m0 * image + int64(pixel) * channels + n0;
-    StoreSlopes<T, EquidistantRows> epilogue{
-        {{dx + model * images * image + corner, image, images - m0},
-         channels - n0,
-         is_aligned(dx) && channels % V == 0},
-        {x + model * x_model + corner, image, images - m0},
+    T* const of_model = dx + model * images * image;
+    T* const first_row = of_model + m0 * image + int64(pixel) * channels + n0;
+    SlopeRows<T, EquidistantRows<T>> epilogue{
+        {{first_row, image, images - m0}, channels - n0, is_aligned(dx) && channels % V == 0},
+        x + model * x_model,
+        of_model,
         is_aligned(x) && channels % V == 0 && x_model % V == 0,
         x_activation,
         x_parameter};

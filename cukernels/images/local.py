@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from cukernels.activations.activations import fused_activation
-from cukernels.images.inputs import input_activation, sum_users, taken, through
+from cukernels.activations.fused import reversible_activation
+from cukernels.images.inputs import sum_users, taken, through
 from cukernels.images.windows import (
     Grid,
     Padding,
@@ -83,7 +84,7 @@ def local2d(
         If filters do not fit the images, in size, places or channels, and as `conv2d` does.
     """
     xp = namespace(x)
-    input_activation(x_activation)
+    reversible_activation(x_activation)
     x = taken(x, x_of, w.shape[:-6])
     axes = grid_of(x, w, stride, padding, dilation)
     padded = pad(x, axes)
@@ -118,7 +119,7 @@ def local2d_backward(
     dx, dw, dbias : arrays of the shapes of `x`, `w`, `bias`, or None where not needed
     """
     xp = namespace(x)
-    input_activation(x_activation)
+    reversible_activation(x_activation)
     given, x = x, taken(x, x_of, w.shape[:-6])
     axes = grid_of(x, w, stride, padding, dilation)
     check_places(dy, axes)

@@ -10,10 +10,9 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from cukernels.activations.activations import fused_activation
-from cukernels.activations.fused import fused
+from cukernels.activations.fused import fused, reversible_activation
 from cukernels.gpu.kernel import contiguous, ctype
 from cukernels.gpu.stacks import gradient_out
-from cukernels.images.inputs import input_activation
 from cukernels.images.local import grid_of
 from cukernels.images.passes_cuda import (
     bias_lanes,
@@ -140,7 +139,7 @@ def local2d_backward(
 ) -> tuple[Array | None, Array | None, Array | None]:
     convolution = convolution_of(grid_of, 6, x, x_of, w, bias, stride, padding, dilation)
     check_gradient(convolution, dy, y)
-    input_activation(x_activation)
+    reversible_activation(x_activation)
     stack, models, sizes = convolution
     if fused(activation).after:  # a softmax needs the rows of y, and the reshape below joins them
         dy, activation = fused_activation(activation).backward(dy, y), "identity"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from cukernels.activations.activations import fused_activation
-from cukernels.images.inputs import input_activation, sum_users, taken, through
+from cukernels.activations.fused import reversible_activation
+from cukernels.images.inputs import sum_users, taken, through
 from cukernels.images.local import bias_gradient, grid_of
 from cukernels.images.windows import (
     Grid,
@@ -41,7 +42,7 @@ def local2d(
     x_activation: str = "identity",
     x_of: Array | None = None,
 ) -> Array:
-    input_activation(x_activation)
+    reversible_activation(x_activation)
     x = taken(x, x_of, w.shape[:-6])
     axes = grid_of(x, w, stride, padding, dilation)
     stack = broadcast_stack((x, 4), (w, 6))
@@ -70,7 +71,7 @@ def local2d_backward(
     x_of: Array | None = None,
     needs: tuple[str, ...] = ("x", "w", "bias"),
 ) -> tuple[Array | None, Array | None, Array | None]:
-    input_activation(x_activation)
+    reversible_activation(x_activation)
     given, x = x, taken(x, x_of, w.shape[:-6])
     axes = grid_of(x, w, stride, padding, dilation)
     check_places(dy, axes)

@@ -5,15 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from cukernels.activations.activations import fused_activation
-from cukernels.activations.fused import fused
+from cukernels.activations.fused import fused, reversible_activation
 from cukernels.gpu.kernel import contiguous, ctype
 from cukernels.gpu.stacks import models_of
-from cukernels.images.inputs import input_activation, through
+from cukernels.images.inputs import through
 from cukernels.images.windows_cuda import Convolution, Planner, Shape
 from cukernels.matmul.gemm_plan import ITEMSIZES, target_of
-from cukernels.matmul.sums import activation_gradient, ordered_sum, sum_models
-from cukernels.runtime.arrays import Array, namespace, to_host
-from cukernels.runtime.contract import check_integers
+from cukernels.matmul.sums import activation_gradient, group_sum, sum_models
+from cukernels.runtime.arrays import Array, namespace
 
 
 def images_of(x: Array, x_of: Array | None, stack: Shape) -> tuple[Array, Array | None, int, int]:
@@ -31,7 +30,7 @@ def forward(
 ) -> Array:  # fmt: skip
     """Run a convolution; `own` axes of the filters belong to a model, and `own` - 3 of the bias."""
     stack, models, sizes = convolution
-    input_activation(x_activation)
+    reversible_activation(x_activation)
     code, parameter, after = fused(activation)
     y = namespace(x).empty((*stack, *sizes.output), x.dtype)
     if y.size:
@@ -79,7 +78,6 @@ def input_gradient(
     """Compute the gradient of a convolution in its images."""
     stack, models, sizes = convolution
     dx = namespace(x).empty((models, 1, *x.shape[-4:]), x.dtype)
-    # Models that share images have gradients of their own, which are then added up.
     code, parameter, _ = fused(x_activation if x_of is None else "identity")
     if dx.size:
         kernel = planner(sizes, models, ctype(x), target_of(x))
@@ -88,19 +86,6 @@ def input_gradient(
         kernel(dz, filters, dx, w_model, images, x_model, code, parameter, *sizes)
     if x_of is None:
         return sum_models(dx, stack, x.shape, 4)
-    return through(x_activation, _sum_users(dx, x_of, x.shape), x)
-
-
-def _sum_users(dx: Array, x_of: Array, shape: Shape) -> Array:
-    """Sum the gradients of each set of images over the models that take it, in their order.
-
-    The host reads the numbers of the sets, which is slow. No training needs this: images that
-    models share are its data.
-    """
-    numbers = to_host(x_of)
-    check_integers("x_of", "x_of", numbers, shape[0], "sets of images")
-    total = namespace(dx).zeros(shape, dx.dtype)
-    for number in np.unique(numbers):
-        terms = dx[np.flatnonzero(numbers == number)]
-        ordered_sum(terms.reshape(1, len(terms), *shape[1:]), out=total[number : number + 1])
-    return total
+    # Models that share images have gradients of their own, which are added up here.
+    dx = group_sum(dx.reshape(models, *x.shape[1:]), contiguous(x_of, np.int32), len(x))
+    return through(x_activation, dx, x)

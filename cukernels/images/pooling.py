@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from cukernels.images.inputs import input_activation, through
+from cukernels.activations.fused import reversible_activation
+from cukernels.images.inputs import through
 from cukernels.images.windows import (
     Grid,
     Padding,
@@ -61,7 +62,8 @@ def max_pool2d(
         Pixels around the image, which are never the largest. Windows that stick out are dropped.
     x_activation : str, default="identity"
         The activation that `x` is the output of. The result does not depend on it, but the gradient
-        in `x` that the backward returns is then the one before that activation.
+        in `x` that the backward returns is then that before it. Its derivative has to be elementwise
+        and to need only the output, so it can be one of `FUSED_ACTIVATIONS` but the softmaxes.
 
     Returns
     -------
@@ -73,7 +75,7 @@ def max_pool2d(
         If a window does not fit the image, or some would see nothing but padding; if no gradient
         can go through `x_activation`.
     """
-    input_activation(x_activation)
+    reversible_activation(x_activation)
     axes = grid_of(x.shape, pool_size, stride, padding)
     xp = namespace(x)
     padded = pad(x, axes, -np.inf)
@@ -98,7 +100,7 @@ def max_pool2d_backward(
 
     The pixels of a window are in row-major order.
     """
-    input_activation(x_activation)
+    reversible_activation(x_activation)
     axes = grid_of(x.shape, pool_size, stride, padding)
     check_places(dy, axes)
     xp = namespace(x)
@@ -122,7 +124,7 @@ def avg_pool2d(
     x_activation: str = "identity",
 ) -> Array:
     """Return the mean of each window; arguments as in `max_pool2d`, but padding counts as zeros."""
-    input_activation(x_activation)
+    reversible_activation(x_activation)
     axes = grid_of(x.shape, pool_size, stride, padding)
     padded = pad(x, axes)
     y = 0
@@ -142,7 +144,7 @@ def avg_pool2d_backward(
     x_activation: str = "identity",
 ) -> Array:
     """Gradient of `avg_pool2d` in `x`, to which each pixel of a window contributes alike."""
-    input_activation(x_activation)
+    reversible_activation(x_activation)
     axes = grid_of(x.shape, pool_size, stride, padding)
     check_places(dy, axes)
     of_pixel = dy / (axes[0].taps * axes[1].taps)

@@ -7,10 +7,9 @@ import math
 from itertools import product
 from typing import Any, NamedTuple
 
-from cukernels.activations.fused import fused
+from cukernels.activations.fused import fused, reversible_activation
 from cukernels.gpu.division import divisor
 from cukernels.gpu.kernel import Instance, Kernel, contiguous, ctype
-from cukernels.images.inputs import input_activation
 from cukernels.images.pooling import are_apart, grid_of
 from cukernels.images.windows import Padding, Pair
 from cukernels.runtime.arrays import Array, namespace
@@ -134,7 +133,7 @@ def _check_gradient(dy: Array, pooling: Pooling) -> None:
 
 def _activation(name: str) -> tuple[int, float]:
     """The code and the parameter by which a kernel knows the activation of its images."""
-    input_activation(name)
+    reversible_activation(name)
     code, parameter, _ = fused(name)
     return code, parameter
 
@@ -157,7 +156,7 @@ def max_pool2d(
     padding: Padding = 0,
     x_activation: str = "identity",
 ) -> Array:
-    input_activation(x_activation)
+    reversible_activation(x_activation)
     return _pool("Largest", x, pool_size, stride, padding)
 
 
@@ -169,7 +168,7 @@ def avg_pool2d(
     padding: Padding = 0,
     x_activation: str = "identity",
 ) -> Array:
-    input_activation(x_activation)
+    reversible_activation(x_activation)
     return _pool("Mean", x, pool_size, stride, padding)
 
 

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from cukernels.images.inputs import input_activation, through
+from cukernels.activations.fused import reversible_activation
+from cukernels.images.inputs import through
 from cukernels.images.pooling import are_apart, grid_of
 from cukernels.images.windows import (
     Grid,
@@ -37,7 +38,7 @@ def max_pool2d(
     padding: Padding = 0,
     x_activation: str = "identity",
 ) -> Array:
-    input_activation(x_activation)
+    reversible_activation(x_activation)
     axes = grid_of(x.shape, pool_size, stride, padding)
 
     def pool(x: np.ndarray, y: np.ndarray) -> None:
@@ -60,7 +61,7 @@ def max_pool2d_backward(
     padding: Padding = 0,
     x_activation: str = "identity",
 ) -> Array:
-    input_activation(x_activation)
+    reversible_activation(x_activation)
     axes = grid_of(x.shape, pool_size, stride, padding)
     check_places(dy, axes)
 
@@ -89,7 +90,7 @@ def avg_pool2d(
     padding: Padding = 0,
     x_activation: str = "identity",
 ) -> Array:
-    input_activation(x_activation)
+    reversible_activation(x_activation)
     axes = grid_of(x.shape, pool_size, stride, padding)
 
     def pool(x: np.ndarray, y: np.ndarray) -> None:
@@ -112,7 +113,7 @@ def avg_pool2d_backward(
     padding: Padding = 0,
     x_activation: str = "identity",
 ) -> Array:
-    input_activation(x_activation)
+    reversible_activation(x_activation)
     axes = grid_of(x.shape, pool_size, stride, padding)
     check_places(dy, axes)
 

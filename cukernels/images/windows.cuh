@@ -327,29 +327,3 @@ struct Phase {
     // The places as an axis under windows: the window of a pixel are the places that see it.
     __device__ Axis axis(int places) const { return {places, first_place, 1, tap, pixels, taps}; }
 };
-
-// --- The epilogue of gradients in images ---------------------------------------------------------
-
-// Store rows of dx, after taking them back through the activation whose output x is. x has the same
-// rows, which are not read if it is the identity.
-template <typename T, template <typename> typename Rows>
-struct StoreSlopes {
-    static constexpr int V = vector_length<T>;
-    StoreRows<T, Rows<T>> rows;
-    Rows<const T> x;
-    bool wide;       // whether rows of x are aligned
-    int activation;  // its index in Fused
-    T parameter;
-
-    __device__ void begin(int n) { rows.begin(n); }
-
-    __device__ void store(int m, Vector<T, V> slope) {
-        if (activation != fused_identity)
-            if (const T* value = x(m)) {
-                const int n = rows.n;
-                fused_backward(activation, slope, load_some(value + n, wide, rows.columns - n),
-                               parameter);
-            }
-        rows.store(m, slope);
-    }
-};
