@@ -89,5 +89,6 @@ def test_a_stack_launches_no_more_than_one_model(case, softgpu):
         return [name.partition("<")[0] for name in kernels]
 
     few, many = search(5), search(8)
+    most += "sparse" in case  # the columns of all models are sorted in one digit more
     assert (len(many) - len(few)) / 3 <= most, many[-most - 4 :]
     assert set(many) <= {kernel.name for kernel in KERNELS}

@@ -49,13 +49,20 @@ def gradient_out(
     """Return the array of `out` into which a kernel can write the gradient of an argument, or None.
 
     A kernel can write there if the argument is not broadcast, so that no sum over models is still
-    to come, and if the array is contiguous.
+    to come, and if each model's own array is contiguous: `models_of` says how far apart they are.
     """
     target = out.get(name) if out else None
     if target is None or of is None or of.shape[: of.ndim - own] != stack:
         return None
-    fits = target.shape == of.shape and target.dtype == of.dtype and target.flags.c_contiguous
-    return target if fits else None
+    fits = target.shape == of.shape and target.dtype == of.dtype
+    return target if fits and are_contiguous(target, own) else None
+
+
+def are_contiguous(x: Array, own: int) -> bool:
+    """Whether each model's array is contiguous, and all are as far from the next as the first."""
+    if x.flags.c_contiguous:
+        return True
+    return x.ndim == own + 1 and x.size > 0 and x.strides[0] > 0 and x[0].flags.c_contiguous
 
 
 def _along_one_axis(x: Array, own: int) -> tuple[Array, int]:

@@ -140,12 +140,13 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
 template <typename T, typename Tile, typename Math>
 __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
     conv2d_filter_gradient(int k_of_sum, const T* dz, const T* x, const int* x_of, int sets,
-                           int64 x_model, T* dw, T* dbias, T* parts, unsigned* arrived,
-                           int bias_blocks, int bias_lanes, int places_of_split,
-                           int splits_of_group, int images, int height, int width, int channels,
-                           int filters, int row_places, int column_places, int row_taps,
-                           int column_taps, int row_stride, int column_stride, int rows_before,
-                           int columns_before, int row_dilation, int column_dilation) {
+                           int64 x_model, T* dw, T* dbias, int64 dw_model, int64 dbias_model,
+                           T* parts, unsigned* arrived, int bias_blocks, int bias_lanes,
+                           int places_of_split, int splits_of_group, int images, int height,
+                           int width, int channels, int filters, int row_places, int column_places,
+                           int row_taps, int column_taps, int row_stride, int column_stride,
+                           int rows_before, int columns_before, int row_dilation,
+                           int column_dilation) {
     using LayoutA = OperandLayout<T, Tile::M, Tile::K, Math, false>;
     using LayoutB = OperandLayout<T, Tile::N, Tile::K, Math, false>;
     constexpr int V = vector_length<T>;
@@ -161,6 +162,7 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
 
     if (int(blockIdx.x) < bias_blocks) {
         const ColumnSums<T> sums = {dbias,
+                                    dbias_model,
                                     parts + models * splits * part,
                                     arrived + models * tiles * of_tile,
                                     depth,
@@ -188,10 +190,11 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
                      column_dilation)};
     WindowColumns<T, LayoutB, Tile::threads> seen(windows, n0, first);
 
+    T* const gradient = dw + model * dw_model;
     StoreRows<T, EquidistantRows<T>> epilogue{
-        {dw + (model * filters + m0) * taps + n0, taps, filters - m0},
+        {gradient + int64(m0) * taps + n0, taps, filters - m0},
         taps - n0,
-        is_aligned(dw) && taps % V == 0};
+        is_aligned(gradient) && taps % V == 0};
     if (!taken.exist) {
         if (split == 0) fill_with_nan<Tile>(epilogue);
         return;

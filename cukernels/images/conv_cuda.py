@@ -23,6 +23,7 @@ from cukernels.images.passes_cuda import (
     gradient_of,
     images_of,
     input_gradient,
+    places_of,
     slope_and_sums,
 )
 from cukernels.images.windows import Grid, Padding, Pair
@@ -37,7 +38,8 @@ from cukernels.images.windows_cuda import (
     products,
     tiles,
 )
-from cukernels.matmul.gemm_plan import ITEMSIZES, SHORT_LENGTH, Target, plan, target_of
+from cukernels.matmul.gemm_cost import ITEMSIZES
+from cukernels.matmul.gemm_plan import SHORT_LENGTH, Target, plan, target_of
 from cukernels.matmul.sums import sum_models
 from cukernels.runtime.arrays import Array, namespace
 
@@ -155,8 +157,9 @@ def _filter_gradients(
         parts = namespace(x).empty(launch.parts, x.dtype) if launch.parts else None
         arrived = counters(x, launch.counters) if launch.counters else None
         launch.kernel(
-            dz, *images_of(x, x_of, stack), dw, dbias, parts, arrived, launch.bias_blocks,
-            launch.lanes, launch.places_of_split, launch.splits_of_group, *sizes,
+            dz, *images_of(x, x_of, stack), *places_of(dw, 5, dbias, 2), parts, arrived,
+            launch.bias_blocks, launch.lanes, launch.places_of_split, launch.splits_of_group,
+            *sizes,
         )  # fmt: skip
     return dw, dbias
 

@@ -139,17 +139,18 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
                         epilogue);
 }
 
-// dz: (models, N, P, Q, K), x: (N, H, W, C), dw: (models, P, Q, K, R, S, C),
-// dbias: (models, P, Q, K). Grid: (bias_blocks + tiles of all places, 1, models). The first blocks
-// sum dz over the images.
+// dz: (models, N, P, Q, K), x: (N, H, W, C), dw: (P, Q, K, R, S, C) and
+// dbias: (P, Q, K) for each model, `*_model` elements apart. Grid: (bias_blocks + tiles of all
+// places, 1, models). The first blocks sum dz over the images.
 template <typename T, typename Tile, typename Math>
 __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
     local2d_filter_gradient(int k_of_sum, const T* dz, const T* x, const int* x_of, int sets,
-                            int64 x_model, T* dw, T* dbias, int bias_blocks, int bias_lanes,
-                            int images, int height, int width, int channels, int filters,
-                            int row_places, int column_places, int row_taps, int column_taps,
-                            int row_stride, int column_stride, int rows_before, int columns_before,
-                            int row_dilation, int column_dilation) {
+                            int64 x_model, T* dw, T* dbias, int64 dw_model, int64 dbias_model,
+                            int bias_blocks, int bias_lanes, int images, int height, int width,
+                            int channels, int filters, int row_places, int column_places,
+                            int row_taps, int column_taps, int row_stride, int column_stride,
+                            int rows_before, int columns_before, int row_dilation,
+                            int column_dilation) {
     using LayoutA = OperandLayout<T, Tile::M, Tile::K, Math, false>;
     using LayoutB = OperandLayout<T, Tile::N, Tile::K, Math, false>;
     constexpr int V = vector_length<T>;
@@ -157,7 +158,8 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
     const int64 model = blockIdx.z, all = int64(row_places) * column_places;
     if (int(blockIdx.x) < bias_blocks) {
         const int values = int(all) * filters;
-        const ColumnSums<T> sums = {dbias, nullptr, nullptr, images, values, 1, images, bias_lanes};
+        const ColumnSums<T> sums = {dbias,  dbias_model, nullptr, nullptr,   images,
+                                    values, 1,           images,  bias_lanes};
         const RowsToSum<T> slopes = {dz, is_aligned(dz) && values % V == 0};
         sums.template add<Tile::threads>(int(model) * bias_blocks + blockIdx.x, dynamic_shared<T>(),
                                          slopes);
@@ -182,9 +184,10 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
                                           column_stride, columns_before, column_dilation)};
     WindowColumns<T, LayoutB, Tile::threads> seen(windows, n0, 0);
 
-    T* out = dw + ((model * all + place) * filters + m0) * taps + n0;
+    T* own = dw + model * dw_model;
+    T* out = own + (int64(place) * filters + m0) * taps + n0;
     StoreRows<T, EquidistantRows<T>> epilogue{
-        {out, taps, filters - m0}, taps - n0, is_aligned(dw) && taps % V == 0};
+        {out, taps, filters - m0}, taps - n0, is_aligned(own) && taps % V == 0};
     if (!taken.exist) return fill_with_nan<Tile>(epilogue);
     gemm<T, Tile, Math>(matrix, seen, divide_up(images, Tile::K), k_of_sum / Tile::K, epilogue);
 }

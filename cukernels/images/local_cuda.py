@@ -20,6 +20,7 @@ from cukernels.images.passes_cuda import (
     gradient_of,
     images_of,
     input_gradient,
+    places_of,
     slope_and_sums,
 )
 from cukernels.images.windows import Padding, Pair
@@ -100,7 +101,12 @@ def _filter_gradients(
     dbias = gradient_of(x, (models, 1, *own[:3]), bias_out) if needs_bias else None
     if models:
         launch.kernel(
-            dz, *images_of(x, x_of, stack), dw, dbias, launch.bias_blocks, launch.lanes, *sizes
+            dz,
+            *images_of(x, x_of, stack),
+            *places_of(dw, 7, dbias, 4),
+            launch.bias_blocks,
+            launch.lanes,
+            *sizes,
         )
     return dw, dbias
 

@@ -10,7 +10,8 @@ from cukernels.gpu.kernel import contiguous, ctype
 from cukernels.gpu.stacks import models_of
 from cukernels.images.inputs import through
 from cukernels.images.windows_cuda import Convolution, Planner, Shape
-from cukernels.matmul.gemm_plan import ITEMSIZES, target_of
+from cukernels.matmul.gemm_cost import ITEMSIZES
+from cukernels.matmul.gemm_plan import target_of
 from cukernels.matmul.sums import activation_gradient, group_sum, sum_models
 from cukernels.runtime.arrays import Array, namespace
 
@@ -69,6 +70,20 @@ def bias_lanes(columns: int, dtype: str) -> tuple[int, int]:
 def gradient_of(x: Array, shape: Shape, out: Array | None) -> Array:
     """Return where to write a gradient of this shape: into `out`, or a new array like `x`."""
     return namespace(x).empty(shape, x.dtype) if out is None else out.reshape(shape)
+
+
+def places_of(
+    dw: Array | None, own_w: int, dbias: Array | None, own_bias: int
+) -> tuple[Array | None, Array | None, int, int]:
+    """Return where kernels write the gradients of the first model, and how far the next one is.
+
+    `own_w` and `own_bias` axes belong to a model.
+    """
+    (w, w_model), (bias, bias_model) = (
+        (None, 0) if x is None else models_of(x, own, x.shape[:1])
+        for x, own in ((dw, own_w), (dbias, own_bias))
+    )
+    return w, bias, w_model, bias_model
 
 
 def input_gradient(

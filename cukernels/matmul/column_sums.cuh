@@ -59,7 +59,8 @@ struct RowsToSum {
 // and `lanes` vectors of columns.
 template <typename T>
 struct ColumnSums {
-    T* sums;            // (models, n), or null
+    T* sums;  // n for each model, `model_stride` elements apart; or null
+    int64 model_stride;
     T* parts;           // the sums of each chunk, (models, chunks, n), if there are several
     unsigned* arrived;  // counters, (models, blocks along a row)
     int rows, n, chunks, rows_of_chunk, lanes;
@@ -73,7 +74,7 @@ struct ColumnSums {
         const int64 model = number / blocks / chunks;
         const int column = block * width, count = n - column;
         const int64 corner = model * chunks * n + column;  // of the parts
-        T* const total = sums ? sums + model * n + column : nullptr;
+        T* const total = sums ? sums + model * model_stride + column : nullptr;
         const bool is_part = sums && chunks > 1;
         sum_columns<T, Threads>(of_lines, lanes, count, model * rows * n + column, n,
                                 chunk * rows_of_chunk, least(rows, (chunk + 1) * rows_of_chunk),

@@ -185,20 +185,22 @@ def gradients(
     a_activation : str
         What `a` is the output of: `da` is the gradient before that. Only the identity, unless `da`
         and `a` have the same shape.
-    da, db, sums : contiguous arrays of shapes (*stack, N, D), (*stack, D, K), (*stack, K), or None
-        Where to write.
+    da, db, sums : arrays of shapes (*stack, N, D), (*stack, D, K), (*stack, K), or None
+        Where to write; `da` is contiguous, and what each model has of the others.
     """
     code, parameter, _ = fused(a_activation)
     rows, inputs = a.shape[-2:]
     models_a = 0 if a_of is None else a.shape[0]
     a, a_model = models_of(a, 2, stack if a_of is None else a.shape[:1])
     b, b_model = models_of(b, 2, stack)
+    db, db_model = (None, 0) if db is None else models_of(db, 2, stack)
+    sums, sums_model = (None, 0) if sums is None else models_of(sums, 1, stack)
     parts = namespace(dz).empty(how.elements, dz.dtype) if how.elements else None
     arrived = counters(dz, how.arrivals) if how.arrivals else None
     columns = how.columns
     how.instance(
         (how.blocks, 1, 1), how.threads,
         dz, a, b, da, db, sums, parts, arrived, a_of, rows, inputs, dz.shape[-1],
-        a_model, b_model, models_a, *how.a, *how.b, code, parameter,
+        a_model, b_model, db_model, sums_model, models_a, *how.a, *how.b, code, parameter,
         columns.chunks, columns.rows_of_chunk, columns.lanes, shared=how.shared,
     )  # fmt: skip

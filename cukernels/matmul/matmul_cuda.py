@@ -81,7 +81,7 @@ def matmul_backward(
         )  # fmt: skip
     da = gradient_out(out, "a", a, stack, 2) if needs_a and is_own else None
     db = gradient_out(out, "b", b, stack, 2) if needs_b else None
-    if needs_a and da is None:
+    if needs_a and (da is None or not da.flags.c_contiguous):
         da = empty((*stack, *a.shape[-2:]), a.dtype)
     if needs_b and db is None:
         db = empty((*stack, *b.shape[-2:]), b.dtype)

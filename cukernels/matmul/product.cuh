@@ -72,11 +72,13 @@ __device__ inline void product_tile(const TilePlace<Tile>& at, const Factor<T>& 
     gemm<T, Tile, Math>(left, right, divide_up(k_own, Tile::K), k_of_sum / Tile::K, epilogue, sum);
 }
 
-// The rows of a tile of y, one of a stack of contiguous (m, n) matrices.
+// The rows of a tile of y, one of the (m, n) matrices of a stack, which are `y_model` elements
+// apart.
 template <typename T, typename Tile>
 __device__ inline StoreRows<T, EquidistantRows<T>> rows_of_tile(const TilePlace<Tile>& at, T* y,
-                                                                int m, int n) {
-    return {{y + (int64(at.model) * m + at.m0) * n + at.n0, n, m - at.m0},
+                                                                int64 y_model, int m, int n) {
+    y += at.model * y_model;
+    return {{y + int64(at.m0) * n + at.n0, n, m - at.m0},
             n - at.n0,
             is_aligned(y) && n % vector_length<T> == 0};
 }

@@ -120,8 +120,8 @@ def product(
         Added to every row.
     activation : str, default="identity"
         One of `FUSED_ACTIVATIONS`. The caller applies `Fused.after`, which the softmaxes have.
-    out : contiguous array of shape (*stack, M, N), default=None
-        Where to write.
+    out : array of shape (*stack, M, N), default=None
+        Where to write; what each model has of it is contiguous.
     a_of : contiguous array of int32 with one element for each model, default=None
         Which of the left factors, (G, M, K) or (G, K, M), each model has.
     """
@@ -138,6 +138,7 @@ def product(
     a, a_model = models_of(a, 2, stack if a_of is None else a.shape[:1])
     b, b_model = models_of(b, 2, stack)
     added, bias_model = (None, 0) if bias is None else models_of(bias, 1, stack)
+    y, y_model = models_of(out, 2, stack)
     code, parameter, _ = fused(activation)
     parts = arrived = None
     if launch.splits > 1:
@@ -145,7 +146,7 @@ def product(
         arrived = counters(a, launch.blocks)
     launch.instance(
         (launch.blocks, launch.splits, 1), launch.threads,
-        a, b, added, out, parts, arrived, a_of, m, n, k, a_model, b_model, bias_model,
-        models_a, launch.k_of_sum, code, parameter, shared=launch.shared,
+        a, b, added, y, parts, arrived, a_of, m, n, k, a_model, b_model, bias_model,
+        y_model, models_a, launch.k_of_sum, code, parameter, shared=launch.shared,
     )  # fmt: skip
     return out

@@ -10,6 +10,7 @@ from cukernels.activations.activations import fused_activation
 from cukernels.activations.fused import fused
 from cukernels.gpu.counters import counters
 from cukernels.gpu.kernel import Instance, Kernel, contiguous, ctype
+from cukernels.gpu.stacks import models_of
 from cukernels.runtime.arrays import Array, namespace
 
 Shape = tuple[int, ...]
@@ -88,8 +89,8 @@ def activation_gradient(
         The number of models.
     needs_sums : bool
         Whether to compute the sums.
-    out : contiguous array of shape (models, K), default=None
-        Where to write the sums.
+    out : array of shape (models, K), default=None
+        Where to write the sums; those of each model are contiguous.
 
     Returns
     -------
@@ -119,8 +120,8 @@ def column_sums(x: Array, models: int, rows: int, out: Array | None = None) -> A
     ----------
     x : contiguous array of shape (..., K)
         `models` times `rows` rows in all.
-    out : contiguous array of shape (models, K), default=None
-        Where to write.
+    out : array of shape (models, K), default=None
+        Where to write; what each model has of it is contiguous.
 
     Returns
     -------
@@ -143,9 +144,11 @@ def _launch(
     if sums is not None and chunks > 1:
         parts = namespace(dy).empty((models, chunks, n), dy.dtype)
         arrived = counters(dy, models * blocks)
+    sums, sums_model = (None, 0) if sums is None else models_of(sums, 1, (models,))
     instance(
         (models * chunks * blocks, 1, 1), 256,
-        dy, y, dz, sums, parts, arrived, rows, n, chunks, rows_of_chunk, code, parameter,
+        dy, y, dz, sums, parts, arrived, sums_model, rows, n, chunks, rows_of_chunk,
+        code, parameter,
     )  # fmt: skip
 
 

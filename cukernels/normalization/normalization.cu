@@ -371,13 +371,13 @@ __global__ void __launch_bounds__(threads)
                         const T* mean,      //
                         const T* variance,  //
                         T* dx,              // as dy, null: not wanted
-                        T* dgamma,          // [models, channels], as dbeta
+                        T* dgamma,          // channels of each model, as dbeta
                         T* dbeta,           //
                         T* chunks,          // [models, chunks, 2, channels]: dgamma, dbeta
                         T* chunk_weights,   // [models, chunks]
-                        T epsilon, int rows, int channels, int chunk, int lanes, int64 x_model,
-                        int64 weights_model, int64 gamma_model, int64 mean_model,
-                        int64 variance_model, uint64 by_pixels) {
+                        T epsilon, int rows, int channels, int chunk, int lanes,
+                        int64 gradient_model, int64 x_model, int64 weights_model, int64 gamma_model,
+                        int64 mean_model, int64 variance_model, uint64 by_pixels) {
     constexpr int batch = 4;
     const int64 model = blockIdx.x;
     const Slice slice(V, lanes, channels, rows, chunk);
@@ -441,8 +441,8 @@ __global__ void __launch_bounds__(threads)
         return;
     }
     if (writes) {
-        store(dgamma + model * channels + slice.channel, scale_gradient);
-        store(dbeta + model * channels + slice.channel, shift_gradient);
+        store(dgamma + model * gradient_model + slice.channel, scale_gradient);
+        store(dbeta + model * gradient_model + slice.channel, shift_gradient);
     }
     if (Inference || !dx) return;
 #pragma unroll
@@ -456,10 +456,10 @@ template <typename T>
 __global__ void __launch_bounds__(threads)
     merge_gradients(const T* chunks,         // [models, chunks, 2, channels]
                     const T* chunk_weights,  // [models, chunks], null: not wanted
-                    T* dgamma,               // [models, channels], as dbeta
+                    T* dgamma,               // channels of each model, as dbeta
                     T* dbeta,                //
                     T* totals,               // [models]: sum of the weights of all rows
-                    int count, int channels) {
+                    int count, int channels, int64 gradient_model) {
     constexpr int lanes = 3;
     const int64 model = blockIdx.x;
     const Slice slice(1, lanes, channels, count, count);
@@ -474,8 +474,8 @@ __global__ void __launch_bounds__(threads)
     }
     sum_rows(sums, lanes);
     if (!slice.is_active || int(threadIdx.x) >> lanes) return;
-    dgamma[model * channels + slice.channel] = sums[0];
-    dbeta[model * channels + slice.channel] = sums[1];
+    dgamma[model * gradient_model + slice.channel] = sums[0];
+    dbeta[model * gradient_model + slice.channel] = sums[1];
     if (chunk_weights && slice.channel == 0) totals[model] = sums[2];
 }
 
@@ -487,13 +487,13 @@ __global__ void __launch_bounds__(threads)
                   const T* gamma,     // [models, channels], as mean and variance
                   const T* mean,      //
                   const T* variance,  //
-                  const T* dgamma,    // [models, channels], as dbeta
+                  const T* dgamma,    // channels of each model, as dbeta
                   const T* dbeta,     //
                   const T* totals,    // [models]
                   T* dx,              // as dy
-                  T epsilon, int rows, int channels, int chunk, int lanes, int64 x_model,
-                  int64 weights_model, int64 gamma_model, int64 mean_model, int64 variance_model,
-                  uint64 by_pixels) {
+                  T epsilon, int rows, int channels, int chunk, int lanes, int64 gradient_model,
+                  int64 x_model, int64 weights_model, int64 gamma_model, int64 mean_model,
+                  int64 variance_model, uint64 by_pixels) {
     const int64 model = blockIdx.x;
     const Slice slice(V, lanes, channels, rows, chunk);
     Vector<T, V> ones;
@@ -502,7 +502,7 @@ __global__ void __launch_bounds__(threads)
     const auto inverse =
         slope_of(ones, load_channels<V>(slice, variance + model * variance_model), epsilon);
     Vector<T, V> slope = load_channels<V>(slice, gamma + model * gamma_model);
-    Vector<T, V> scale_gradient = load_channels<V>(slice, dgamma + model * channels);
+    Vector<T, V> scale_gradient = load_channels<V>(slice, dgamma + model * gradient_model);
 #pragma unroll
     for (int v = 0; v < V; v++) {
         slope[v] *= inverse[v];
@@ -511,5 +511,6 @@ __global__ void __launch_bounds__(threads)
     write_dx(slice, dy + model * rows * channels, x + model * x_model,
              weights ? weights + model * weights_model : weights, dx + model * rows * channels,
              load_channels<V>(slice, mean + model * mean_model), slope, scale_gradient,
-             load_channels<V>(slice, dbeta + model * channels), totals[model], channels, by_pixels);
+             load_channels<V>(slice, dbeta + model * gradient_model), totals[model], channels,
+             by_pixels);
 }

@@ -249,20 +249,19 @@ def _backward(
     stack, models, rows, channels = batch.stack, batch.models, batch.rows, batch.channels
     own = x.ndim - gamma.ndim + 1
     dx = xp.empty(stack + x.shape[x.ndim - own :], x.dtype)
-    dgamma, dbeta = (gradient_out(out, name, gamma, stack, 1) for name in ("gamma", "beta"))
-    dgamma = xp.empty((*stack, channels), x.dtype) if dgamma is None else dgamma
-    dbeta = xp.empty((*stack, channels), x.dtype) if dbeta is None else dbeta
+    blocking = _blocking(rows, channels, x.itemsize)
+    dgamma, dbeta = _places_of_gradients(out, gamma, stack, blocking.channels_a_thread)
     if not models * channels:
         return dx, dgamma, dbeta
 
-    blocking = _blocking(rows, channels, x.itemsize)
     vector = str(blocking.channels_a_thread)
     dy = contiguous(dy)
     values, x_model = models_of(x, own, stack)
     weights, weights_model = _weights_of_models(sample_weight, x, stack)
     parameters = [models_of(a, 1, stack) for a in (gamma, mean, variance)]
     arrays = [a for a, _ in parameters]
-    strides = (x_model, weights_model, *(model for _, model in parameters))
+    (scale, gradient_model), (shift, _) = (models_of(a, 1, stack) for a in (dgamma, dbeta))
+    strides = (gradient_model, x_model, weights_model, *(model for _, model in parameters))
     chunks = weight_of_chunks = totals = None
     if blocking.chunks > 1:
         chunks = xp.empty((models, blocking.chunks, 2, channels), x.dtype)
@@ -271,19 +270,37 @@ def _backward(
             totals = xp.empty(models, x.dtype)
     _BACKWARD[type_, vector, str(inference).lower()](
         (models, blocking.tiles, blocking.chunks), THREADS, dy, values, weights, *arrays, dx,
-        dgamma, dbeta, chunks, weight_of_chunks, epsilon, rows, channels, blocking.chunk,
+        scale, shift, chunks, weight_of_chunks, epsilon, rows, channels, blocking.chunk,
         blocking.lanes, *strides, divisor(max(batch.pixels, 1)),
     )  # fmt: skip
     if blocking.chunks > 1:
         grid = (models, -(-channels // MERGED_AT_ONCE), 1)
         _MERGE_GRADIENTS[type_](
-            grid, THREADS, chunks, weight_of_chunks, dgamma, dbeta, totals, blocking.chunks,
-            channels,
+            grid, THREADS, chunks, weight_of_chunks, scale, shift, totals, blocking.chunks,
+            channels, gradient_model,
         )  # fmt: skip
         if not inference:
             _DX[type_, vector](
                 (models, blocking.tiles, blocking.shorts), THREADS, dy, values, weights, *arrays,
-                dgamma, dbeta, totals, dx, epsilon, rows, channels, blocking.short, blocking.lanes,
+                scale, shift, totals, dx, epsilon, rows, channels, blocking.short, blocking.lanes,
                 *strides, divisor(max(batch.pixels, 1)),
             )  # fmt: skip
     return dx, dgamma, dbeta
+
+
+def _places_of_gradients(
+    out: Mapping[str, Array] | None, gamma: Array, stack: tuple[int, ...], vector: int
+) -> list[Array]:
+    """Return where kernels write the gradients of gamma and beta: in `out` if both fit there.
+
+    Both have one stride from model to model, and kernels store vectors of so many elements.
+    """
+    made = [gradient_out(out, name, gamma, stack, 1) for name in ("gamma", "beta")]
+    places = [place for place in made if place is not None]
+    apart = {place.strides for place in places}
+    aligned = all(
+        (place.data.ptr | place.strides[0]) % (vector * place.itemsize) == 0 for place in places
+    )
+    if len(places) == 2 and len(apart) == 1 and aligned:
+        return places
+    return [namespace(gamma).empty((*stack, gamma.shape[-1]), gamma.dtype) for _ in made]
