@@ -78,7 +78,7 @@ def conv2d(
         One of `FUSED_ACTIVATIONS`.
     x_activation : str, default="identity"
         The activation that `x` is the output of. The result does not depend on it, but the gradient
-        in `x` that the backward returns is then that before it. Its derivative has to be elementwise
+        in `x` that the backward returns is then that before it. Its derivative must be elementwise
         and to need only the output, so it can be one of `FUSED_ACTIVATIONS` but the softmaxes.
     x_of : integer array of shape (M,), default=None
         Which of G sets of images each of M models takes, if several models share them. On a GPU it

@@ -62,7 +62,7 @@ def max_pool2d(
         Pixels around the image, which are never the largest. Windows that stick out are dropped.
     x_activation : str, default="identity"
         The activation that `x` is the output of. The result does not depend on it, but the gradient
-        in `x` that the backward returns is then that before it. Its derivative has to be elementwise
+        in `x` that the backward returns is then that before it. Its derivative must be elementwise
         and to need only the output, so it can be one of `FUSED_ACTIVATIONS` but the softmaxes.
 
     Returns
