@@ -11,7 +11,8 @@ import pytest
 
 from cukernels.gpu.kernel import OPTIONS
 from cukernels.gpu.source import source
-from cukernels.matmul.gemm_plan import FMA_TILES, ITEMSIZES, LARGEST, TENSOR_TILES
+from cukernels.matmul.gemm_cost import ITEMSIZES
+from cukernels.matmul.gemm_plan import FMA_TILES, LARGEST, TENSOR_TILES
 
 ASK = """
 template <typename Layout, typename T>

@@ -14,13 +14,11 @@ from cukernels.activations.fused import fused
 from cukernels.gpu.counters import counters
 from cukernels.gpu.kernel import Instance, Kernel
 from cukernels.gpu.stacks import models_of
+from cukernels.matmul.gemm_cost import LAUNCH, Target, Tile, cycles_of
 from cukernels.matmul.gemm_plan import (
     FMA_TILES,
-    LAUNCH,
     TENSOR_TILES,
-    Target,
-    Tile,
-    cycles_of,
+    k_of_block,
     plan,
     sum_length,
     sums_of,
@@ -127,7 +125,10 @@ def launch_of(
 
     def cycles(option: tuple[Tile, tuple[int, ...]]) -> float:
         tile, splits = option
-        products = [(s, *shape, math) for s, shape, math in zip(splits, wanted, maths, strict=True)]
+        products = [
+            (s, m, n, k_of_block(k, s), math)
+            for s, (m, n, k), math in zip(splits, wanted, maths, strict=True)
+        ]
         return cycles_of(tile, products, models, dtype, target)
 
     splits_of = [sorted({1, sums_of(k)}) for _, _, k in wanted]
