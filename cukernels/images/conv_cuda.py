@@ -37,7 +37,8 @@ from cukernels.images.windows_cuda import (
     products,
     tiles,
 )
-from cukernels.matmul.gemm_plan import ITEMSIZES, SHORT_LENGTH, Target, plan, target_of
+from cukernels.matmul.gemm_cost import ITEMSIZES
+from cukernels.matmul.gemm_plan import SHORT_LENGTH, Target, plan, target_of
 from cukernels.matmul.sums import sum_models
 from cukernels.runtime.arrays import Array, namespace
 

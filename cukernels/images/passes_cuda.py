@@ -10,7 +10,8 @@ from cukernels.gpu.kernel import contiguous, ctype
 from cukernels.gpu.stacks import models_of
 from cukernels.images.inputs import through
 from cukernels.images.windows_cuda import Convolution, Planner, Shape
-from cukernels.matmul.gemm_plan import ITEMSIZES, target_of
+from cukernels.matmul.gemm_cost import ITEMSIZES
+from cukernels.matmul.gemm_plan import target_of
 from cukernels.matmul.sums import activation_gradient, group_sum, sum_models
 from cukernels.runtime.arrays import Array, namespace
 
