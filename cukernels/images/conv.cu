@@ -11,6 +11,7 @@
 //
 // Letters: N images of H x W pixels and C channels, K filters of R x S taps, P x Q places.
 // `*_model` is the number of elements from one model of a stack to the next.
+// `x_of` is null, or says which of several sets of images each model takes (ImagesOf).
 #include "column_sums.cuh"
 #include "grouped_sum.cuh"
 #include "windows.cuh"
@@ -76,7 +77,8 @@ struct PhaseRows {
     }
 };
 
-// dz: (models, N, P, Q, K), w: (K, R, S, C), dx: (models, N, H, W, C).
+// dz: (models, N, P, Q, K), w: (K, R, S, C), dx: (models, N, H, W, C). x, of the shape of a model's
+// dx, is read only if x_activation is not the identity: dx is the gradient before it.
 // Grid: (tiles of the largest phase of dx, phases, models). The pixels that are a stride apart form
 // a phase (windows.cuh). The same taps see all of them, so each phase is a product of its own.
 template <typename T, typename Tile, typename Math>

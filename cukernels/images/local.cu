@@ -86,7 +86,7 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
     gemm<T, Tile, Math>(seen, matrix, divide_up(taps, Tile::K), k_of_sum / Tile::K, epilogue);
 }
 
-// dz: (models, N, P, Q, K), w: (P, Q, K, R, S, C), dx: (models, N, H, W, C).
+// dz: (models, N, P, Q, K), w: (P, Q, K, R, S, C), dx: (models, N, H, W, C); x as in conv.cu.
 // Grid: (tiles of all pixels, 1, models).
 template <typename T, typename Tile, typename Math>
 __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
