@@ -33,6 +33,8 @@ def check_sets(x: Array, x_of: Array, models: tuple[int, ...]) -> None:
             f"x_of of shape {x_of.shape} does not fit images of shape {x.shape} and filters of "
             f"models {models}: expected (M,), (G, N, H, W, C) and (M,)"
         )
+    if x_of.size and not len(x):
+        raise ValueError("x_of chooses among no sets of images, as x is empty")
     if namespace(x) is np:
         check_integers("x_of", "x_of", x_of, len(x), "sets of images")
 
