@@ -14,6 +14,7 @@ import numpy as np
 from cukernels import add_loss
 from cukernels.runtime import Array, Workspaces, in_parallel, like, namespace, to_host
 from cukernels.training import loss_total
+from estimators.costs.compile_ahead import compiled_ahead
 from estimators.layers.layer import Mode
 from estimators.neural.chunking import Chunking
 from estimators.neural.data import Data
@@ -218,7 +219,7 @@ def train(
 def _epoch(stack: Stack, objective: Objective, data: Data) -> np.ndarray:
     """Pass once over the rows of every model; return the mean loss of each, on the host."""
     total = loss_total(stack.params, stack.network.n_decayed)
-    steps = epoch_steps(stack.members, data, stack.params)
+    steps = compiled_ahead(stack, objective, epoch_steps(stack.members, data, stack.params), total)
     if len(stack.groups) > 1 and stack.chunking.by_groups(len(stack.groups)):
         _by_groups(stack, objective, list(steps), total)
     else:
