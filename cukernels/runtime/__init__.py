@@ -3,6 +3,7 @@
 from cukernels.runtime.arrays import (
     Array,
     current,
+    free_device_memory,
     like,
     namespace,
     resolve_device,
@@ -17,6 +18,7 @@ from cukernels.runtime.workspace import Workspaces
 __all__ = [
     "Array",
     "current",
+    "free_device_memory",
     "like",
     "namespace",
     "resolve_device",

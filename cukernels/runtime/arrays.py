@@ -86,8 +86,8 @@ def resolve_device(device: str) -> str:
     Parameters
     ----------
     device : str
-        "cpu", "cuda" (the first GPU), "cuda:N", or "auto". "auto" means the CPU: a GPU is slower
-        on small data and models, and the size from which it is faster has not been measured yet.
+        "cpu", "cuda" (the first GPU), "cuda:N", or "auto". "auto" means the CPU here, where nothing
+        is known of the work; `cukernels.gpu.chosen_device` chooses for a given piece of work.
 
     Raises
     ------
@@ -176,6 +176,14 @@ def _current(device: str, lower: str) -> Iterator[None]:
                 f"{device} is out of memory: {asked[1] if asked else 'more'} bytes were asked for, "
                 f"and {free:,} of {total:,} are free. Lower {lower}, or use device='cpu'."
             ) from error
+
+
+def free_device_memory(device: str) -> int:
+    """Return the bytes of a GPU that the driver has, or CuPy's pool holds without using them."""
+    cupy = importlib.import_module("cupy")
+    with cupy.cuda.Device(int(device.partition(":")[2])):
+        free, _ = cupy.cuda.runtime.memGetInfo()
+        return int(free) + int(cupy.get_default_memory_pool().free_bytes())
 
 
 def to_host(x: Array) -> np.ndarray:
