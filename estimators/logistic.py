@@ -10,7 +10,10 @@ import scipy.sparse as sp
 from sklearn.utils import check_random_state
 
 from cukernels import log_softmax, softmax
-from cukernels.runtime import resolve_device
+from cukernels.gpu import GPU, chosen_device
+from cukernels.runtime import Work, resolve_device
+from estimators.costs.memory import MemoryEstimate, logistic_memory
+from estimators.costs.work import learned_samples, logistic_fit_work
 from estimators.linear.classifier import LinearClassifier
 from estimators.linear.fit import learn_classes
 from estimators.linear.logistic_fit import LogisticFit
@@ -206,7 +209,7 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
         rows.
         """
         C, l1_ratio = resolve_penalty(self)
-        device = resolve_device(self.device)
+        resolve_device(self.device)  # an unknown one is refused before anything else
         check_random_state(self.random_state)
         X, y = samples.checked(self, self._takes_large_sparse)
         self.classes_, labels = learn_classes(samples, y, rows)
@@ -215,9 +218,22 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
         weights = total_weights(
             self.class_weight, self.classes_, y, X.dtype, sample_weight, balance="weights"
         )
+        n_classes = len(self.classes_)
+        device = chosen_device(
+            self.device,
+            lambda: self._fit_work(learned_samples(X, rows), n_classes, self.max_iter),
+            verbose=self.verbose,
+        )
         return LogisticFit(
             self, samples, X, labels, rows, weights, C, l1_ratio, device, sample_weight
         )
+
+    def _fit_memory(self, X: Any, n_classes: int, device: str) -> MemoryEstimate:
+        return logistic_memory(X, _n_outputs(n_classes), self.solver, device)
+
+    def _fit_work(self, X: Any, n_classes: int, max_iter: int) -> Work:
+        memory = self._fit_memory(X, n_classes, GPU)
+        return logistic_fit_work(X, memory, _n_outputs(n_classes), self.solver, max_iter)
 
     @property
     def _takes_large_sparse(self) -> bool:  # type: ignore[override]
@@ -279,6 +295,11 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
         if self.solver == "liblinear":
             tags.classifier_tags.multi_class = False
         return tags
+
+
+def _n_outputs(n_classes: int) -> int:
+    """Return how many scores there are for so many classes."""
+    return n_classes if n_classes > 2 else 1
 
 
 def _two_columns(scores: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cukernels.gpu.calibration import machine_of
-from cukernels.runtime.arrays import free_device_memory, resolve_device
+from cukernels.runtime.arrays import device_memory, resolve_device
 from cukernels.runtime.machine import Work
 from cukernels.runtime.workers import threads
 
@@ -56,7 +56,7 @@ def _choice(work: Work) -> tuple[str, str]:
         return "cpu", "there is too little to do for a GPU"
     try:
         machine = machine_of(GPU, threads())
-        free = free_device_memory(GPU)
+        free, _ = device_memory(GPU)
     except Exception as error:  # noqa: BLE001 (whatever it is, this GPU is of no use)
         return "cpu", f"the GPU cannot be used ({type(error).__name__}: {error})"
     if work.memory > free:

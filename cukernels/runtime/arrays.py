@@ -178,12 +178,15 @@ def _current(device: str, lower: str) -> Iterator[None]:
             ) from error
 
 
-def free_device_memory(device: str) -> int:
-    """Return the bytes of a GPU that the driver has, or CuPy's pool holds without using them."""
+def device_memory(device: str) -> tuple[int, int]:
+    """Return how many bytes of a GPU are free, and how many it has.
+
+    Those are free that the driver has, and those that CuPy's pool holds without using them.
+    """
     cupy = importlib.import_module("cupy")
     with cupy.cuda.Device(int(device.partition(":")[2])):
-        free, _ = cupy.cuda.runtime.memGetInfo()
-        return int(free) + int(cupy.get_default_memory_pool().free_bytes())
+        free, total = cupy.cuda.runtime.memGetInfo()
+        return int(free) + int(cupy.get_default_memory_pool().free_bytes()), int(total)
 
 
 def to_host(x: Array) -> np.ndarray:

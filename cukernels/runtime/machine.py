@@ -2,7 +2,7 @@
 
 The estimates decide where `device="auto"` computes, and lean to the CPU. The GPU's time counts the
 start of CUDA, every launch and every copy, and products that wait for all of these. The CPU's time
-counts nothing but its products, at the rate of all cores. So a GPU that is expected to be faster is.
+counts nothing but its products, at the rate of all cores.
 """
 
 from __future__ import annotations

@@ -9,7 +9,9 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from cukernels.runtime import current, resolve_device, to_device
+from cukernels.gpu import chosen_device
+from cukernels.runtime import current, to_device
+from estimators.costs.work import network_prediction_work
 from estimators.layers.layer import Layer, Parameters, Shape
 from estimators.neural.initial_weights import draw_as_scikit_learn
 from estimators.neural.member import TrainingState
@@ -164,7 +166,7 @@ class NetworkModel(Classifier):
         network = self._network_of_weights() if is_given else self._network
         X = self._checked_rows(self._as_rows(X, shape=network.shapes[0]))
         own = X.dtype if is_given else None  # weights that a user has set may have any dtype
-        device = resolve_device(self.device)
+        device = self._device_of_prediction(network, X)
         with current(device):
             parameters = [
                 {name: to_device(np.asarray(a, own)[None], device) for name, a in p.items()}
@@ -172,6 +174,10 @@ class NetworkModel(Classifier):
             ]
             objective = Objective(self.loss, self.out_activation_)
             return Predictor(network, objective, parameters, device).probabilities(X, dtype)[0]
+
+    def _device_of_prediction(self, network: Network, X: Any) -> str:
+        """Return where the outputs for validated samples are computed."""
+        return chosen_device(self.device, lambda: network_prediction_work(network, X))
 
     def _checked_rows(self, X: Any) -> Any:
         """Validate X at prediction time."""

@@ -14,7 +14,9 @@ import numpy as np
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 
+from cukernels.gpu import chosen_device
 from cukernels.runtime import current, resolve_device, to_device
+from estimators.costs.work import learned_samples
 from estimators.neural.callbacks import EpochCallbacks
 from estimators.neural.data import Data, placed_samples
 from estimators.neural.fit import NeuralFit
@@ -70,7 +72,7 @@ def prepare_fit(
     fit : NeuralFit
         The fit, before its first step.
     """
-    device = resolve_device(estimator.device)
+    resolve_device(estimator.device)  # an unknown one is refused before anything else
     if (X_val is None) != (y_val is None):
         raise ValueError("X_val and y_val belong together: give both or none")
     first = not hasattr(estimator, "coefs_") or not (estimator.warm_start or incremental)
@@ -89,6 +91,11 @@ def prepare_fit(
     objective = Objective.of(estimator)
     network = estimator._build_network(X.shape[1], indicators.shape[1], shape)
     _check_solver(estimator, network)
+    device = chosen_device(
+        estimator.device,
+        lambda: estimator._fit_work(network, learned_samples(X, rows), incremental=incremental),
+        verbose=estimator.verbose,
+    )
     rng = check_random_state(estimator.random_state)
     state = (_first_state if first else _last_state)(estimator, network, X.dtype, rng)
 
