@@ -282,7 +282,9 @@ class Perceptron(LinearClassifier):
 
     def _fit_memory(self, X: Any, n_classes: int, device: str) -> MemoryEstimate:
         has_l1 = self.penalty in ("l1", "elasticnet") and self.alpha > 0
-        return perceptron_memory(X, *self._problems(n_classes), has_l1, device)
+        n_problems, is_multinomial = self._problems(n_classes)
+        orders = n_problems if self.shuffle and not is_multinomial else 1
+        return perceptron_memory(X, n_problems, orders, has_l1, device)
 
     def _problems(self, n_classes: int) -> tuple[int, bool]:
         """Return how many rows of weights there are, and whether classes compete."""

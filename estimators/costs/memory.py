@@ -15,6 +15,7 @@ _PLACE = 8  # bytes of the number of a row
 _VECTORS_OF_LBFGS = 28  # of parameters: its memory, and what an iteration makes
 _VECTORS_OF_DEVICE = 3  # parameters and their gradient, and one of them again, transposed
 _SCORES = 4  # scores, their gradients, and what a sum makes of them
+_BY_CURVATURE = ("newton-cholesky", "liblinear", "sag", "saga")
 _GROUP, _MOST_OF_GROUPS = 32, 2**28  # samples of a group of a sweep; bytes of all their products
 
 
@@ -171,17 +172,19 @@ def logistic_memory(X: Any, n_outputs: int, solver: str, device: str) -> MemoryE
     step = _SCORES * itemsize * n_rows * n_outputs
     if sp.issparse(X) and device != "cpu":  # the entries in the order of their columns
         step += X.nnz * (itemsize + 2 * _PLACE + X.indices.itemsize)
-    if solver == "newton-cholesky":  # rows with a column of ones, and these times their weights
-        step += 2 * samples_bytes(X, itemsize)
+    if solver in _BY_CURVATURE:  # the rows with a column of ones, times their weights, and again
+        step += (3 + (n_outputs > 1)) * samples_bytes(X, itemsize)
     return MemoryEstimate(data, parameters, step, device)
 
 
 def perceptron_memory(
-    X: Any, n_problems: int, is_multinomial: bool, has_l1: bool, device: str
+    X: Any, n_problems: int, orders: int, has_l1: bool, device: str
 ) -> MemoryEstimate:
-    """Return what the fit of a perceptron needs, with a row of weights for each of its problems."""
+    """Return what the fit of a perceptron needs.
+
+    It has a row of weights for each of its problems, and visits the samples in so many orders.
+    """
     itemsize, (n_rows, n_features) = X.dtype.itemsize, X.shape
-    orders = 1 if is_multinomial else n_problems
     data = samples_bytes(X, itemsize) + _PLACE * n_rows * (1 + orders)
     parameters = 2 * (1 + has_l1) * itemsize * n_problems * n_features
     step = 0
