@@ -170,8 +170,8 @@ def logistic_memory(X: Any, n_outputs: int, solver: str, device: str) -> MemoryE
     else:
         parameters = _VECTORS_OF_DEVICE * itemsize * n_parameters
     step = _SCORES * itemsize * n_rows * n_outputs
-    if sp.issparse(X) and device != "cpu":  # the entries in the order of their columns
-        step += X.nnz * (itemsize + 2 * _PLACE + X.indices.itemsize)
+    if sp.issparse(X) and device != "cpu":  # entries that are sorted by their columns, twice
+        step = step // 2 + 2 * X.nnz * (itemsize + 2 * X.indices.itemsize)
     if solver in _BY_CURVATURE:  # the rows with a column of ones, times their weights, and again
         step += (3 + (n_outputs > 1)) * samples_bytes(X, itemsize)
     return MemoryEstimate(data, parameters, step, device)
