@@ -79,7 +79,8 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
         "squared_error" is half the squared error between the probabilities (logistic for two
         classes, softmax for more) and targets of 0 and 1. It is not convex. Solver "lbfgs".
     device : str, default="auto"
-        "cpu", "cuda", "cuda:N", or "auto", which is the CPU for now.
+        "cpu", "cuda", "cuda:N", or "auto": the first GPU where it is expected to be clearly faster
+        for these samples, and else the CPU.
 
     Attributes
     ----------

@@ -78,7 +78,8 @@ class Perceptron(LinearClassifier):
     power_t : float, default=0.5
         Exponent of "invscaling".
     device : str, default="auto"
-        "cpu", "cuda", "cuda:N", or "auto", which is the CPU for now.
+        "cpu", "cuda", "cuda:N", or "auto": the first GPU where it is expected to be clearly faster
+        for these samples, and else the CPU.
 
     Attributes
     ----------
