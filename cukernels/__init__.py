@@ -2,6 +2,7 @@
 
 from cukernels.activations import activations as _activations
 from cukernels.activations.activations import *  # noqa: F403 (its __all__ says which names)
+from cukernels.gpu.calibration import calibrate
 from cukernels.images.augment import (
     shift_and_flip,
 )
@@ -84,6 +85,7 @@ from cukernels.training.take_step import (
 
 __all__ = [
     "OPS",
+    "calibrate",
     "show_versions",
     "precision",
 ]

@@ -1,25 +1,88 @@
-"""``python -m cukernels``: versions, devices, and a check of every op on this machine."""
+"""``python -m cukernels``: versions, devices, and a check of every op on this machine.
+
+``python -m cukernels compile`` compiles all kernels, so that no fit has to.
+"""
 
 # ruff: noqa: T201
 from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections import defaultdict
+from collections.abc import Sequence
 
+from cukernels.gpu.compile_all import compile_all
+from cukernels.runtime.arrays import INSTALL_CUDA, installed_cupy
 from cukernels.runtime.self_check import Check, self_check
-from cukernels.runtime.show_versions import cuda_devices, show_versions
+from cukernels.runtime.show_versions import cuda_devices, kernel_cache, show_versions
 
 
-def main() -> int:
-    """Print the report, check the ops, and return 1 if one of them is wrong, else 0."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the command line asks for, and return the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m cukernels", description=f"Prints {(__doc__ or '').split(': ', 1)[1]}"
+        prog="python -m cukernels",
+        description="Prints versions, devices, and a check of every op on this machine.",
     )
     parser.add_argument("--no-check", action="store_true", help="print versions and devices alone")
-    options = parser.parse_args()
+    commands = parser.add_subparsers(dest="command", metavar="compile")
+    command = commands.add_parser(
+        "compile",
+        help="compile all kernels into CuPy's cache",
+        description="Compiles all kernels into CuPy's cache (the folder in CUPY_CACHE_DIR, or "
+        "~/.cupy/kernel_cache), for images and clusters. It needs CuPy and NVRTC, and no GPU.",
+    )
+    command.add_argument(
+        "--arch", nargs="+", default=[], metavar="CAPABILITY", type=capability,
+        help="compute capabilities, as 90 for 9.0; by default those of the GPUs of this machine",
+    )  # fmt: skip
+    command.add_argument(
+        "--jobs", type=int, metavar="N", help="kernels at a time; by default one a core"
+    )
+    options = parser.parse_args(arguments)
+    if options.command == "compile":
+        return compile_kernels(options.arch, options.jobs)
     show_versions()
     return 0 if options.no_check else check()
+
+
+def capability(text: str) -> int:
+    """Read a compute capability, as 90, 9.0 or sm_90."""
+    return int(text.removeprefix("sm_").replace(".", ""))
+
+
+def compile_kernels(architectures: Sequence[int], n_jobs: int | None) -> int:
+    """Compile all kernels, and return 1 if one of them failed, else 0."""
+    cupy = installed_cupy()
+    if cupy is None:
+        print(f"CuPy is not installed. {INSTALL_CUDA}", file=sys.stderr)
+        return 1
+    found = [cupy.cuda.Device(int(name[5:])).compute_capability for name in cuda_devices()]
+    architectures = list(architectures) or sorted(set(map(int, found)))
+    if not architectures:
+        print(
+            "This machine has no GPU: say for which one to compile, as --arch 90 for 9.0.",
+            file=sys.stderr,
+        )
+        return 1
+    failed = 0
+    for architecture in architectures:
+        begun = time.perf_counter()
+        outcome = compile_all(architecture, n_jobs, _show_progress)
+        failed += len(outcome.failures)
+        print(
+            f"sm_{architecture}: {outcome.compiled} kernels compiled, {outcome.present} were there "
+            f"already, {len(outcome.failures)} failed; {time.perf_counter() - begun:.0f} s"
+        )
+        print(*outcome.failures, sep="\n", end="\n" if outcome.failures else "")
+    print(f"They are in {kernel_cache()}")
+    return int(failed > 0)
+
+
+def _show_progress(done: int, of: int) -> None:
+    """Write how far it is into one line of a terminal."""
+    if sys.stderr.isatty():
+        print(f"{done} of {of}", end="\r" if done < of else "\n", file=sys.stderr, flush=True)
 
 
 def check() -> int:

@@ -10,14 +10,17 @@ import scipy.sparse as sp
 from sklearn.utils import check_random_state
 
 from cukernels import log_softmax, softmax
-from cukernels.runtime import Array, namespace, resolve_device
+from cukernels.gpu import GPU
+from cukernels.runtime import Array, Work, namespace, resolve_device
+from estimators.costs.memory import MemoryEstimate, logistic_memory
+from estimators.costs.work import learned_samples, logistic_fit_work
 from estimators.linear.classifier import LinearClassifier
 from estimators.linear.fit import learn_classes
 from estimators.linear.logistic_fit import LogisticFit
 from estimators.linear.logistic_parameters import check_classes, resolve_penalty
 from estimators.linear.loss import LinearObjective
 from estimators.scikit_learn import CallbackSupportMixin, Hidden, Interval, StrOptions, fit_context
-from estimators.shared.device_arrays import device_holding, in_kind, on_host
+from estimators.shared.device_arrays import device_for, in_kind, on_host
 from estimators.shared.labels import total_weights
 from estimators.shared.progress import VERBOSE
 from estimators.shared.samples import Samples
@@ -77,7 +80,8 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
         "squared_error" is half the squared error between the probabilities (logistic for two
         classes, softmax for more) and targets of 0 and 1. It is not convex. Solver "lbfgs".
     device : str, default="auto"
-        "cpu", "cuda", "cuda:N", or "auto", which is the CPU for now.
+        "cpu", "cuda", "cuda:N", or "auto": the first GPU where it is expected to be clearly faster
+        for these samples, and else the CPU.
 
     Attributes
     ----------
@@ -207,7 +211,7 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
         rows.
         """
         C, l1_ratio = resolve_penalty(self)
-        device = device_holding(samples.X, self.device) or resolve_device(self.device)
+        resolve_device(self.device)  # an unknown one is refused before anything else
         sample_weight = on_host(sample_weight)
         check_random_state(self.random_state)
         X, y = samples.checked(self, self._takes_large_sparse)
@@ -217,9 +221,23 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
         weights = total_weights(
             self.class_weight, self.classes_, y, X.dtype, sample_weight, balance="weights"
         )
+        n_classes = len(self.classes_)
+        device = device_for(
+            X,
+            self.device,
+            lambda: self._fit_work(learned_samples(X, rows), n_classes, self.max_iter),
+            verbose=self.verbose,
+        )
         return LogisticFit(
             self, samples, X, labels, rows, weights, C, l1_ratio, device, sample_weight
         )
+
+    def _fit_memory(self, X: Any, n_classes: int, device: str) -> MemoryEstimate:
+        return logistic_memory(X, _n_outputs(n_classes), self.solver, device)
+
+    def _fit_work(self, X: Any, n_classes: int, max_iter: int) -> Work:
+        memory = self._fit_memory(X, n_classes, GPU)
+        return logistic_fit_work(X, memory, _n_outputs(n_classes), self.solver, max_iter)
 
     @property
     def _takes_large_sparse(self) -> bool:  # type: ignore[override]
@@ -283,6 +301,11 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
         if self.solver == "liblinear":
             tags.classifier_tags.multi_class = False
         return tags
+
+
+def _n_outputs(n_classes: int) -> int:
+    """Return how many scores there are for so many classes."""
+    return n_classes if n_classes > 2 else 1
 
 
 def _two_columns(scores: Array) -> Array:

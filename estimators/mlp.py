@@ -101,7 +101,8 @@ class MLPClassifier(NeuralClassifier):
     dtype : {"float32", "float64", "auto"}, default="float32"
         The precision of weights and arithmetic; "auto" is that of X.
     device : str, default="auto"
-        Where to compute: "cpu", "cuda", "cuda:N", or "auto", which is the CPU for now.
+        Where to compute: "cpu", "cuda", "cuda:N", or "auto": the first GPU where it is expected to
+        be clearly faster for these samples, and else the CPU.
     callbacks : callable, object, list of them, or None, default=None
         Called as ``f(estimator, info)``, or as ``callback.on_epoch_end(estimator, info)``, after
         each epoch, or iteration of "lbfgs". The estimator is a copy that is fitted as far as the

@@ -8,8 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 import scipy.sparse as sp
 
-from cukernels.runtime import resolve_device
+from cukernels.gpu import GPU
+from cukernels.runtime import Work, resolve_device
 from cukernels.sparse import check_rows
+from estimators.costs.memory import MemoryEstimate, perceptron_memory
+from estimators.costs.work import learned_samples, perceptron_fit_work
 from estimators.linear.classifier import LinearClassifier
 from estimators.linear.fit import learn_classes
 from estimators.linear.perceptron_compiled import CompiledFit
@@ -17,7 +20,7 @@ from estimators.linear.perceptron_fit import PerceptronFit
 from estimators.linear.perceptron_start import given_weights, learned_weights
 from estimators.linear.perceptron_swept import SweptFit
 from estimators.scikit_learn import Interval, StrOptions, check_partial_fit_first_call, fit_context
-from estimators.shared.device_arrays import device_of, on_host
+from estimators.shared.device_arrays import device_for, on_host
 from estimators.shared.samples import Samples
 
 
@@ -76,7 +79,8 @@ class Perceptron(LinearClassifier):
     power_t : float, default=0.5
         Exponent of "invscaling".
     device : str, default="auto"
-        "cpu", "cuda", "cuda:N", or "auto", which is the CPU for now.
+        "cpu", "cuda", "cuda:N", or "auto": the first GPU where it is expected to be clearly faster
+        for these samples, and else the CPU.
 
     Attributes
     ----------
@@ -259,18 +263,37 @@ class Perceptron(LinearClassifier):
         n_classes = len(self.classes_)
         start = given_weights(n_classes, X, None, None) if first else learned_weights(self, X)
         labels = np.searchsorted(self.classes_, y)
-        fit_class = self._fit_class_for(X)
-        return self._run(fit_class.of(self, Samples(X, y), X, labels, sample_weight, start))
+        device = self._fit_device(X, n_classes, 1)
+        fit_class = self._fit_class(device)
+        return self._run(
+            fit_class.of(self, Samples(X, y), X, labels, sample_weight, start, device=device)
+        )
 
-    @property
-    def _fit_class(self) -> type[PerceptronFit]:
-        """The kind of fit: by scikit-learn's loop, which has one rule on one device, or swept."""
-        is_compiled = self.multi_class == "ovr" and resolve_device(self.device) == "cpu"
-        return CompiledFit if is_compiled else SweptFit
+    def _fit_class(self, device: str) -> type[PerceptronFit]:
+        """Return the kind of fit: by scikit-learn's loop, with one rule on one device, or swept."""
+        return CompiledFit if self.multi_class == "ovr" and device == "cpu" else SweptFit
 
-    def _fit_class_for(self, X: Any) -> type[PerceptronFit]:
-        """The kind of fit for samples that may lie on a GPU."""
-        return self._fit_class if device_of(X) is None else SweptFit
+    def _fit_device(self, X: Any, n_classes: int, max_iter: int) -> str:
+        """Return where a fit to X runs."""
+        return device_for(
+            X, self.device, lambda: self._fit_work(X, n_classes, max_iter), verbose=self.verbose
+        )
+
+    def _fit_work(self, X: Any, n_classes: int, max_iter: int) -> Work:
+        memory = self._fit_memory(X, n_classes, GPU)
+        n_problems, is_multinomial = self._problems(n_classes)
+        return perceptron_fit_work(X, memory, n_problems, is_multinomial, max_iter)
+
+    def _fit_memory(self, X: Any, n_classes: int, device: str) -> MemoryEstimate:
+        has_l1 = self.penalty in ("l1", "elasticnet") and self.alpha > 0
+        n_problems, is_multinomial = self._problems(n_classes)
+        orders = n_problems if self.shuffle and not is_multinomial else 1
+        return perceptron_memory(X, n_problems, orders, has_l1, device)
+
+    def _problems(self, n_classes: int) -> tuple[int, bool]:
+        """Return how many rows of weights there are, and whether classes compete."""
+        is_multinomial = self.multi_class == "multinomial"
+        return n_classes if is_multinomial or n_classes > 2 else 1, is_multinomial
 
     def _prepare(
         self,
@@ -286,7 +309,13 @@ class Perceptron(LinearClassifier):
         rows.
         """
         X, y = samples.checked(self)
-        fit_class, sample_weight = self._fit_class_for(X), on_host(sample_weight)
+        device = device_for(
+            X,
+            self.device,
+            lambda: self._fit_work(learned_samples(X, rows), len(np.unique(y)), self.max_iter),
+            verbose=self.verbose,
+        )
+        fit_class, sample_weight = self._fit_class(device), on_host(sample_weight)
         if not fit_class.takes(rows, sample_weight):
             X, y, rows = X[rows], y[rows], None
             samples = Samples(X, y)
@@ -302,8 +331,9 @@ class Perceptron(LinearClassifier):
         self.t_ = 1.0
         start = given_weights(len(classes), X, coef_init, intercept_init)
         return fit_class.of(
-            self, samples, X, labels, sample_weight, start, rows=rows, epochs=self.max_iter
-        )
+            self, samples, X, labels, sample_weight, start, rows=rows, epochs=self.max_iter,
+            device=device,
+        )  # fmt: skip
 
     def _check_X_y(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, np.ndarray]:
         resolve_device(self.device)

@@ -114,7 +114,7 @@ def stacks(monkeypatch):
 @pytest.fixture
 def swept(monkeypatch):
     """Our own sweeps where scikit-learn's loop would run: as on a GPU, but by the reference."""
-    monkeypatch.setattr(Perceptron, "_fit_class", SweptFit)
+    monkeypatch.setattr(Perceptron, "_fit_class", lambda self, device: SweptFit)
 
 
 @pytest.fixture

@@ -33,6 +33,7 @@ FLOORS = (
         "estimators.vision.",
     ),
     ("estimators.search.", "estimators.neural.", "estimators.linear."),
+    ("estimators.costs.",),
     ("estimators.layers.", "estimators.optimize."),
     ("estimators.shared.",),
     ("estimators.datasets", "estimators.scikit_learn"),
@@ -53,7 +54,16 @@ SIDEWAYS = {
 # Where `cukernels` may be entered from the other package.
 FACES = {"cukernels"} | {
     f"cukernels.{room}"
-    for room in ("activations", "graphs", "images", "matmul", "runtime", "sparse", "training")
+    for room in (
+        "activations",
+        "gpu",
+        "graphs",
+        "images",
+        "matmul",
+        "runtime",
+        "sparse",
+        "training",
+    )
 }
 MOST_LINES, MEDIAN_LINES, MOST_FILES = 350, 150, 25
 MOST_LINES_OF_TESTS = 400

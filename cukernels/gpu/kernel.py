@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from cukernels.gpu.precompile import RECORDING, noted
 from cukernels.gpu.shared_memory import allow
 from cukernels.gpu.signature import Signature
 from cukernels.gpu.source import DTYPES, declaration, parameter_of, source
@@ -108,7 +109,7 @@ class Instance:
         OverflowError
             If an integer does not fit the declared type.
         """
-        if 0 in grid:
+        if 0 in grid or (RECORDING and noted(self, shared)):
             return
         cupy = sys.modules["cupy"]
         device = cupy.cuda.runtime.getDevice()
@@ -162,6 +163,11 @@ class Instance:
             # `raw` would look up the device's function at every launch; `raw.kernel` is that one
             self._functions[key] = raw.kernel
         return self._functions[key]
+
+    def is_ready(self, shared: int) -> bool:
+        """Whether the current device has the function, with this much dynamic shared memory."""
+        cupy = sys.modules["cupy"]
+        return (cupy, cupy.cuda.runtime.getDevice(), shared) in self._functions
 
     @property
     def static_shared(self) -> int:

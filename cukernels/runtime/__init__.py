@@ -1,9 +1,10 @@
 """The machinery below the ops: how an op finds its body, and how a kernel is launched on a GPU."""
 
 from cukernels.runtime.arrays import (
+    LOWER,
     Array,
     current,
-    free_memory,
+    device_memory,
     like,
     namespace,
     resolve_device,
@@ -12,13 +13,15 @@ from cukernels.runtime.arrays import (
 )
 from cukernels.runtime.blas_threads import is_undivided, on_one_blas_thread
 from cukernels.runtime.chunks import shares, slices
+from cukernels.runtime.machine import Work
 from cukernels.runtime.workers import in_parallel, threads
 from cukernels.runtime.workspace import Workspaces
 
 __all__ = [
+    "LOWER",
     "Array",
     "current",
-    "free_memory",
+    "device_memory",
     "like",
     "namespace",
     "resolve_device",
@@ -30,5 +33,6 @@ __all__ = [
     "shares",
     "slices",
     "threads",
+    "Work",
     "Workspaces",
 ]

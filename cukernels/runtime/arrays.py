@@ -86,8 +86,8 @@ def resolve_device(device: str) -> str:
     Parameters
     ----------
     device : str
-        "cpu", "cuda" (the first GPU), "cuda:N", or "auto". "auto" means the CPU: a GPU is slower
-        on small data and models, and the size from which it is faster has not been measured yet.
+        "cpu", "cuda" (the first GPU), "cuda:N", or "auto". "auto" means the CPU here, where nothing
+        is known of the work; `cukernels.gpu.chosen_device` chooses for a given piece of work.
 
     Raises
     ------
@@ -178,20 +178,15 @@ def _current(device: str, lower: str) -> Iterator[None]:
             ) from error
 
 
-def free_memory(device: str) -> float:
-    """Return how many bytes an array on a device can have; infinity for the CPU.
+def device_memory(device: str) -> tuple[int, int]:
+    """Return how many bytes of a GPU are free, and how many it has.
 
-    On a GPU it is what the driver and CuPy's memory pool have free together.
+    Those are free that the driver has, and those that CuPy's pool holds without using them.
     """
-    if device == "cpu":
-        return float("inf")
-    import cupy
-
+    cupy = importlib.import_module("cupy")
     with cupy.cuda.Device(int(device.partition(":")[2])):
-        pool = cupy.get_default_memory_pool()
-        free = cupy.cuda.runtime.memGetInfo()[0] + pool.free_bytes()
-        limit = pool.get_limit()
-        return min(free, limit - pool.used_bytes()) if limit else free
+        free, total = cupy.cuda.runtime.memGetInfo()
+        return int(free) + int(cupy.get_default_memory_pool().free_bytes()), int(total)
 
 
 def to_host(x: Array) -> np.ndarray:

@@ -80,11 +80,16 @@ def cuda_facts() -> dict[str, str]:
         ("driver", lambda: _dotted(cupy.cuda.runtime.driverGetVersion())),
     ):
         facts[name] = _answer(ask)
-    facts["cache"] = os.environ.get("CUPY_CACHE_DIR", os.path.expanduser("~/.cupy/kernel_cache"))
+    facts["cache"] = kernel_cache()
     facts["devices"] = _answer(lambda: str(cupy.cuda.runtime.getDeviceCount()))
     for device in cuda_devices():
         facts[device] = _answer(lambda device=device: _describe(cupy, device))
     return facts
+
+
+def kernel_cache() -> str:
+    """Return the folder in which CuPy keeps compiled kernels."""
+    return os.environ.get("CUPY_CACHE_DIR", os.path.expanduser("~/.cupy/kernel_cache"))
 
 
 def cuda_devices() -> list[str]:

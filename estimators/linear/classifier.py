@@ -9,11 +9,13 @@ import scipy.sparse as sp
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
-from cukernels.runtime import Array, like
+from cukernels.runtime import Array, Work, like
+from estimators.costs.memory import MemoryEstimate
 from estimators.linear.scores import linear_scores
-from estimators.shared.base import FLOATS, Classifier
-from estimators.shared.device_arrays import chosen, device_of, in_kind
+from estimators.shared.base import FLOATS, Classifier, float_dtype
+from estimators.shared.device_arrays import chosen, device_for, device_of, in_kind
 from estimators.shared.known_outputs import known_outputs
+from estimators.shared.labels import count_outputs
 from estimators.shared.rows import dense_rows_of
 from estimators.shared.validation import validated
 from estimators.shared.warnings import warn
@@ -28,7 +30,17 @@ class LinearClassifier(Classifier):
     coef_: Any  # ndarray, or a CSR matrix after `sparsify`
     intercept_: np.ndarray
     classes_: np.ndarray
+    device: str
+    max_iter: int
     _takes_large_sparse = False  # whether indices of sparse X may have 64 bits
+
+    def _fit_memory(self, X: Any, n_classes: int, device: str) -> MemoryEstimate:
+        """Return what a fit to X needs."""
+        raise NotImplementedError
+
+    def _fit_work(self, X: Any, n_classes: int, max_iter: int) -> Work:
+        """Return what a fit to X has to do."""
+        raise NotImplementedError
 
     def _check_X_y(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, np.ndarray]:
         """Validate samples and labels to learn from; X becomes a float array or a CSR matrix."""
@@ -57,6 +69,30 @@ class LinearClassifier(Classifier):
             warn("Training interrupted by user.")
         fit.finish()
         return self
+
+    def estimate_memory(self, X: Any, y: Any = None) -> MemoryEstimate:
+        """Estimate the memory of the device that `fit` will need. Nothing is allocated.
+
+        A fit on a GPU that needs more than is free raises MemoryError before its first step.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples; only their shape and type count.
+        y : array-like of shape (n_samples,), default=None
+            Labels. Without them, the classes are those of the last fit, or else two.
+
+        Returns
+        -------
+        memory : MemoryEstimate
+            Bytes of `data`, `parameters` (with what the solver keeps) and a `step`, their `total`,
+            and the `device`.
+        """
+        X = X if sp.issparse(X) or device_of(X) else np.asarray(X)
+        X = X.astype(float_dtype(X), copy=False)
+        n_classes = max(2, count_outputs(y, getattr(self, "classes_", ())))
+        device = device_for(X, self.device, lambda: self._fit_work(X, n_classes, self.max_iter))
+        return self._fit_memory(X, n_classes, device)
 
     @in_kind
     def decision_function(self, X: Any) -> Array:

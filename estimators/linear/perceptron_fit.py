@@ -27,6 +27,8 @@ class PerceptronFit(LinearFit, ABC):
         The largest number of epochs.
     incremental : bool
         Whether this is a `partial_fit`.
+    device : str
+        Where it runs.
     n_iter : int
         Epochs done.
     """
@@ -36,6 +38,7 @@ class PerceptronFit(LinearFit, ABC):
     epochs: int
     _: KW_ONLY
     incremental: bool = False
+    device: str = "cpu"
     n_iter: int = 0
 
     @classmethod
@@ -49,6 +52,7 @@ class PerceptronFit(LinearFit, ABC):
         start: tuple[np.ndarray, np.ndarray],
         rows: np.ndarray | None = None,
         epochs: int | None = None,
+        device: str = "cpu",
     ) -> Self:
         """Prepare a fit, which is a `partial_fit` where no number of `epochs` is given.
 
@@ -62,12 +66,15 @@ class PerceptronFit(LinearFit, ABC):
             The weights and intercepts to start from. They are kept, not copied.
         epochs : int or None, default=None
             The largest number of epochs.
+        device : str, default="cpu"
+            Where it runs.
         """
         incremental = epochs is None
         n_epochs = 1 if epochs is None else epochs
         fit = cls(
-            estimator, samples, X, labels, rows, *start, epochs=n_epochs, incremental=incremental
-        )
+            estimator, samples, X, labels, rows, *start, epochs=n_epochs,
+            incremental=incremental, device=device,
+        )  # fmt: skip
         fit._prepare(sample_weight)
         return fit
 

@@ -10,11 +10,9 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.utils import compute_class_weight
 
-from cukernels.runtime import resolve_device
 from estimators.linear.perceptron_fit import PerceptronFit
 from estimators.linear.perceptron_order import epoch_permutations, held_out_places
 from estimators.shared.base import check_weights
-from estimators.shared.device_arrays import device_holding
 from estimators.shared.labels import check_scoring_weights
 
 _COPIES = 3  # of the weights: before and after an epoch, and the change of a step
@@ -41,15 +39,12 @@ class SweptModel(PerceptronFit):
         Places among `rows` of the samples that early stopping scores on.
     permutations : integer ndarray of shape (1 or K, n_rows) or None
         How each epoch permutes the order of the last one, for all problems or for each.
-    device : str
-        Where the sweeps run.
     """
 
     sample_weight: np.ndarray = field(init=False)
     update_weight: np.ndarray | None = field(init=False)
     held_out: np.ndarray = field(init=False)
     permutations: np.ndarray | None = field(init=False)
-    device: str = field(init=False)
 
     @staticmethod
     def takes(rows: np.ndarray | None, sample_weight: Any) -> bool:
@@ -75,7 +70,6 @@ class SweptModel(PerceptronFit):
             labels, self.sample_weight, by_class, self.is_multinomial
         )
         self.permutations = epoch_permutations(estimator, samples, len(labels), len(by_class))
-        self.device = device_holding(X, estimator.device) or resolve_device(estimator.device)
 
     @property
     def is_multinomial(self) -> bool:

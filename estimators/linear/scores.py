@@ -9,16 +9,17 @@ import numpy as np
 import scipy.sparse as sp
 
 from cukernels import csr_matmul, matmul
+from cukernels.gpu import chosen_device
 from cukernels.runtime import (
     Array,
     current,
     is_undivided,
     namespace,
     on_one_blas_thread,
-    resolve_device,
     to_device,
     to_host,
 )
+from estimators.costs.work import linear_prediction_work
 from estimators.shared.base import FLOATS
 from estimators.shared.device_arrays import device_holding
 from estimators.shared.rows import SparseRows, placed_rows
@@ -43,7 +44,7 @@ def linear_scores(X: Any, coef: np.ndarray, intercept: Any, device: str) -> Arra
 
 def _linear_scores(X: Any, coef: np.ndarray, intercept: Any, device: str) -> Array:
     holding = device_holding(X, device)
-    device = holding or resolve_device(device)
+    device = holding or chosen_device(device, lambda: linear_prediction_work(X, coef))
     dtype = np.result_type(X.dtype, coef.dtype)
     coef = np.ascontiguousarray(coef, dtype)
     bias = np.broadcast_to(np.asarray(intercept, dtype), coef.shape[:1]).copy()
@@ -69,10 +70,11 @@ def scores_together(fits: Sequence[Any], X: Any) -> list[np.ndarray]:
     """
     model = fits[0].estimator
     rows = validated(model, X, accept_sparse="csr", dtype=FLOATS, reset=False)
-    device = device_holding(rows, model.device) or resolve_device(model.device)
     if sp.issparse(rows):
         return []
     learned = [fit.learned for fit in fits]
+    # as for one model alone, which must give the same
+    device = chosen_device(model.device, lambda: linear_prediction_work(rows, learned[0][0]))
     outputs: list[np.ndarray] = []
     at_once = max(1, _SCORES_AT_ONCE // max(1, len(rows) * len(learned[0][1])))
     with current(device):

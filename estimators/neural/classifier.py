@@ -12,18 +12,25 @@ from typing import Any, ClassVar
 
 import numpy as np
 import scipy.sparse as sp
+from sklearn.base import clone
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import column_or_1d
 
 from cukernels.activations import ACTIVATIONS
+from cukernels.gpu import GPU
+from cukernels.runtime import Work
+from estimators.costs.memory import MemoryEstimate, network_memory
+from estimators.costs.work import network_fit_work
 from estimators.layers.layer import Shape
 from estimators.neural.fit import NeuralFit
 from estimators.neural.fitted import NetworkModel
-from estimators.neural.optimizers import SOLVERS
+from estimators.neural.network import Network
+from estimators.neural.optimizers import SOLVERS, VECTORS_OF_LBFGS, solver_named
 from estimators.neural.prepare import prepare_fit
 from estimators.neural.schedules import PER_STEP
+from estimators.neural.settings import batch_size_of
 from estimators.scikit_learn import (
     CallbackSupportMixin,
     HasMethods,
@@ -33,10 +40,12 @@ from estimators.scikit_learn import (
     check_partial_fit_first_call,
     fit_context,
 )
-from estimators.shared.device_arrays import on_host, received
+from estimators.shared.base import float_dtype
+from estimators.shared.device_arrays import device_for, device_of, on_host, received
+from estimators.shared.labels import count_outputs
 from estimators.shared.progress import VERBOSE
 from estimators.shared.samples import Samples
-from estimators.shared.validation import validated
+from estimators.shared.validation import stand_in, validated
 from estimators.shared.warnings import warn
 
 
@@ -195,6 +204,63 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
             warn("Training interrupted by user.")
         fit.finish()
         return self
+
+    def estimate_memory(self, X: Any, y: Any = None) -> MemoryEstimate:
+        """Estimate the memory of the device that `fit` will need. Nothing is allocated.
+
+        A fit on a GPU that needs more than is free raises MemoryError before its first step.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples; only their shape and type count.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
+            Labels. Without them, the classes are those of the last fit, or else two.
+
+        Returns
+        -------
+        memory : MemoryEstimate
+            Bytes of `data`, `parameters` (with what the solver keeps) and a `step`, their `total`,
+            and the `device`.
+        """
+        model = clone(self)
+        rows = model._as_rows(received(X))
+        if not sp.issparse(rows) and device_of(rows) is None:
+            rows = np.asarray(rows)
+        kept = model._dtypes_of(rows)
+        if rows.dtype not in (kept if isinstance(kept, tuple) else (kept,)):
+            dtype = float_dtype(rows) if self.dtype == "auto" else np.dtype(self.dtype)
+            rows = rows.astype(dtype) if sp.issparse(rows) else stand_in(rows.shape, dtype)
+        n_outputs = count_outputs(y, getattr(self, "classes_", ()))
+        network = model._build_network(rows.shape[1], n_outputs)
+        device = device_for(
+            X, self.device, lambda: model._fit_work(network, rows, incremental=False)
+        )
+        return model._fit_memory(network, rows, rows.shape[0], device)
+
+    def _fit_memory(self, network: Network, X: Any, n_rows: int, device: str) -> MemoryEstimate:
+        """Return what a fit to some rows of X needs."""
+        solver = solver_named(self.solver)
+        n_copies, batch_size = 2 + len(solver.moments) + bool(self.early_stopping), 0
+        if solver.goes_by_steps:
+            batch_size = batch_size_of(self, n_rows)
+        else:
+            n_copies = VECTORS_OF_LBFGS
+        dtype = self._network_dtype(X)
+        return network_memory(network, X, n_rows, batch_size, n_copies, dtype, device)
+
+    def _fit_work(self, network: Network, X: Any, *, incremental: bool) -> Work:
+        """Return what a fit to X has to do."""
+        memory = self._fit_memory(network, X, X.shape[0], GPU)
+        by_steps = solver_named(self.solver).goes_by_steps
+        batch_size = batch_size_of(self, X.shape[0]) if by_steps else 0
+        n_epochs = 1 if incremental else self.max_iter
+        dtype = self._network_dtype(X)
+        return network_fit_work(network, X, dtype, memory, batch_size, n_epochs)
+
+    def _network_dtype(self, X: Any) -> np.dtype:
+        """The dtype of weights and of batches; images of bytes stay bytes up to their batch."""
+        return X.dtype if X.dtype.kind == "f" else np.dtype(self.dtype)
 
     def _prepare(self, samples: Samples, sample_weight: Any = None, **options: Any) -> NeuralFit:
         """Return the fit before its first step; see `prepare_fit`. A search calls this too."""

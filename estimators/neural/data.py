@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from cukernels import gather_rows
-from cukernels.runtime import Array, free_memory, like, namespace, to_device, to_host
+from cukernels.runtime import Array, device_memory, like, namespace, to_device, to_host
 from estimators.layers.layer import Shape
 from estimators.shared.rows import SparseRows
 
@@ -216,8 +216,10 @@ def placed_samples(X: Any, shape: Shape, device: str, *, beside: int | None = No
     if sp.issparse(X):
         return X
     X = X.reshape(len(X), *shape)
-    if beside is not None and X.nbytes + beside > _SHARE_OF_MEMORY * free_memory(device):
-        return X
+    if device != "cpu" and beside is not None and isinstance(X, np.ndarray):
+        free, _ = device_memory(device)
+        if X.nbytes + beside > _SHARE_OF_MEMORY * free:
+            return X
     return to_device(X, device)
 
 

@@ -13,6 +13,7 @@ import scipy.sparse as sp
 from sklearn.exceptions import ConvergenceWarning
 
 from cukernels.runtime import current, on_one_blas_thread, to_device
+from estimators.costs.memory import MemoryEstimate, check_memory, samples_bytes
 from estimators.layers.layer import Rows
 from estimators.neural.attributes import set_fitted_attributes
 from estimators.neural.callbacks import EpochCallbacks
@@ -22,7 +23,7 @@ from estimators.neural.loop import train
 from estimators.neural.member import Member
 from estimators.neural.network import Network
 from estimators.neural.objective import Objective
-from estimators.neural.optimizers import Solver, solver_named
+from estimators.neural.optimizers import VECTORS_OF_LBFGS, Solver, solver_named
 from estimators.neural.predictor import Predictor
 from estimators.neural.schedules import PER_STEP
 from estimators.shared.base import float_dtype
@@ -31,8 +32,6 @@ from estimators.shared.progress import Reporter
 from estimators.shared.samples import Samples
 from estimators.shared.warnings import warn
 
-# Vectors of the size of the parameters: the memory of L-BFGS, and what an iteration of it makes.
-_VECTORS_AT_ONCE = 28
 _PREDICTED_VALUES = 2**26  # of the widest layer of all models at once: 256 MB of float32
 
 
@@ -62,6 +61,8 @@ class NeuralFit:
         What a solver for all rows at once had to say against its result.
     error : Exception or None
         What a callback has raised, for `finish`.
+    beside : int
+        Bytes that it needs on the device, with the fits that run with it, beside the samples.
     """
 
     estimator: Any
@@ -76,6 +77,7 @@ class NeuralFit:
     incremental: bool = False
     complaint: str = ""
     error: Exception | None = None
+    beside: int = 0
     has_begun: ClassVar[bool] = True  # the weights that it starts from are a result already
 
     # Which fits run together -----------------------------------------------------------------
@@ -113,7 +115,7 @@ class NeuralFit:
         values = 2 * sum(map(prod, self.network.shapes))  # on the way forward and back
         rows = min(settings.batch_size, len(self.member.rows))
         if not self.solver.goes_by_steps:
-            rows, n_copies = len(self.member.rows), _VECTORS_AT_ONCE
+            rows, n_copies = len(self.member.rows), VECTORS_OF_LBFGS
         return params.itemsize * (n_copies * params.size + rows * values)
 
     # Run -------------------------------------------------------------------------------------
@@ -124,6 +126,7 @@ class NeuralFit:
         """Run fits of equal keys as one stack."""
         first = fits[0]
         members = [fit._ready(alone=len(fits) == 1) for fit in fits]
+        cls._check_memory(fits)
         with current(first.device), first.member.reporter:
             sets = {id(data): data for data in (fit._data() for fit in fits)}
             data, begins = Data.joined(list(sets.values()))
@@ -139,6 +142,40 @@ class NeuralFit:
             )
             for fit, complaint in zip(fits, complaints, strict=True):
                 fit.complaint = complaint
+
+    @staticmethod
+    def _check_memory(fits: Sequence[NeuralFit]) -> None:
+        """Raise MemoryError if the device cannot hold the data and the models of a stack."""
+        first = fits[0]
+        batch_size = first.member.settings.batch_size if first.solver.goes_by_steps else 0
+        sets = {id(fit.samples): fit for fit in fits}.values()
+        each = [
+            fit.estimator._fit_memory(fit.network, fit.X, len(fit.member.rows), fit.device)
+            for fit in fits
+        ]
+        data = {id(fit.samples): memory.data for fit, memory in zip(fits, each, strict=True)}
+        present = sum(
+            samples_bytes(fit.X, fit.X.dtype.itemsize)
+            for fit in sets
+            if fit.samples.has(("samples on", fit._place))
+        )
+        parameters, step = sum(m.parameters for m in each), sum(m.step for m in each)
+        estimate = MemoryEstimate(sum(data.values()), parameters, step, first.device)
+        if first.can_stream:
+            for fit in fits:
+                fit.beside = parameters + step
+            estimate = replace(estimate, data=0)  # which can stay on the host
+        check_memory(estimate, present=present, batch_size=batch_size)
+
+    @property
+    def can_stream(self) -> bool:
+        """Whether samples may stay on the host, and come to a GPU step by step."""
+        return self.solver.goes_by_steps and isinstance(self.X, np.ndarray)
+
+    @property
+    def _place(self) -> tuple[Hashable, ...]:
+        """Where the samples lie, and how."""
+        return (self.device, self.network.shapes[0], self.member.state.params.dtype)
 
     def _ready(self, *, alone: bool) -> Member:
         """Return the member, with its callbacks.
@@ -164,16 +201,15 @@ class NeuralFit:
 
     def _data(self) -> Data:
         """Return samples and targets on the device: one copy for all fits that share them."""
-        shape, dtype = self.network.shapes[0], self.member.state.params.dtype
-        place = (self.device, shape, dtype)
+        shape, place = self.network.shapes[0], self._place
 
         def placed() -> tuple[np.ndarray, Data]:
-            beside = self.n_bytes if self.solver.goes_by_steps else None  # others need all rows
+            beside = self.beside if self.can_stream else None
             X = self.samples.once(
                 ("samples on", place),
                 lambda: placed_samples(self.X, shape, self.device, beside=beside),
             )
-            return self.targets, Data(X, to_device(self.targets, self.device), dtype)
+            return self.targets, Data(X, to_device(self.targets, self.device), place[-1])
 
         # The entry holds the targets, so that no other array can have their identity.
         return self.samples.once(("data on", place, id(self.targets)), placed)[1]
@@ -199,10 +235,11 @@ class NeuralFit:
     @staticmethod
     def outputs_of(fits: Sequence[NeuralFit], X: Any) -> list[np.ndarray]:
         """Compute the probabilities for X of fits that ran together."""
-        network, model, device = fits[0].network, fits[0].estimator, fits[0].device
+        network, model = fits[0].network, fits[0].estimator
         rows = model._as_rows(X, shape=network.shapes[0])
         if not model._are_whole_numbers(rows):
             rows = model._checked_rows(rows)
+        device = model._device_of_prediction(network, rows)
         widest = max(map(prod, network.shapes))
         at_once = 1  # rows of a sparse matrix belong to one model
         outputs: list[np.ndarray] = []

@@ -9,7 +9,8 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.utils.validation import check_is_fitted
 
-from cukernels.runtime import Array, current, like, namespace, resolve_device, to_device
+from cukernels.runtime import Array, current, like, namespace, to_device
+from estimators.costs.work import network_prediction_work
 from estimators.layers.layer import Layer, Parameters, Shape
 from estimators.neural.initial_weights import draw_as_scikit_learn
 from estimators.neural.member import TrainingState
@@ -18,7 +19,7 @@ from estimators.neural.objective import Objective
 from estimators.neural.predictor import Predictor
 from estimators.neural.summary import summary_table
 from estimators.shared.base import FLOATS, Classifier, float_dtype, is_plainly_valid
-from estimators.shared.device_arrays import chosen, device_holding, device_of, in_kind
+from estimators.shared.device_arrays import chosen, device_for, device_holding, device_of, in_kind
 from estimators.shared.known_outputs import known_outputs
 from estimators.shared.validation import validated
 
@@ -172,7 +173,7 @@ class NetworkModel(Classifier):
         X = rows if self._are_whole_numbers(rows) else self._checked_rows(rows)
         own = X.dtype if is_given else None  # weights that a user has set may have any dtype
         holding = device_holding(X, self.device)
-        device = holding or resolve_device(self.device)
+        device = self._device_of_prediction(network, X)
         with current(device):
             parameters = [
                 {name: to_device(np.asarray(a, own)[None], device) for name, a in p.items()}
@@ -196,6 +197,11 @@ class NetworkModel(Classifier):
             and X.shape[1] == getattr(self, "n_features_in_", None)
             and not hasattr(self, "feature_names_in_")
         )
+
+    def _device_of_prediction(self, network: Network, X: Any) -> str:
+        """Return where the outputs for validated samples are computed."""
+        dtype = X.dtype if X.dtype.kind == "f" else np.dtype(self.dtype)
+        return device_for(X, self.device, lambda: network_prediction_work(network, X, dtype))
 
     def _checked_rows(self, X: Any) -> Any:
         """Validate X at prediction time."""

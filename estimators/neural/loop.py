@@ -7,12 +7,14 @@ for it. The host reads results once an epoch; all that changes from step to step
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 import numpy as np
 
 from cukernels.runtime import Array, in_parallel, to_host
 from cukernels.training import loss_total
+from estimators.costs.compile_ahead import compile_ahead
 from estimators.neural.chunking import Chunking
 from estimators.neural.data import Data
 from estimators.neural.member import Member
@@ -112,7 +114,9 @@ class StepByStep:
         """Pass once over the rows of every model; return the loss and the score of each."""
         stack, objective, data = self.stack, self.objective, self.data
         total = loss_total(stack.params, stack.network.n_decayed)
-        steps = epoch_steps(stack.members, data, stack.params)
+        steps: Iterable[Step] = epoch_steps(stack.members, data, stack.params)
+        if not isinstance(stack.params, np.ndarray):
+            steps = self._compiled(list(steps), total)
         if len(stack.groups) > 1 and stack.chunking.by_groups(len(stack.groups)):
             _by_groups(stack, objective, list(steps), total)
         else:
@@ -123,6 +127,19 @@ class StepByStep:
         return losses, validation_scores(
             stack.network, objective, data, stack.members, stack.params
         )
+
+    def _compiled(self, steps: list[Step], total: Array) -> list[Step]:
+        """Return the steps, once their kernels are compiled."""
+        stack, objective, ends = self.stack, self.objective, (steps[0], steps[-1])
+
+        def take() -> None:
+            for step in ends:
+                for group in stack.groups:
+                    group.learn(objective, step, total)
+
+        kinds = tuple((step.n_rows, step.weight is None) for step in ends)
+        compile_ahead(stack, objective, ("launched", *kinds), take)
+        return steps
 
     def drop(self, done: list[bool]) -> list[int]:
         """Let the models leave the stack that are done; return which ones stay."""

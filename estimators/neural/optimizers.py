@@ -135,6 +135,8 @@ SOLVERS: dict[str, Solver] = {
     ),
 }
 
+# Vectors of the size of the parameters: the memory of L-BFGS, and what an iteration of it makes.
+VECTORS_OF_LBFGS = 28
 STEPPED = [name for name, solver in SOLVERS.items() if solver.goes_by_steps]
 
 

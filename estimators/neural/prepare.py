@@ -16,6 +16,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 
 from cukernels.runtime import current, resolve_device, to_device
+from estimators.costs.work import learned_samples
 from estimators.neural.callbacks import EpochCallbacks
 from estimators.neural.data import Data, placed_samples
 from estimators.neural.fit import NeuralFit
@@ -26,7 +27,7 @@ from estimators.neural.objective import Objective
 from estimators.neural.optimizers import STEPPED, listed, solver_named
 from estimators.neural.order import RowOrder
 from estimators.neural.settings import Settings, settings_of
-from estimators.shared.device_arrays import device_holding, on_host
+from estimators.shared.device_arrays import device_for, device_holding, on_host
 from estimators.shared.labels import (
     check_kind,
     check_known,
@@ -73,13 +74,13 @@ def prepare_fit(
     fit : NeuralFit
         The fit, before its first step.
     """
-    device = device_holding(samples.X, estimator.device) or resolve_device(estimator.device)
+    resolve_device(estimator.device)  # an unknown one is refused before anything else
     sample_weight = on_host(sample_weight)
     if (X_val is None) != (y_val is None):
         raise ValueError("X_val and y_val belong together: give both or none")
     first = not hasattr(estimator, "coefs_") or not (estimator.warm_start or incremental)
     X, y, shape = _checked(estimator, samples, first)
-    dtype = _network_dtype(estimator, X)
+    dtype = estimator._network_dtype(X)
     own_y = y if rows is None else y[rows]
     if first and not incremental:
         indicators = _learn_labels(estimator, samples, own_y, rows)
@@ -92,6 +93,12 @@ def prepare_fit(
     objective = Objective.of(estimator)
     network = estimator._build_network(X.shape[1], indicators.shape[1], shape)
     _check_solver(estimator, network)
+    device = device_for(
+        X,
+        estimator.device,
+        lambda: estimator._fit_work(network, learned_samples(X, rows), incremental=incremental),
+        verbose=estimator.verbose,
+    )
     rng = check_random_state(estimator.random_state)
     state = (_first_state if first else _last_state)(estimator, network, dtype, rng)
 
@@ -122,11 +129,6 @@ def _checked(estimator: Any, samples: Samples, first: bool) -> tuple[Any, np.nda
         return *samples.checked(estimator, estimator.dtype), None
     shape = estimator._network.shapes[0]
     return *estimator._check_X_y(samples.X, samples.y, reset=False, shape=shape), shape
-
-
-def _network_dtype(estimator: Any, X: Any) -> np.dtype:
-    """The dtype of weights and of batches; images of bytes stay bytes up to their batch."""
-    return X.dtype if X.dtype.kind == "f" else np.dtype(estimator.dtype)
 
 
 def _learn_labels(
@@ -188,7 +190,7 @@ def _validation_set(
     labels = places_of(y, estimator.classes_)
     with current(device):
         placed = placed_samples(X, network.shapes[0], device)
-        data = Data(placed, to_device(labels, device), _network_dtype(estimator, X))
+        data = Data(placed, to_device(labels, device), estimator._network_dtype(X))
     one_class = len(estimator.classes_) == 1
     return HeldOut(np.arange(X.shape[0]), labels, data=data, one_class=one_class)
 

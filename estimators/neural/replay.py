@@ -19,6 +19,7 @@ from cukernels import take_step
 from cukernels.graphs import Arena, Lanes, Recorded, Table, pinned, read
 from cukernels.runtime import Array, like, namespace
 from cukernels.training import loss_total
+from estimators.costs.compile_ahead import compile_ahead
 from estimators.neural.data import BatchLayout, Data
 from estimators.neural.objective import Objective
 from estimators.neural.ring import Ring
@@ -114,7 +115,8 @@ class Steps:
             group.learn(objective, step, total)
 
         calls = self.count * replay.epochs
-        self._lanes = replay.lanes
+        self._lanes, self.work = replay.lanes, work
+        self.kind = (size, weighted, augmented)
         self._step = Recorded(work, replay.lanes, replay.arena, records=calls >= _WORTH)
 
     def run(self, half: int) -> None:
@@ -186,6 +188,16 @@ class Replay:
                 records = self.epochs >= _WORTH
                 self._score = Recorded(scorer.launch, self.lanes, self.arena, records=records)
                 self._scorer = scorer
+            kinds = tuple(steps.kind for steps in self.steps)
+            compile_ahead(stack, self.objective, ("replayed", *kinds), self._take)
+
+    def _take(self) -> None:
+        """Take a step of each kind and score the models, for the kernels that this needs."""
+        with self.arena.used():
+            for steps in self.steps:
+                steps.work()
+            if self._scorer is not None:
+                self._scorer.launch()
 
     def _kinds(self) -> list[Steps]:
         """Return the steps that are alike: mostly the full ones, and the last one."""

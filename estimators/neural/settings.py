@@ -50,13 +50,15 @@ def settings_of(estimator: Any, n_rows: int) -> Settings:
         for name, value in estimator.get_params(deep=False).items()
         if name in casts
     }
-    if estimator.batch_size == "auto":
-        values["batch_size"] = min(_MOST_OF_A_BATCH, n_rows)
-    elif estimator.batch_size > n_rows:
-        if solver_named(estimator.solver).goes_by_steps:
-            warn(
-                "Got `batch_size` less than 1 or larger than sample size. "
-                "It is going to be clipped",
-            )
-        values["batch_size"] = n_rows
+    values["batch_size"] = batch_size_of(estimator, n_rows)
+    is_larger = estimator.batch_size != "auto" and estimator.batch_size > n_rows
+    if is_larger and solver_named(estimator.solver).goes_by_steps:
+        warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
     return Settings(**values)
+
+
+def batch_size_of(estimator: Any, n_rows: int) -> int:
+    """Return the rows of a step of an estimator that learns from `n_rows` samples."""
+    if estimator.batch_size == "auto":
+        return min(_MOST_OF_A_BATCH, n_rows)
+    return min(int(estimator.batch_size), n_rows)

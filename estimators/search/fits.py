@@ -89,6 +89,11 @@ class StackedFit:
         return 0 if self.prepared is None else self.prepared.n_bytes
 
     @property
+    def device(self) -> str:
+        """Where the fit runs. One that is not prepared takes no memory here."""
+        return getattr(self.prepared, "device", "cpu")
+
+    @property
     def has_begun(self) -> bool:
         """Whether the fit has learned something that is of use after an interrupt."""
         return self.is_under_way and self.prepared is not None and self.prepared.has_begun

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 from estimators.scikit_learn import Call
@@ -58,19 +60,27 @@ def run_fits(
     progress = progress or SearchProgress()
     fits = [StackedFit(call, shared) for call in calls]
     devices = {device_of_last_step(fit.estimator, fit.arguments["X"]) for fit in fits}
-    max_bytes = max_stack_bytes or int(memory_fraction * min(map(free_memory, devices)))
+
+    @cache
+    def limit(device: str) -> int:
+        return max_stack_bytes or int(memory_fraction * free_memory(device))
+
+    for device in devices:  # before anything is on it; "auto" tells its device only later
+        limit(device)
     with shared.outputs:
         try:
-            return _results(fits, max_bytes, progress)
+            return _results(fits, limit, progress)
         finally:
             for fit in fits:
                 fit.release()
 
 
-def _results(fits: list[StackedFit], max_bytes: int, progress: SearchProgress) -> list[Any]:
+def _results(
+    fits: list[StackedFit], limit: Callable[[str], int], progress: SearchProgress
+) -> list[Any]:
     results: dict[StackedFit, Any] = {}
     try:
-        for fit in _trained(fits, max_bytes, progress):
+        for fit in _trained(fits, limit, progress):
             results[fit] = fit.result()
             fit.release()
             progress.scored(results[fit])
@@ -116,19 +126,23 @@ def _has_a_candidate(fits: list[StackedFit], results: dict[StackedFit, Any]) -> 
 
 
 def _trained(
-    fits: list[StackedFit], max_bytes: int, progress: SearchProgress
+    fits: list[StackedFit], limit: Callable[[str], int], progress: SearchProgress
 ) -> Iterator[StackedFit]:
-    """Run the fits, as many at once as the memory allows, and yield each that is done."""
+    """Run the fits, as many at once as the memory allows, and yield each that is done.
+
+    `limit` returns how many bytes they may take on a device.
+    """
     remaining = Counter(fit.steps for fit in fits)
     # fits that share the steps of a pipeline come in succession, so that what these steps make of
     # the samples can be dropped soon
     queue = sorted(fits, key=lambda fit: fit.steps)
     while queue:
         stacks: dict[Any, list[StackedFit]] = {}
-        n_bytes = n_fits = 0
+        n_bytes, n_fits, max_bytes = 0, 0, sys.maxsize
         for fit in queue:
             if not fit.tried_to_prepare:
                 fit.prepare()
+            max_bytes = min(max_bytes, limit(fit.device))
             if n_fits and n_bytes + fit.n_bytes > max_bytes:
                 break
             stacks.setdefault(fit.key, []).append(fit)

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from sklearn import get_config
 
-from cukernels.runtime import Array, current, resolve_device, to_host
+from cukernels.gpu import chosen_device
+from cukernels.runtime import Array, Work, current, resolve_device, to_host
 
 _CUDA = (2, 13)  # DLPack's numbers of a GPU's memory, and of memory that both sides share
 
@@ -116,6 +117,14 @@ def device_holding(X: Any, device: str) -> str | None:
         f"X is on {found}, and device={device!r} is {named}: bring X to {named}, or set "
         f"device={found!r} or device='auto', which computes where X is"
     )
+
+
+def device_for(X: Any, device: str, work: Callable[[], Work], *, verbose: object = False) -> str:
+    """Return where to compute with X: where it lies on a GPU, or else as `device` says.
+
+    `work` describes what is to be done, for a `device` of "auto"; see `chosen_device`.
+    """
+    return device_holding(X, device) or chosen_device(device, work, verbose=verbose)
 
 
 def in_kind(method: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:

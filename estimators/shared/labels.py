@@ -32,6 +32,16 @@ def indicators_of(y: Any, binarizer: LabelBinarizer) -> np.ndarray:
     return (binarizer.transform(y) != 0).astype(int)
 
 
+def count_outputs(y: Any, classes: Any) -> int:
+    """Return how many columns labels make, or else known classes, or else two classes."""
+    if y is not None:
+        y = np.asarray(y)
+        if y.ndim == 2 and y.shape[1] > 1:
+            return y.shape[1]
+        classes = np.unique(y)
+    return len(classes) if len(classes) > 2 else 1
+
+
 def check_known(y: np.ndarray, classes: np.ndarray, *, all_of_them: bool) -> None:
     """Raise ValueError if `y` has labels outside `classes`, or does not have `all_of_them`."""
     labels = unique_labels(y)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
-from cukernels.runtime import current
+from cukernels.runtime import device_memory
 
 _ASSUMED = 2**32  # bytes, where the system does not say how many there are
 
@@ -18,12 +17,7 @@ def free_memory(device: str = "cpu") -> int:
     the system does not say. On a GPU they are those that the driver has, and those that CuPy's
     pool holds without using them.
     """
-    if device == "cpu":
-        return _free_main_memory()
-    with current(device):
-        cupy = sys.modules["cupy"]
-        free, _ = cupy.cuda.runtime.memGetInfo()
-        return int(free) + int(cupy.get_default_memory_pool().free_bytes())
+    return _free_main_memory() if device == "cpu" else device_memory(device)[0]
 
 
 def _free_main_memory() -> int:

@@ -38,6 +38,10 @@ class Samples:
             self._made[key] = make()
         return self._made[key]
 
+    def has(self, key: Hashable) -> bool:
+        """Return whether something was made for this key."""
+        return key in self._made
+
     def checked(self, estimator: Any, *settings: Hashable) -> tuple[Any, Any]:
         """Return X and y as ``estimator._check_X_y`` returns them.
 

@@ -37,19 +37,19 @@ def validated(estimator: Any, X: Any, *y: Any, dtype: Any, **options: Any) -> An
     if device is None:
         return validate_data(estimator, X, *y, dtype=dtype, **options)
     if X.ndim != 2 or not X.size or X.dtype.kind not in "biuf":
-        seen = X.get() if X.ndim < 2 or X.dtype.kind not in "biuf" else _stand_in(X)
+        seen = X.get() if X.ndim < 2 or X.dtype.kind not in "biuf" else stand_in(X.shape, X.dtype)
         return validate_data(estimator, seen, *y, dtype=dtype, **options)  # which refuses it
     with current(device):
         X = _converted(X, dtype)
         _check_finite(estimator, X)
     options |= {"dtype": None, "order": None, "ensure_all_finite": False}
-    checked = validate_data(estimator, _stand_in(X), *y, **options)
+    checked = validate_data(estimator, stand_in(X.shape, X.dtype), *y, **options)
     return (X, checked[1]) if y else X
 
 
-def _stand_in(X: Array) -> np.ndarray:
-    """Return an array on the host of the shape and dtype of X, without memory for its values."""
-    return np.broadcast_to(np.zeros((), X.dtype), X.shape)
+def stand_in(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Return an array on the host of a shape and dtype, without memory for its values."""
+    return np.broadcast_to(np.zeros((), dtype), shape)
 
 
 def _converted(X: Array, dtypes: Any) -> Array:
