@@ -43,7 +43,7 @@ cupy.cuda.set_allocator(
 
 from estimators import ConvNetClassifier, MLPClassifier  # noqa: E402
 from estimators.model_selection import GridSearchCV  # noqa: E402
-from estimators.neural import replay  # noqa: E402
+from estimators.training import replay  # noqa: E402
 
 ROWS, FEW, MANY = 12_000, 2, 12  # samples, and the epochs of the two fits
 

@@ -18,8 +18,6 @@ from estimators.layers.layer import Layer, Shape
 from estimators.mlp import dense_layers
 from estimators.neural.augment import Augmentation
 from estimators.neural.classifier import NeuralClassifier
-from estimators.neural.initial_weights import draw_for_activation
-from estimators.neural.network import Network
 from estimators.scikit_learn import Interval, StrOptions
 from estimators.shared.image_shapes import (
     given_image_shape,
@@ -27,6 +25,8 @@ from estimators.shared.image_shapes import (
     told_image_shape,
     warn_of_layout,
 )
+from estimators.training.initial_weights import draw_for_activation
+from estimators.training.network import Network
 
 _SMALLEST = 4  # side in pixels from which on a square number of features is taken as an image
 

@@ -12,9 +12,9 @@ from estimators.layers.dense import Dense, Scores, hidden_layer, layer_activatio
 from estimators.layers.layer import Layer, Shape
 from estimators.neural.classifier import NeuralClassifier
 from estimators.neural.given_weights import set_weights, weights_of
-from estimators.neural.network import Network
-from estimators.neural.optimizers import lists_solvers
 from estimators.scikit_learn import Interval
+from estimators.training.network import Network
+from estimators.training.optimizers import lists_solvers
 
 
 @lists_solvers

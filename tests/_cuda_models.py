@@ -20,12 +20,12 @@ from estimators import (
     LocallyConnected2D,
     MLPClassifier,
 )
-from estimators.neural.loop import train
-from estimators.neural.member import Member, TrainingState, dropout_streams
-from estimators.neural.objective import Objective
-from estimators.neural.optimizers import STEPPED
-from estimators.neural.order import RowOrder
-from estimators.neural.settings import Settings
+from estimators.training.loop import train
+from estimators.training.member import Member, TrainingState, dropout_streams
+from estimators.training.objective import Objective
+from estimators.training.optimizers import STEPPED
+from estimators.training.order import RowOrder
+from estimators.training.settings import Settings
 
 RNG = np.random.default_rng(0)
 Y = RNG.integers(3, size=60)

@@ -26,7 +26,7 @@ from cukernels.runtime.registry import OPS
 from estimators import Activation, Conv2D, ConvNetClassifier, Dense, MLPClassifier
 from estimators.convert.onnx_graph import _IN_FLOAT32, Graph
 from estimators.layers.dense import Mode, Scores
-from estimators.neural.network import Network
+from estimators.training.network import Network
 from test_network import OBJECTIVES, objective_at
 
 every = pytest.mark.parametrize("name", ACTIVATIONS)

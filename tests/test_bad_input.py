@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import StrOptions
 from _estimators import LEARNERS, NETWORKS, one_each, with_known
 from cukernels.activations.activations import ACTIVATIONS
 from estimators import ConvNetClassifier, LogisticRegression, MLPClassifier, Perceptron
-from estimators.neural.optimizers import SOLVERS
+from estimators.training.optimizers import SOLVERS
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

@@ -11,16 +11,16 @@ import scipy.sparse as sp
 
 from estimators import BatchNorm, Conv2D, Dense, Dropout, LocallyConnected2D, MaxPool2D
 from estimators.layers.dense import Scores
-from estimators.neural import chunking
-from estimators.neural.chunking import Chunking, rows_at_once
-from estimators.neural.data import Data
-from estimators.neural.loop import train
-from estimators.neural.member import Member, TrainingState, dropout_streams
-from estimators.neural.network import Network
-from estimators.neural.objective import Objective
-from estimators.neural.order import RowOrder
-from estimators.neural.settings import Settings
-from estimators.neural.stack import ModelGroup
+from estimators.training import chunking
+from estimators.training.chunking import Chunking, rows_at_once
+from estimators.training.data import Data
+from estimators.training.loop import train
+from estimators.training.member import Member, TrainingState, dropout_streams
+from estimators.training.network import Network
+from estimators.training.objective import Objective
+from estimators.training.order import RowOrder
+from estimators.training.settings import Settings
+from estimators.training.stack import ModelGroup
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.normal(size=(90, 6, 6, 2))
@@ -37,7 +37,7 @@ OBJECTIVES = [Objective("log_loss", "softmax"), Objective("squared_error", "soft
 
 def use_threads(monkeypatch, n: int) -> None:
     """Let there be so many threads, whatever the machine has."""
-    for user in ("estimators.neural.chunking", "cukernels.runtime.workers"):
+    for user in ("estimators.training.chunking", "cukernels.runtime.workers"):
         monkeypatch.setattr(f"{user}.threads", lambda: n)
 
 

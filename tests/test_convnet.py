@@ -23,7 +23,7 @@ from estimators import (
 )
 from estimators.model_selection import GridSearchCV as StackedGridSearchCV
 from estimators.neural.augment import Augmentation
-from estimators.neural.initial_weights import draw_as_scikit_learn
+from estimators.training.initial_weights import draw_as_scikit_learn
 
 QUICK = {"max_iter": 2, "tol": 0.0, "random_state": 0}
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -324,7 +324,7 @@ def test_every_batch_gets_the_changes_that_were_drawn_for_it(digits, monkeypatch
         Augmentation, "draw", lambda self, n, rng: drawn.append(draw(self, n, rng)) or drawn[-1]
     )
     monkeypatch.setattr(
-        "estimators.neural.steps.shift_and_flip",
+        "estimators.training.steps.shift_and_flip",
         lambda x, moves: applied.append(moves[0]) or shift_and_flip(x, moves),
     )
     small(augment={"shift": 2, "vertical_flip": True}, batch_size=70).fit(X, y)

@@ -34,9 +34,9 @@ from _cuda_models import (
 from cukernels.runtime.arrays import to_device
 from estimators import BatchNorm, Conv2D, Dense, Dropout
 from estimators.layers.dense import Scores
-from estimators.neural.loop import Data, train
-from estimators.neural.network import Network
-from estimators.neural.objective import Objective
+from estimators.training.loop import Data, train
+from estimators.training.network import Network
+from estimators.training.objective import Objective
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

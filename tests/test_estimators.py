@@ -32,7 +32,7 @@ from estimators import (
     VisualWordsTransformer,
 )
 from estimators.convert import to_sklearn
-from estimators.neural.optimizers import STEPPED
+from estimators.training.optimizers import STEPPED
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

@@ -52,8 +52,8 @@ from estimators import (
     Perceptron,
 )
 from estimators.layers.dense import Scores
-from estimators.neural.loop import Data
-from estimators.neural.network import Network
+from estimators.training.loop import Data
+from estimators.training.network import Network
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

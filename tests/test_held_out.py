@@ -17,14 +17,14 @@ from estimators import ConvNetClassifier, Dense, MLPClassifier, Perceptron
 from estimators.layers.dense import Scores
 from estimators.layers.layer import Mode
 from estimators.model_selection import cross_validate
-from estimators.neural.data import Data
-from estimators.neural.held_out import HeldOut, places_of
-from estimators.neural.member import Member, TrainingState
-from estimators.neural.network import Network
-from estimators.neural.objective import Objective
-from estimators.neural.order import RowOrder
-from estimators.neural.settings import Settings
-from estimators.neural.validation import validation_scores
+from estimators.training.data import Data
+from estimators.training.held_out import HeldOut, places_of
+from estimators.training.member import Member, TrainingState
+from estimators.training.network import Network
+from estimators.training.objective import Objective
+from estimators.training.order import RowOrder
+from estimators.training.settings import Settings
+from estimators.training.validation import validation_scores
 
 KINDS = ["two classes", "three classes", "names", "several labels"]
 
@@ -86,7 +86,7 @@ def stack(rng, X, places, n_models, own):
 @pytest.mark.parametrize("at_once", [2**20, 35])
 def test_scores_of_a_stack_are_those_of_its_models(monkeypatch, sparse, at_once):
     monkeypatch.setattr(
-        "estimators.neural.validation._VALUES_AT_ONCE", at_once
+        "estimators.training.validation._VALUES_AT_ONCE", at_once
     )  # 5 rows of the widest
     rng = np.random.default_rng(0)
     dense = rng.normal(size=(40, 7))

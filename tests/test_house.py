@@ -33,6 +33,7 @@ FLOORS = (
         "estimators.vision.",
     ),
     ("estimators.search.", "estimators.neural.", "estimators.linear."),
+    ("estimators.training.",),
     ("estimators.costs.",),
     ("estimators.layers.", "estimators.optimize."),
     ("estimators.shared.",),
@@ -148,7 +149,7 @@ def test_the_other_package_enters_by_the_faces():
     [
         ("cukernels.gpu.kernel", "from cukernels.matmul import sums"),
         ("cukernels.training.losses", "def f():\n    from cukernels.optimizers import sgd"),
-        ("estimators.linear.loss", "from estimators.neural.network import Network"),
+        ("estimators.linear.loss", "from estimators.neural.fit import NeuralFit"),
         ("estimators.shared.labels", "if TYPE_CHECKING:\n    import estimators.layers.dense"),
         ("estimators.mlp", "import estimators.convnet"),
     ],

@@ -23,8 +23,8 @@ from estimators import (
 )
 from estimators.layers.dense import Scores
 from estimators.layers.layer import Mode
-from estimators.neural.initial_weights import draw_for_activation, variance_for
-from estimators.neural.network import Network
+from estimators.training.initial_weights import draw_for_activation, variance_for
+from estimators.training.network import Network
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 GLOROTS = {"tanh": 1.0, "logistic": 4.0, "softmax": 1.0, "log_softmax": 1.0}

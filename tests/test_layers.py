@@ -18,7 +18,7 @@ import estimators
 from estimators.layers.all import LAYERS
 from estimators.layers.dense import Scores
 from estimators.layers.layer import Field, Layer, Mode, Rows
-from estimators.neural.network import Network
+from estimators.training.network import Network
 
 EXAMPLES = [
     pytest.param(layer, shape, id=f"{name}-{i}")

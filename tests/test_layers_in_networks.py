@@ -15,12 +15,12 @@ from estimators import ConvNetClassifier, Dense
 from estimators.convert import SKOPS_TRUSTED, to_onnx
 from estimators.layers.dense import Scores
 from estimators.layers.layer import Rows
-from estimators.neural.loop import Data, train
-from estimators.neural.member import Member, TrainingState, dropout_streams
-from estimators.neural.network import Network
-from estimators.neural.objective import Objective
-from estimators.neural.order import RowOrder
-from estimators.neural.settings import Settings
+from estimators.training.loop import Data, train
+from estimators.training.member import Member, TrainingState, dropout_streams
+from estimators.training.network import Network
+from estimators.training.objective import Objective
+from estimators.training.order import RowOrder
+from estimators.training.settings import Settings
 from test_layers import M, every_layer
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

@@ -21,7 +21,7 @@ from sklearn.utils._param_validation import Interval
 from _estimators import LEARNERS, NETWORKS, one_each, with_known
 from _malformed import complaint
 from estimators import MLPClassifier
-from estimators.neural.optimizers import SOLVERS
+from estimators.training.optimizers import SOLVERS
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

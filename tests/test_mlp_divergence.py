@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from _small_digits import SHORT, X, Y
 from estimators import MLPClassifier
-from estimators.neural.optimizers import SOLVERS
+from estimators.training.optimizers import SOLVERS
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

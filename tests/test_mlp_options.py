@@ -12,8 +12,8 @@ from sklearn.utils import compute_sample_weight
 from _small_digits import SHORT, X, Y
 from cukernels.activations.activations import ACTIVATIONS
 from estimators import MLPClassifier
-from estimators.neural.optimizers import SOLVERS, STEPPED
-from estimators.neural.schedules import PER_STEP, epoch_rates
+from estimators.training.optimizers import SOLVERS, STEPPED
+from estimators.training.schedules import PER_STEP, epoch_rates
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

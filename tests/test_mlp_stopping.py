@@ -9,7 +9,7 @@ import pytest
 
 from _small_digits import SHORT, X, Y
 from estimators import MLPClassifier
-from estimators.neural.optimizers import SOLVERS
+from estimators.training.optimizers import SOLVERS
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

@@ -21,15 +21,15 @@ from estimators import (
 )
 from estimators.layers.dense import Scores
 from estimators.layers.layer import Mode
-from estimators.neural.held_out import HeldOut
-from estimators.neural.loop import Data, train
-from estimators.neural.member import Member, TrainingState, dropout_streams
-from estimators.neural.network import Network
-from estimators.neural.objective import Objective
-from estimators.neural.optimizers import SOLVERS, STEPPED
-from estimators.neural.order import RowOrder
-from estimators.neural.settings import Settings
 from estimators.shared.rows import SparseRows
+from estimators.training.held_out import HeldOut
+from estimators.training.loop import Data, train
+from estimators.training.member import Member, TrainingState, dropout_streams
+from estimators.training.network import Network
+from estimators.training.objective import Objective
+from estimators.training.optimizers import SOLVERS, STEPPED
+from estimators.training.order import RowOrder
+from estimators.training.settings import Settings
 
 CHAINS = {
     "dense": ([Dense(5, "tanh"), Dense(4, "gelu")], (6,)),

@@ -22,7 +22,7 @@ from estimators.model_selection import (
     cross_val_score,
     learning_curve,
 )
-from estimators.neural.optimizers import SOLVERS
+from estimators.training.optimizers import SOLVERS
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

@@ -12,7 +12,7 @@ from _op_cases import assert_same_bits
 from cukernels import OPS, add_loss
 from cukernels.optimizers.optimizers_cuda import grid
 from cukernels.training import loss_total
-from estimators.neural.optimizers import SOLVERS, STEPPED
+from estimators.training.optimizers import SOLVERS, STEPPED
 
 each_solver = pytest.mark.parametrize("name", STEPPED)
 each_dtype = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])

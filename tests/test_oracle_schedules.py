@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from _requirements import require
-from estimators.neural.schedules import PER_STEP, WARM_UP, epoch_rates
+from estimators.training.schedules import PER_STEP, WARM_UP, epoch_rates
 
 torch = require("torch", "oracle")
 

@@ -8,8 +8,8 @@ from sklearn.datasets import load_digits
 
 from _requirements import require
 from estimators import MLPClassifier
-from estimators.neural.optimizers import SOLVERS, STEPPED
-from estimators.neural.schedules import epoch_rates
+from estimators.training.optimizers import SOLVERS, STEPPED
+from estimators.training.schedules import epoch_rates
 
 torch = require("torch", "oracle")
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

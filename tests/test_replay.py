@@ -13,7 +13,7 @@ from _cuda_models import IMAGE_LABELS, IMAGES, LABELS, WEIGHT, X, Y
 from cukernels.graphs import recorded
 from estimators import BatchNorm, Conv2D, ConvNetClassifier, Dense, MLPClassifier
 from estimators.model_selection import GridSearchCV
-from estimators.neural import data, loop, replay, stack
+from estimators.training import data, loop, replay, stack
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

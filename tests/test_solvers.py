@@ -23,10 +23,10 @@ from cukernels.runtime.registry import OPS
 from estimators import ConvNetClassifier, MLPClassifier
 from estimators.convert import from_sklearn, to_sklearn
 from estimators.model_selection import GridSearchCV
-from estimators.neural.member import TrainingState
-from estimators.neural.optimizers import SOLVERS, STEPPED, Solver, lists_solvers, solver_named
-from estimators.neural.settings import Settings
-from estimators.neural.steps import Step
+from estimators.training.member import TrainingState
+from estimators.training.optimizers import SOLVERS, STEPPED, Solver, lists_solvers, solver_named
+from estimators.training.settings import Settings
+from estimators.training.steps import Step
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 each = pytest.mark.parametrize("name", SOLVERS)

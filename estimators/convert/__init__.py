@@ -4,8 +4,8 @@ from estimators import _MODULES, model_selection
 from estimators.convert.onnx_model import to_onnx
 from estimators.convert.scikit_learn import from_sklearn, to_sklearn
 from estimators.layers.all import KINDS
-from estimators.neural.member import TrainingState
-from estimators.neural.network import Network, Slot
+from estimators.training.member import TrainingState
+from estimators.training.network import Network, Slot
 
 __all__ = ["SKOPS_TRUSTED", "from_sklearn", "to_onnx", "to_sklearn"]
 

@@ -14,9 +14,9 @@ from estimators.logistic import LogisticRegression
 from estimators.mlp import MLPClassifier
 from estimators.neural.attributes import NAMES
 from estimators.neural.given_weights import set_weights
-from estimators.neural.optimizers import SOLVERS, listed, solver_named
 from estimators.perceptron import Perceptron
 from estimators.scikit_learn import label_binarizer_of, make_ready
+from estimators.training.optimizers import SOLVERS, listed, solver_named
 
 _LINEAR = ("coef_", "intercept_", "classes_", "n_features_in_", "n_iter_", "t_")
 

@@ -19,7 +19,7 @@ def compile_ahead(
     Parameters
     ----------
     stack, objective
-        As `estimators.neural.loop` has them, on a GPU.
+        As `estimators.training.loop` has them, on a GPU.
     kinds : tuple
         What the steps differ in, such as their number of rows.
     take : callable

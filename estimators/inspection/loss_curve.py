@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from estimators.inspection.tiles import axes, pyplot
-from estimators.neural.optimizers import STEPPED, listed
 from estimators.shared.pipelines import final_estimator
+from estimators.training.optimizers import STEPPED, listed
 
 
 class LossCurveDisplay:

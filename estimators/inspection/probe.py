@@ -10,7 +10,7 @@ import numpy as np
 from cukernels.runtime import current, resolve_device, to_device, to_host
 from estimators.layers.layer import Field, Fields, Layer, Mode, Parameters
 from estimators.neural.fitted import NetworkModel
-from estimators.neural.network import Network
+from estimators.training.network import Network
 
 _AT_ONCE = 2**22  # values of the widest layer that are held at once: 16 MB of float32
 

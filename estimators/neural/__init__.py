@@ -1,1 +1,1 @@
-"""The networks: how they are described, trained and used."""
+"""The networks: what their classes have in common, how a fit is prepared, and how they are used."""

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from estimators.neural.member import TrainingState
-from estimators.neural.network import Network
-from estimators.neural.objective import Objective
-from estimators.neural.optimizers import solver_named
+from estimators.training.member import TrainingState
+from estimators.training.network import Network
+from estimators.training.objective import Objective
+from estimators.training.optimizers import solver_named
 
 
 def _best_loss(state: TrainingState, early_stopping: bool) -> float | None:

@@ -12,9 +12,9 @@ import numpy as np
 
 from cukernels.runtime import Array, to_host
 from estimators.neural.attributes import fitted_attributes
-from estimators.neural.member import TrainingState
-from estimators.neural.network import Network
 from estimators.shared.callbacks import FitCallbacks
+from estimators.training.member import TrainingState
+from estimators.training.network import Network
 
 
 class EpochInfo(NamedTuple):

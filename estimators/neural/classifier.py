@@ -26,11 +26,7 @@ from estimators.costs.work import network_fit_work
 from estimators.layers.layer import Shape
 from estimators.neural.fit import NeuralFit
 from estimators.neural.fitted import NetworkModel
-from estimators.neural.network import Network
-from estimators.neural.optimizers import SOLVERS, VECTORS_OF_LBFGS, solver_named
 from estimators.neural.prepare import prepare_fit
-from estimators.neural.schedules import PER_STEP
-from estimators.neural.settings import batch_size_of
 from estimators.scikit_learn import (
     CallbackSupportMixin,
     HasMethods,
@@ -47,6 +43,10 @@ from estimators.shared.progress import VERBOSE
 from estimators.shared.samples import Samples
 from estimators.shared.validation import stand_in, validated
 from estimators.shared.warnings import warn
+from estimators.training.network import Network
+from estimators.training.optimizers import SOLVERS, VECTORS_OF_LBFGS, solver_named
+from estimators.training.schedules import PER_STEP
+from estimators.training.settings import batch_size_of
 
 
 def _is_stochastic(estimator: NeuralClassifier) -> bool:

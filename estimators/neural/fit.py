@@ -17,20 +17,20 @@ from estimators.costs.memory import MemoryEstimate, check_memory, samples_bytes
 from estimators.layers.layer import Rows
 from estimators.neural.attributes import set_fitted_attributes
 from estimators.neural.callbacks import EpochCallbacks
-from estimators.neural.data import Data, placed_samples
-from estimators.neural.full_batch import train_at_once
-from estimators.neural.loop import train
-from estimators.neural.member import Member
-from estimators.neural.network import Network
-from estimators.neural.objective import Objective
-from estimators.neural.optimizers import VECTORS_OF_LBFGS, Solver, solver_named
 from estimators.neural.predictor import Predictor
-from estimators.neural.schedules import PER_STEP
 from estimators.shared.base import float_dtype
 from estimators.shared.fit_protocol import Watch, raise_error_of
 from estimators.shared.progress import Reporter
 from estimators.shared.samples import Samples
 from estimators.shared.warnings import warn
+from estimators.training.data import Data, placed_samples
+from estimators.training.full_batch import train_at_once
+from estimators.training.loop import train
+from estimators.training.member import Member
+from estimators.training.network import Network
+from estimators.training.objective import Objective
+from estimators.training.optimizers import VECTORS_OF_LBFGS, Solver, solver_named
+from estimators.training.schedules import PER_STEP
 
 _PREDICTED_VALUES = 2**26  # of the widest layer of all models at once: 256 MB of float32
 

@@ -12,16 +12,16 @@ from sklearn.utils.validation import check_is_fitted
 from cukernels.runtime import Array, current, like, namespace, to_device
 from estimators.costs.work import network_prediction_work
 from estimators.layers.layer import Layer, Parameters, Shape
-from estimators.neural.initial_weights import draw_as_scikit_learn
-from estimators.neural.member import TrainingState
-from estimators.neural.network import Network
-from estimators.neural.objective import Objective
 from estimators.neural.predictor import Predictor
 from estimators.neural.summary import summary_table
 from estimators.shared.base import FLOATS, Classifier, float_dtype, is_plainly_valid
 from estimators.shared.device_arrays import chosen, device_for, device_holding, device_of, in_kind
 from estimators.shared.known_outputs import known_outputs
 from estimators.shared.validation import validated
+from estimators.training.initial_weights import draw_as_scikit_learn
+from estimators.training.member import TrainingState
+from estimators.training.network import Network
+from estimators.training.objective import Objective
 
 
 class NetworkModel(Classifier):

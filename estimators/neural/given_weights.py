@@ -10,7 +10,7 @@ from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import assert_all_finite, check_array
 
 from estimators.neural.attributes import set_fitted_attributes
-from estimators.neural.member import TrainingState
+from estimators.training.member import TrainingState
 
 
 def set_weights(

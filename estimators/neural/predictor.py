@@ -20,9 +20,9 @@ from cukernels.runtime import (
     to_host,
 )
 from estimators.layers.layer import Mode, Parameters
-from estimators.neural.network import Network
-from estimators.neural.objective import Objective
 from estimators.shared.rows import placed_rows
+from estimators.training.network import Network
+from estimators.training.objective import Objective
 
 _VALUES_AT_ONCE = 2**22  # of the widest layer: 16 MB of float32
 

@@ -18,15 +18,7 @@ from sklearn.utils import check_random_state
 from cukernels.runtime import current, resolve_device, to_device
 from estimators.costs.work import learned_samples
 from estimators.neural.callbacks import EpochCallbacks
-from estimators.neural.data import Data, placed_samples
 from estimators.neural.fit import NeuralFit
-from estimators.neural.held_out import HeldOut, places_of
-from estimators.neural.member import Member, TrainingState, dropout_streams
-from estimators.neural.network import Network
-from estimators.neural.objective import Objective
-from estimators.neural.optimizers import STEPPED, listed, solver_named
-from estimators.neural.order import RowOrder
-from estimators.neural.settings import Settings, settings_of
 from estimators.shared.device_arrays import device_for, device_holding, on_host
 from estimators.shared.labels import (
     check_kind,
@@ -40,6 +32,14 @@ from estimators.shared.labels import (
 )
 from estimators.shared.progress import Reporter
 from estimators.shared.samples import Samples, scattered
+from estimators.training.data import Data, placed_samples
+from estimators.training.held_out import HeldOut, places_of
+from estimators.training.member import Member, TrainingState, dropout_streams
+from estimators.training.network import Network
+from estimators.training.objective import Objective
+from estimators.training.optimizers import STEPPED, listed, solver_named
+from estimators.training.order import RowOrder
+from estimators.training.settings import Settings, settings_of
 
 
 def prepare_fit(

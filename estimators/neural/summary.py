@@ -6,7 +6,7 @@ from dataclasses import MISSING, fields
 from math import prod
 from typing import Any
 
-from estimators.neural.network import Network
+from estimators.training.network import Network
 
 
 def summary_table(network: Network) -> str:

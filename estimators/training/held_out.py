@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from cukernels.training import NOT_FINITE
-from estimators.neural.data import Data
+from estimators.training.data import Data
 
 
 @dataclass(eq=False)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
-from estimators.neural.optimizers import solver_named
 from estimators.shared.warnings import warn
+from estimators.training.optimizers import solver_named
 
 # Parameters may be numbers of NumPy, booleans or huge integers; the loop computes with plain ones.
 _CASTS: dict[str, Any] = {"float": float, "int": int}

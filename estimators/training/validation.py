@@ -13,11 +13,11 @@ from cukernels import right_rows
 from cukernels.graphs import pinned, read
 from cukernels.runtime import Array, like, namespace, to_host
 from estimators.layers.layer import Mode
-from estimators.neural.data import BatchLayout, Data
-from estimators.neural.held_out import HeldOut
-from estimators.neural.member import Member
-from estimators.neural.network import Network
-from estimators.neural.objective import Objective
+from estimators.training.data import BatchLayout, Data
+from estimators.training.held_out import HeldOut
+from estimators.training.member import Member
+from estimators.training.network import Network
+from estimators.training.objective import Objective
 
 _VALUES_AT_ONCE = 2**20  # the most values that the widest layer of a model makes at once
 

@@ -15,16 +15,16 @@ import numpy as np
 from cukernels.runtime import Array, in_parallel, to_host
 from cukernels.training import loss_total
 from estimators.costs.compile_ahead import compile_ahead
-from estimators.neural.chunking import Chunking
-from estimators.neural.data import Data
-from estimators.neural.member import Member
-from estimators.neural.network import Network
-from estimators.neural.objective import Objective
-from estimators.neural.order import share_orders
-from estimators.neural.stack import ModelGroup, Stack
-from estimators.neural.steps import Step, epoch_steps
-from estimators.neural.validation import validation_scores
 from estimators.shared.fit_protocol import Watch
+from estimators.training.chunking import Chunking
+from estimators.training.data import Data
+from estimators.training.member import Member
+from estimators.training.network import Network
+from estimators.training.objective import Objective
+from estimators.training.order import share_orders
+from estimators.training.stack import ModelGroup, Stack
+from estimators.training.steps import Step, epoch_steps
+from estimators.training.validation import validation_scores
 
 
 class Epochs(Protocol):
@@ -97,7 +97,7 @@ def train(
 def _epochs_of(stack: Stack, objective: Objective, data: Data, epochs: int) -> Epochs:
     """Return what passes over the rows of a stack."""
     if not isinstance(stack.params, np.ndarray):
-        from estimators.neural.replay import Replay, can_replay
+        from estimators.training.replay import Replay, can_replay
 
         if can_replay(stack, data):
             return Replay(stack, objective, data, epochs)

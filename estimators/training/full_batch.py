@@ -8,13 +8,13 @@ import numpy as np
 
 from cukernels.runtime import Array, like, namespace, to_host
 from estimators.layers.layer import Mode
-from estimators.neural.data import BatchLayout, Data
-from estimators.neural.member import Member
-from estimators.neural.network import Network
-from estimators.neural.objective import Objective
-from estimators.neural.optimizers import solver_named
 from estimators.optimize.lbfgs import HALTED, INTERRUPTED, LIMIT, NOT_FINITE, LBFGSResult
 from estimators.shared.fit_protocol import Watch
+from estimators.training.data import BatchLayout, Data
+from estimators.training.member import Member
+from estimators.training.network import Network
+from estimators.training.objective import Objective
+from estimators.training.optimizers import solver_named
 
 
 def train_at_once(

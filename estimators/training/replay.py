@@ -20,11 +20,12 @@ from cukernels.graphs import Arena, Lanes, Recorded, Table, pinned, read
 from cukernels.runtime import Array, like, namespace
 from cukernels.training import loss_total
 from estimators.costs.compile_ahead import compile_ahead
-from estimators.neural.data import BatchLayout, Data
-from estimators.neural.objective import Objective
-from estimators.neural.ring import Ring
-from estimators.neural.stack import Stack
-from estimators.neural.steps import (
+from estimators.shared.rows import SharedRows
+from estimators.training.data import BatchLayout, Data
+from estimators.training.objective import Objective
+from estimators.training.ring import Ring
+from estimators.training.stack import Stack
+from estimators.training.steps import (
     Changes,
     Epoch,
     Step,
@@ -33,8 +34,7 @@ from estimators.neural.steps import (
     layout_of,
     step_settings,
 )
-from estimators.neural.validation import Scorer, can_score_on_device, validation_scores
-from estimators.shared.rows import SharedRows
+from estimators.training.validation import Scorer, can_score_on_device, validation_scores
 
 _WORTH = 4  # calls from which on work is recorded
 _MOST_VALUES = 2**30  # of the samples of a step: `take_step` counts their words in 32 bits

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from cukernels.runtime import Array
-from estimators.neural.held_out import HeldOut
-from estimators.neural.optimizers import solver_named
-from estimators.neural.order import RowOrder
-from estimators.neural.schedules import epoch_rates
-from estimators.neural.settings import Settings
 from estimators.shared.progress import Reporter
+from estimators.training.held_out import HeldOut
+from estimators.training.optimizers import solver_named
+from estimators.training.order import RowOrder
+from estimators.training.schedules import epoch_rates
+from estimators.training.settings import Settings
 
 _LEAST_RATE = 1e-6  # "adaptive" does not go on below it
 

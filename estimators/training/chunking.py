@@ -19,9 +19,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from cukernels.runtime import slices, threads
-from estimators.neural.data import Data
-from estimators.neural.member import Member
-from estimators.neural.network import Network
+from estimators.training.data import Data
+from estimators.training.member import Member
+from estimators.training.network import Network
 
 _CACHE = 2**23  # bytes that the models of a group may take
 # Floating-point operations of the forward pass that are worth a thread, for an epoch and for a

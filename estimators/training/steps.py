@@ -14,9 +14,9 @@ import numpy as np
 
 from cukernels import shift_and_flip
 from cukernels.runtime import Array, like
-from estimators.neural.data import BatchLayout, Data
-from estimators.neural.member import Member
 from estimators.shared.rows import SharedRows, SparseRows
+from estimators.training.data import BatchLayout, Data
+from estimators.training.member import Member
 
 Samples = Array | SparseRows | SharedRows
 

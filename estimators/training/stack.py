@@ -8,12 +8,12 @@ import numpy as np
 
 from cukernels.runtime import Array, Workspaces, like, namespace, to_host
 from estimators.layers.layer import Mode
-from estimators.neural.chunking import Chunking
-from estimators.neural.member import Member
-from estimators.neural.network import Network
-from estimators.neural.objective import Objective
-from estimators.neural.optimizers import solver_named
-from estimators.neural.steps import Step
+from estimators.training.chunking import Chunking
+from estimators.training.member import Member
+from estimators.training.network import Network
+from estimators.training.objective import Objective
+from estimators.training.optimizers import solver_named
+from estimators.training.steps import Step
 
 
 class ModelGroup:

@@ -17,7 +17,7 @@ import numpy as np
 from cukernels.runtime import Array
 from estimators.layers.all import ATTRIBUTES
 from estimators.layers.layer import Layer, Mode, Parameters, Rows, Shape, Weighted
-from estimators.neural.initial_weights import Draw, draw_as_scikit_learn
+from estimators.training.initial_weights import Draw, draw_as_scikit_learn
 
 _MOST = 2**40  # parameters
 _ALIGN = 8  # parameters start at multiples of 8 elements: 16-byte loads stay aligned
