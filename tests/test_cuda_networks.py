@@ -32,7 +32,16 @@ from _cuda_models import (
     mlp,
 )
 from cukernels.runtime.arrays import to_device
-from estimators import BatchNorm, Conv2D, Dense, Dropout
+from estimators import (
+    Activation,
+    AvgPool2D,
+    BatchNorm,
+    Conv2D,
+    Dense,
+    Dropout,
+    LocallyConnected2D,
+    MaxPool2D,
+)
 from estimators.layers.dense import Scores
 from estimators.training.loop import Data, train
 from estimators.training.network import Network
@@ -132,6 +141,34 @@ def test_a_model_is_the_same_to_the_bit_in_a_stack_and_alone(cupy):
     images = IMAGES.astype(np.float32)
     data = Data(to_device(images, "cuda:0"), to_device(IMAGE_LABELS, "cuda:0"))
     assert_alone_as_in_a_stack(network, data, len(IMAGES))
+
+
+CHAINS = {
+    "dense": [Dense(7, "tanh"), Dense(5, "elu"), Scores(3)],
+    "images": [Conv2D(3), MaxPool2D(), Conv2D(4, activation="logistic"), AvgPool2D(), Scores(3)],
+    "local": [LocallyConnected2D(3, activation="softplus"), Conv2D(2), Dense(4, "gelu"), Scores(3)],
+    "own": [Conv2D(3, activation="identity"), BatchNorm(), Activation("relu"), MaxPool2D(3),
+            Activation("tanh"), Dropout(0.2), Dense(4, "leaky_relu"), Scores(3)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_a_gradient_goes_on_through_the_activation_before(chain, cupy):
+    """In one pass as in two, but for what a compiler fuses."""
+    data = Data(*map(cupy.asarray, (IMAGES.astype(np.float32), IMAGE_LABELS)))
+
+    def trained(plain):
+        network = Network(CHAINS[chain], (6, 6, 2))
+        goes_through = [name for name in network._through if name != "identity"]
+        if plain:
+            network._through = ["identity"] * len(network.layers)
+        model = member(network, 1, np.float32, n_rows=len(IMAGES))
+        train(network, Objective("log_loss", "softmax"), data, [model], 2)
+        return model.state.params, goes_through
+
+    (one, goes_through), (two, _) = trained(False), trained(True)
+    assert goes_through
+    np.testing.assert_allclose(one, two, rtol=0, atol=1e-6 * np.abs(two).max())
 
 
 STEADY = {

@@ -133,16 +133,32 @@ def test_models_that_are_done_change_nothing_for_others(seconds, cupy, monkeypat
     np.testing.assert_array_equal(scores, searched())
 
 
-def test_models_of_one_seed_share_the_batches_of_their_fold(cupy, monkeypatch):
+FOLDS = [(np.arange(150), np.arange(150, 200)), (np.arange(50, 200), np.arange(50))]
+
+
+@pytest.mark.parametrize(
+    ("seed", "folds", "expected"), [(0, 1, 1), (0, 2, 2), (None, 1, 4)], ids=["fold", "two", "none"]
+)
+@pytest.mark.parametrize("kind", [MLPClassifier, ConvNetClassifier])
+def test_models_of_one_seed_share_the_batches_of_their_fold(
+    kind, seed, folds, expected, cupy, monkeypatch
+):
     """Without a seed each draws its own."""
     groups = []
     make = replay._groups
     monkeypatch.setattr(replay, "_groups", lambda s: groups.append(make(s)) or groups[-1])
     X, y = DIGITS[:200], DIGIT_LABELS[:200]
-    for seed, expected in ((0, 1), (None, 4)):
-        model = MLPClassifier((5,), batch_size=64, max_iter=3, random_state=seed, device="cuda")
-        GridSearchCV(model, GRID, cv=[(np.arange(150), np.arange(150, 200))], refit=False).fit(X, y)
-        assert len(groups.pop()[0]) == expected
+
+    def scores():
+        model = kind((3,), batch_size=64, max_iter=3, random_state=seed, device="cuda")
+        np.random.seed(5)
+        search = GridSearchCV(model, GRID, cv=FOLDS[:folds], refit=False).fit(X, y)
+        return search.cv_results_["mean_test_score"]
+
+    shared = scores()
+    assert len(groups.pop()[0]) == expected
+    monkeypatch.setattr(replay, "can_replay", lambda *_: False)
+    np.testing.assert_array_equal(shared, scores())
 
 
 class Interrupts:
