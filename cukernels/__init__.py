@@ -50,6 +50,13 @@ from cukernels.perceptron.perceptron import (
     csr_perceptron_sweep,
     perceptron_sweep,
 )
+from cukernels.quasi_newton.l2_penalty import (
+    l2_penalty,
+)
+from cukernels.quasi_newton.lbfgs import (
+    lbfgs_products,
+    lbfgs_step,
+)
 from cukernels.runtime.precision import precision
 from cukernels.runtime.registry import OPS
 from cukernels.runtime.show_versions import show_versions
@@ -119,6 +126,9 @@ __all__ += [
     "rmsprop",
     "perceptron_sweep",
     "csr_perceptron_sweep",
+    "l2_penalty",
+    "lbfgs_products",
+    "lbfgs_step",
     "max_pool2d",
     "max_pool2d_backward",
     "avg_pool2d",

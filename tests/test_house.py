@@ -37,7 +37,12 @@ FLOORS = (
     ("estimators.shared.",),
     ("estimators.datasets", "estimators.scikit_learn"),
     ("cukernels", "cukernels.__main__"),
-    ("cukernels.images.", "cukernels.normalization.", "cukernels.perceptron."),
+    (
+        "cukernels.images.",
+        "cukernels.normalization.",
+        "cukernels.perceptron.",
+        "cukernels.quasi_newton.",
+    ),
     ("cukernels.matmul.", "cukernels.training."),
     (
         "cukernels.activations.",
@@ -56,7 +61,10 @@ SIDEWAYS = {
 # Where `cukernels` may be entered from the other package.
 FACES = {"cukernels"} | {
     f"cukernels.{room}"
-    for room in ("activations", "graphs", "images", "matmul", "runtime", "sparse", "training")
+    for room in (
+        *("activations", "graphs", "images", "matmul", "quasi_newton", "runtime", "sparse"),
+        "training",
+    )
 }
 MOST_LINES, MEDIAN_LINES, MOST_FILES = 350, 150, 25
 MOST_LINES_OF_TESTS = 400
