@@ -7,7 +7,7 @@
 constexpr int lbfgs_threads = 256;
 constexpr int lbfgs_warps = lbfgs_threads / warp_size;
 
-// The columns of a plan and of a record, as lbfgs.py has them.
+// The columns of a plan and of a record, as columns.py has them.
 enum {
     plan_model,
     plan_source,

@@ -14,25 +14,22 @@ from typing import Any
 
 import numpy as np
 
+from cukernels.quasi_newton.columns import (
+    COEFFICIENTS,
+    COUNT,
+    G_FACTOR,
+    MODEL,
+    PRODUCTS,
+    S_FACTOR,
+    SLOT,
+    SOURCE,
+    STEP,
+    TURNS,
+    Y_FACTOR,
+)
 from cukernels.runtime.arrays import Array, namespace
 from cukernels.runtime.contract import check_integers
 from cukernels.runtime.op import op
-
-# The columns of a plan, before the coefficients of the pairs in a direction: all s, then all y.
-MODEL = 0  # where the model's vectors lie
-SOURCE = 1  # where the point is that it moves to, or -1
-SLOT = 2  # which of the pairs the move replaces, or -1
-COUNT = 3  # how many pairs there are, after that
-S_FACTOR, Y_FACTOR = 4, 5  # of the old direction and of the change of gradient, in the new pair
-TURNS = 6  # 1 for a new direction, 0 for the old one
-G_FACTOR = 7  # of the gradient in the new direction
-STEP = 8  # along the direction, to the next point
-COEFFICIENTS = 9  # the first one
-
-# The columns of a record, before the products of all pairs with the gradient, and those with its
-# change since the last point.
-VALUE, SLOPE, LARGEST, GG, YG, YY = range(6)
-PRODUCTS = 6  # the first one
 
 _NO_SLOPE = "it moves the vectors of a minimiser"
 
@@ -100,7 +97,7 @@ def lbfgs_step(
     reached, slope : arrays of shape (B, P)
         Points, and the gradients there.
     plan : array of shape (A, C)
-        What each of A models, all different, is to do; see above. C is T + 9.
+        What each of A models, all different, is to do; see columns.py. C is T + 9.
 
     Returns
     -------
@@ -141,8 +138,8 @@ def lbfgs_products(
     """Return all that L-BFGS asks of points: one record a model, which the host reads at once.
 
     With g the gradient at the new point and y its change, the columns are the value, g'd along the
-    direction d, the largest element of \\|g\\|, g'g, y'g and y'y. Then come the products of all
-    pairs with g, and of all pairs with y; those of pairs that are not there are 0.
+    direction d, the element of g that is largest in size, g'g, y'g and y'y. Then come the products
+    of all pairs with g, and of all pairs with y; those of pairs that are not there are 0.
 
     Parameters
     ----------

@@ -6,7 +6,8 @@ import numpy as np
 
 from cukernels.gpu.counters import counters
 from cukernels.gpu.kernel import Kernel, contiguous, ctype, multiprocessors
-from cukernels.quasi_newton.lbfgs import PRODUCTS, check_plan
+from cukernels.quasi_newton.columns import PRODUCTS
+from cukernels.quasi_newton.lbfgs import check_plan
 from cukernels.runtime.arrays import Array, namespace
 
 THREADS = 256  # lbfgs_threads of lbfgs.cu
