@@ -19,6 +19,14 @@ from cukernels.images.pooling import (
     max_pool2d,
     max_pool2d_backward,
 )
+from cukernels.linear.linear_loss import (
+    linear_curvature,
+    linear_loss,
+)
+from cukernels.linear.parameters import (
+    linear_gradient,
+    linear_weights,
+)
 from cukernels.matmul.matmul import (
     matmul,
     matmul_backward,
@@ -126,6 +134,10 @@ __all__ += [
     "rmsprop",
     "perceptron_sweep",
     "csr_perceptron_sweep",
+    "linear_curvature",
+    "linear_gradient",
+    "linear_loss",
+    "linear_weights",
     "l2_penalty",
     "lbfgs_products",
     "lbfgs_step",

@@ -39,6 +39,7 @@ FLOORS = (
     ("cukernels", "cukernels.__main__"),
     (
         "cukernels.images.",
+        "cukernels.linear.",
         "cukernels.normalization.",
         "cukernels.perceptron.",
         "cukernels.quasi_newton.",
