@@ -141,7 +141,7 @@ __device__ inline void sum_columns(const T* x, int64 stride, int64 count, int co
 // partial: (models, blocks, 1 + k), for the loss and the sums of each output. A block takes `rows`
 // samples. `width` is as `sum_columns` has it. Grid: (blocks of a model, models).
 template <typename T, typename Y, typename Loss, int Lanes>
-__global__ void __launch_bounds__(row_threads)
+__global__ void __launch_bounds__(row_threads, 2)
     linear_loss(const T* __restrict__ z, const Y* __restrict__ y, const T* __restrict__ bias,
                 const T* __restrict__ share, T* dz, T* value, T* dbias, double* partial,
                 unsigned* arrived, int64 n, int models, int k, int64 rows, int64 share_model,

@@ -55,19 +55,19 @@ class DeviceVectors:
 
     def __init__(self, x0: Array, memory: int) -> None:
         xp, n_models = namespace(x0), len(x0)
-        self._x = x0.copy()
+        self._x = xp.empty_like(x0)
         self._gradient, self._direction = xp.zeros_like(x0), xp.zeros_like(x0)
         self._pairs = xp.empty((n_models, 2 * memory, x0.shape[1]), x0.dtype)
         self.memory = CompactInverse(n_models, memory, x0.dtype)
         self._rows = np.arange(n_models)  # of the arrays above
         # what the next launch does first: from which point a model moves, and the pair it keeps
-        self._source, self._slot = np.full(n_models, -1), np.full(n_models, -1)
+        self._source, self._slot = np.arange(n_models), np.full(n_models, -1)
         self._factors = np.zeros((n_models, 2))
         self._turns = np.zeros(n_models, dtype=bool)
         # of the gradient with all s, then with all y; with itself
         self._products, self._gg = np.zeros((n_models, 2 * memory)), np.zeros(n_models)
         self._largest = np.zeros(n_models)
-        self._point, self._slope = self._x, self._gradient  # those of the last evaluation
+        self._point, self._slope = x0, self._gradient  # those of the last evaluation
         self._steps, self._record = np.zeros(n_models), np.empty(0)
 
     def __getitem__(self, keep: np.ndarray) -> DeviceVectors:
@@ -82,9 +82,9 @@ class DeviceVectors:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Evaluate the first points; return values, and the largest component of each gradient."""
         plan = like(self._plan(self._steps), self._x)
-        self._evaluate(evaluate, models, self._x, plan, self._steps)
+        self._evaluate(evaluate, models, self._point, plan, self._steps)
         self._gg, self._largest = self._record[:, GG], self._record[:, LARGEST]
-        self._source = np.arange(len(models))  # to bring the gradient to its place
+        self._source = np.arange(len(models))  # with the gradient
         return self._record[:, VALUE], self._largest
 
     def choose(self, fresh: np.ndarray) -> np.ndarray:
