@@ -20,6 +20,14 @@ from cukernels.images.pooling import (
     max_pool2d,
     max_pool2d_backward,
 )
+from cukernels.linear.linear_loss import (
+    linear_curvature,
+    linear_loss,
+)
+from cukernels.linear.parameters import (
+    linear_gradient,
+    linear_weights,
+)
 from cukernels.matmul.matmul import (
     matmul,
     matmul_backward,
@@ -50,6 +58,13 @@ from cukernels.optimizers.rmsprop import (
 from cukernels.perceptron.perceptron import (
     csr_perceptron_sweep,
     perceptron_sweep,
+)
+from cukernels.quasi_newton.l2_penalty import (
+    l2_penalty,
+)
+from cukernels.quasi_newton.lbfgs import (
+    lbfgs_products,
+    lbfgs_step,
 )
 from cukernels.runtime.precision import precision
 from cukernels.runtime.registry import OPS
@@ -121,6 +136,13 @@ __all__ += [
     "rmsprop",
     "perceptron_sweep",
     "csr_perceptron_sweep",
+    "linear_curvature",
+    "linear_gradient",
+    "linear_loss",
+    "linear_weights",
+    "l2_penalty",
+    "lbfgs_products",
+    "lbfgs_step",
     "max_pool2d",
     "max_pool2d_backward",
     "avg_pool2d",

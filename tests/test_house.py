@@ -39,7 +39,13 @@ FLOORS = (
     ("estimators.shared.",),
     ("estimators.datasets", "estimators.scikit_learn"),
     ("cukernels", "cukernels.__main__"),
-    ("cukernels.images.", "cukernels.normalization.", "cukernels.perceptron."),
+    (
+        "cukernels.images.",
+        "cukernels.linear.",
+        "cukernels.normalization.",
+        "cukernels.perceptron.",
+        "cukernels.quasi_newton.",
+    ),
     ("cukernels.matmul.", "cukernels.optimizers.", "cukernels.sparse."),
     ("cukernels.training.",),
     ("cukernels.activations.",),
@@ -56,13 +62,7 @@ SIDEWAYS = {
 FACES = {"cukernels"} | {
     f"cukernels.{room}"
     for room in (
-        "activations",
-        "gpu",
-        "graphs",
-        "images",
-        "matmul",
-        "runtime",
-        "sparse",
+        *("activations", "gpu", "graphs", "images", "matmul", "quasi_newton", "runtime", "sparse"),
         "training",
     )
 }

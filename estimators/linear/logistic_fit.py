@@ -10,8 +10,17 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from cukernels.runtime import current, in_parallel, on_one_blas_thread, shares, threads
+from cukernels.runtime import (
+    Array,
+    current,
+    in_parallel,
+    on_one_blas_thread,
+    shares,
+    threads,
+    to_host,
+)
 from estimators.costs.memory import check_memory
+from estimators.linear.device_loss import DeviceObjective
 from estimators.linear.fit import LinearFit
 from estimators.linear.logistic_parameters import penalty_strength
 from estimators.linear.logistic_solvers import Solution, solve, solve_lbfgs
@@ -153,16 +162,14 @@ class LogisticFit(LinearFit):
 
 
 def _weights_of(
-    objective: LinearObjective, dtype: np.dtype, x: np.ndarray
+    objective: LinearObjective, dtype: np.dtype, x: Array
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return `coef_` and `intercept_` of the parameters of one model."""
-    coef, intercept = objective.unpacked(x)
+    coef, intercept = objective.unpacked(to_host(x))
     return coef.astype(dtype), intercept.astype(dtype)
 
 
-def _attributes_of(
-    objective: LinearObjective, dtype: np.dtype, x: np.ndarray
-) -> dict[str, np.ndarray]:
+def _attributes_of(objective: LinearObjective, dtype: np.dtype, x: Array) -> dict[str, np.ndarray]:
     """Return the fitted attributes that follow from the parameters of an iteration."""
     return dict(zip(("coef_", "intercept_"), _weights_of(objective, dtype, x), strict=True))
 
@@ -189,7 +196,7 @@ def _run_stack(stack: Sequence[LogisticFit], X: Any, silent: bool, watch: Watch 
     x0 = np.stack([fit._begin(objective, X) for fit in stack])
     reporter = Reporter(0 if silent else estimator.verbose, estimator.max_iter, unit="iteration")
 
-    def after_iteration(models: Any, x: np.ndarray, values: np.ndarray) -> None:
+    def after_iteration(models: Any, x: Any, values: np.ndarray) -> None:
         if watch is not None:
             watch(len(models), float(values.min()))
         if not silent:
@@ -227,7 +234,8 @@ def _objective(fits: Sequence[LogisticFit], X: Any) -> LinearObjective:
     first, estimator = fits[0], fits[0].estimator
     liblinear = estimator.solver == "liblinear"
     weights = [fit.weights for fit in fits if fit.weights is not None]
-    return LinearObjective(
+    kind = LinearObjective if first.device == "cpu" else DeviceObjective
+    return kind(
         X,
         first.labels,
         len(estimator.classes_),

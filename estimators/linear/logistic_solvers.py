@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cukernels.runtime import to_device, to_host
 from estimators.linear.descent import Callback, DescentResult
 from estimators.linear.loss import LinearObjective
 from estimators.linear.newton import minimize_newton
@@ -132,14 +133,16 @@ def solve_lbfgs(
     """
     result = lbfgs.minimize_lbfgs(
         objective.value_and_gradient,
-        x0,
+        to_device(x0, objective.device),
         max_iter=max_iter,
         gtol=tol,
         ftol=64 * np.finfo(np.float64).eps,
         noise=0.0 if objective.dtype == np.float64 else np.finfo(objective.dtype).eps,
         callback=callback,
     )
-    ends = zip(result.x, result.n_iter.tolist(), result.status, result.message, strict=True)
+    ends = zip(
+        to_host(result.x), result.n_iter.tolist(), result.status, result.message, strict=True
+    )
     return [
         Solution(x, n_iter, _lbfgs_complaint(status, message, n_iter, limit), status == INTERRUPTED)
         for (x, n_iter, status, message), limit in zip(ends, max_iter, strict=True)

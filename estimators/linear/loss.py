@@ -7,15 +7,22 @@ dtype of X: the stopping rules compare values that differ by less than float32 c
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
 from cukernels.activations import ACTIVATIONS
-from cukernels.runtime import Array, Workspaces, in_parallel, namespace, to_device, to_host
+from cukernels.runtime import Array, Workspaces, in_parallel, to_host
 from cukernels.training import loss_of_scores
-from estimators.linear.row_blocks import RowBlock, gram_chunks, row_blocks, weighted_gram
+from estimators.linear.row_blocks import (
+    RowBlock,
+    gram_chunks,
+    row_blocks,
+    weighted_gram,
+    with_ones,
+)
 
 
 class LinearObjective:
@@ -46,7 +53,7 @@ class LinearObjective:
     penalize_intercept : bool, default=False
         Whether the penalty holds for the intercepts too.
     device : str, default="cpu"
-        Where the passes over X run.
+        Where the passes over X run; for a GPU see `DeviceObjective`.
     """
 
     def __init__(
@@ -78,12 +85,16 @@ class LinearObjective:
         is_coef = place < self.n_coef
         self.output = np.where(is_coef, place // self.n_features, place - self.n_coef)
         self.column = np.where(is_coef, place % self.n_features, self.n_features)
+        self._place(X, y, sample_weight)
+
+    def _place(self, X: Any, y: np.ndarray, sample_weight: np.ndarray | None) -> None:
+        """Bring samples, labels and weights to where and how the evaluations want them."""
         targets = y
         if self.n_outputs == 1:
-            targets = y[:, None].astype(X.dtype)
-        elif loss == "squared_error":
-            targets = np.eye(n_classes, dtype=X.dtype)[y]
-        self.blocks = row_blocks(X, targets, sample_weight, device)
+            targets = y[:, None].astype(self.dtype)
+        elif self.loss == "squared_error":
+            targets = np.eye(self.n_outputs, dtype=self.dtype)[y]
+        self.blocks = row_blocks(X, targets, sample_weight)
         self._workspaces = Workspaces()
 
     def value_and_gradient(
@@ -103,7 +114,7 @@ class LinearObjective:
         gradients : ndarray of shape (A, P)
         """
         n_models, k = len(models), self.n_outputs
-        coef, bias = self._on_device(parameters)
+        coef, bias = self._factors(parameters)
 
         def of_block(_: None, block: RowBlock) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             # class-major, as sums over few classes are fast along the longer axis
@@ -112,23 +123,21 @@ class LinearObjective:
             scores = z.swapaxes(1, 2)
             losses, dz = loss_of_scores(self.loss, self._activation, scores, block.targets, weights)
             # copied for one model too, so that its rows are summed in the order of a stack's
-            dz = namespace(dz).ascontiguousarray(dz.swapaxes(1, 2)).reshape(n_models * k, -1)
-            d_bias = share[:, None] * to_host(dz.sum(axis=1)).reshape(n_models, k)
-            d_coef = to_host(block.transposed_times(dz))
-            return share * to_host(losses), d_bias, _repeated(share, k) * d_coef
+            dz = np.ascontiguousarray(dz.swapaxes(1, 2)).reshape(n_models * k, -1)
+            d_bias = share[:, None] * dz.sum(axis=1).reshape(n_models, k)
+            d_coef = block.transposed_times(dz)
+            return share * losses, d_bias, _repeated(share, k) * d_coef
 
         def in_workspace(_: None, block: RowBlock) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             n_bytes = 2 * n_models * k * block.x.shape[0] * self.dtype.itemsize
             with self._workspaces.block(n_bytes):  # the scores and their gradients
                 return of_block(None, block)
 
-        if self.device == "cpu":
-            of_blocks = in_parallel(in_workspace, self.blocks)
-        else:
-            of_blocks = [of_block(None, block) for block in self.blocks]
         values, d_bias = np.zeros(n_models), np.zeros((n_models, k))
         d_coef = np.zeros((self.n_features, n_models * k))
-        for sums in of_blocks:  # in the order of the blocks, whichever was done first
+        for sums in in_parallel(
+            in_workspace, self.blocks
+        ):  # in the order of the blocks, whichever was done first
             for total, own in zip((values, d_bias, d_coef), sums, strict=True):
                 total += own
         gradients = self._packed(d_coef.T, d_bias)
@@ -141,7 +150,7 @@ class LinearObjective:
     def probabilities(self, parameters: np.ndarray) -> list[Array]:
         """Return the (rows, K) probabilities of each block for a single model (M = 1)."""
         activation = ACTIVATIONS[self._activation]
-        coef, bias = self._on_device(parameters[None])
+        coef, bias = self._factors(parameters[None])
         return [activation.forward(block.times(coef, bias).T) for block in self.blocks]
 
     def hessian_product(self, probabilities: list[Array], v: np.ndarray) -> np.ndarray:
@@ -152,12 +161,12 @@ class LinearObjective:
         the backward of the activation, applied to u.
         """
         backward = ACTIVATIONS[self._activation].backward
-        coef, bias = self._on_device(v[None])
+        coef, bias = self._factors(v[None])
         d_coef, d_bias = np.zeros((self.n_features, self.n_outputs)), np.zeros((1, self.n_outputs))
         for block, p in zip(self.blocks, probabilities, strict=True):
             dz = block.sample_shares * backward(block.times(coef, bias).T, p).T
-            d_bias += to_host(dz.sum(axis=1))
-            d_coef += to_host(block.transposed_times(dz))
+            d_bias += dz.sum(axis=1)
+            d_coef += block.transposed_times(dz)
         return self._packed(d_coef.T, d_bias)[0] + self.l2[0] * self.penalized * v
 
     def hessian(self, probabilities: list[Array], subset: np.ndarray | None = None) -> np.ndarray:
@@ -179,8 +188,7 @@ class LinearObjective:
         places = [np.flatnonzero(output == k) for k in range(self.n_outputs)]
         used, column = np.unique(column, return_inverse=True)
         hessian = np.diag(self.l2[0] * self.penalized[subset])
-        for block, p in zip(self.blocks, probabilities, strict=True):
-            x, shares = block.with_ones(self.intercept_scaling), block.sample_shares
+        for (x, shares), p in zip(self._rows_with_ones(), probabilities, strict=True):
             if sp.issparse(x):
                 p, shares = to_host(p), to_host(shares)
             if len(used) < x.shape[1]:
@@ -188,6 +196,11 @@ class LinearObjective:
             for rows, chunk in gram_chunks(x):
                 self._add_curvature(hessian, chunk, p[rows], shares[rows], places, column)
         return hessian
+
+    def _rows_with_ones(self) -> Iterator[tuple[Any, Array]]:
+        """Yield the rows of each block with a column for the intercept, and their shares."""
+        for block in self.blocks:
+            yield with_ones(block.x, self.intercept_scaling), block.sample_shares
 
     def _add_curvature(
         self,
@@ -215,13 +228,18 @@ class LinearObjective:
             The column of `x` that each parameter multiplies.
         """
         columns = [x[:, column[place]] for place in places]
-        for k, left in enumerate(columns):
-            for j in range(k + 1):
-                curvature = shares * p[:, k] * (float(j == k) - p[:, j])
-                gram = weighted_gram(left, curvature, columns[j])
-                hessian[np.ix_(places[k], places[j])] += gram
-                if j != k:
-                    hessian[np.ix_(places[j], places[k])] += gram.T
+        pairs = [(k, j) for k in range(len(columns)) for j in range(k + 1)]
+        weighted = (
+            (columns[k], shares * p[:, k] * (float(j == k) - p[:, j]), columns[j]) for k, j in pairs
+        )
+        for (k, j), gram in zip(pairs, self._grams(weighted), strict=True):
+            hessian[np.ix_(places[k], places[j])] += gram
+            if j != k:
+                hessian[np.ix_(places[j], places[k])] += gram.T
+
+    def _grams(self, weighted: Iterator[tuple[Any, Array, Any]]) -> Iterator[np.ndarray]:
+        """Yield ``left.T @ diag(weights) @ right`` for each left, weights and right."""
+        return (weighted_gram(*each) for each in weighted)
 
     def unpacked(self, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return `coef` of shape (K, D) and the intercepts of shape (K,) of a row of parameters."""
@@ -230,14 +248,13 @@ class LinearObjective:
             return coef, self.intercept_scaling * parameters[self.n_coef :]
         return coef, np.zeros(self.n_outputs)
 
-    def _on_device(self, parameters: np.ndarray) -> tuple[Array, Array]:
+    def _factors(self, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return weights of shape (A K, D) and biases of shape (A K,), in the dtype of X."""
         coef = parameters[:, : self.n_coef].reshape(-1, self.n_features)
         bias = np.zeros(len(coef))
         if self.fit_intercept:
             bias = self.intercept_scaling * parameters[:, self.n_coef :].ravel()
-        coef, bias = coef.astype(self.dtype, copy=False), bias.astype(self.dtype, copy=False)
-        return to_device(coef, self.device), to_device(bias, self.device)
+        return coef.astype(self.dtype, copy=False), bias.astype(self.dtype, copy=False)
 
     def _packed(self, d_coef: np.ndarray, d_bias: np.ndarray) -> np.ndarray:
         """Return gradients (A, P) from those of the weights (A K, D) and of the biases (A, K)."""

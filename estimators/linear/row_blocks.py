@@ -1,4 +1,4 @@
-"""Blocks of rows of a data matrix, dense or sparse, with their targets and weights."""
+"""Blocks of rows of a data matrix on the host, dense or sparse, with their targets and weights."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from cukernels import csr_matmul, csr_matmul_backward, matmul
 from cukernels.matmul import padded
-from cukernels.runtime import Array, like, namespace, slices, to_device, to_host
+from cukernels.runtime import Array, namespace, slices, to_host
 from estimators.shared.rows import SparseRows, placed_rows
 
 BLOCK_BYTES = 4 << 20  # bytes of X that stay in a core's share of the cache
@@ -19,32 +19,24 @@ _DENSE_STEPS = 32  # multiplications of a dense product in the time of one of a 
 
 
 class RowBlock:
-    """Some rows of X on a device, with their targets, their weights and their share in the mean.
+    """Some rows of X on the host, with their targets, their weights and their share in the mean.
 
     Attributes
     ----------
     x : ndarray or CSR matrix of shape (B, D)
-        The rows, on the host.
-    targets : array of shape (B,) or (B, K)
-    weights : array of shape (M or 1, B), or None where all weights are 1
+    targets : ndarray of shape (B,) or (B, K)
+    weights : ndarray of shape (M or 1, B), or None where all weights are 1
     share : ndarray of shape (M or 1,)
         The fraction of the total weight of all rows that is in this block.
     """
 
     def __init__(
-        self,
-        x: Any,
-        targets: np.ndarray,
-        weights: np.ndarray | None,
-        share: np.ndarray,
-        device: str,
+        self, x: Any, targets: np.ndarray, weights: np.ndarray | None, share: np.ndarray
     ) -> None:
-        self.x, self.share = x, share
-        self.targets = to_device(targets, device)
-        self.weights = None if weights is None else to_device(weights, device)
-        self._rows = placed_rows(x, x.dtype, device)
+        self.x, self.share, self.targets, self.weights = x, share, targets, weights
+        self._rows = placed_rows(x, x.dtype, "cpu")
 
-    def times(self, coef: Array, bias: Array) -> Array:
+    def times(self, coef: np.ndarray, bias: np.ndarray) -> np.ndarray:
         """Return ``coef @ x.T + bias`` of shape (K, B), for `coef` of shape (K, D)."""
         if isinstance(self._rows, SparseRows):
             scores = csr_matmul(*self._rows, coef.T).T
@@ -53,70 +45,66 @@ class RowBlock:
         scores += bias[:, None]
         return scores
 
-    def transposed_times(self, dz: Array) -> Array:
+    def transposed_times(self, dz: np.ndarray) -> np.ndarray:
         """Return ``x.T @ dz.T`` of shape (D, K), for `dz` of shape (K, B)."""
         if isinstance(self._rows, SparseRows):
             shape = (self.x.shape[1], len(dz))
-            coef = namespace(dz).broadcast_to(dz[:1, :1], shape)  # only its shape counts
+            coef = np.broadcast_to(dz[:1, :1], shape)  # only its shape counts
             return csr_matmul_backward(dz.T, *self._rows, coef)[0]
         return matmul(_even(dz), self._rows)[: len(dz)].T
 
     @functools.cached_property
-    def sample_shares(self) -> Array:
+    def sample_shares(self) -> np.ndarray:
         """The share of each row in the mean, of shape (B,), for a single model."""
         if self.weights is None:
             n_rows = self.x.shape[0]
-            return like(np.full(n_rows, self.share[0] / n_rows, self.x.dtype), self.targets)
-        weights = to_host(self.weights)[0]
+            return np.full(n_rows, self.share[0] / n_rows, self.x.dtype)
+        weights = self.weights[0]
         shares = weights * (self.share[0] / (weights.sum() or 1))
-        return like(shares.astype(self.x.dtype), self.targets)
+        return shares.astype(self.x.dtype)
 
-    def with_ones(self, value: float) -> Any:
-        """Return a copy of the rows with one more column, of this value, at the end.
-
-        Dense rows stay on the device. Sparse ones are returned on the host, as a CSC matrix.
-        """
-        if isinstance(self._rows, SparseRows):
-            column = np.full((self.x.shape[0], 1), value, self.x.dtype)
-            return sp.hstack([self.x, column], format="csc")
-        xp = namespace(self._rows)
-        return xp.hstack([self._rows, xp.full((len(self._rows), 1), value, self.x.dtype)])
-
-    def of_models(self, models: np.ndarray) -> tuple[Array | None, np.ndarray]:
+    def of_models(self, models: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
         """Return the weights and the shares of some models of the stack."""
         if len(self.share) == 1:
             return self.weights, self.share
         return None if self.weights is None else self.weights[models], self.share[models]
 
 
-def _even(rows: Array) -> Array:
+def with_ones(x: Any, value: float) -> Any:
+    """Return a copy of rows with one more column, of this value, at the end.
+
+    An array stays on its device. A CSR matrix becomes a CSC matrix.
+    """
+    if sp.issparse(x):
+        return sp.hstack([x, np.full((x.shape[0], 1), value, x.dtype)], format="csc")
+    xp = namespace(x)
+    return xp.hstack([x, xp.full((len(x), 1), value, x.dtype)])
+
+
+def _even(rows: np.ndarray) -> np.ndarray:
     """Return an even number of rows, with a row of zeros added where their number is odd.
 
     A BLAS sums the last row of an odd number in another order than the others. The last model of a
     stack would then differ from the same model alone, by rounding. A single row stays as it is:
     the product with a vector is far faster.
     """
-    if len(rows) % 2 == 0 or len(rows) == 1 or not isinstance(rows, np.ndarray):
+    if len(rows) % 2 == 0 or len(rows) == 1:
         return rows
     return padded(rows, 2)
 
 
-def row_blocks(
-    X: Any, targets: np.ndarray, sample_weight: np.ndarray | None, device: str
-) -> list[RowBlock]:
-    """Divide X into blocks that stay in a core's cache. Sparse X, and X on a GPU, is one block.
+def row_blocks(X: Any, targets: np.ndarray, sample_weight: np.ndarray | None) -> list[RowBlock]:
+    """Divide X into blocks that stay in a core's cache; sparse X is one block.
 
     Parameters
     ----------
     X : ndarray or CSR matrix of shape (N, D)
     targets : ndarray of shape (N,) or (N, K)
     sample_weight : ndarray of shape (N,) or (M, N), or None
-    device : str
-        As `resolve_device` returns it.
     """
     n_samples, n_features = X.shape
     size = n_samples
-    if not sp.issparse(X) and device == "cpu":
+    if not sp.issparse(X):
         size = max(64, BLOCK_BYTES // max(n_features * X.itemsize, 1))
     weights = None if sample_weight is None else np.atleast_2d(sample_weight)
     blocks = []
@@ -129,7 +117,7 @@ def row_blocks(
             own = weights[:, rows]
             total = weights.sum(axis=1, dtype=np.float64)
             share = own.sum(axis=1, dtype=np.float64) / np.where(total == 0, 1, total)
-        blocks.append(RowBlock(X if whole else X[rows], targets[rows], own, share, device))
+        blocks.append(RowBlock(X if whole else X[rows], targets[rows], own, share))
     return blocks
 
 

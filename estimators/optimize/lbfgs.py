@@ -14,17 +14,17 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from cukernels import matmul
-from cukernels.runtime import Array, namespace, to_host
-from estimators.optimize.curvature import CurvatureMemory
+from cukernels.runtime import Array
+from estimators.optimize.device_vectors import DeviceVectors
 from estimators.optimize.line_search import LARGEST_STEP, WolfeSearch
+from estimators.optimize.vectors import HostVectors, ValueAndGradient, merge
 
-ValueAndGradient = Callable[[Array, np.ndarray], tuple[Array, Array]]
 Callback = Callable[[np.ndarray, Array, np.ndarray], Any]
 Limit = float | np.ndarray  # one for all models, or one for each
 
 CONVERGED, LIMIT, ABNORMAL, INTERRUPTED = 0, 1, 2, 3
 EPSILON = np.finfo(np.float64).eps
+SMALLEST = float(np.finfo(np.float64).tiny)
 
 End = tuple[int, str]
 FLAT_GRADIENT = CONVERGED, "CONVERGENCE: NORM OF PROJECTED GRADIENT <= PGTOL"  # SciPy's wording
@@ -87,7 +87,7 @@ def minimize_lbfgs(
         (A, P).
     x0 : array of shape (M, P), float32 or float64
         Where to start; it is not changed. Vectors stay in its dtype and on its device. The
-        scalars of each model are float64 on the host.
+        scalars of each model are float64 on the host, which reads a device once an evaluation.
     max_iter : int or array of shape (M,), default=15000
         The largest number of iterations of a model.
     gtol : float or array of shape (M,), default=1e-5
@@ -107,8 +107,8 @@ def minimize_lbfgs(
         gradients. While a value moves no further than that, a smaller gradient counts as progress.
     callback : callable, default=None
         Called as ``callback(models, x, values)`` with the models that have just ended an
-        iteration. It may return which of these are to halt, as booleans, and it ends the whole
-        run by raising StopIteration.
+        iteration; `x` is an array or, on a device, a sequence of one for each. It may return which
+        of these are to halt, as booleans, and it ends the whole run by raising StopIteration.
 
     Returns
     -------
@@ -126,7 +126,7 @@ def minimize_lbfgs(
             moved, stuck = run.try_steps(max_line_search)
             halted = None
             if callback is not None and len(moved):
-                halted = callback(run.models[moved], run.x[moved], run.value[moved])
+                halted = callback(run.models[moved], run.vectors.points(moved), run.value[moved])
             ends = run.judge(moved, before)
             if halted is not None:
                 ends |= {i: HALTED for i, halts in zip(moved, halted, strict=True) if halts}
@@ -142,8 +142,8 @@ class _Run:
     """The models that still run (axis 0 of every array), and the result of those that ended."""
 
     STATE: ClassVar[list[str]] = [
-        *("models", "x", "value", "gradient", "direction", "slope", "fresh", "searches"),
-        *("memory", "largest", "n_iter", "n_evaluations", "max_iter", "gtol", "ftol", "max_fun"),
+        *("models", "vectors", "value", "slope", "fresh", "searches", "largest"),
+        *("n_iter", "n_evaluations", "max_iter", "gtol", "ftol", "max_fun"),
     ]
 
     def __init__(
@@ -154,23 +154,22 @@ class _Run:
         noise: float,
         limits: list[np.ndarray],
     ) -> None:
-        n_models, n_parameters = x0.shape
+        n_models = len(x0)
         self.evaluate, self.noise = evaluate, noise
         self.tiny = np.finfo(x0.dtype).tiny
         self.max_iter, self.gtol, self.ftol, self.max_fun = limits
         self.models = np.arange(n_models)  # places in the whole stack
-        self.x = x0.copy()
+        on_host = isinstance(x0, np.ndarray)
+        self.vectors: Any = (HostVectors if on_host else DeviceVectors)(x0, memory)
         self.value = np.full(n_models, np.nan)
-        self.gradient = self.direction = self.x
         self.slope = np.zeros(n_models)  # of the value along the direction
         self.fresh = np.ones(n_models, dtype=bool)  # about to choose a direction
         self.searches = np.empty(n_models, dtype=object)  # each a WolfeSearch
-        self.memory = CurvatureMemory(n_models, memory, n_parameters, like=x0)
         self.largest = np.zeros(n_models)  # component of the gradient
         self.n_iter = np.zeros(n_models, dtype=int)
         self.n_evaluations = np.zeros(n_models, dtype=int)
         self.result = LBFGSResult(
-            x0.copy(),
+            self.vectors.results(),
             self.value.copy(),
             self.n_iter.copy(),
             self.n_evaluations.copy(),
@@ -180,11 +179,9 @@ class _Run:
 
     def begin(self) -> None:
         """Evaluate the first points."""
-        value, self.gradient = self.evaluate(self.x, self.models)
-        self.value = _host(value)
+        self.value, self.largest = self.vectors.begin(self.evaluate, self.models)
         self.n_evaluations += 1
         ends: dict[int, End] = {}
-        self.largest = _largest(self.gradient)
         for i, largest in enumerate(self.largest):
             if not (np.isfinite(self.value[i]) and np.isfinite(largest)):
                 ends[i] = NOT_FINITE
@@ -192,7 +189,6 @@ class _Run:
                 ends[i] = FLAT_GRADIENT
             elif self.max_iter[i] == 0:
                 ends[i] = MAX_ITER
-        self.direction = -self.gradient
         self.end(ends)
 
     def choose_directions(self) -> None:
@@ -200,18 +196,16 @@ class _Run:
         fresh = self.fresh.nonzero()[0].tolist()
         if not fresh:
             return
-        step = self.memory.newton_step(self.gradient)
-        self.direction = _merge(self.direction, step, self.fresh)
-        self.slope = _merge(self.slope, _dot(self.gradient, self.direction), self.fresh)
+        self.slope = merge(self.slope, self.vectors.choose(self.fresh), self.fresh)
         uphill = [i for i in fresh if not self.slope[i] < 0]
         if uphill:
-            self.memory.forget(uphill)
-            self.direction[uphill] = -self.gradient[uphill]
-            self.slope[uphill] = _dot(self.gradient, self.direction)[uphill]
+            self.slope[uphill] = self.vectors.go_downhill(uphill)
+        n_pairs = self.vectors.memory.n_pairs
         for i in fresh:
             first = 1.0
-            if self.memory.n_pairs[i] == 0:  # the gradient has no natural length: move by 1
-                first = min(1 / math.sqrt(-self.slope[i]), LARGEST_STEP)
+            if n_pairs[i] == 0:  # the gradient has no natural length: move by 1
+                square = max(-self.slope[i], SMALLEST)  # which may underflow, if nothing else does
+                first = min(1 / math.sqrt(square), LARGEST_STEP)
             value, slope = float(self.value[i]), float(self.slope[i])
             self.searches[i] = WolfeSearch(value, slope, first, self.noise * abs(value))
 
@@ -226,10 +220,7 @@ class _Run:
             Those whose search failed, and which are where they were.
         """
         steps = np.array([search.step for search in self.searches])
-        change = _column(steps, self.x) * self.direction
-        x = self.x + change
-        value, gradient = self.evaluate(x, self.models)
-        value, slope = _host(value), _dot(gradient, self.direction)
+        value, slope = self.vectors.step(self.evaluate, self.models, steps)
         values, slopes = value.tolist(), slope.tolist()  # plain numbers are faster one by one
         self.n_evaluations = self.n_evaluations + 1
         moved: list[int] = []
@@ -243,20 +234,14 @@ class _Run:
         rise = slope - self.slope
         sy = steps * rise
         curved = [i for i in moved if rise[i] > EPSILON * -self.slope[i] and sy[i] > self.tiny]
-        if len(curved) == len(steps):  # the usual case, without copies
-            self.memory.add(curved, change, gradient - self.gradient, sy)
-        elif curved:
-            y = gradient[curved] - self.gradient[curved]
-            self.memory.add(curved, change[curved], y, sy[curved])
-        if len(moved) == len(steps):
+        self.vectors.move(moved, curved, sy)
+        if len(moved) == len(steps):  # the usual case, without copies
             self.fresh = np.ones(len(steps), dtype=bool)
-            self.value, self.gradient, self.x = value, gradient, x
+            self.value = value
         else:
             self.fresh = np.zeros(len(steps), dtype=bool)
             self.fresh[moved] = True
-            self.value = _merge(self.value, value, self.fresh)
-            self.gradient = _merge(self.gradient, gradient, self.fresh)
-            self.x = _merge(self.x, x, self.fresh)
+            self.value = merge(self.value, value, self.fresh)
         self.n_iter = self.n_iter + self.fresh
         return moved, stuck
 
@@ -264,20 +249,20 @@ class _Run:
         """Send models on down the gradient; return the ends of those that came from there."""
         ends: dict[int, End] = {}
         for i in stuck:
-            if self.memory.n_pairs[i] == 0:
+            if self.vectors.memory.n_pairs[i] == 0:
                 search = self.searches[i]
                 flat = search.step == 0 and not search.has_overflowed
                 ends[i] = FLAT_VALUE if flat else NO_STEP
         again = [i for i in stuck if i not in ends]
         if again:
-            self.memory.forget(again)
+            self.vectors.forget(again)
             self.fresh[again] = True
         return ends
 
     def judge(self, moved: list[int], before: np.ndarray) -> dict[int, End]:
         """Return the ends of the models that have converged or reached a limit."""
         ends: dict[int, End] = {}
-        largest, largest_before = _largest(self.gradient), self.largest
+        largest, largest_before = self.vectors.largest(), self.largest
         self.largest = largest
         for i in moved:
             old, new = before[i], self.value[i]
@@ -298,7 +283,7 @@ class _Run:
             return
         gone = list(ends)
         models, result = self.models[gone], self.result
-        result.x[models] = self.x[gone]
+        self.vectors.write(gone, models, result.x)
         result.fun[models] = self.value[gone]
         result.n_iter[models] = self.n_iter[gone]
         result.n_evaluations[models] = self.n_evaluations[gone]
@@ -311,28 +296,3 @@ class _Run:
     def end_all(self, why: End) -> None:
         """Write all models that still run into the result."""
         self.end(dict.fromkeys(range(len(self.models)), why))
-
-
-def _merge(old: Array, new: Array, chosen: np.ndarray) -> Array:
-    """Return `new` for the chosen models and `old` for the others."""
-    if chosen.all():
-        return new
-    merged, places = old.copy(), chosen.nonzero()[0]  # masks would make a GPU wait
-    merged[places] = new[places]
-    return merged
-
-
-def _dot(a: Array, b: Array) -> np.ndarray:
-    return _host(matmul(a[:, None], b[..., None])[:, 0, 0])
-
-
-def _largest(gradient: Array) -> np.ndarray:
-    return _host(abs(gradient).max(axis=1))
-
-
-def _host(scalars: Array) -> np.ndarray:
-    return to_host(scalars).astype(np.float64, copy=False)
-
-
-def _column(scalars: np.ndarray, like: Array) -> Array:
-    return namespace(like).asarray(scalars, dtype=like.dtype)[:, None]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from cukernels import l2_penalty
 from cukernels.runtime import Array, like, namespace, to_host
 from estimators.layers.layer import Mode
 from estimators.optimize.lbfgs import HALTED, INTERRUPTED, LIMIT, NOT_FINITE, LBFGSResult
@@ -63,22 +65,27 @@ def train_at_once(
     if any(m.sample_weight is not None for m in members):
         weights = np.stack([m.row_weights.astype(start.dtype) for m in members])
         mass = weights.sum(axis=1).astype(float)
-        weights = like(weights, start)
+    chosen: list[Any] = [[], None, None]  # models, and what `of` returns
     l2 = np.array([m.settings.alpha for m in members]) / mass
+
+    def of(models: np.ndarray) -> tuple[Array, Array | None]:
+        """Return the penalties and sample weights of some models: mostly those of last time."""
+        if not np.array_equal(chosen[0], models):
+            strength = like(l2[models].astype(start.dtype), start)
+            own = None if weights is None else weights[models]
+            chosen[:] = models, strength, None if own is None else like(own, start)
+        return chosen[1], chosen[2]
 
     def value_and_gradient(params: Array, models: np.ndarray) -> tuple[Array, Array]:
         grads = namespace(params).zeros_like(params)
-        weight = None if weights is None else weights[models]
+        strength, weight = of(models)
         z, backward = network.forward(
             network.views(params), x, Mode(training=True, sample_weight=weight)
         )
         targets = namespace(y).broadcast_to(y, (len(models), *y.shape[1:]))
         loss, dz = objective.value_and_gradient(z, targets, weight)
         backward(dz, network.views(grads))
-        decayed = params[:, : network.n_decayed]
-        strength = like(l2[models, None].astype(params.dtype), params)
-        grads[:, : network.n_decayed] += strength * decayed
-        return loss + 0.5 * strength[:, 0] * (decayed * decayed).sum(axis=1), grads
+        return l2_penalty(loss, grads, params, strength, n_decayed=network.n_decayed), grads
 
     def report(models: np.ndarray, params: Array, values: np.ndarray) -> list[bool]:
         stop = []
@@ -101,9 +108,10 @@ def train_at_once(
             max_fun=np.array(max_fun),
             callback=report,
         )
+    x_end = to_host(result.x)
     for m, member in enumerate(members):
         state = member.state
-        state.params = to_host(result.x[m])
+        state.params = x_end[m]
         state.n_iter = int(result.n_iter[m])
         state.loss = float(result.fun[m])
     if (result.status == INTERRUPTED).any():

@@ -1,0 +1,1 @@
+"""Linear classifiers between the products with their samples: weights, losses and gradients."""

@@ -1,0 +1,41 @@
+"""What L-BFGS does with the vectors of a stack of models, on the device where they lie."""
+
+from cukernels.quasi_newton.columns import (
+    COEFFICIENTS,
+    COUNT,
+    G_FACTOR,
+    GG,
+    LARGEST,
+    MODEL,
+    PRODUCTS,
+    S_FACTOR,
+    SLOPE,
+    SLOT,
+    SOURCE,
+    STEP,
+    TURNS,
+    VALUE,
+    Y_FACTOR,
+    YG,
+    YY,
+)
+
+__all__ = [
+    "COEFFICIENTS",
+    "COUNT",
+    "G_FACTOR",
+    "GG",
+    "LARGEST",
+    "MODEL",
+    "PRODUCTS",
+    "S_FACTOR",
+    "SLOPE",
+    "SLOT",
+    "SOURCE",
+    "STEP",
+    "TURNS",
+    "VALUE",
+    "Y_FACTOR",
+    "YG",
+    "YY",
+]
