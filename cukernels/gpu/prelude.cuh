@@ -195,14 +195,15 @@ __device__ inline T block_reduce(T x) {
 // coherent), so it can add up their sums in a fixed order, whatever the order in which they came.
 // `arrived` is 0 before the launch and after it. All threads of the block have to come.
 __device__ inline bool is_last_block(unsigned* arrived, unsigned blocks) {
-    bool is_last = false;
+    __shared__ int is_last;
     __syncthreads();  // the writes of all threads of this block
     if (threadIdx.x == 0) {
         __threadfence();  // are visible before the block counts as arrived,
         is_last = atomicInc(arrived, blocks - 1) == blocks - 1;
         __threadfence();  // and what the others wrote is read after it does
     }
-    return __syncthreads_or(is_last);
+    __syncthreads();
+    return is_last;
 }
 
 // --- Tensor cores ------------------------------------------------------------------------------
