@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 from threadpoolctl import threadpool_limits
 
-import _gpu
-from cukernels.runtime.workers import threads
-from estimators import Perceptron
-from estimators.linear.perceptron_swept import SweptFit
-from estimators.neural.fit import NeuralFit
+os.environ.setdefault("CUKERNELS_LINEINFO", "1")  # before cukernels is imported
+
+import _gpu  # noqa: E402
+from cukernels.runtime.workers import threads  # noqa: E402
+from estimators import Perceptron  # noqa: E402
+from estimators.linear.perceptron_swept import SweptFit  # noqa: E402
+from estimators.neural.fit import NeuralFit  # noqa: E402
 
 
 def pytest_configure(config):

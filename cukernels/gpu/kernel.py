@@ -9,6 +9,7 @@ numbers are cast to it.
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -21,8 +22,10 @@ from cukernels.gpu.signature import Signature
 from cukernels.gpu.source import DTYPES, declaration, parameter_of, source
 from cukernels.runtime.arrays import Array, check_private_names, is_c_contiguous, namespace
 
-# Line numbers cost no time: profilers, compute-sanitizer and the tests' GPU in software name lines.
-OPTIONS = ("-std=c++17", "-lineinfo")
+# With CUKERNELS_LINEINFO=1 in the environment, kernels carry the lines of their source, which
+# profilers, compute-sanitizer and the GPU in software name. That costs no time, and another cache.
+_NAMES_LINES = os.environ.get("CUKERNELS_LINEINFO", "0") != "0"
+OPTIONS = ("-std=c++17", *(["-lineinfo"] if _NAMES_LINES else []))
 
 _CTYPES = {np.dtype(dtype): name for name, dtype in DTYPES.items()}
 Grid = tuple[int, int, int]

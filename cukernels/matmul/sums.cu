@@ -68,17 +68,17 @@ struct SlopesToSum {
 
 // dz = dy * activation'(y), and the sums of its columns for each model, in one pass.
 // dy, y, dz: (models, rows, n), sums: n for each model; dz or sums may be null, and so may y for
-// the identity. Grid: (models * chunks * blocks of Lanes vectors).
+// the identity. Grid: (models * chunks * blocks of Lanes vectors). Dynamic shared memory:
+// line_sums<T>.
 template <typename T, int Lanes>
 __global__ void __launch_bounds__(256)
     column_sums(const T* dy, const T* y, T* dz, T* sums, T* parts, unsigned* arrived,
                 int64 sums_model, int rows, int n, int chunks, int rows_of_chunk, int activation,
                 T parameter) {
-    __shared__ __align__(16) T of_lines[line_sums<T>];
     const bool wide =
         n % vector_length<T> == 0 && is_aligned(dy) && is_aligned(y) && is_aligned(dz);
     const SlopesToSum<T> slopes = {dy, y, dz, wide, activation, parameter};
     const ColumnSums<T> all = {sums, sums_model, parts,         arrived, rows,
                                n,    chunks,     rows_of_chunk, Lanes};
-    all.template add<256>(blockIdx.x, of_lines, slopes);
+    all.template add<256>(blockIdx.x, dynamic_shared<T>(), slopes);
 }

@@ -16,6 +16,7 @@ from cukernels.runtime.arrays import Array, namespace
 Shape = tuple[int, ...]
 
 _VECTOR_LENGTH = {"float": 4, "double": 2}  # elements of a vector of 16 bytes
+_LINE_SUMS = 256 * 16  # bytes of shared memory in which a block sums columns
 _MOST_BLOCKS = 512  # among which the rows of one model are divided
 
 ORDERED_SUM = Kernel("sums.cu", "ordered_sum", [("float",), ("double",)])
@@ -148,7 +149,7 @@ def _launch(
     instance(
         (models * chunks * blocks, 1, 1), 256,
         dy, y, dz, sums, parts, arrived, sums_model, rows, n, chunks, rows_of_chunk,
-        code, parameter,
+        code, parameter, shared=_LINE_SUMS,
     )  # fmt: skip
 
 

@@ -35,7 +35,7 @@ def prepare(library: Library, cache: Path) -> None:
 
 
 def environment(cache: Path) -> dict[str, str]:
-    """The variables that CuPy needs to hand PTX to the driver.
+    """The variables that CuPy needs to hand PTX to the driver, and kernels to name their lines.
 
     The cache must be one of our own: for CuPy, the PTX and the machine code of a kernel are the
     same thing. Kernels of CUB come as machine code only, so there are no accelerators.
@@ -44,6 +44,7 @@ def environment(cache: Path) -> dict[str, str]:
         "CUPY_COMPILE_WITH_PTX": "1",
         "CUPY_ACCELERATORS": "",
         "CUPY_CACHE_DIR": str(cache),
+        "CUKERNELS_LINEINFO": os.environ.get("CUKERNELS_LINEINFO", "1"),
     }
 
 
