@@ -12,9 +12,9 @@ _LEAST = 4096  # counters of an array, which is 16 KB
 def counters(x: Array, n: int) -> Array:
     """Return at least `n` counters on the device of `x`, for a launch on the current stream.
 
-    They are unsigned integers and all 0. A launch leaves them so (atomicInc of the last block sets
-    them back), and the launches of a stream come one after the other. So all of them share one
-    array. It is never given back, as a CUDA graph may refer to it.
+    They are unsigned integers and all 0. A launch leaves them so (the last block sets them back),
+    and the launches of a stream come one after the other. So all of them share one array. It is
+    never given back, as a CUDA graph may refer to it.
     """
     xp = namespace(x)
     key = (x.device.id, xp.cuda.get_current_stream().ptr)

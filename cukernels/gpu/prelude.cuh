@@ -199,8 +199,9 @@ __device__ inline bool is_last_block(unsigned* arrived, unsigned blocks) {
     __syncthreads();  // the writes of all threads of this block
     if (threadIdx.x == 0) {
         __threadfence();  // are visible before the block counts as arrived,
-        is_last = atomicInc(arrived, blocks - 1) == blocks - 1;
+        is_last = atomicAdd(arrived, 1u) == blocks - 1;
         __threadfence();  // and what the others wrote is read after it does
+        if (is_last) *arrived = 0;  // for the next launch
     }
     __syncthreads();
     return is_last;
