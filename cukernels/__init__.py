@@ -94,6 +94,9 @@ from cukernels.training.losses import (
 from cukernels.training.right_rows import (
     right_rows,
 )
+from cukernels.training.scatter import (
+    scatter_rows,
+)
 from cukernels.training.take_step import (
     take_step,
 )
@@ -114,6 +117,7 @@ __all__ += [
     "add_loss",
     "gather_rows",
     "gather_rows_backward",
+    "scatter_rows",
     "take_step",
     "right_rows",
     "local2d",

@@ -15,9 +15,14 @@ from _cuda_models import (
     Y,
     assert_same_linear_model,
     clone_fitted,
+    here,
     on_both,
 )
+from cukernels.gpu.kernel import KERNELS
 from estimators import LogisticRegression, Perceptron
+from estimators.linear.device_loss import DeviceObjective
+from estimators.linear.logistic_solvers import solve_lbfgs
+from estimators.linear.loss import LinearObjective
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -72,13 +77,128 @@ def test_perceptron_goes_on_over_devices(cupy):
     assert_same_linear_model(*models, X, 1e-10)
 
 
-def test_perceptron_reads_once_an_epoch(softgpu):
-    def reads(epochs):
-        with softgpu.transfers() as copies:
-            Perceptron(max_iter=epochs, tol=None, device="cuda").fit(X, Y)
-        return copies.to_host
+def counts(softgpu, run) -> np.ndarray:
+    """Copies to the host, waits and launches of a run; it must not launch a kernel of CuPy's."""
+    with softgpu.launched() as kernels, softgpu.transfers() as copies:
+        run()
+    names = {str(kernel).partition("<")[0] for kernel in kernels}
+    assert names <= {kernel.name for kernel in KERNELS}
+    return np.array([copies.to_host, copies.synchronizations, len(kernels)])
 
-    assert reads(3) == reads(2) + 1
+
+PERCEPTRON_EPOCHS = {
+    "": ({}, 4),
+    "multinomial": ({"multi_class": "multinomial"}, 4),
+    "balanced-l2": ({"class_weight": "balanced", "penalty": "l2"}, 5),
+    "elastic-net": ({"penalty": "elasticnet", "learning_rate": "invscaling"}, 6),
+}
+
+
+@pytest.mark.parametrize("samples", [X, SPARSE], ids=["dense", "sparse"])
+@pytest.mark.parametrize("case", PERCEPTRON_EPOCHS)
+def test_perceptron_reads_once_an_epoch(case, samples, softgpu):
+    """And a whole fit launches no kernel of CuPy's, so that none is compiled."""
+    settings, launches = PERCEPTRON_EPOCHS[case]
+
+    def fit(epochs):
+        model = Perceptron(max_iter=epochs, tol=None, device="cuda", **settings)
+        return counts(softgpu, lambda: model.fit(samples, Y, sample_weight=WEIGHT))
+
+    reads, waits, launched = fit(3) - fit(2)
+    assert reads == waits == 1
+    assert launched <= launches
+
+
+@pytest.mark.parametrize("samples", [X, SPARSE], ids=["dense", "sparse"])
+@pytest.mark.parametrize("settings", [{}, {"early_stopping": True, "validation_fraction": 0.3}])
+def test_a_problem_that_stops_keeps_its_weights(settings, samples, softgpu):
+    """While the others go on, which are then put back among those that do not."""
+    model = Perceptron(n_iter_no_change=2, tol=0.01, **settings)
+    with softgpu.launched() as kernels:
+        host, device = on_both(model, samples, Y)
+    assert any(str(kernel).startswith("scatter_rows") for kernel in kernels)
+    assert_same_linear_model(host, device, samples, 1e-10)
+    counts(softgpu, lambda: clone_fitted(device, "cuda").fit(samples, Y))
+
+
+@pytest.mark.parametrize("multi_class", ["ovr", "multinomial"])
+def test_perceptron_that_overflows_says_so(multi_class, cupy):
+    samples = X.astype(np.float32) * np.float32(1e38)
+    for device in ("cpu", "cuda"):
+        model = Perceptron(multi_class=multi_class, eta0=100.0, device=device, max_iter=4, tol=None)
+        with pytest.raises(ValueError, match="under-/overflow occurred"):
+            model.fit(samples, Y)
+
+
+@pytest.mark.parametrize("weight", [None, WEIGHT], ids=["", "weights"])
+@pytest.mark.parametrize("samples", [X, SPARSE], ids=["dense", "sparse"])
+@pytest.mark.parametrize("loss", ["log_loss", "squared_error"])
+@pytest.mark.parametrize("labels", [Y, Y > 0], ids=["classes", "two-classes"])
+def test_logistic_regression_reads_once_an_iteration(labels, loss, samples, weight, softgpu):
+    """And a fit launches no kernel of CuPy's. The line search needs no other evaluation here."""
+
+    def fit(iterations):
+        model = LogisticRegression(loss=loss, max_iter=iterations, tol=1e-12, device="cuda")
+        found = counts(softgpu, lambda: model.fit(samples, labels, sample_weight=weight))
+        assert model.n_iter_ == iterations
+        return found
+
+    reads, waits, launched = fit(7) - fit(6)
+    assert reads == waits == 1
+    assert launched <= 8
+
+
+@pytest.mark.parametrize("samples", [X, SPARSE], ids=["dense", "sparse"])
+@pytest.mark.parametrize("solver", ["newton-cg", "newton-cholesky", "saga"])
+def test_parts_of_an_iteration_are_read_once(solver, samples, softgpu):
+    """An evaluation, a product with the Hessian, and dense samples' Hessian: one read each."""
+    objective = DeviceObjective(samples, Y, 3, l2=np.array([0.1]), device="cuda:0")
+    x = np.random.default_rng(0).standard_normal(objective.n_parameters)
+    one = np.zeros(1, dtype=int)
+    probabilities = objective.probabilities(x)
+    objective.hessian(probabilities)  # its kernels, some of which are CuPy's, are compiled
+    if solver == "newton-cholesky":
+        with softgpu.transfers() as copies:
+            objective.hessian(probabilities)
+        # sparse rows stay on the host: their probabilities and shares are read
+        assert copies.to_host == copies.synchronizations == (1 if samples is X else 2)
+        return
+    for run in (
+        lambda: objective.value_and_gradient(x[None], one),
+        lambda: objective.hessian_product(probabilities, x),
+    ):
+        run()
+        assert counts(softgpu, run)[:2].tolist() == [1, 1]
+
+
+@pytest.mark.each_device
+@pytest.mark.parametrize("kind", [np.asarray, sp.csr_matrix], ids=["dense", "sparse"])
+@pytest.mark.parametrize("n_classes", [2, 10])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+def test_a_stack_of_logistic_regressions_is_its_models(dtype, n_classes, kind, cupy):
+    """To the bit, each with weights and limits of its own; and the gradient is that of the host."""
+    rng = np.random.default_rng(0)
+    samples = kind(np.where(rng.random((700, 21)) < 0.4, rng.standard_normal((700, 21)), 0))
+    samples = samples.astype(dtype)
+    y, weights = rng.integers(n_classes, size=700), rng.random((3, 700))
+    l2, max_iter = np.array([0.3, 0.01, 0.1]), np.array([2, 4, 3])
+
+    def objective(models, of=DeviceObjective, device=None):
+        options = {"l2": l2[models], "sample_weight": weights[models], "device": device or here()}
+        return of(samples, y, n_classes, **options)
+
+    stack, every = objective([0, 1, 2]), np.arange(3)
+    x0 = 0.1 * rng.standard_normal((3, stack.n_parameters))
+    host = objective([0, 1, 2], LinearObjective, "cpu").value_and_gradient(x0, every)
+    for own, expected in zip(stack.value_and_gradient(x0, every), host, strict=True):
+        np.testing.assert_allclose(own, expected, rtol=1e-5, atol=20 * np.finfo(dtype).eps)
+    together = solve_lbfgs(stack, x0, tol=np.full(3, 1e-9), max_iter=max_iter)
+    for m in range(3):
+        (alone,) = solve_lbfgs(
+            objective([m]), x0[m : m + 1], tol=np.array([1e-9]), max_iter=max_iter[m : m + 1]
+        )
+        assert alone.n_iter == together[m].n_iter == max_iter[m]
+        assert alone.x.tobytes() == together[m].x.tobytes()
 
 
 @pytest.mark.parametrize("kind", [np.asarray, sp.csr_matrix], ids=["dense", "sparse"])

@@ -189,3 +189,36 @@ def test_most_samples_are_right(cupy, rng):
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan], ids=str)
+@pytest.mark.parametrize("where", ["w", "b"])
+@pytest.mark.parametrize("classes", [None, np.arange(3)], ids=["multinomial", "one against rest"])
+@pytest.mark.parametrize("is_sparse", [False, True], ids=["dense", "csr"])
+def test_the_record_tells_of_weights_that_are_not_finite(
+    is_sparse, classes, where, value, cupy, rng
+):
+    """Of each problem alone; and of its objective, in double precision."""
+    x, y = problem(rng, n=40, d=300, dtype=np.float32)
+    state = {"w": np.ones((2, 3, 300), np.float32), "b": np.ones((2, 3))}
+    state[where][(1, 2, 299) if where == "w" else (1, 2)] = value
+    arguments = state | {
+        "y": y,
+        "eta": 0.1,
+        "record": np.zeros((2, 1 if classes is None else 3, 2)),
+    }
+    if classes is not None:
+        arguments["classes"] = classes
+    if is_sparse:
+        x = sp.csr_array(x)
+        arguments |= {"data": x.data, "indices": x.indices, "indptr": x.indptr}
+    else:
+        arguments["x"] = x
+    placed = {n: cupy.asarray(a) if isinstance(a, np.ndarray) else a for n, a in arguments.items()}
+    sweep = bodies.csr_perceptron_sweep if is_sparse else bodies.perceptron_sweep
+    objective = sweep(**placed)
+    record = placed["record"].get()
+    expected = np.ones(record.shape[:-1])
+    expected[1, -1] = 0
+    np.testing.assert_array_equal(record[..., 1], expected)
+    np.testing.assert_array_equal(record[..., 0], objective.get())

@@ -65,31 +65,43 @@ __global__ void __launch_bounds__(sweep_threads)
     for (int p = 0; p < passes; p++) gram[(warp + p * warps) * group_size + lane] = sum[p];
 }
 
-// The arguments of a sweep, besides the samples. A row is a class of a model; `*_row` elements lie
-// between the values of two rows, 0 if they share one.
+// Numbers of the classes of a problem, each `of_class` elements after the one before; 0 if they
+// share one. Null stands for zeros.
+template <typename T>
+struct OfClasses {
+    const T* first;
+    int64 of_class;
+
+    // Those of this block's problem; two problems lie `of_problem` elements apart.
+    __device__ OfClasses(const T* all, int64 of_problem, int64 of_class)
+        : first(all ? all + blockIdx.x * of_problem : nullptr), of_class(of_class) {}
+    __device__ T operator()(int c, int64 i = 0) const {
+        return first ? first[c * of_class + i] : T(0);
+    }
+};
+
+// The arguments of a sweep, besides the samples. A row is a class of a model.
 template <typename T>
 struct Sweep {
     const int64 *order, *y, *classes;  // (n) or null: 0, 1, ...; (N); (rows) or null: multinomial
     T* w;                              // (rows, d)
     double* b;                         // (rows)
-    const double* eta;                 // (rows or 1, n or 1)
-    const T* weight;                   // (rows or 1, N) or null
-    int64 eta_row, eta_step, weight_row;
-    const T *alpha, *l1_ratio;  // (rows or 1)
-    int64 alpha_row, l1_ratio_row;
+    OfClasses<double> eta;             // n or 1 for each class
+    int64 eta_step;
+    OfClasses<T> weight;  // N for each class, or null, which here stands for ones
+    OfClasses<T> alpha, l1_ratio;
     T *due, *paid, *norms;  // (rows), (rows, d), (rows, 2), or null
     T* objective;           // (problems)
+    double* record;         // (problems, 2), or null
     double bias_rate;
     int64 samples, begin, end;  // N; the first step, and the one after the last
     int d, k;                   // features; classes of a problem
 
     __device__ int64 sample(int64 step) const { return visited(order, step, samples); }
-    __device__ double rate(int64 row, int64 step) const {
-        return eta[row * eta_row + step * eta_step];
-    }
-    __device__ double size(int64 row, int64 step, int64 sample) const {
-        const double own = rate(row, step);
-        return weight ? own * double(weight[row * weight_row + sample]) : own;
+    __device__ double rate(int c, int64 step) const { return eta(c, step * eta_step); }
+    __device__ double size(int c, int64 step, int64 sample) const {
+        const double own = rate(c, step);
+        return weight.first ? own * double(weight(c, sample)) : own;
     }
     // Rounded before it is added, as on a CPU: its last bit decides where products are small.
     __device__ double bias_change(double change) const { return __dmul_rn(bias_rate, change); }
@@ -142,7 +154,7 @@ __device__ inline bool begin_classes(const Sweep<T>& s, int64 first, Class<T>* c
     bool has_l1 = false;
     for (int c = 0; c < s.k; c++) {
         const int64 row = first + c;
-        const T alpha = s.alpha[row * s.alpha_row], ratio = s.l1_ratio[row * s.l1_ratio_row];
+        const T alpha = s.alpha(c), ratio = s.l1_ratio(c);
         double norms[2] = {};
         const bool has_norms = alpha != 0 || s.norms;
         if (has_norms) measure(s.w + row * s.d, s.d, norms);
@@ -165,10 +177,20 @@ __device__ inline bool begin_classes(const Sweep<T>& s, int64 first, Class<T>* c
     return has_l1;
 }
 
-// Write back what a sweep has changed besides the weights.
+// Write back what a sweep has changed besides the weights. The record says whether all weights and
+// biases are finite, so that the host need not look at them.
 template <typename T>
 __device__ inline void end_classes(const Sweep<T>& s, int64 first, const Class<T>* classes) {
     __syncthreads();
+    int strange = 0;
+    if (s.record) {
+        const T* const w = s.w + first * s.d;
+        for (int64 i = threadIdx.x; i < int64(s.k) * s.d; i += sweep_threads)
+            strange += !(fabs(w[i]) < infinity<T>());
+        for (int c = threadIdx.x; c < s.k; c += sweep_threads)
+            strange += !(fabs(classes[c].bias) < infinity<double>());
+        strange = block_reduce<Sum, sweep_threads>(strange);
+    }
     if (threadIdx.x != 0) return;
     double objective = 0;
     for (int c = 0; c < s.k; c++) {
@@ -180,7 +202,12 @@ __device__ inline void end_classes(const Sweep<T>& s, int64 first, const Class<T
         if (s.norms)
             for (int i = 0; i < 2; i++) s.norms[row * 2 + i] = T(own.counted[i]);
     }
-    s.objective[blockIdx.x] = T(objective) + (s.begin ? s.objective[blockIdx.x] : T(0));
+    const T sum = T(objective) + (s.begin ? s.objective[blockIdx.x] : T(0));
+    s.objective[blockIdx.x] = sum;
+    if (s.record) {
+        s.record[2 * blockIdx.x] = double(sum);
+        s.record[2 * blockIdx.x + 1] = strange ? 0.0 : 1.0;
+    }
 }
 
 // --- Sample by sample --------------------------------------------------------------------------
@@ -267,11 +294,11 @@ __device__ inline void sweep_samples(const Sweep<T>& s, const Samples& samples, 
                 const double error = correction<multinomial>(
                     c, s.y[sample], winner, multinomial ? 0 : s.classes[row], score);
                 own.objective += own.penalty() - error * score;
-                own.shrink(s.rate(row, step));
+                own.shrink(s.rate(c, step));
                 own.scale *= own.kept;
-                own.change = error * s.size(row, step, sample);
+                own.change = error * s.size(c, step, sample);
                 own.bias += s.bias_change(own.change);
-                own.due += T(double(own.l1) * s.rate(row, step));
+                own.due += T(double(own.l1) * s.rate(c, step));
                 must_flush |= own.scale < T(1e-6);
             }
         }
@@ -398,8 +425,8 @@ __device__ inline void walk_group(const Sweep<T>& s, int64 first, int64 begin, c
             const double product = double(own[j]), score = product + classes[c].bias;
             const double error = correction<multinomial>(c, label_j, winner_j,
                                                          multinomial ? 0 : s.classes[row], score);
-            const double change = error * s.size(row, begin + j, rows[j]);
-            const double rate = s.rate(row, begin + j);
+            const double change = error * s.size(c, begin + j, rows[j]);
+            const double rate = s.rate(c, begin + j);
             __syncwarp();  // all lanes have read what lane 0 changes now
             if (lane == 0) {
                 Class<T>& it = classes[c];
@@ -482,23 +509,43 @@ __device__ inline int64 followed(const int64* follows, int64 orders, int64 row) 
     return follows ? least(largest(follows[row], int64(0)), orders - 1) : 0;
 }
 
-// Grid: (problems). Without Gram matrices, for which there may be no room in shared memory, the
-// sweep goes sample by sample.
+// Two problems have their numbers `*_problem` elements apart, and two classes of a problem
+// `*_class`. Grid: (problems). Without Gram matrices, for which there may be no room in shared
+// memory, the sweep goes sample by sample.
 template <typename T, bool multinomial>
 __global__ void __launch_bounds__(sweep_threads, 1)
     perceptron_sweep(const T* x, const T* gram, int64 gram_row, const int64* order, int64 order_row,
                      int64 orders, const int64* follows, const int64* y, const int64* classes, T* w,
-                     double* b, const double* eta, int64 eta_row, int64 eta_step, const T* weight,
-                     int64 weight_row, const T* alpha, int64 alpha_row, const T* l1_ratio,
-                     int64 l1_ratio_row, T* due, T* paid, T* norms, T* objective, double bias_rate,
-                     int64 samples, int64 begin, int64 end, int d, int k, bool w_is_shared) {
+                     double* b, const double* eta, int64 eta_problem, int64 eta_class,
+                     int64 eta_step, const T* weight, int64 weight_problem, int64 weight_class,
+                     const T* alpha, int64 alpha_problem, int64 alpha_class, const T* l1_ratio,
+                     int64 l1_ratio_problem, int64 l1_ratio_class, T* due, T* paid, T* norms,
+                     T* objective, double* record, double bias_rate, int64 samples, int64 begin,
+                     int64 end, int d, int k, bool w_is_shared) {
     const int64 first = int64(blockIdx.x) * k;
     const int64 mine = followed(follows, orders, first);
     const int64* const own = order ? order + mine * order_row : nullptr;
-    const Sweep<T> s{own,     y,        classes,    w,         b,         eta,       weight,
-                     eta_row, eta_step, weight_row, alpha,     l1_ratio,  alpha_row, l1_ratio_row,
-                     due,     paid,     norms,      objective, bias_rate, samples,   begin,
-                     end,     d,        k};
+    const Sweep<T> s{own,
+                     y,
+                     classes,
+                     w,
+                     b,
+                     {eta, eta_problem, eta_class},
+                     eta_step,
+                     {weight, weight_problem, weight_class},
+                     {alpha, alpha_problem, alpha_class},
+                     {l1_ratio, l1_ratio_problem, l1_ratio_class},
+                     due,
+                     paid,
+                     norms,
+                     objective,
+                     record,
+                     bias_rate,
+                     samples,
+                     begin,
+                     end,
+                     d,
+                     k};
     if (gram) gram += mine * gram_row;
     Class<T>* const state = dynamic_shared<Class<T>>();
     T* const room = reinterpret_cast<T*>(state + k);
@@ -514,17 +561,36 @@ __global__ void __launch_bounds__(sweep_threads, 1)
     csr_perceptron_sweep(const T* data, const Index* indices, const Index* indptr,
                          const int64* order, int64 order_row, int64 orders, const int64* follows,
                          const int64* y, const int64* classes, T* w, double* b, const double* eta,
-                         int64 eta_row, int64 eta_step, const T* weight, int64 weight_row,
-                         const T* alpha, int64 alpha_row, const T* l1_ratio, int64 l1_ratio_row,
-                         T* due, T* paid, T* norms, T* objective, double bias_rate, int64 samples,
-                         int64 begin, int64 end, int d, int k, int64 entries) {
+                         int64 eta_problem, int64 eta_class, int64 eta_step, const T* weight,
+                         int64 weight_problem, int64 weight_class, const T* alpha,
+                         int64 alpha_problem, int64 alpha_class, const T* l1_ratio,
+                         int64 l1_ratio_problem, int64 l1_ratio_class, T* due, T* paid, T* norms,
+                         T* objective, double* record, double bias_rate, int64 samples, int64 begin,
+                         int64 end, int d, int k, int64 entries) {
     const int64 first = int64(blockIdx.x) * k;
     const int64 mine = followed(follows, orders, first);
     const int64* const own = order ? order + mine * order_row : nullptr;
-    const Sweep<T> s{own,     y,        classes,    w,         b,         eta,       weight,
-                     eta_row, eta_step, weight_row, alpha,     l1_ratio,  alpha_row, l1_ratio_row,
-                     due,     paid,     norms,      objective, bias_rate, samples,   begin,
-                     end,     d,        k};
+    const Sweep<T> s{own,
+                     y,
+                     classes,
+                     w,
+                     b,
+                     {eta, eta_problem, eta_class},
+                     eta_step,
+                     {weight, weight_problem, weight_class},
+                     {alpha, alpha_problem, alpha_class},
+                     {l1_ratio, l1_ratio_problem, l1_ratio_class},
+                     due,
+                     paid,
+                     norms,
+                     objective,
+                     record,
+                     bias_rate,
+                     samples,
+                     begin,
+                     end,
+                     d,
+                     k};
     Class<T>* const state = dynamic_shared<Class<T>>();
     begin_classes(s, first, state);
     sweep_samples<multinomial>(s, SparseSamples<T, Index>{data, indices, indptr, entries, s.d},

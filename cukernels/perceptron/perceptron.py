@@ -16,7 +16,7 @@ from cukernels.runtime.op import op
 from cukernels.sparse.sparse import check_rows
 
 _IN_PLACE = "it updates its weights in place"
-_STATE = ("w", "b", "due", "paid", "norms")
+_STATE = ("w", "b", "due", "paid", "norms", "record")
 
 
 def _problems(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
@@ -24,7 +24,7 @@ def _problems(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
 
     def case(n: int, d: int, *stack: int, labels: int = 3, **more: Any) -> dict[str, Any]:
         """Arguments for n samples of d features, and weights of shape (*stack, d)."""
-        state = {"due": None, "paid": None, "norms": None}
+        state = {"due": None, "paid": None, "norms": None, "record": None}
         y = rng.integers(labels, size=n)
         arrays = {"x": r((n, d)), "y": y, "w": r((*stack, d)), "b": r(stack), "eta": np.array(0.5)}
         return arrays | state | more
@@ -32,10 +32,12 @@ def _problems(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
     yield case(1, 1, 1, classes=np.array([1]))
     yield case(0, 3, 2, classes=np.arange(2))
     yield case(5, 0, 3)  # only biases
-    yield case(40, 5, 1, labels=2, classes=np.array([1]))
+    yield case(40, 5, 1, labels=2, classes=np.array([1]), record=np.zeros((1, 2)))
     yield case(150, 6, 3, classes=np.arange(3))  # not a multiple of a block
     yield case(150, 6, 3)  # multinomial
-    yield case(70, 4, 2, 3, classes=np.arange(3), eta=rng.random((2, 1, 1)))
+    recorded = case(70, 4, 2, 3, classes=np.arange(3), eta=rng.random((2, 1, 1)))
+    yield recorded | {"record": np.zeros((2, 3, 2))}
+    yield recorded | {"record": np.zeros((2, 1, 2)), "classes": None}
     yield case(70, 4, 2, 3, eta=rng.random((2, 1, 70)), bias_rate=0.0)
     yield case(70, 4, 5, classes=rng.integers(3, size=5), eta=rng.random((5, 70)))
     rows = rng.permutation(90)[:70]
@@ -103,6 +105,7 @@ def perceptron_sweep(
     due: Array | None = None,
     paid: Array | None = None,
     norms: Array | None = None,
+    record: Array | None = None,
 ) -> Array:
     """Apply the perceptron's rule to the samples, one after the other, and update in place.
 
@@ -150,6 +153,9 @@ def perceptron_sweep(
         The state of the penalty between the sweeps of one fit; updated. `due` and `paid` belong to
         L1 and begin as zeros; `norms` are the squared L2 and the L1 norm of the weights. None
         begins anew. See `Penalty`.
+    record : array of shape (..., J, 2), default=None
+        Set to what a host wants to know of each problem: the objective, and 1 if all of its weights
+        and biases are finite, else 0. J is K, or 1 where `classes` is None.
 
     Returns
     -------
@@ -161,12 +167,13 @@ def perceptron_sweep(
     Raises
     ------
     ValueError
-        If, on the CPU, a number in `order`, in `follows`, or, without `classes`, in `y` is out of
-        range.
+        If `record` has another shape. If, on the CPU, a number in `order`, in `follows`, or,
+        without `classes`, in `y` is out of range.
     """
     given = SweepArguments(
         y, w, b, eta, order=order, follows=follows, sample_weight=sample_weight, classes=classes,
         bias_rate=bias_rate, alpha=alpha, l1_ratio=l1_ratio, due=due, paid=paid, norms=norms,
+        record=record,
     )  # fmt: skip
     return sweep_samples(Sweep(given), lambda row: (x[row : row + 1], slice(None)))
 
@@ -197,6 +204,7 @@ def csr_perceptron_sweep(
     due: Array | None = None,
     paid: Array | None = None,
     norms: Array | None = None,
+    record: Array | None = None,
 ) -> Array:
     """`perceptron_sweep` over the rows of a sparse matrix in CSR form, in place.
 
@@ -215,7 +223,7 @@ def csr_perceptron_sweep(
         Row i holds the values from ``indptr[i]`` to ``indptr[i + 1]``.
     y, w, b, eta, order, follows, sample_weight, classes, bias_rate
         As for `perceptron_sweep`.
-    alpha, l1_ratio, due, paid, norms
+    alpha, l1_ratio, due, paid, norms, record
         As for `perceptron_sweep`.
 
     Returns
@@ -226,6 +234,7 @@ def csr_perceptron_sweep(
     given = SweepArguments(
         y, w, b, eta, order=order, follows=follows, sample_weight=sample_weight, classes=classes,
         bias_rate=bias_rate, alpha=alpha, l1_ratio=l1_ratio, due=due, paid=paid, norms=norms,
+        record=record,
     )  # fmt: skip
     if isinstance(data, np.ndarray):
         check_rows("csr_perceptron_sweep", data, indices, indptr, w.shape[-1])

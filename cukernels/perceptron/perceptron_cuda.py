@@ -11,7 +11,7 @@ import numpy as np
 
 from cukernels.gpu.kernel import Kernel, architecture, contiguous, ctype
 from cukernels.gpu.shared_memory import shared_limit
-from cukernels.perceptron.rule import SweepArguments, check_rates, checked_order
+from cukernels.perceptron.rule import SweepArguments, check_rates, check_record, checked_order
 from cukernels.runtime.arrays import Array, namespace
 
 THREADS, GROUP = 256, 32  # sweep_threads and group_size of perceptron.cu
@@ -74,26 +74,30 @@ class _Sweep:
     """The arguments that both kernels take, made contiguous and of the declared dtypes."""
 
     def __init__(self, given: SweepArguments) -> None:
-        y, w, b, eta, _, _, weight, classes, bias_rate, alpha, l1_ratio, due, paid, norms = given
-        xp = namespace(w)
-        rows = b.shape
+        y, w, b, weight, classes = given.y, given.w, given.b, given.sample_weight, given.classes
+        xp, rows = namespace(w), b.shape
         self.multinomial = str(classes is None).lower()
         self.k = rows[-1] if classes is None else 1
         self.problems = math.prod(rows) // self.k
         order, follows = checked_order(given.order, given.follows, classes)
         self.n = len(y) if order is None else order.shape[-1]
         self.orders = 1 if order is None or order.ndim == 1 else len(order)
-        check_rates(np.shape(eta) if isinstance(eta, float | int) else eta.shape, self.n)
+        check_rates(np.shape(given.eta), self.n)
         if self.n and not len(y):
             raise ValueError(f"a perceptron's sweep visits {self.n} samples, and there are none")
+        check_record(given)
         self.w = contiguous(w)
-        self.may_have_l1 = _may_have_l1(alpha, l1_ratio)
+        self.may_have_l1 = _may_have_l1(given.alpha, given.l1_ratio)
+        due, paid = given.due, given.paid
         if due is None and self.may_have_l1:
             due, paid = xp.zeros(rows, w.dtype), xp.zeros(w.shape, w.dtype)
-        self.state = {"w": w, "b": b, "due": due, "paid": paid, "norms": norms}
+        self.state = {"w": w, "b": b, "due": due, "paid": paid, "norms": given.norms}
+        self.state["record"] = given.record
         self.used = {name: None if a is None else contiguous(a) for name, a in self.state.items()}
         self.used["w"] = self.w
         self.used["b"] = contiguous(b, np.float64)
+        if given.record is not None:
+            self.used["record"] = contiguous(given.record, np.float64)
         shape = (*rows[:-1], 1) if classes is None else rows
         self.objective = xp.empty(shape, w.dtype)
         self.order = None if order is None else contiguous(order, np.int64)
@@ -101,18 +105,18 @@ class _Sweep:
             None if a is None else contiguous(xp.broadcast_to(a.astype(np.int64, copy=False), rows))
             for a in (classes, follows)
         )
-        rate, rate_row, rate_step = _by_row_and_step(eta, rows, self.used["b"])
-        weight_row = 0
+        compete = given.classes is None
+        of_stack = _OfClasses(rows[:-1] if compete else rows, compete, w)
+        *rate, rate_step = of_stack.of_steps(given.eta, np.float64)
         if weight is not None:
             weight = xp.broadcast_to(weight, (*weight.shape[:-1], len(y)))
-            weight, weight_row, _ = _by_row_and_step(weight, rows, w)
         self.arguments = (
             self.order, self.n, self.orders, follows,
             contiguous(y, np.int64), classes,
-            self.w, self.used["b"], rate, rate_row, rate_step, weight, weight_row,
-            *_by_row(alpha, rows, w), *_by_row(l1_ratio, rows, w),
+            self.w, self.used["b"], *rate, rate_step, *of_stack.of_steps(weight, w.dtype)[:3],
+            *of_stack.of_problems(given.alpha), *of_stack.of_problems(given.l1_ratio),
             self.used["due"], self.used["paid"], self.used["norms"], self.objective,
-            bias_rate, len(y),
+            self.used["record"], given.bias_rate, len(y),
         )  # fmt: skip
 
     def write_back(self) -> None:
@@ -163,29 +167,50 @@ def _may_have_l1(alpha: Array | float, l1_ratio: Array | float) -> bool:
     return not any(isinstance(value, float | int) and value == 0 for value in (alpha, l1_ratio))
 
 
-def _by_row(value: Array | float, rows: tuple[int, ...], w: Array) -> tuple[Array, int]:
-    """Return one number for all rows, or one for each, and the elements from one to the next."""
-    xp = namespace(w)
-    if isinstance(value, float | int):
-        return xp.full(1, value, w.dtype), 0
-    value = value.astype(w.dtype, copy=False)
-    if value.size == 1:
-        return contiguous(value.reshape(1)), 0
-    return contiguous(xp.broadcast_to(value, rows)), 1
+class _OfClasses:
+    """How kernels take numbers that broadcast to the classes of all problems.
 
+    Parameters
+    ----------
+    stack : tuple of int
+        The leading axes, which the problems fill.
+    compete : bool
+        Whether the classes of a problem compete. If so, the next axis is theirs.
+    w : array
+        Weights, whose dtype and device count.
+    """
 
-def _by_row_and_step(
-    value: Array | float, rows: tuple[int, ...], w: Array
-) -> tuple[Array, int, int]:
-    """Return numbers that broadcast to (*rows, n), and the elements to the next row and step."""
-    if isinstance(value, float | int) or value.ndim == 0:
-        return *_by_row(value, rows, w), 0
-    value = value.astype(w.dtype, copy=False)
-    n = value.shape[-1]
-    shared = value.size == n
-    if not shared:
-        value = namespace(w).broadcast_to(value, (*rows, n))
-    return contiguous(value), 0 if shared else n, int(n > 1)
+    def __init__(self, stack: tuple[int, ...], compete: bool, w: Array) -> None:
+        self.stack, self.compete, self.w = stack, compete, w
+
+    def of_problems(self, value: Array | float) -> tuple[Array | None, int, int]:
+        """Return one number for all, or for each problem or class, and the strides to the next."""
+        if not isinstance(value, float | int):
+            value = value[..., None]
+        return self.of_steps(value, self.w.dtype)[:3]
+
+    def of_steps(
+        self, value: Array | float | None, dtype: Any
+    ) -> tuple[Array | None, int, int, int]:
+        """Return numbers for each step, and the elements to the next problem, class and step.
+
+        No array stands for zeros, and no value either.
+        """
+        xp = namespace(self.w)
+        if value is None or (isinstance(value, float | int) and value == 0):
+            return None, 0, 0, 0
+        if isinstance(value, float | int):
+            value = np.full(1, value, dtype)  # which is copied, where filling would be a kernel
+        numbers = xp.asarray(value, dtype)
+        if numbers.size == 1:
+            return contiguous(numbers.reshape(1)), 0, 0, 0
+        *lead, n = numbers.shape
+        k = lead.pop() if self.compete and lead else 1
+        if math.prod(lead) == 1:
+            return contiguous(numbers), 0, n * (k > 1), int(n > 1)
+        if tuple(lead) != self.stack:
+            numbers = xp.broadcast_to(numbers, (*self.stack, *(k,) * self.compete, n))
+        return contiguous(numbers), n * k, n * (k > 1), int(n > 1)
 
 
 def _check_shared(wanted: int, limit: int, k: int) -> None:

@@ -38,6 +38,7 @@ class SweepArguments(NamedTuple):
     due: Array | None = None
     paid: Array | None = None
     norms: Array | None = None
+    record: Array | None = None
 
 
 class Sweep:
@@ -58,6 +59,8 @@ class Sweep:
         if weight is not None:
             weight = xp.broadcast_to(weight, (*weight.shape[:-1], len(self.y)))
         self.sample_weight = weight
+        check_record(given)
+        self.record = given.record
         self.penalty = Penalty(w, given.alpha, given.l1_ratio, given.due, given.paid, given.norms)
 
     def _check(self) -> None:
@@ -130,9 +133,15 @@ class Sweep:
         return rates if self.sample_weight is None else rates * self.sample_weight[..., rows]
 
     def result(self, objective: Array) -> Array:
-        """Return the objective of each independent problem, in the dtype of the weights."""
+        """Return the objective of each problem, in the dtype of the weights; fill the record."""
         if self.classes is None:
             objective = objective.sum(axis=-1, keepdims=True)
+        if self.record is not None:
+            xp = namespace(self.w)
+            finite = xp.isfinite(self.w).all(axis=-1) & xp.isfinite(self.b)
+            if self.classes is None:
+                finite = finite.all(axis=-1, keepdims=True)
+            self.record[..., 0], self.record[..., 1] = objective, finite
         return objective.astype(self.w.dtype)
 
 
@@ -142,6 +151,17 @@ def check_rates(shape: tuple[int, ...], n_steps: int) -> None:
         raise ValueError(
             f"a perceptron's sweep of {n_steps} steps needs one rate, or one a step: eta has shape "
             f"{shape}"
+        )
+
+
+def check_record(given: SweepArguments) -> None:
+    """Raise ValueError unless the record, if there is one, has a row for each problem."""
+    shape = given.b.shape
+    problems = shape if given.classes is not None else (*shape[:-1], 1)
+    if given.record is not None and given.record.shape != (*problems, 2):
+        raise ValueError(
+            f"a perceptron's sweep of problems of shape {problems} needs a record of shape "
+            f"{(*problems, 2)}, got {given.record.shape}"
         )
 
 

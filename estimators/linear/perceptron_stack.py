@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from cukernels import csr_perceptron_sweep, perceptron_sweep
 from cukernels.runtime import Array, namespace, to_device, to_host
 from estimators.linear.perceptron_model import SweptModel
-from estimators.linear.scores import scores_of
+from estimators.linear.perceptron_state import put_rows, take_rows
+from estimators.linear.scores import device_scores, scores_of
 from estimators.shared.rows import SparseRows, placed_rows
 from estimators.shared.samples import scattered
 
@@ -64,6 +66,8 @@ class PerceptronStack:
         state = self._initial_state()
         self._state = {name: to_device(a, device) for name, a in state.items()}
         self._weight = self._update_weights()
+        # what a sweep takes besides state and order, for the problems that go on
+        self._constants: dict[str, Any] = {}
 
     def epoch(self) -> list[float]:
         """Go once over the samples; return the mean loss of each model that did not fail.
@@ -93,19 +97,21 @@ class PerceptronStack:
 
     def save(self, chosen: Iterable[int]) -> None:
         """Copy the weights of some models from the device into the models."""
-        for m in chosen:
+        places = np.array(list(chosen), dtype=int)
+        w, b = (to_host(take_rows(self._state[name], places)) for name in ("w", "b"))
+        for m, own_w, own_b in zip(places.tolist(), w, b, strict=True):
             model = self.models[m]
-            model.w, model.b = (to_host(self._state[name][m]).copy() for name in ("w", "b"))
-            model.n_iter = self.n_iter
+            model.w, model.b, model.n_iter = own_w.copy(), own_b.copy(), self.n_iter
 
     def _keep(self, chosen: np.ndarray) -> None:
         """Go on with some of the models only."""
         self.models = [self.models[m] for m in chosen]
-        self._state = {name: a[chosen] for name, a in self._state.items()}
+        self._state = {name: take_rows(a, chosen) for name, a in self._state.items()}
         self._goes_on, self._best = self._goes_on[chosen], self._best[chosen]
         self._waited = self._waited[chosen]
         if self._weight is not None and self._weight.ndim == 3:
-            self._weight = self._weight[chosen]
+            self._weight = take_rows(self._weight, chosen)
+        self._constants = {}
 
     def _rows(self, places: np.ndarray) -> np.ndarray:
         """Return the rows of X at some places among those that the models learn from."""
@@ -142,45 +148,73 @@ class PerceptronStack:
     def _sweep(self, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Update the problems; return the objective of each, and which models are finite.
 
-        The host reads both in one copy from the device.
+        The host reads a device once, and waits for nothing else.
         """
         first, device = self._first, self._device
-        goes_on = models, problems = np.nonzero(self._goes_on)
-        chosen = models if first.is_multinomial else goes_on
+        models, problems = np.nonzero(self._goes_on)
+        if not self._constants:
+            self._constants = self._arguments(models, problems, order.shape[1])
+        arguments = {"order": to_device(self._rows(order), device)}
+        if first.estimator.learning_rate != "constant":
+            arguments["eta"] = self._eta(models, order.shape[1])
+        chosen = self._chosen(models, problems)
         # copies, so that Ctrl-C within the sweep leaves the state of the last whole epoch
-        state = {name: a[chosen] for name, a in self._state.items()}
-        rates = self._rates(order.shape[1])[models]
-        arguments = state | {"y": self._y, "order": to_device(self._rows(order), device)}
-        arguments["eta"] = to_device(rates[:, None] if first.is_multinomial else rates, device)
-        if self._weight is not None:
-            arguments["sample_weight"] = self._weight
-            if self._weight.ndim == 3:
-                own = slice(None) if first.is_multinomial else problems % self._weight.shape[1]
-                arguments["sample_weight"] = self._weight[models, own]
-        if not first.is_multinomial:
-            arguments["classes"] = to_device(self._classes[problems], device)
-            arguments["follows"] = to_device(problems % len(order), device)
-        if "norms" in state:
-            strength, l1_ratio = np.array([model.penalty for model in self.models])[models].T
-            shape = (-1, 1) if first.is_multinomial else -1
-            arguments["alpha"] = to_device(strength.reshape(shape), device)
-            has_l1 = first.penalty[1] > 0
-            arguments["l1_ratio"] = to_device(l1_ratio.reshape(shape), device) if has_l1 else 0.0
+        state = {name: take_rows(a, chosen) for name, a in self._state.items()}
+        record = None
+        if device != "cpu":
+            shape = (len(models), 1, 2) if first.is_multinomial else (len(models), 2)
+            arguments["record"] = record = namespace(state["w"]).empty(shape)
+        arguments = self._constants | state | arguments
+        if isinstance(self._x, SparseRows):
+            values = csr_perceptron_sweep(**self._x._asdict(), **arguments)
+        else:
+            values = perceptron_sweep(self._x, **arguments)
+        self._state = {name: put_rows(self._state[name], state[name], chosen) for name in state}
+        objective = np.zeros(self._goes_on.shape)
+        if record is None:
+            objective[models, problems] = values.ravel()
+            w, b = self._state["w"], self._state["b"]
+            return objective, np.isfinite(w).all(axis=(1, 2)) & np.isfinite(b).all(axis=1)
+        read = to_host(record).reshape(-1, 2)
+        objective[models, problems] = read[:, 0]
+        is_finite = np.ones(len(self.models), bool)
+        is_finite[models[read[:, 1] == 0]] = False  # one that has stopped was finite then
+        return objective, is_finite
+
+    def _chosen(self, models: np.ndarray, problems: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Return the index of some problems in arrays of the state."""
+        return (models,) if self._first.is_multinomial else (models, problems)
+
+    def _arguments(self, models: np.ndarray, problems: np.ndarray, n_steps: int) -> dict[str, Any]:
+        """Return what sweeps over some problems take, as long as these go on."""
+        first, device = self._first, self._device
         rate = float(first.estimator.fit_intercept)
         if isinstance(self._x, SparseRows):
             rate *= _SPARSE_BIAS_RATE
-            values = csr_perceptron_sweep(**self._x._asdict(), **arguments, bias_rate=rate)
-        else:
-            values = perceptron_sweep(self._x, **arguments, bias_rate=rate)
-        for name, a in state.items():
-            self._state[name][chosen] = a
-        xp = namespace(values)
-        w, b = self._state["w"], self._state["b"]
-        finite = xp.isfinite(w).all(axis=(1, 2)) & xp.isfinite(b).all(axis=1)
-        read = to_host(xp.concatenate((values.ravel(), finite.astype(values.dtype))))
-        objective = np.zeros(self._goes_on.shape)
-        objective[goes_on] = read[: len(models)]
-        return objective, read[len(models) :] != 0
+        arguments: dict[str, Any] = {"y": self._y, "bias_rate": rate}
+        if first.estimator.learning_rate == "constant":
+            arguments["eta"] = self._eta(models, n_steps)
+        if self._weight is not None:
+            arguments["sample_weight"] = self._weight
+            if self._weight.ndim == 3:
+                own = self._chosen(models, problems % self._weight.shape[1])
+                arguments["sample_weight"] = take_rows(self._weight, own)
+        if not first.is_multinomial:
+            arguments["classes"] = to_device(self._classes[problems], device)
+            arguments["follows"] = to_device(problems % len(self._places), device)
+        if "norms" in self._state:
+            penalties = np.array([model.penalty for model in self.models], self._dtype)[models]
+            shape = (-1, 1) if first.is_multinomial else (-1,)
+            strength, l1_ratio = (column.reshape(shape) for column in penalties.T)
+            arguments["alpha"] = to_device(strength, device)
+            has_l1 = first.penalty[1] > 0
+            arguments["l1_ratio"] = to_device(l1_ratio, device) if has_l1 else 0.0
+        return arguments
+
+    def _eta(self, models: np.ndarray, n_steps: int) -> Array:
+        """Return the rates of the steps of this epoch, for the problems of some models."""
+        rates = self._rates(n_steps)[models]
+        return to_device(rates[:, None] if self._first.is_multinomial else rates, self._device)
 
     def _rates(self, n_steps: int) -> np.ndarray:
         """Return the rate of each step, (M, n), or (M, 1) if it is constant."""
@@ -203,18 +237,18 @@ class PerceptronStack:
             best = np.minimum(self._best, objective)
         self._best = np.where(self._goes_on, best, self._best)
         self._waited = np.where(worse, self._waited + 1, 0)
-        self._goes_on &= self._waited < _a_model_each(e.n_iter_no_change for e in estimators)
+        goes_on = self._goes_on & (
+            self._waited < _a_model_each(e.n_iter_no_change for e in estimators)
+        )
+        if not np.array_equal(goes_on, self._goes_on):
+            self._goes_on, self._constants = goes_on, {}
 
     def _scores(self) -> np.ndarray:
         """Return the accuracy of each problem on the samples held out."""
         first = self._first
         labels = first.labels[first.held_out]
         accuracies = []
-        for m, model in enumerate(self.models):
-            w, b = self._state["w"][m], to_host(self._state["b"][m])
-            no_bias = namespace(w).zeros(len(w), w.dtype)
-            # the intercepts are added in double precision
-            scores = to_host(scores_of(self._held_out_x, w, no_bias)) + b
+        for model, scores in zip(self.models, self._held_out_scores(), strict=True):
             if first.is_multinomial:
                 right = (scores.argmax(axis=1) == labels)[:, None]
             else:
@@ -222,6 +256,17 @@ class PerceptronStack:
             weight = model.sample_weight[first.held_out]
             accuracies.append(np.average(right, axis=0, weights=weight))
         return np.stack(accuracies)
+
+    def _held_out_scores(self) -> Iterator[np.ndarray]:
+        """Yield the scores of each model on the samples held out."""
+        x, w, b = self._held_out_x, self._state["w"], to_host(self._state["b"])
+        if isinstance(w, np.ndarray):
+            no_bias = np.zeros(w.shape[1], w.dtype)
+            scores: Any = (scores_of(x, own, no_bias) for own in w)
+        else:
+            scores = device_scores(x, w)
+        for own, own_b in zip(scores, b, strict=True):
+            yield own + own_b  # in double precision
 
 
 def _a_model_each(values: Iterable[float]) -> np.ndarray:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
-from cukernels import csr_matmul, matmul
+from cukernels import csr_matmul, linear_weights, matmul
 from cukernels.gpu import chosen_device
 from cukernels.runtime import (
     Array,
@@ -59,6 +59,18 @@ def scores_of(x: Array | SparseRows, coef: Array, bias: Array) -> Array:
     if isinstance(x, SparseRows):
         return csr_matmul(*x, coef.T.copy()) + bias
     return matmul(x, coef, bias, transpose_b=True)
+
+
+def device_scores(x: Array | SparseRows, w: Array) -> Iterator[np.ndarray]:
+    """Yield ``x @ w[m].T`` for each model on a GPU, which is read once for dense samples."""
+    if not isinstance(x, SparseRows):
+        yield from to_host(matmul(x[None], w, transpose_b=True))
+        return
+    n_models, k, d = w.shape
+    for m in range(n_models):  # one by one, as the sums of a sparse product depend on its width
+        coef = namespace(w).empty((d, 1, k), w.dtype)
+        linear_weights(w[m].reshape(1, k * d), coef, transpose=True)
+        yield to_host(csr_matmul(x.data, x.indices, x.indptr, coef.reshape(d, k)))
 
 
 @on_one_blas_thread
