@@ -2,6 +2,7 @@
 
 from cukernels.runtime.arrays import (
     Array,
+    cuda_in_turn,
     current,
     free_memory,
     like,
@@ -17,6 +18,7 @@ from cukernels.runtime.workspace import Workspaces
 
 __all__ = [
     "Array",
+    "cuda_in_turn",
     "current",
     "free_memory",
     "like",

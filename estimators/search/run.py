@@ -6,21 +6,24 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from estimators.scikit_learn import Call
 from estimators.search.fits import StackedFit
 from estimators.search.progress import SearchProgress
-from estimators.search.shared_steps import Shared, device_of_last_step, first_steps
+from estimators.search.shared_steps import Shared, device_named, device_of_fit, first_steps
+from estimators.search.turns import current_turn
 from estimators.shared.fit_protocol import NotTrainedError
 from estimators.shared.memory import free_memory
 from estimators.shared.warnings import warn
+
+_FRACTION_OF_FREE_MEMORY = 0.25
 
 
 def run_fits(
     calls: Sequence[Call],
     max_stack_bytes: int | None = None,
-    memory_fraction: float = 0.25,
     progress: SearchProgress | None = None,
 ) -> list[Any]:
     """Run calls of scikit-learn's functions, and those that fit models of equal shapes in stacks.
@@ -30,9 +33,8 @@ def run_fits(
     calls : sequence of (function, args, kwargs)
         The calls, as `sklearn.utils.parallel.delayed` makes them.
     max_stack_bytes : int, default=None
-        How much memory the models of a stack may take while they train.
-    memory_fraction : float, default=0.25
-        How much of the free memory they may take if `max_stack_bytes` is None.
+        How much memory the models of a stack may take while they train. None is a quarter of what
+        is free on their device, divided by the number of jobs there.
     progress : SearchProgress, default=None
         Shows how the search goes; None shows nothing.
 
@@ -57,14 +59,23 @@ def run_fits(
     shared = Shared()
     progress = progress or SearchProgress()
     fits = [StackedFit(call, shared) for call in calls]
-    devices = {device_of_last_step(fit.estimator, fit.arguments["X"]) for fit in fits}
-    max_bytes = max_stack_bytes or int(memory_fraction * min(map(free_memory, devices)))
+    max_bytes = max_stack_bytes or _free_for_a_stack(fits)
     with shared.outputs:
         try:
             return _results(fits, max_bytes, progress)
         finally:
             for fit in fits:
                 fit.release()
+
+
+def _free_for_a_stack(fits: list[StackedFit]) -> int:
+    """Return how many bytes a stack may take on any device that the fits run on."""
+    turn, X, shares = current_turn(), fits[0].arguments["X"], []
+    for name in {device_named(fit.estimator) for fit in fits}:
+        device = device_of_fit(name, X)
+        jobs = turn.jobs_beside(partial(device_of_fit, name, X))
+        shares.append(_FRACTION_OF_FREE_MEMORY * free_memory(device) / jobs)
+    return int(min(shares))
 
 
 def _results(fits: list[StackedFit], max_bytes: int, progress: SearchProgress) -> list[Any]:
