@@ -113,9 +113,7 @@ NAMES = {
     "BaseSearchCV": Name(
         "sklearn.model_selection._search", "BaseSearchCV", _SEARCHES, ("_parameter_constraints",)
     ),
-    "Parallel": Name(
-        "sklearn.utils.parallel", "Parallel", _SEARCHES, ("_backend", "_effective_n_jobs")
-    ),
+    "Parallel": Name("sklearn.utils.parallel", "Parallel", _SEARCHES, ("_effective_n_jobs",)),
     "FuncWrapper": Name("sklearn.utils.parallel", "_FuncWrapper", _SEARCHES, ("function",)),
     "safe_split": Name("sklearn.utils.metaestimators", "_safe_split", _SEARCHES),
     "check_method_params": Name("sklearn.utils.validation", "_check_method_params", _SEARCHES),
@@ -311,11 +309,6 @@ def parameters_of(function: Callable) -> tuple[str, ...]:
 def effective_n_jobs(parallel: Any) -> int:
     """Return how many jobs a `joblib.Parallel` runs at once, as its backend takes `n_jobs`."""
     return parallel._effective_n_jobs()
-
-
-def shares_memory(parallel: Any) -> bool:
-    """Return whether the jobs of a `joblib.Parallel` run in this process, and not in others."""
-    return getattr(parallel._backend, "supports_sharedmem", False)  # some backends lack the word
 
 
 def constraints_of(original: Any) -> dict[str, Any]:

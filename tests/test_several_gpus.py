@@ -15,9 +15,8 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pytest
-from sklearn import model_selection as sk
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.preprocessing import FunctionTransformer
 
 import _gpu
 from _requirements import require
@@ -196,13 +195,13 @@ def searched(estimator=MLP, n_jobs=2, grid=GRID, x=X, **options):
 
 def test_a_stack_has_the_room_of_its_own_device(softgpu, ran):
     estimator = MLPClassifier((50,), max_iter=2, random_state=0, batch_size=10, device="cuda")
-    with softgpu.visible(2), softgpu.limited_memory(400_000, device=1):
+    with softgpu.visible(2), softgpu.limited_memory(300_000, device=1):
         searched(estimator)
     assert ran.count(("cuda:0", 4)) == 1
     there = [size for device, size in ran if device == "cuda:1"]
     assert sum(there) == 4 and len(there) > 1
     ran.clear()
-    with softgpu.visible(2), softgpu.limited_memory(400_000, device=0):
+    with softgpu.visible(2), softgpu.limited_memory(300_000, device=0):
         searched(estimator)
     assert ("cuda:1", 4) in ran and len(ran) > 2
 
@@ -254,8 +253,9 @@ def test_samples_on_the_second_gpu(softgpu, cupy, ran):
         lambda x: GridSearchCV(MLP, GRID, n_jobs=2).fit(x, Y),
         lambda x: cross_val_score(make_pipeline(FunctionTransformer(), MLP), x, Y, n_jobs=2),
         lambda x: cross_val_predict(LogisticRegression(), x, Y, n_jobs=2),
+        lambda x: cross_val_score(GridSearchCV(MLP, GRID), x, Y, n_jobs=2),
     ],
-    ids=["search", "pipeline", "predictions"],
+    ids=["search", "pipeline", "predictions", "nested"],
 )
 def test_samples_on_a_gpu_are_not_sent_to_processes(cupy, softgpu, run):
     x = cupy.asarray(X)

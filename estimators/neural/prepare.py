@@ -85,9 +85,7 @@ def prepare_fit(
         indicators = _learn_labels(estimator, samples, own_y, rows)
     else:
         indicators = _known_labels(estimator, own_y, incremental)
-    weight = total_weights(
-        estimator.class_weight, estimator.classes_, own_y, dtype, sample_weight
-    )
+    weight = total_weights(estimator.class_weight, estimator.classes_, own_y, dtype, sample_weight)
     if weight is not None:
         weight = scattered(weight, rows, X.shape[0])
 

@@ -5,16 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from joblib.parallel import get_active_backend
 from sklearn.utils.parallel import delayed
 
-from estimators.scikit_learn import (
-    Call,
-    Parallel,
-    effective_n_jobs,
-    function_of,
-    is_fit,
-    shares_memory,
-)
+from estimators.scikit_learn import Call, Parallel, effective_n_jobs, function_of, is_fit
 from estimators.search.fits import arguments_of, candidate
 from estimators.search.progress import SearchProgress
 from estimators.search.run import run_fits
@@ -68,18 +62,18 @@ class StackedParallel(Parallel):
                 return super().__call__(calls)
             with SearchProgress(len(calls) if self._progress else 0) as progress:
                 return run_fits(calls, self._max_stack_bytes, progress)
-        holding = _device_of_samples(calls[0])
+        holding = device_of(arguments_of(calls[0]).get("X"))  # all calls have the same X
+        if holding is not None and _has_device(calls[0]) and not _share_memory():
+            raise ValueError(
+                f"X is on {holding}, and the {n_jobs} jobs are processes, which would get it "
+                "through the host: give cupy.asnumpy(X), which every job takes to its own GPU, "
+                "or n_jobs=1, which trains all fits as one stack where X is"
+            )
         own = turns(n_jobs, spread=holding is None)
         if not is_ours:  # it may have estimators of ours inside
             return super().__call__(
                 delayed(in_turn)(own[i % n_jobs], function_of(call), *call[1], **call[2])
                 for i, call in enumerate(calls)
-            )
-        if holding is not None and not shares_memory(self):
-            raise ValueError(
-                f"X is on {holding}, and the {n_jobs} jobs are processes, which would get it "
-                "through the host: give cupy.asnumpy(X), which every job takes to its own GPU, "
-                "or n_jobs=1, which trains all fits as one stack where X is"
             )
         groups = _of_equal_size(_by_fold(calls), n_jobs)
         results: list[Any] = [None] * len(calls)
@@ -102,9 +96,16 @@ def _is_ours(call: Call) -> bool:
     return estimator is not None and can_stack(estimator, arguments.get("fit_params"))
 
 
-def _device_of_samples(call: Call) -> str | None:
-    """Return the GPU that X is on, or None; all calls of a search have the same X."""
-    return device_of(arguments_of(call).get("X"))
+def _has_device(call: Call) -> bool:
+    """Return whether an estimator, or another inside it, is to be told where it computes."""
+    names = arguments_of(call)["estimator"].get_params()
+    return any(name.rpartition("__")[2] == "device" for name in names)
+
+
+def _share_memory() -> bool:
+    """Return whether the jobs of a search, which leaves joblib's backend open, are threads."""
+    backend, _ = get_active_backend()
+    return getattr(backend, "supports_sharedmem", False)
 
 
 def _by_fold(calls: Sequence[Call]) -> list[int]:

@@ -9,11 +9,13 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from cukernels.runtime import current
 from estimators.scikit_learn import Call
 from estimators.search.fits import StackedFit
 from estimators.search.progress import SearchProgress
 from estimators.search.shared_steps import Shared, device_named, device_of_fit, first_steps
 from estimators.search.turns import current_turn
+from estimators.shared.device_arrays import device_of
 from estimators.shared.fit_protocol import NotTrainedError
 from estimators.shared.memory import free_memory
 from estimators.shared.warnings import warn
@@ -60,7 +62,8 @@ def run_fits(
     progress = progress or SearchProgress()
     fits = [StackedFit(call, shared) for call in calls]
     max_bytes = max_stack_bytes or _free_for_a_stack(fits)
-    with shared.outputs:
+    # where samples on a GPU are split and scored, that GPU has to be the current one
+    with shared.outputs, current(device_of(fits[0].arguments["X"]) or "cpu"):
         try:
             return _results(fits, max_bytes, progress)
         finally:
