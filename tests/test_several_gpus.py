@@ -71,10 +71,10 @@ def test_every_job_trains_its_share_on_a_gpu_of_its_own(found, model):
     assert {fit["devices"] for fit in alone} == {FIRST}
     assert [fit["devices"] for fit in shared] == [FIRST] * 4 + [SECOND] * 4  # fold by fold
     assert {fit["stack"] for fit in shared} == {4}
-    assert len({(fit["process"], fit["thread"]) for fit in shared}) == 2
-    assert ({fit["process"] for fit in shared} == {found["own"]}) == (
-        found["backend"] == "threading"
-    )
+    # a worker that is done early may take two jobs, the second on the other device
+    in_threads = found["backend"] == "threading"
+    assert ({fit["process"] for fit in shared} == {found["own"]}) == in_threads
+    assert in_threads or found["own"] not in {fit["process"] for fit in shared}
 
 
 @pytest.mark.gpu
@@ -130,7 +130,7 @@ def test_workers_of_a_cluster():
     assert [fit["devices"] for fit in found["mlp 4"]] == 2 * ([FIRST] * 2 + [SECOND] * 2)
     assert {fit["devices"] for fit in found["own 4"]} == {FIRST}
     for name in ("mlp 4", "own 4"):
-        assert len({fit["process"] for fit in found[name]} - {found["own"]}) == 2
+        assert found["own"] not in {fit["process"] for fit in found[name]}
         assert [fit["score"] for fit in found[name]] == [fit["score"] for fit in found["mlp 1"]]
     assert found["own turn"] == {"jobs": 4, "number": 0, "numbers": [0, 0]}
 
