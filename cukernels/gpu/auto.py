@@ -15,7 +15,7 @@ from cukernels.runtime.machine import Work
 from cukernels.runtime.workers import threads
 
 GPU = "cuda:0"
-"""The only device that "auto" takes."""
+"""The device that "auto" takes, but in the jobs of a search, which take the GPUs in turn."""
 
 _DRIVERS = ("/dev/nvidiactl", "/dev/dxg")  # NVIDIA's driver on Linux, and under WSL
 
@@ -55,15 +55,16 @@ def _choice(work: Work) -> tuple[str, str]:
     if work.is_small:
         return "cpu", "there is too little to do for a GPU"
     try:
-        machine = machine_of(GPU, threads())
-        free, _ = device_memory(GPU)
+        gpu = resolve_device("cuda")  # the first, or that of a job of a search
+        machine = machine_of(gpu, threads())
+        free, _ = device_memory(gpu)
     except Exception as error:  # noqa: BLE001 (whatever it is, this GPU is of no use)
         return "cpu", f"the GPU cannot be used ({type(error).__name__}: {error})"
     if work.memory > free:
-        return "cpu", f"it needs {work.memory:,.0f} bytes, and {GPU} has {free:,} free"
+        return "cpu", f"it needs {work.memory:,.0f} bytes, and {gpu} has {free:,} free"
     on_cpu, on_gpu = machine.seconds_on_cpu(work), machine.seconds_on_gpu(work)
-    reason = f"expected are {on_cpu:.2g} s on the CPU and {on_gpu:.2g} s on {GPU}"
-    return (GPU if machine.prefers_gpu(work) else "cpu"), reason
+    reason = f"expected are {on_cpu:.2g} s on the CPU and {on_gpu:.2g} s on {gpu}"
+    return (gpu if machine.prefers_gpu(work) else "cpu"), reason
 
 
 @functools.cache

@@ -3,6 +3,7 @@
 from cukernels.runtime.arrays import (
     LOWER,
     Array,
+    cuda_in_turn,
     current,
     device_memory,
     like,
@@ -20,6 +21,7 @@ from cukernels.runtime.workspace import Workspaces
 __all__ = [
     "LOWER",
     "Array",
+    "cuda_in_turn",
     "current",
     "device_memory",
     "like",

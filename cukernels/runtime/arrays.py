@@ -13,6 +13,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from types import ModuleType
 from typing import Any, TypeAlias
 
@@ -80,14 +81,31 @@ def installed_cupy() -> ModuleType | None:
     return importlib.import_module("cupy")
 
 
+_turn: ContextVar[int] = ContextVar("_turn", default=0)
+
+
+@contextmanager
+def cuda_in_turn(number: int) -> Iterator[None]:
+    """Let the bare name "cuda" mean the GPU of this number in the calling thread, for a while.
+
+    Numbers past the last GPU begin anew with the first.
+    """
+    before = _turn.set(number)
+    try:
+        yield
+    finally:
+        _turn.reset(before)
+
+
 def resolve_device(device: str) -> str:
     """Turn a `device` parameter into "cpu" or "cuda:N".
 
     Parameters
     ----------
     device : str
-        "cpu", "cuda" (the first GPU), "cuda:N", or "auto". "auto" means the CPU here, where nothing
-        is known of the work; `cukernels.gpu.chosen_device` chooses for a given piece of work.
+        "cpu", "cuda" (the first GPU, or the one of `cuda_in_turn`), "cuda:N", or "auto". "auto"
+        means the CPU here, where nothing is known of the work; `cukernels.gpu.chosen_device`
+        chooses for a given piece of work.
 
     Raises
     ------
@@ -105,7 +123,6 @@ def resolve_device(device: str) -> str:
         raise ValueError(
             f"Unknown device {device!r}: expected 'auto', 'cpu', 'cuda' or 'cuda:N' (as 'cuda:1')."
         )
-    wanted = int(index or 0)
     cupy = installed_cupy()
     if cupy is None:
         raise ImportError(f"device={device!r} needs CuPy, which is not installed. {INSTALL_CUDA}")
@@ -117,6 +134,7 @@ def resolve_device(device: str) -> str:
             f"device={device!r}: CuPy is installed, but no NVIDIA GPU can be used ({error}). "
             "Check the driver with `nvidia-smi`, or use device='cpu'."
         ) from error
+    wanted = int(index) if index else _turn.get() % max(found, 1)
     if wanted >= found:
         raise RuntimeError(f"device={device!r}: this machine has {found} GPU(s), from cuda:0.")
     return f"cuda:{wanted}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from joblib.parallel import get_active_backend
 from sklearn.utils.parallel import delayed
 
 from estimators.scikit_learn import Call, Parallel, effective_n_jobs, function_of, is_fit
@@ -12,8 +13,8 @@ from estimators.search.fits import arguments_of, candidate
 from estimators.search.progress import SearchProgress
 from estimators.search.run import run_fits
 from estimators.search.shared_steps import can_stack
-
-_FRACTION_OF_FREE_MEMORY = 0.25
+from estimators.search.turns import in_turn, turns
+from estimators.shared.device_arrays import device_of
 
 
 class Group(list):
@@ -29,7 +30,8 @@ class StackedParallel(Parallel):
 
     With ``n_jobs=1`` all calls make one group, which runs in this process. Otherwise there is a
     group for each job, which joblib gives to its workers. A group has all candidates of some folds,
-    since these share their samples.
+    since these share their samples. By ``device="cuda"`` each job means a GPU of its own, as far as
+    there are enough; see `turns`.
 
     Parameters
     ----------
@@ -37,7 +39,7 @@ class StackedParallel(Parallel):
         The parameters of `joblib.Parallel`.
     max_stack_bytes : int or None
         How much memory the models of a stack may take while they train; None is a quarter of the
-        free memory, divided by the number of jobs.
+        free memory of the device, divided by the number of jobs on it.
     progress : bool
         Whether to show a bar, if all calls run in this process.
     """
@@ -51,18 +53,33 @@ class StackedParallel(Parallel):
     def __call__(self, iterable: Iterable[Call]) -> Any:
         """Return the results of the calls, in their order."""
         calls = list(iterable)
-        if not any(_is_ours(call) for call in calls):
+        if not calls:
             return super().__call__(calls)
+        is_ours = any(_is_ours(call) for call in calls)
         n_jobs = min(effective_n_jobs(self), len(calls))  # as the backend takes n_jobs
-        fraction = _FRACTION_OF_FREE_MEMORY / n_jobs
         if n_jobs == 1:
+            if not is_ours:
+                return super().__call__(calls)
             with SearchProgress(len(calls) if self._progress else 0) as progress:
-                return run_fits(calls, self._max_stack_bytes, fraction, progress)
+                return run_fits(calls, self._max_stack_bytes, progress)
+        holding = device_of(arguments_of(calls[0]).get("X"))  # all calls have the same X
+        if holding is not None and _has_device(calls[0]) and not _share_memory():
+            raise ValueError(
+                f"X is on {holding}, and the {n_jobs} jobs are processes, which would get it "
+                "through the host: give cupy.asnumpy(X), which every job takes to its own GPU, "
+                "or n_jobs=1, which trains all fits as one stack where X is"
+            )
+        own = turns(n_jobs, spread=holding is None)
+        if not is_ours:  # it may have estimators of ours inside
+            return super().__call__(
+                delayed(in_turn)(own[i % n_jobs], function_of(call), *call[1], **call[2])
+                for i, call in enumerate(calls)
+            )
         groups = _of_equal_size(_by_fold(calls), n_jobs)
         results: list[Any] = [None] * len(calls)
         done = super().__call__(
-            delayed(run_fits)(Group(calls[i] for i in group), self._max_stack_bytes, fraction)
-            for group in groups
+            delayed(in_turn)(turn, run_fits, Group(calls[i] for i in group), self._max_stack_bytes)
+            for turn, group in zip(own, groups, strict=True)
         )
         for group, outcomes in zip(groups, done, strict=True):
             for i, outcome in zip(group, outcomes, strict=True):
@@ -77,6 +94,18 @@ def _is_ours(call: Call) -> bool:
     arguments = arguments_of(call)
     estimator = candidate(arguments)
     return estimator is not None and can_stack(estimator, arguments.get("fit_params"))
+
+
+def _has_device(call: Call) -> bool:
+    """Return whether an estimator, or another inside it, is to be told where it computes."""
+    names = arguments_of(call)["estimator"].get_params()
+    return any(name.rpartition("__")[2] == "device" for name in names)
+
+
+def _share_memory() -> bool:
+    """Return whether the jobs of a search, which leaves joblib's backend open, are threads."""
+    backend, _ = get_active_backend()
+    return getattr(backend, "supports_sharedmem", False)
 
 
 def _by_fold(calls: Sequence[Call]) -> list[int]:

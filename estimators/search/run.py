@@ -7,22 +7,26 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
+from cukernels.runtime import current
 from estimators.scikit_learn import Call
 from estimators.search.fits import StackedFit
 from estimators.search.progress import SearchProgress
-from estimators.search.shared_steps import Shared, device_of_last_step, first_steps
+from estimators.search.shared_steps import Shared, device_named, device_of_fit, first_steps
+from estimators.search.turns import current_turn
+from estimators.shared.device_arrays import device_of
 from estimators.shared.fit_protocol import NotTrainedError
 from estimators.shared.memory import free_memory
 from estimators.shared.warnings import warn
+
+_FRACTION_OF_FREE_MEMORY = 0.25
 
 
 def run_fits(
     calls: Sequence[Call],
     max_stack_bytes: int | None = None,
-    memory_fraction: float = 0.25,
     progress: SearchProgress | None = None,
 ) -> list[Any]:
     """Run calls of scikit-learn's functions, and those that fit models of equal shapes in stacks.
@@ -32,9 +36,8 @@ def run_fits(
     calls : sequence of (function, args, kwargs)
         The calls, as `sklearn.utils.parallel.delayed` makes them.
     max_stack_bytes : int, default=None
-        How much memory the models of a stack may take while they train.
-    memory_fraction : float, default=0.25
-        How much of the free memory they may take if `max_stack_bytes` is None.
+        How much memory the models of a stack may take while they train. None is a quarter of what
+        is free on their device, divided by the number of jobs there.
     progress : SearchProgress, default=None
         Shows how the search goes; None shows nothing.
 
@@ -59,20 +62,34 @@ def run_fits(
     shared = Shared()
     progress = progress or SearchProgress()
     fits = [StackedFit(call, shared) for call in calls]
-    devices = {device_of_last_step(fit.estimator, fit.arguments["X"]) for fit in fits}
-
-    @cache
-    def limit(device: str) -> int:
-        return max_stack_bytes or int(memory_fraction * free_memory(device))
-
-    for device in devices:  # before anything is on it; "auto" tells its device only later
-        limit(device)
-    with shared.outputs:
+    limit = _limits(fits, max_stack_bytes)
+    # where samples on a GPU are split and scored, that GPU has to be the current one
+    with shared.outputs, current(device_of(fits[0].arguments["X"]) or "cpu"):
         try:
             return _results(fits, limit, progress)
         finally:
             for fit in fits:
                 fit.release()
+
+
+def _limits(fits: list[StackedFit], max_stack_bytes: int | None) -> Callable[[str], int]:
+    """Return a function that tells how many bytes a stack may take on a device."""
+    turn, X = current_turn(), fits[0].arguments["X"]
+    devices = {
+        named: device_of_fit(named, X) for named in {device_named(fit.estimator) for fit in fits}
+    }
+
+    @cache
+    def limit(device: str) -> int:
+        if max_stack_bytes:
+            return max_stack_bytes
+        names = [named for named, own in devices.items() if own == device] or ["cuda"]
+        jobs = max(turn.jobs_beside(partial(device_of_fit, named, X)) for named in names)
+        return int(_FRACTION_OF_FREE_MEMORY * free_memory(device) / jobs)
+
+    for device in devices.values():  # before anything is on it; "auto" tells its device only later
+        limit(device)
+    return limit
 
 
 def _results(

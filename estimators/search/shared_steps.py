@@ -120,15 +120,20 @@ def last_step(estimator: Any) -> Any:
     return estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
 
 
-def device_of_last_step(estimator: Any, X: Any) -> str:
-    """Return the device of the last step, which "auto" leaves to X.
+def device_named(estimator: Any) -> str:
+    """Return the `device` of the last step, or "cpu" for what is no name of one."""
+    device = getattr(last_step(estimator), "device", None)
+    return device if isinstance(device, str) else "cpu"  # the fit itself reports what is wrong
 
-    It is "cpu" if the step names none, or one that is not there.
+
+def device_of_fit(named: str, X: Any) -> str:
+    """Return where a fit with this `device` runs, which "auto" leaves to X.
+
+    It is "cpu" for a device that is not there.
     """
     try:
-        device = getattr(last_step(estimator), "device", "cpu")
-        return device_holding(X, device) or resolve_device(device)
-    except (ValueError, ImportError, RuntimeError, AttributeError):
+        return device_holding(X, named) or resolve_device(named)
+    except (ValueError, ImportError, RuntimeError):
         return "cpu"  # the fit itself reports what is wrong
 
 
