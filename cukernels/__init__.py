@@ -59,6 +59,9 @@ from cukernels.perceptron.perceptron import (
     csr_perceptron_sweep,
     perceptron_sweep,
 )
+from cukernels.perceptron.scatter import (
+    scatter_rows,
+)
 from cukernels.quasi_newton.l2_penalty import (
     l2_penalty,
 )
@@ -93,9 +96,6 @@ from cukernels.training.losses import (
 )
 from cukernels.training.right_rows import (
     right_rows,
-)
-from cukernels.training.scatter import (
-    scatter_rows,
 )
 from cukernels.training.take_step import (
     take_step,

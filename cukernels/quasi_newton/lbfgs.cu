@@ -54,9 +54,17 @@ __global__ void __launch_bounds__(lbfgs_threads)
     lbfgs_step(T* x, T* gradient, T* direction, T* pairs, const T* reached, const T* slope,
                const double* __restrict__ plan, T* point, int64 models, int64 points, int64 p,
                int m) {
-    plan += int64(blockIdx.y) * (plan_coefficients + 2 * m);
+    // A model that has come before is left to that row, as two would race.
+    const int columns = plan_coefficients + 2 * m;
+    const double own = plan[int64(blockIdx.y) * columns + plan_model];
+    bool is_again = false;
+    for (int row = threadIdx.x; row < int(blockIdx.y); row += lbfgs_threads)
+        is_again |= int64(plan[int64(row) * columns + plan_model]) == int64(own);
+    is_again = __syncthreads_or(is_again);
+    plan += int64(blockIdx.y) * columns;
     point += int64(blockIdx.y) * p;
-    const Places at(plan, models, points, m);
+    Places at(plan, models, points, m);
+    at.is_valid = at.is_valid && !is_again;
     const double* const s_of = plan + plan_coefficients;
     const double* const y_of = s_of + m;
     const int64 model = at.is_valid ? at.model : 0;

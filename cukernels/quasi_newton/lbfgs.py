@@ -107,8 +107,8 @@ def lbfgs_step(
     Raises
     ------
     ValueError
-        If T is odd or the plan has another width. If, on the CPU, a number in it is out of range;
-        on a GPU such a model is left alone, and its point is NaN.
+        If T is odd or the plan has another width. If, on the CPU, a number in it is out of range or
+        a model comes twice; on a GPU such a model is left alone, and its point is NaN.
     """
     check_plan("lbfgs_step", pairs, plan)
     check_models("lbfgs_step", plan, len(x), len(reached), pairs.shape[1] // 2)
@@ -162,8 +162,8 @@ def lbfgs_products(
     Raises
     ------
     ValueError
-        If T is odd or the plan has another width. If, on the CPU, a number in it is out of range;
-        on a GPU the record of such a model is NaN.
+        If T is odd or the plan has another width. If, on the CPU, a number in it is out of range or
+        a model comes twice; on a GPU the record of a model that is out of range is NaN.
     """
     check_plan("lbfgs_products", pairs, plan)
     check_models("lbfgs_products", plan, len(gradient), len(plan), pairs.shape[1] // 2)
@@ -194,12 +194,14 @@ def check_plan(op: str, pairs: Array, plan: Array) -> None:
 
 
 def check_models(op: str, plan: Array, models: int, points: int, m: int) -> None:
-    """Raise ValueError if a place in a plan on the host is none of those that there are."""
+    """Raise ValueError if a plan on the host has a place that is not there, or a model twice."""
     if namespace(plan) is np:
         if not np.isfinite(plan[:, : COUNT + 1]).all():
             raise ValueError(f"{op}: plan has places that are not finite")
         places = plan[:, : COUNT + 1].astype(np.int64)
         check_integers(op, "plan", places[:, MODEL], models, "models")
+        if len(np.unique(places[:, MODEL])) < len(plan):
+            raise ValueError(f"{op}: plan has a model twice")
         check_integers(op, "plan", places[:, SOURCE] + 1, points + 1, "points")
         check_integers(op, "plan", places[:, SLOT] + 1, m + 1, "slots of pairs")
         check_integers(op, "plan", places[:, COUNT], m + 1, "numbers of pairs")

@@ -7,8 +7,8 @@ import numpy as np
 from cukernels.gpu import elementwise
 from cukernels.gpu.kernel import Kernel, contiguous, multiprocessors
 from cukernels.gpu.words import WORDS, row_bytes, word_of
+from cukernels.perceptron.scatter import check_alike
 from cukernels.runtime.arrays import Array
-from cukernels.training.scatter import check_alike
 
 _KERNEL = Kernel("scatter.cu", "scatter_rows", [(word,) for word in WORDS.values()])
 
