@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.ndimage
+from sklearn.metrics import accuracy_score
 
 from test_oracles import RTOL, torch
 
@@ -66,3 +67,53 @@ def shift_and_flip(library, body, rng, dtype) -> None:
             moved = padded[far - down : far - down + h, far - right : far - right + w]
             expected = torch.flip(moved, axes).numpy()
         np.testing.assert_array_equal(result, expected)
+
+
+def take_step(library, body, rng, dtype) -> None:
+    """The samples and targets that PyTorch's DataLoader, or its `index_select`, would give."""
+    steps, groups, models, size, n = 3, 2, 5, 4, 11
+    x = rng.standard_normal((n, 3, 2)).astype(dtype)
+    y = rng.integers(9, size=n)
+    rows, of = rng.integers(n, size=(steps, groups, size)), rng.integers(groups, size=models)
+    settings = rng.random((steps, 4, models))
+    step, batch = np.array([1]), np.zeros((groups, size, 3, 2), dtype)
+    targets, own = np.zeros((models, size), int), np.zeros((4, models))
+    for now in (1, 2, 0, 1):  # after the last step comes the first
+        assert step[0] == now
+        body(
+            step, rows, x, y, batch, targets, of=of, settings=settings, own_settings=own
+        )  # fmt: skip
+        samples, labels = torch.from_numpy(x), torch.from_numpy(y)
+        if library == "loader":
+            data = torch.utils.data.TensorDataset(samples, labels)
+            sampler = torch.utils.data.BatchSampler(rows[now].ravel().tolist(), size, False)
+            loaded = list(torch.utils.data.DataLoader(data, batch_sampler=sampler))
+            expected = torch.stack([b for b, _ in loaded]), torch.stack([t for _, t in loaded])
+        else:
+            flat = torch.from_numpy(rows[now].ravel())
+            expected = samples.index_select(0, flat), labels.index_select(0, flat)
+        np.testing.assert_array_equal(batch, expected[0].numpy().reshape(batch.shape))
+        np.testing.assert_array_equal(targets, expected[1].numpy().reshape(groups, size)[of])
+        np.testing.assert_array_equal(own, settings[now])
+
+
+def right_rows(library, body, rng, dtype) -> None:
+    """The rows that scikit-learn's `accuracy_score` counts, or PyTorch's `argmax`."""
+    models, n, k = (int(m) for m in rng.integers(1, 30, 3))
+    p = rng.random((models, n, k)).astype(dtype)
+    labels = rng.integers(2, size=(models, n, k))
+    classes = rng.integers(-1, max(k, 2), size=(models, n))
+    of_classes, of_labels = body(p, classes), body(p, labels)
+    for m in range(models):
+        predicted = torch.from_numpy(p[m]).argmax(dim=1).numpy() if k > 1 else p[m, :, 0] > 0.5
+        if library == "torch":
+            np.testing.assert_array_equal(of_classes[m], predicted == classes[m])
+            exact = torch.eq(torch.from_numpy(p[m] > 0.5), torch.from_numpy(labels[m] > 0)).all(1)
+            np.testing.assert_array_equal(of_labels[m], exact.numpy())
+        else:
+            right = accuracy_score(classes[m], predicted.astype(int), normalize=False)
+            assert of_classes[m].sum() == right
+            exact = accuracy_score(labels[m], (p[m] > 0.5).astype(int), normalize=False)
+            assert of_labels[m].sum() == exact
+    p[0, 0, 0] = np.nan
+    assert body(p, classes)[0, 0] == 2

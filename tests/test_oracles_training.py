@@ -305,6 +305,8 @@ CHECKS = {
         partial(epochs.shift_and_flip, "scipy"),
         partial(epochs.shift_and_flip, "torch"),
     ),
+    "take_step": (partial(epochs.take_step, "loader"), partial(epochs.take_step, "torch")),
+    "right_rows": (partial(epochs.right_rows, "sklearn"), partial(epochs.right_rows, "torch")),
     "perceptron_sweep": (partial(perceptron, False), partial(multinomial_perceptron, False)),
     "csr_perceptron_sweep": (partial(perceptron, True), partial(multinomial_perceptron, True)),
 }
