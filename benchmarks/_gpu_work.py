@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import time
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch.nn import functional
 
@@ -267,66 +264,3 @@ def everything(quick: bool, dry: bool) -> Iterator[Work]:
     for n in vectors:
         yield from memory_bound(n)
         yield adam_step(n)
-
-
-def trainings(device: Any, rounds: int) -> dict[str, Any]:
-    """Seconds of whole trainings on digits, ours and PyTorch's eager loop, in turns."""
-    import _peers
-
-    from estimators import ConvNetClassifier, MLPClassifier
-
-    X, y, name = digits(device.dry)
-    side = int(X.shape[1] ** 0.5)
-    images = X.reshape(-1, 1, side, side)
-    hidden, filters, epochs, batch = ((8,), (4, 4), 1, 32) if device.dry else (
-        (512, 512), (32, 64), 2, 256
-    )  # fmt: skip
-    settings = {"batch_size": batch, "max_iter": epochs, "random_state": 0, "device": "cuda"}
-    mlp = MLPClassifier(hidden_layer_sizes=hidden, **settings)
-    convnet = ConvNetClassifier(conv_layer_sizes=filters, hidden_layer_sizes=(), **settings)
-    mlp_peer = _peers.mlp((X.shape[1], *hidden, 10))
-    convnet_peer = _peers.convnet(filters, side)
-
-    def theirs(make: Any, x: np.ndarray) -> None:
-        _peers.train(make, x, y, batch=batch, epochs=epochs, device=device.torch_device)
-
-    pairs = {
-        f"MLPClassifier {hidden}": (lambda: mlp.fit(X, y), lambda: theirs(mlp_peer, X)),
-        f"ConvNetClassifier {filters}": (
-            lambda: convnet.fit(X, y),
-            lambda: theirs(convnet_peer, images),
-        ),
-    }
-    found: dict[str, Any] = {"data": f"{name}, {epochs} epochs, batch {batch}"}
-    for title, pair in pairs.items():
-        taken: list[list[float]] = [[], []]
-        for i in range(rounds + 1):
-            for seconds, work in zip(taken, pair, strict=True):
-                start = time.perf_counter()
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")
-                    work()
-                device.synchronize()
-                if i:  # the first one compiles
-                    seconds.append(time.perf_counter() - start)
-        ours, peer = (float(np.median(seconds)) for seconds in taken)
-        found[title] = {"ours": ours, "PyTorch": peer, "times as fast": peer / ours}
-    return found
-
-
-def digits(small: bool) -> tuple[np.ndarray, np.ndarray, str]:
-    """MNIST where its folder is known, else scikit-learn's digits, as often as to be as many."""
-    import os
-
-    from sklearn.datasets import load_digits
-
-    from estimators.datasets import load_mnist
-
-    if not small and os.environ.get("CUKERNELS_DATA"):
-        X, _, y, _ = load_mnist(scale=True, return_X_y=True)
-        return X, y, "MNIST"
-    X, y = load_digits(return_X_y=True)
-    X = (X / 16).astype(np.float32)
-    if small:
-        return X[:64], y[:64], "64 digits"
-    return np.tile(X, (33, 1)), np.tile(y, 33), "digits of 8 x 8, 33 times"

@@ -1,4 +1,4 @@
-"""The same trainings in PyTorch, as its users write them: eager, one loop, Adam, cross-entropy."""
+"""The same trainings in PyTorch, as its users write them: one loop, Adam, cross-entropy."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from _torch_graph import GraphedStep, adam
 from torch import nn
 
 
@@ -45,6 +46,7 @@ def train(
     epochs: int,
     layout: torch.memory_format = torch.contiguous_format,
     device: str = "cpu",
+    graph: bool = False,
 ) -> Callable[[np.ndarray, np.ndarray], float]:
     """Train a network; returns a function that gives its accuracy on other data.
 
@@ -62,16 +64,23 @@ def train(
         Of images and filters.
     device : str, default="cpu"
         Where to train.
+    graph : bool, default=False
+        Whether a step is a CUDA graph. Otherwise it is eager.
     """
     torch.manual_seed(0)
     network = make().to(device=device, memory_format=layout)
-    optimizer = torch.optim.Adam(network.parameters())
+    optimizer = adam(network) if graph else torch.optim.Adam(network.parameters())
     inputs, labels = tensor(x, layout).to(device), torch.from_numpy(y).to(device)
+
+    def eager(picked: torch.Tensor) -> None:
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(network(inputs[picked]), labels[picked]).backward()
+        optimizer.step()
+
+    step = GraphedStep(network, optimizer, inputs, labels, batch) if graph else eager
     for _ in range(epochs):
         for picked in torch.randperm(len(x)).to(device).split(batch):
-            optimizer.zero_grad()
-            nn.functional.cross_entropy(network(inputs[picked]), labels[picked]).backward()
-            optimizer.step()
+            step(picked)
 
     def accuracy(x_test: np.ndarray, y_test: np.ndarray) -> float:
         with torch.no_grad():
