@@ -15,6 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+from cukernels.runtime.precision import current_precision
+
 Need = tuple[Any, int]  # an instance of a kernel, and its bytes of dynamic shared memory
 
 RECORDING: dict[int, dict[Need, None]] = {}
@@ -95,7 +97,7 @@ def precompile_once(key: Hashable, compute: Callable[[], Any]) -> None:
         Computes on the current device. It is called once, in `recorded`. So it must not depend on
         what is in arrays on the device, nor change anything but such arrays.
     """
-    key = (sys.modules["cupy"].cuda.Device().id, key)
+    key = (sys.modules["cupy"].cuda.Device().id, current_precision(), key)
     if key in _known:
         return
     with recorded() as needs:

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 
 from cukernels.runtime import LOWER, device_memory
 from estimators.layers.layer import Elementwise
+from estimators.shared.device_arrays import device_of
 
 _PLACE = 8  # bytes of the number of a row
 _VECTORS_OF_LBFGS = 28  # of parameters: its memory, and what an iteration makes
@@ -57,6 +58,21 @@ def samples_bytes(X: Any, itemsize: int) -> int:
     if sp.issparse(X):
         return int(X.nnz * (itemsize + X.indices.itemsize) + X.indptr.nbytes)
     return itemsize * int(np.prod(X.shape))
+
+
+def present_bytes(X: Any, device: str, *, is_placed: bool = False) -> int:
+    """Return how many bytes of samples a device has already.
+
+    Parameters
+    ----------
+    X : array or CSR matrix
+        The samples of a fit.
+    device : str
+        Where it runs.
+    is_placed : bool, default=False
+        Whether another fit has brought them there.
+    """
+    return samples_bytes(X, X.dtype.itemsize) if is_placed or device_of(X) == device else 0
 
 
 def check_memory(estimate: MemoryEstimate, *, present: int = 0, batch_size: int = 0) -> None:

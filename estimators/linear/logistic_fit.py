@@ -19,7 +19,7 @@ from cukernels.runtime import (
     threads,
     to_host,
 )
-from estimators.costs.memory import check_memory
+from estimators.costs.memory import check_memory, present_bytes
 from estimators.linear.device_loss import DeviceObjective
 from estimators.linear.fit import LinearFit
 from estimators.linear.logistic_parameters import penalty_strength
@@ -109,7 +109,8 @@ class LogisticFit(LinearFit):
         together = first.estimator.solver == "lbfgs"
         silent = len(fits) > 1
         memory = first.estimator._fit_memory(first.X, len(first.estimator.classes_), first.device)
-        check_memory(memory)
+        is_whole = first.rows is None  # others are copied
+        check_memory(memory, present=present_bytes(first.X, first.device) if is_whole else 0)
 
         def run_on_rows(_: None, fold: list[LogisticFit]) -> None:
             X = fold[0].X if fold[0].rows is None else fold[0].X[fold[0].rows]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cukernels.runtime import current, on_one_blas_thread
-from estimators.costs.memory import check_memory
+from estimators.costs.memory import check_memory, present_bytes
 from estimators.linear.perceptron_model import SweptModel
 from estimators.linear.perceptron_stack import PerceptronStack
 from estimators.shared.fit_protocol import Watch
@@ -33,7 +33,8 @@ class SweptFit(SweptModel):
         is_alone = len(fits) == 1
         memory = first.estimator._fit_memory(first.X, len(first.estimator.classes_), first.device)
         key = ("perceptron's samples", first.device, first.w.dtype)
-        check_memory(memory, present=memory.data if first.samples.has(key) else 0)
+        is_placed = first.samples.has(key)
+        check_memory(memory, present=present_bytes(first.X, first.device, is_placed=is_placed))
         reporter = Reporter(first.estimator.verbose if is_alone else 0, first.epochs)
         with current(first.device), reporter:
             stack = PerceptronStack(fits)

@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from sklearn.exceptions import ConvergenceWarning
 
 from cukernels.runtime import current, on_one_blas_thread, to_device
-from estimators.costs.memory import MemoryEstimate, check_memory, samples_bytes
+from estimators.costs.memory import MemoryEstimate, check_memory, present_bytes
 from estimators.layers.layer import Rows
 from estimators.neural.attributes import set_fitted_attributes
 from estimators.neural.callbacks import EpochCallbacks
@@ -155,9 +155,8 @@ class NeuralFit:
         ]
         data = {id(fit.samples): memory.data for fit, memory in zip(fits, each, strict=True)}
         present = sum(
-            samples_bytes(fit.X, fit.X.dtype.itemsize)
+            present_bytes(fit.X, fit.device, is_placed=fit.samples.has(("samples on", fit._place)))
             for fit in sets
-            if fit.samples.has(("samples on", fit._place))
         )
         parameters, step = sum(m.parameters for m in each), sum(m.step for m in each)
         estimate = MemoryEstimate(sum(data.values()), parameters, step, first.device)

@@ -183,12 +183,13 @@ class Replay:
             self._losses = pinned(self.xp, self.total.shape, self.total.dtype)
             self.steps = self._kinds()
             self._scorer, self._score = None, None
+            is_scored = any(m.held_out is not None for m in members)
             if can_score_on_device(members, self.data):
                 scorer = Scorer(stack.network, self.objective, self.data, members, stack.params)
                 records = self.epochs >= _WORTH
                 self._score = Recorded(scorer.launch, self.lanes, self.arena, records=records)
                 self._scorer = scorer
-            kinds = tuple(steps.kind for steps in self.steps)
+            kinds = (self.data.X.dtype, is_scored, *(steps.kind for steps in self.steps))
             compile_ahead(stack, self.objective, ("replayed", *kinds), self._take)
 
     def _take(self) -> None:
