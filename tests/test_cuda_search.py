@@ -65,6 +65,22 @@ def test_a_search_on_a_device_is_one_stack(cupy, monkeypatch, estimator, grid, n
             np.testing.assert_array_equal(device.cv_results_[name], values)
 
 
+@pytest.mark.parametrize("batch_size", [5, "auto"])
+def test_folds_of_different_sizes_are_one_stack(cupy, stacks, batch_size):
+    """The last batches of 17, 18 and 18 rows are filled up, which changes no bit."""
+    estimator = MLPClassifier(**MLP | {"batch_size": batch_size}, device="cuda")
+    x, y = np.tile(X, (2, 1))[:53], np.tile(Y, 2)[:53]
+    x = x + np.arange(53, dtype="float32")[:, None] / 64
+    folds = [(np.flatnonzero(np.arange(53) % 3 == i), np.arange(53)) for i in range(3)]
+    options = {"cv": folds, "refit": False, "scoring": "neg_log_loss"}
+    together = GridSearchCV(estimator, {"alpha": [1e-4, 1.0]}, **options).fit(x, y)
+    assert stacks == [6]
+    alone = GridSearchCV(estimator, {"alpha": [1e-4, 1.0]}, fused=False, **options).fit(x, y)
+    for i in range(3):
+        name = f"split{i}_test_score"
+        np.testing.assert_array_equal(together.cv_results_[name], alone.cv_results_[name])
+
+
 def test_a_stack_is_split_where_the_memory_of_the_device_ends(stacks, softgpu):
     with softgpu.limited_memory(1_200_000):
         assert free_memory("cuda:0") == 1_200_000

@@ -13,7 +13,7 @@ import pytest
 import scipy.sparse as sp
 import sklearn
 from sklearn import linear_model, neural_network
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -308,3 +308,20 @@ def test_weights_are_routed(estimator, digits):
 def test_summary_of_parameters(estimator):
     assert type(estimator).__name__ in repr(estimator)
     assert type(estimator).__name__ in estimator._repr_html_()
+
+
+@pytest.mark.parametrize("cls", ESTIMATORS)
+def test_parameters_are_read_as_by_scikit_learn(cls):
+    """Also those of a subclass, and of an estimator that is a parameter."""
+
+    class Wider(cls):
+        def __init__(self, a=1, inner=None, device="cpu"):
+            super().__init__(device=device)
+            self.a, self.inner = a, inner
+
+    for model in (cls(), Wider(), cls(device="cuda"), Wider(inner=Perceptron()), Wider(2)):
+        for deep in (True, False):
+            expected = BaseEstimator.get_params(model, deep)
+            assert list(model.get_params(deep)) == list(expected)
+            assert all(model.get_params(deep)[name] is expected[name] for name in expected)
+    assert Wider(inner=Perceptron()).set_params(inner__alpha=2.0).inner.alpha == 2.0

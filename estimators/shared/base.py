@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from sklearn.base import ClassifierMixin
@@ -18,12 +19,37 @@ _LARGEST = int(np.finfo(float).max)
 _SUMMED = 2**20  # values of X that make a thread worth its start
 # The dtypes that validate_data keeps. It converts every other dtype to the first of them.
 FLOATS = (np.float64, np.float32)
+# The names of the parameters of each class, which scikit-learn reads from its signature every time.
+_NAMES: WeakKeyDictionary[type, tuple[str, ...]] = WeakKeyDictionary()
 
 
 class Classifier(ClassifierMixin, BaseEstimator):
     """A classifier with a `device` parameter whose fitted attributes are NumPy arrays."""
 
     device: str
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the parameters by their names.
+
+        A search asks for them some eight times for each fit.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Whether to return the parameters of parameters that are estimators too.
+
+        Returns
+        -------
+        params : dict
+            The parameters, and their values.
+        """
+        names = _NAMES.get(type(self))
+        if names is None:
+            names = _NAMES[type(self)] = tuple(super().get_params(deep=False))
+        values = {name: getattr(self, name) for name in names}
+        if deep and any(hasattr(value, "get_params") for value in values.values()):
+            return super().get_params(deep)
+        return values
 
     def _validate_params(self) -> None:
         super()._validate_params()

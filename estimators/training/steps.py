@@ -215,11 +215,11 @@ def _weights(
     members: Sequence[Member], layout: BatchLayout, sizes: np.ndarray, dtype: Any
 ) -> np.ndarray:
     """Return the weights of an epoch, as `Epoch` has them."""
-    weighted = any(m.sample_weight is not None for m in members)
-    if not weighted and (sizes[-1] == layout.rest).all():
+    if any(m.sample_weight is not None for m in members):
+        return layout.flattened([m.row_weights for m in members], dtype)
+    if (sizes[-1] == layout.rest).all():
         return np.zeros(0, dtype)
-    flat = layout.flattened([m.row_weights for m in members], dtype)
-    return flat if weighted else flat[layout.bounds[-2] :]
+    return (np.arange(layout.rest) < sizes[-1][:, None]).astype(dtype).ravel()
 
 
 def weights_by_step(flat: Array, layout: BatchLayout) -> list[Array | None]:
