@@ -12,7 +12,7 @@ from typing import Any
 import _networks
 import _peers
 import torch
-from _digits import Digits
+from _digits import ROWS, Digits
 from _networks import Network
 from _turns import Contestant, Work
 from sklearn import linear_model
@@ -47,15 +47,16 @@ def pytorch(
     make, X = network.theirs(data.X.shape[1]), network.shaped(data.X)
 
     def work(epochs: int) -> Callable[[], float]:
-        before = torch.backends.cudnn.allow_tf32
-        torch.backends.cudnn.allow_tf32 = tf32
+        cudnn = torch.backends.cudnn
+        before = cudnn.allow_tf32, cudnn.deterministic
+        cudnn.allow_tf32, cudnn.deterministic = tf32, False
         try:
             accuracy = _peers.train(
                 make, X, data.y, batch=network.batch, epochs=epochs, device=device, graph=graph
             )
             wait()
         finally:
-            torch.backends.cudnn.allow_tf32 = before
+            cudnn.allow_tf32, cudnn.deterministic = before
         return lambda: accuracy(network.shaped(data.X_test), data.y_test)
 
     return work
@@ -195,7 +196,7 @@ def predictions(data: Digits, device: str, dry: bool) -> Iterator[Work]:
 
     for network in (_networks.NETWORKS[0], _networks.NETWORKS[2]):
         own = network.small() if dry else network
-        for rows, calls in ((1, 200), (len(data.X), 10)):
+        for rows, calls in ((1, 200), (ROWS if dry else len(data.X), 10)):
             for on_device in (False, True):
                 count = f"{rows:,} row{'s' * (rows > 1)}"
                 name = f"{network.name.partition(', batch')[0]}, {count}, "
@@ -240,12 +241,12 @@ def streaming(data: Digits, device: str, dry: bool) -> Iterator[Work]:
 
 def linear(data: Digits, device: str, dry: bool) -> Iterator[Work]:
     """Fits of linear models, against scikit-learn on all cores."""
-    iterations = 3 if dry else 100
-    logistic = {"max_iter": iterations}
+    logistic = {"max_iter": 3 if dry else 100}
     online = {"max_iter": 2 if dry else 5, "tol": None, "random_state": 0}
-    for name, settings, parallel in (
-        ("LogisticRegression", logistic, {}),  # whose cores are those of its BLAS
-        ("Perceptron", online, {"n_jobs": -1}),
+    for name, amount, settings, parallel in (
+        # scikit-learn's is on all cores by its BLAS
+        ("LogisticRegression", "100 iterations", logistic, {}),
+        ("Perceptron", "5 epochs", online, {"n_jobs": -1}),
     ):
         makers = {
             OURS: functools.partial(getattr(estimators, name), **settings, device="cuda"),
@@ -256,7 +257,6 @@ def linear(data: Digits, device: str, dry: bool) -> Iterator[Work]:
         def prepare(makers: dict[str, Any] = makers) -> dict[str, Contestant]:
             return {who: fitting(lambda _, make=make: make(), data) for who, make in makers.items()}
 
-        amount = f"{settings['max_iter']} {'iterations' if settings is logistic else 'epochs'}"
         yield Work("linear", f"{name}, {amount}", data.name, prepare, "s")
 
 

@@ -339,7 +339,7 @@ def trainings(device: Device, arguments: argparse.Namespace, rounds: int, folder
     document: dict[str, Any] = {"facts": facts(device)}
     rows: list[_turns.Row] = []
     expected_file = _rounds.RESULTS / "expected.json"
-    expected = json.loads(expected_file.read_text())["us"] if expected_file.exists() else {}
+    expected = json.loads(expected_file.read_text())["expected"] if expected_file.exists() else {}
     data = digits(arguments.data, small=device.dry)
     for work in _trainings.works(data, device.torch_device, device.dry):
         if arguments.only not in work.title:
