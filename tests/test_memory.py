@@ -41,7 +41,7 @@ MODELS = {
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("name", MODELS)
-def test_an_estimate_is_what_a_fit_needs(name, softgpu, monkeypatch):
+def test_an_estimate_is_what_a_fit_needs(name, cupy, softgpu, monkeypatch):
     """With a tenth more than that it runs. With a tenth less it does not begin, and if it did, it
     would not come to its end.
     """
@@ -51,7 +51,8 @@ def test_an_estimate_is_what_a_fit_needs(name, softgpu, monkeypatch):
     assert memory.device == "cuda:0"
     assert memory.total == memory.data + memory.parameters + memory.step
     with softgpu.settings(null=True):
-        model.fit(samples[:40], labels[:40])  # what belongs to no fit, as counters, is there now
+        model.fit(samples, labels)  # what belongs to no fit, as counters, is there now
+        cupy.get_default_memory_pool().free_all_blocks()
         with softgpu.limited_memory(int(1.1 * memory.total)):
             model.fit(samples, labels)
         with (

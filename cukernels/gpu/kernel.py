@@ -9,6 +9,7 @@ numbers are cast to it.
 from __future__ import annotations
 
 import functools
+import importlib
 import os
 import sys
 from collections.abc import Iterable
@@ -211,6 +212,11 @@ def architecture(x: Array) -> int:
 def multiprocessors(x: Array) -> int:
     """Return how many multiprocessors an array's device has."""
     return _device_facts(namespace(x), x.device.id)[1]
+
+
+def facts_of(device: str) -> tuple[int, int]:
+    """Return the compute capability of a device named "cuda:N", and its multiprocessors."""
+    return _device_facts(importlib.import_module("cupy"), int(device.partition(":")[2] or 0))
 
 
 def contiguous(x: Array, dtype: Any = None) -> Array:

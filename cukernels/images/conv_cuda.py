@@ -106,7 +106,7 @@ class FilterGradient(NamedTuple):
 
 
 @functools.cache
-def _filter_gradient(
+def filter_gradient(
     sizes: Geometry, models: int, dtype: str, target: Target, needs_w: bool, needs_bias: bool
 ) -> FilterGradient:
     """The product dw: rows are filters, columns are taps; the sum over all places is split."""
@@ -150,7 +150,7 @@ def _filter_gradients(
 ) -> tuple[Array | None, Array | None]:  # fmt: skip
     """Compute the gradients of filters and biases, (models, 1, *own), or those that are needed."""
     stack, models, sizes = convolution
-    launch = _filter_gradient(sizes, models, ctype(x), target_of(x), needs_w, needs_bias)
+    launch = filter_gradient(sizes, models, ctype(x), target_of(x), needs_w, needs_bias)
     dw = gradient_of(x, (models, 1, *w.shape[-4:]), w_out) if needs_w else None
     dbias = gradient_of(x, (models, 1, sizes.filters), bias_out) if needs_bias else None
     if models:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 from typing import Any, NamedTuple
 
-from cukernels.gpu.kernel import architecture, multiprocessors
+from cukernels.gpu.kernel import architecture, facts_of, multiprocessors
 from cukernels.matmul.gemm_cost import Target, Tile, cycles_of
 from cukernels.runtime.arrays import Array, namespace
 from cukernels.runtime.precision import current_precision
@@ -73,6 +73,11 @@ def target_of(x: Array) -> Target:
     if place not in _TARGETS:
         _TARGETS[place] = Target(architecture(x), multiprocessors(x), place[2])
     return _TARGETS[place]
+
+
+def target_on(device: str) -> Target:
+    """Return the target of a plan for products on a device, as "cuda:0"."""
+    return Target(*facts_of(device), current_precision())
 
 
 _TARGETS: dict[tuple[Any, int, str], Target] = {}

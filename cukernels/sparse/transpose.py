@@ -94,12 +94,12 @@ def transposed(
     """
     xp, integer, type_ = namespace(a.data), a.indices.dtype, ctype(a.indices)
     entries = a.data.shape[0]
-    blocks = min(-(-entries // _LEAST_ENTRIES), _MOST_BLOCKS)
+    blocks = blocks_of(entries)
     code, parameter, _ = fused(activation)
     dz = xp.empty_like(dy) if code else dy
     data, keys, rows = a.data, xp.empty(entries, integer), xp.empty(entries, np.int32)
     arrived = counters(data, 1)
-    for shift, bits in _digits(models * width):
+    for shift, bits in digits(models * width):
         counts, totals = xp.empty((blocks, 1 << bits), integer), xp.empty(1 << bits, integer)
         if shift == 0:
             grid = (max(blocks, elementwise.blocks(dy, dy.size)), 2, 1) if code else (blocks, 1, 1)
@@ -122,8 +122,13 @@ def transposed(
     return Sorted(data, rows, keys), dz
 
 
+def blocks_of(entries: int) -> int:
+    """Return how many blocks sort so many entries."""
+    return min(-(-entries // _LEAST_ENTRIES), _MOST_BLOCKS)
+
+
 @functools.cache
-def _digits(keys: int) -> list[tuple[int, int]]:
+def digits(keys: int) -> list[tuple[int, int]]:
     """Return (first bit, number of bits) of each digit of keys below `keys`, lowest first."""
     bits = max((keys - 1).bit_length(), 1)
     passes = -(-bits // MOST_BITS)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
+from cukernels.matmul import of_product
 from cukernels.runtime import LOWER, device_memory
-from estimators.layers.layer import Elementwise
+from cukernels.sparse import sort_bytes
 from estimators.shared.device_arrays import device_of
 
 _PLACE = 8  # bytes of the number of a row
@@ -75,7 +77,13 @@ def present_bytes(X: Any, device: str, *, is_placed: bool = False) -> int:
     return samples_bytes(X, X.dtype.itemsize) if is_placed or device_of(X) == device else 0
 
 
-def check_memory(estimate: MemoryEstimate, *, present: int = 0, batch_size: int = 0) -> None:
+def check_memory(
+    estimate: MemoryEstimate,
+    *,
+    present: int = 0,
+    batch_size: int = 0,
+    of_batch: Callable[[int], MemoryEstimate] | None = None,
+) -> None:
     """Raise MemoryError if a fit on a GPU needs more than is free, before it starts.
 
     Parameters
@@ -85,7 +93,9 @@ def check_memory(estimate: MemoryEstimate, *, present: int = 0, batch_size: int 
     present : int, default=0
         How many of these bytes are on the device already.
     batch_size : int, default=0
-        The rows of a step, where it has a batch size. The message says with how many it would do.
+        The rows of a step, where it has a batch size.
+    of_batch : callable, default=None
+        Returns what it needs with another batch size. The message says with which it would do.
     """
     if estimate.device == "cpu":
         return
@@ -94,10 +104,15 @@ def check_memory(estimate: MemoryEstimate, *, present: int = 0, batch_size: int 
     if needed <= free:
         return
     advice = ""
-    if batch_size:
-        left = free - replace(estimate, step=0).total + present
-        rows = left * batch_size // max(estimate.step, 1)
-        advice = f" batch_size={rows} would do." if rows > 0 else " No batch size is small enough."
+    if batch_size and of_batch:
+        enough, too_many = 0, batch_size
+        while too_many - enough > 1:
+            rows = (enough + too_many) // 2
+            if of_batch(rows).total - present <= free:
+                enough = rows
+            else:
+                too_many = rows
+        advice = f" batch_size={enough} would do." if enough else " No batch size is small enough."
     raise MemoryError(
         f"{estimate.device} is out of memory: {needed:,} bytes were asked for, and {free:,} of "
         f"{total:,} are free. Lower {LOWER}, or use device='cpu'.{advice}"
@@ -112,67 +127,6 @@ def _amount(n_bytes: int) -> str:
     return f"{n_bytes} bytes"
 
 
-# Networks ----------------------------------------------------------------------------------------
-
-
-def network_memory(
-    network: Any, X: Any, n_rows: int, batch_size: int, n_copies: int, dtype: Any, device: str
-) -> MemoryEstimate:
-    """Return what the fit of one network needs.
-
-    Parameters
-    ----------
-    network : Network
-        The network.
-    X : ndarray or CSR matrix of shape (n_samples, n_features)
-        Samples.
-    n_rows : int
-        How many of them it learns from.
-    batch_size : int
-        The rows of a step; 0 where all rows make one step.
-    n_copies : int
-        How many vectors of the size of its parameters there are.
-    dtype : dtype
-        The type of parameters and of what is computed.
-    device : str
-        Where it runs.
-    """
-    itemsize = np.dtype(dtype).itemsize
-    data = samples_bytes(X, X.dtype.itemsize)
-    data += X.shape[0] * max(_PLACE, itemsize * network.shapes[-1][0])
-    data += 2 * _PLACE * n_rows  # the rows of an epoch in their order, and their labels
-    if sp.issparse(X):  # an epoch gathers the stored values of its rows, and where they are
-        data += X.nnz * (itemsize + X.indices.itemsize + _PLACE)
-    rows = min(batch_size, n_rows) if batch_size else n_rows
-    step = itemsize * rows * values_of_row(network, dense=not sp.issparse(X))
-    return MemoryEstimate(data, itemsize * n_copies * network.size, step, device)
-
-
-def values_of_row(network: Any, *, dense: bool = True) -> int:
-    """Return how many values a step of training holds at once for each row of its batch.
-
-    On the way forward, all outputs are kept that the way back reads. On the way back there are, in
-    each layer, the gradient of its output, that before its activation, and that of its input.
-    """
-    sizes = [int(np.prod(shape)) for shape in network.shapes]
-    kept, most = sizes[0] if dense else 0, 0
-    layers = network.layers
-    for i, (layer, of_input, of_output) in enumerate(
-        zip(layers, sizes[:-1], sizes[1:], strict=True)
-    ):
-        has_activation = layer.nonlinearity != "identity"
-        # the way back reads what went into a normalisation, and what came out of an activation
-        elementwise = [isinstance(one, Elementwise) for one in layers[i : i + 2]]
-        is_read = has_activation or not all(elementwise) or i + 1 == len(layers)
-        kept += of_output * is_read
-        gradients = of_output * (1 + (has_activation and not elementwise[0]))
-        most = max(most, gradients + (of_input if i else 0))
-    return kept + most
-
-
-# Linear models -----------------------------------------------------------------------------------
-
-
 def logistic_memory(X: Any, n_outputs: int, solver: str, device: str) -> MemoryEstimate:
     """Return what the fit of a logistic regression needs.
 
@@ -183,14 +137,32 @@ def logistic_memory(X: Any, n_outputs: int, solver: str, device: str) -> MemoryE
     n_parameters = n_outputs * (n_features + 1)
     if device == "cpu":
         parameters = 8 * _VECTORS_OF_LBFGS * n_parameters
+        step = _SCORES * itemsize * n_rows * n_outputs
     else:
         parameters = _VECTORS_OF_DEVICE * itemsize * n_parameters
-    step = _SCORES * itemsize * n_rows * n_outputs
-    if sp.issparse(X) and device != "cpu":  # entries that are sorted by their columns, twice
-        step = step // 2 + 2 * X.nnz * (itemsize + 2 * X.indices.itemsize)
+        step = _logistic_step(X, n_outputs, device)
     if solver in _BY_CURVATURE:  # the rows with a column of ones, times their weights, and again
         step += (3 + (n_outputs > 1)) * samples_bytes(X, itemsize)
     return MemoryEstimate(data, parameters, step, device)
+
+
+def _logistic_step(X: Any, n_outputs: int, device: str) -> int:
+    """Return the most bytes that a pass over X has at once on a GPU, beside the parameters.
+
+    The product that makes scores has parts of its sums. Then there are scores and their gradients,
+    which are copied for the product that makes the gradient in the weights; that has parts too,
+    which are gone when the gradient is copied once more to be read.
+    """
+    itemsize, (n_rows, n_features) = X.dtype.itemsize, X.shape
+    scores, weights = itemsize * n_rows * n_outputs, itemsize * n_outputs * n_features
+    if sp.issparse(X):
+        integer = X.indices.itemsize
+        sort = sort_bytes(X.nnz, n_features, itemsize, integer)
+        return max(2 * scores, (2 + (n_outputs > 1)) * scores + sort - weights)
+    forward = of_product(n_rows, n_outputs, n_features, 1, X.dtype, device)
+    backward = of_product(n_outputs, n_features, n_rows, 1, X.dtype, device)
+    copies = 2 + (n_outputs > 1)
+    return max(scores + forward - 2 * weights, copies * scores, 2 * scores + backward - weights)
 
 
 def perceptron_memory(

@@ -19,6 +19,7 @@ from cukernels import (
     matmul_backward,
 )
 from cukernels.activations import ACTIVATIONS
+from cukernels.matmul import of_gradients, of_product
 from cukernels.runtime import Array
 from estimators.layers.layer import (
     Backward,
@@ -37,6 +38,7 @@ from estimators.layers.layer import (
     check_positive,
     left_to_next,
 )
+from estimators.layers.made import Made, StepSize
 from estimators.layers.norm import BatchNorm
 from estimators.shared.rows import SharedRows, SparseRows
 
@@ -104,6 +106,22 @@ class Dense(Weighted):
         )  # fmt: skip
         return None if dx is None else dx.reshape(dx.shape[:2] + x.shape[2:])
 
+    def sums_of_product(self, shape: Shape, size: StepSize) -> tuple[int, ...]:
+        if size.sorted:
+            return ()
+        rows, inputs = size.rows, prod(shape)
+        return _unless_0(of_product(rows, self.units, inputs, size.models, size.dtype, size.device))
+
+    def sums_of_gradients(self, shape: Shape, size: StepSize) -> tuple[int, ...]:
+        if size.sorted:
+            return (size.sorted,)
+        is_summed = self.activation != "identity" and not size.is_before  # with the slope
+        parts = of_gradients(
+            size.rows, prod(shape), self.units, size.models, size.dtype, size.device,
+            needs_a=not size.is_first, needs_sums=not is_summed,
+        )  # fmt: skip
+        return _unless_0(parts)
+
     def write_product(self, graph: Graph, p: Parameters, x: str, shape: Shape) -> str:
         if len(shape) > 1:
             x = graph.add("Reshape", x, graph.constant(np.array([-1, prod(shape)])))
@@ -150,6 +168,10 @@ class Dropout(Elementwise):
         y, keep = dropout(x, rate, seed, mode.step)
         return y, lambda dy, g, through: dropout_backward(dy, rate, keep)
 
+    def made(self, shape: Shape, size: StepSize) -> Made:
+        mask = size.bytes(shape) // size.itemsize
+        return Made(size.gradient(shape), holds_input=False, kept=(mask,))
+
     def write_onnx(self, graph: Graph, p: Parameters, x: str, shape: Shape) -> str:
         return x
 
@@ -189,6 +211,11 @@ class Activation(Elementwise):
     def write_onnx(self, graph: Graph, p: Parameters, x: str, shape: Shape) -> str:
         return graph.activation(self.name, x)
 
+    def made(self, shape: Shape, size: StepSize) -> Made:
+        reads_input = ACTIVATIONS[self.name].reads_input
+        gradient = None if size.is_before else size.bytes(shape)
+        return Made(gradient, holds_input=reads_input, holds_output=not reads_input)
+
     @property
     def nonlinearity(self) -> str:
         return self.name
@@ -205,6 +232,11 @@ def hidden_layer(layer: Weighted, batch_norm: bool, dropout: float) -> list[Laye
         linear = replace(layer, activation="identity")  # type: ignore[type-var]
         layers = [linear, BatchNorm(), Activation(layer.activation)]
     return [*layers, Dropout(dropout)] if dropout else layers
+
+
+def _unless_0(n_bytes: int) -> tuple[int, ...]:
+    """An array of so many bytes, or none."""
+    return (n_bytes,) if n_bytes else ()
 
 
 def _flat(x: Array | SharedRows) -> tuple[Array, Array | None]:

@@ -18,7 +18,7 @@ from cukernels import (
     max_pool2d,
     max_pool2d_backward,
 )
-from cukernels.images import Grid, Padding, Pair, grid, pair
+from cukernels.images import Grid, Padding, Pair, grid, of_filter_gradients, pair
 from cukernels.runtime import Array
 from estimators.layers.layer import (
     Backward,
@@ -36,6 +36,7 @@ from estimators.layers.layer import (
     check_positive,
     seen_through,
 )
+from estimators.layers.made import Made, StepSize
 from estimators.layers.window_nodes import add_taps, add_windows, add_with_channels_first
 from estimators.shared.rows import SharedRows
 
@@ -128,6 +129,14 @@ class Conv2D(Filters):
             needs=_needs(through), x_activation=through or "identity", x_of=group, out=g,
         )  # fmt: skip
         return dx
+
+    def sums_of_gradients(self, shape: Shape, size: StepSize) -> tuple[int, ...]:
+        is_summed = self.activation != "identity" and not size.is_before  # with the slope
+        parts = of_filter_gradients(
+            size.rows, shape[2], self.filters, self.windows(shape), size.models, size.dtype,
+            size.device, needs_bias=not is_summed,
+        )  # fmt: skip
+        return (parts,) if parts else ()
 
     def write_product(self, graph: Graph, p: Parameters, x: str, shape: Shape) -> str:
         axes, bias = self.windows(shape), graph.constant(p["bias"])
@@ -233,6 +242,9 @@ class MaxPool2D(Pooling):
 
         return y, backward
 
+    def made(self, shape: Shape, size: StepSize) -> Made:
+        return Made(size.gradient(shape), holds_output=True)
+
     def write_onnx(self, graph: Graph, p: Parameters, x: str, shape: Shape) -> str:
         axes = self.windows(shape)
         sizes = [axis.taps for axis in axes]
@@ -295,6 +307,10 @@ class GlobalAvgPool2D(Layer):
             return avg_pool2d_backward(d_middle, x, pool_size=(h, 1))
 
         return y, backward
+
+    def made(self, shape: Shape, size: StepSize) -> Made:
+        middle = size.bytes(shape[1:])
+        return Made(size.gradient(shape), kept=(middle,), backward=(middle,))
 
     def write_onnx(self, graph: Graph, p: Parameters, x: str, shape: Shape) -> str:
         return graph.add("ReduceMean", x, graph.constant(np.array([1, 2])), keepdims=0)

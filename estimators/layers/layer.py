@@ -22,6 +22,7 @@ import numpy as np
 from cukernels.activations import ACTIVATIONS
 from cukernels.images import Grid
 from cukernels.runtime import Array
+from estimators.layers.made import Made, StepSize
 
 Shape = tuple[int, ...]
 Parameters = dict[str, Array]
@@ -194,6 +195,10 @@ class Layer(ABC):
         """Floating-point operations of its products, forward, for one sample."""
         return 0
 
+    def made(self, shape: Shape, size: StepSize) -> Made:
+        """The arrays that it makes in a step on a GPU, where samples before it have this shape."""
+        return Made(size.gradient(shape))
+
     def kept(self, p: Parameters) -> dict[str, Any]:
         """What it appends to each fitted attribute, for the parameters of one model."""
         if p and not self.attribute:
@@ -275,6 +280,27 @@ class Weighted(Layer):
     @property
     def left_to_next(self) -> str:
         return left_to_next(self.activation)
+
+    def made(self, shape: Shape, size: StepSize) -> Made:
+        reads_input = ACTIVATIONS[self.activation].reads_input
+        output, backward = size.bytes(self.output_shape(shape)), self.sums_of_gradients(shape, size)
+        has_slope = self.activation != "identity" and not size.is_before
+        slope = (output,) if reads_input or has_slope else ()
+        return Made(
+            size.gradient(shape),
+            holds_output=not reads_input,
+            kept=(output,) if reads_input else (),
+            forward=self.sums_of_product(shape, size),
+            backward=(*slope, *backward),
+        )
+
+    def sums_of_product(self, shape: Shape, size: StepSize) -> tuple[int, ...]:
+        """The bytes of what blocks of a GPU add up for `product`."""
+        return ()
+
+    def sums_of_gradients(self, shape: Shape, size: StepSize) -> tuple[int, ...]:
+        """The bytes of what blocks of a GPU add up for `product_backward`."""
+        return ()
 
     def operations(self, shape: Shape) -> int:
         n_inputs, _ = self.fans(shape)

@@ -28,6 +28,7 @@ from estimators.layers.layer import (
     Rows,
     Shape,
 )
+from estimators.layers.made import Made, StepSize
 
 __all__ = ["BatchNorm", "LayerNorm"]  # these are public in `estimators`
 
@@ -86,6 +87,10 @@ class BatchNorm(Elementwise):
 
         return y, backward
 
+    def made(self, shape: Shape, size: StepSize) -> Made:
+        statistics = size.models * shape[-1] * size.itemsize
+        return Made(size.bytes(shape), kept=(statistics, statistics))
+
     def write_onnx(self, graph: Graph, p: Parameters, x: str, shape: Shape) -> str:
         scale = p["gamma"] / np.sqrt(p["variance"] + self.epsilon)
         shift = p["beta"] - p["mean"] * scale
@@ -130,6 +135,9 @@ class LayerNorm(Elementwise):
             return dx
 
         return layer_norm(x, gamma, beta, epsilon=epsilon), backward
+
+    def made(self, shape: Shape, size: StepSize) -> Made:
+        return Made(size.bytes(shape), backward=(size.bytes(shape),))
 
     def write_onnx(self, graph: Graph, p: Parameters, x: str, shape: Shape) -> str:
         scale, shift = graph.constant(p["gamma"]), graph.constant(p["beta"])

@@ -7,6 +7,7 @@ prepared (`prepare_fit`), it runs (`NeuralFit.run`), and it sets the fitted attr
 
 from __future__ import annotations
 
+from math import ceil
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -21,7 +22,8 @@ from sklearn.utils.validation import column_or_1d
 from cukernels.activations import ACTIVATIONS
 from cukernels.gpu import GPU
 from cukernels.runtime import Work
-from estimators.costs.memory import MemoryEstimate, network_memory
+from estimators.costs.memory import MemoryEstimate
+from estimators.costs.network_memory import Training, network_memory
 from estimators.costs.work import network_fit_work
 from estimators.layers.layer import Shape
 from estimators.neural.fit import NeuralFit
@@ -236,18 +238,39 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
         device = device_for(
             X, self.device, lambda: model._fit_work(network, rows, incremental=False)
         )
-        return model._fit_memory(network, rows, rows.shape[0], device)
+        n_rows, more = model._rows_learned(rows.shape[0])
+        if np.ndim(y) > 1 and np.shape(y)[1] > 1:  # the targets of several labels are numbers
+            more["target_bytes"] = model._network_dtype(rows).itemsize * n_outputs
+        return model._fit_memory(network, rows, n_rows, device, **more)
 
-    def _fit_memory(self, network: Network, X: Any, n_rows: int, device: str) -> MemoryEstimate:
-        """Return what a fit to some rows of X needs."""
-        solver = solver_named(self.solver)
+    def _rows_learned(self, n_samples: int) -> tuple[int, dict[str, int]]:
+        """Return how many samples are learned from, and how many are held out by name."""
+        if not (self.early_stopping and solver_named(self.solver).goes_by_steps):
+            return n_samples, {}
+        n_scored = ceil(self.validation_fraction * n_samples)
+        return n_samples - n_scored, {"n_scored": n_scored}
+
+    def _fit_memory(
+        self, network: Network, X: Any, n_rows: int, device: str, **more: Any
+    ) -> MemoryEstimate:
+        """Return what a fit to some rows of X needs; `more` are fields of `Training`."""
+        solver, dtype = solver_named(self.solver), self._network_dtype(X)
         n_copies, batch_size = 2 + len(solver.moments) + bool(self.early_stopping), 0
         if solver.goes_by_steps:
             batch_size = batch_size_of(self, n_rows)
         else:
             n_copies = VECTORS_OF_LBFGS
-        dtype = self._network_dtype(X)
-        return network_memory(network, X, n_rows, batch_size, n_copies, dtype, device)
+        n_outputs = network.shapes[-1][0]
+        are_labels = self.loss == "log_loss" and n_outputs > 1
+        known = {
+            "target_bytes": 8 if are_labels else dtype.itemsize * n_outputs,
+            "augmented": self._augmentation() is not None,
+            "batch_size": batch_size,
+        }
+        training = Training(
+            n_rows=n_rows, n_copies=n_copies, dtype=dtype, device=device, **(known | more)
+        )
+        return network_memory(network, X, training)
 
     def _fit_work(self, network: Network, X: Any, *, incremental: bool) -> Work:
         """Return what a fit to X has to do."""

@@ -13,11 +13,11 @@ import scipy.sparse as sp
 from sklearn.exceptions import ConvergenceWarning
 
 from cukernels.runtime import current, on_one_blas_thread, to_device
-from estimators.costs.memory import MemoryEstimate, check_memory, present_bytes
 from estimators.layers.layer import Rows
 from estimators.neural.attributes import set_fitted_attributes
 from estimators.neural.callbacks import EpochCallbacks
 from estimators.neural.predictor import Predictor
+from estimators.neural.stack_memory import check_stack_memory
 from estimators.shared.base import float_dtype
 from estimators.shared.fit_protocol import Watch, raise_error_of
 from estimators.shared.progress import Reporter
@@ -61,8 +61,8 @@ class NeuralFit:
         What a solver for all rows at once had to say against its result.
     error : Exception or None
         What a callback has raised, for `finish`.
-    beside : int
-        Bytes that it needs on the device, with the fits that run with it, beside the samples.
+    streamed : bool
+        Whether the device has no room for the samples, so that they come to it step by step.
     """
 
     estimator: Any
@@ -77,7 +77,7 @@ class NeuralFit:
     incremental: bool = False
     complaint: str = ""
     error: Exception | None = None
-    beside: int = 0
+    streamed: bool = False
     has_begun: ClassVar[bool] = True  # the weights that it starts from are a result already
 
     # Which fits run together -----------------------------------------------------------------
@@ -126,7 +126,7 @@ class NeuralFit:
         """Run fits of equal keys as one stack."""
         first = fits[0]
         members = [fit._ready(alone=len(fits) == 1) for fit in fits]
-        cls._check_memory(fits)
+        check_stack_memory(fits)
         with current(first.device), first.member.reporter:
             sets = {id(data): data for data in (fit._data() for fit in fits)}
             data, begins = Data.joined(list(sets.values()))
@@ -143,29 +143,6 @@ class NeuralFit:
             for fit, complaint in zip(fits, complaints, strict=True):
                 fit.complaint = complaint
 
-    @staticmethod
-    def _check_memory(fits: Sequence[NeuralFit]) -> None:
-        """Raise MemoryError if the device cannot hold the data and the models of a stack."""
-        first = fits[0]
-        batch_size = first.member.settings.batch_size if first.solver.goes_by_steps else 0
-        sets = {id(fit.samples): fit for fit in fits}.values()
-        each = [
-            fit.estimator._fit_memory(fit.network, fit.X, len(fit.member.rows), fit.device)
-            for fit in fits
-        ]
-        data = {id(fit.samples): memory.data for fit, memory in zip(fits, each, strict=True)}
-        present = sum(
-            present_bytes(fit.X, fit.device, is_placed=fit.samples.has(("samples on", fit._place)))
-            for fit in sets
-        )
-        parameters, step = sum(m.parameters for m in each), sum(m.step for m in each)
-        estimate = MemoryEstimate(sum(data.values()), parameters, step, first.device)
-        if first.can_stream:
-            for fit in fits:
-                fit.beside = parameters + step
-            estimate = replace(estimate, data=0)  # which can stay on the host
-        check_memory(estimate, present=present, batch_size=batch_size)
-
     @property
     def can_stream(self) -> bool:
         """Whether samples may stay on the host, and come to a GPU step by step."""
@@ -175,6 +152,15 @@ class NeuralFit:
     def _place(self) -> tuple[Hashable, ...]:
         """Where the samples lie, and how."""
         return (self.device, self.network.shapes[0], self.member.state.params.dtype)
+
+    @property
+    def placed(self) -> Any:
+        """The samples as another fit has brought them to the device or left them; or None."""
+        if sp.issparse(self.X):
+            key: tuple = ("data on", self._place, id(self.targets))
+            return self.X if self.samples.has(key) else None
+        key = ("samples on", self._place)
+        return self.samples.once(key, lambda: None) if self.samples.has(key) else None
 
     def _ready(self, *, alone: bool) -> Member:
         """Return the member, with its callbacks.
@@ -203,10 +189,9 @@ class NeuralFit:
         shape, place = self.network.shapes[0], self._place
 
         def placed() -> tuple[np.ndarray, Data]:
-            beside = self.beside if self.can_stream else None
             X = self.samples.once(
                 ("samples on", place),
-                lambda: placed_samples(self.X, shape, self.device, beside=beside),
+                lambda: placed_samples(self.X, shape, self.device, streamed=self.streamed),
             )
             return self.targets, Data(X, to_device(self.targets, self.device), place[-1])
 

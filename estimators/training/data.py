@@ -10,12 +10,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from cukernels import gather_rows
-from cukernels.runtime import Array, device_memory, like, namespace, to_device, to_host
+from cukernels.runtime import Array, like, namespace, to_device, to_host
 from estimators.layers.layer import Shape
 from estimators.shared.rows import SparseRows
-
-# Of the free memory of a device: samples and what a step makes may take so much of it.
-_SHARE_OF_MEMORY = 0.9
 
 
 class BatchLayout(NamedTuple):
@@ -198,7 +195,7 @@ class Batch(NamedTuple):
         return x, gather_rows(self.data.y, places) if self.y is None else self.y[models, rows]
 
 
-def placed_samples(X: Any, shape: Shape, device: str, *, beside: int | None = None) -> Any:
+def placed_samples(X: Any, shape: Shape, device: str, *, streamed: bool = False) -> Any:
     """Bring samples to a device, each in the shape that a network takes; CSR matrices stay.
 
     Parameters
@@ -209,18 +206,13 @@ def placed_samples(X: Any, shape: Shape, device: str, *, beside: int | None = No
         The shape of a sample.
     device : str
         Where they go.
-    beside : int, default=None
-        Bytes that have to be left there. Samples that are too large for that stay on the host, as
-        `Data` has them. None: they go there in any case.
+    streamed : bool, default=False
+        Whether samples on the host stay there, as `Data` has them.
     """
     if sp.issparse(X):
         return X
     X = X.reshape(len(X), *shape)
-    if device != "cpu" and beside is not None and isinstance(X, np.ndarray):
-        free, _ = device_memory(device)
-        if X.nbytes + beside > _SHARE_OF_MEMORY * free:
-            return X
-    return to_device(X, device)
+    return X if streamed and isinstance(X, np.ndarray) else to_device(X, device)
 
 
 def _sparse_rows(X: Any) -> SparseRows:

@@ -17,6 +17,7 @@ import numpy as np
 from cukernels.runtime import Array
 from estimators.layers.all import ATTRIBUTES
 from estimators.layers.layer import Layer, Mode, Parameters, Rows, Shape, Weighted
+from estimators.layers.made import StepSize
 from estimators.training.initial_weights import Draw, draw_as_scikit_learn
 
 _MOST = 2**40  # parameters
@@ -52,6 +53,8 @@ class Network:
         How many elements the L2 penalty concerns; they are the first ones.
     size : int
         Length of the flat vector.
+    first_trained : int
+        The place of the first layer with parameters.
 
     Raises
     ------
@@ -85,7 +88,7 @@ class Network:
             before.left_to_next if layer.goes_through else "identity"
             for before, layer in itertools.pairwise(self.layers)
         ]
-        self._first_trained = min((slot.layer for slot in self.slots), default=0)
+        self.first_trained = min((slot.layer for slot in self.slots), default=0)
 
     def _lay_out(self, entries: list[tuple[int, str, Shape]]) -> None:
         for i, name, shape in entries:
@@ -198,6 +201,12 @@ class Network:
                 slot[0] = own[name]
         return flat[0]
 
+    def place_in_step(self, size: StepSize, i: int) -> StepSize:
+        """Return what a layer is told of a step on a GPU, from what all layers are told."""
+        is_before = i + 1 < len(self.layers) and self._through[i + 1] != "identity"
+        is_first = i <= self.first_trained
+        return size._replace(is_first=is_first, is_before=is_before, sorted=0 if i else size.sorted)
+
     def forward(
         self, parameters: Sequence[Parameters], x: Array, mode: Mode
     ) -> tuple[Array, Callable[[Array, Sequence[Parameters]], None]]:
@@ -215,7 +224,7 @@ class Network:
         for layer, p in zip(self.layers, parameters, strict=True):
             x, backward = layer.forward(p, x, mode)
             tape.append(backward)
-        first = self._first_trained
+        first = self.first_trained
 
         def run_backward(dz: Array, gradients: Sequence[Parameters]) -> None:
             plain = isinstance(dz, np.ndarray)

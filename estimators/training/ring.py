@@ -9,8 +9,8 @@ import numpy as np
 
 from cukernels.graphs import Lanes, pinned
 from cukernels.runtime import Array, in_parallel, shares
+from estimators.costs.network_memory import STEPS_AHEAD
 
-STEPS_AHEAD = 4  # whose samples are on the device, or on their way
 _ROWS_OF_A_THREAD = 64  # least rows that are worth one
 
 

@@ -12,14 +12,13 @@ import scipy.sparse as sp
 from cukernels import right_rows
 from cukernels.graphs import pinned, read
 from cukernels.runtime import Array, like, namespace, to_host
+from estimators.costs.network_memory import VALUES_SCORED_AT_ONCE
 from estimators.layers.layer import Mode
 from estimators.training.data import BatchLayout, Data
 from estimators.training.held_out import HeldOut
 from estimators.training.member import Member
 from estimators.training.network import Network
 from estimators.training.objective import Objective
-
-_VALUES_AT_ONCE = 2**20  # the most values that the widest layer of a model makes at once
 
 
 def validation_scores(
@@ -109,7 +108,7 @@ def _shared(rows: list[np.ndarray]) -> list[np.ndarray]:
 
 
 def _layout(network: Network, rows: list[np.ndarray]) -> BatchLayout:
-    size = max(1, _VALUES_AT_ONCE // max(map(prod, network.shapes)))
+    size = max(1, VALUES_SCORED_AT_ONCE // max(map(prod, network.shapes)))
     return BatchLayout.of(np.array([len(r) for r in rows]), size)
 
 
