@@ -11,12 +11,12 @@ import scipy.sparse as sp
 
 from cukernels.matmul import of_product
 from cukernels.runtime import LOWER, device_memory
-from cukernels.sparse import sort_bytes
 from estimators.shared.device_arrays import device_of
 
 _PLACE = 8  # bytes of the number of a row
 _VECTORS_OF_LBFGS = 28  # of parameters: its memory, and what an iteration makes
-_VECTORS_OF_DEVICE = 3  # parameters and their gradient, and one of them again, transposed
+# Of L-BFGS on a GPU: twenty of its memory, where it is and was, two gradients, and the direction.
+_VECTORS_OF_DEVICE = 25
 _SCORES = 4  # scores, their gradients, and what a sum makes of them
 _BY_CURVATURE = ("newton-cholesky", "liblinear", "sag", "saga")
 _GROUP, _MOST_OF_GROUPS = 32, 2**28  # samples of a group of a sweep; bytes of all their products
@@ -130,7 +130,8 @@ def _amount(n_bytes: int) -> str:
 def logistic_memory(X: Any, n_outputs: int, solver: str, device: str) -> MemoryEstimate:
     """Return what the fit of a logistic regression needs.
 
-    On a GPU the solver's vectors stay on the host. On the CPU they are in double precision.
+    Parameters are in double precision. On a GPU those of L-BFGS stay there with all its vectors;
+    other solvers have theirs on the host, and bring one at a time.
     """
     itemsize, (n_rows, n_features) = X.dtype.itemsize, X.shape
     data = samples_bytes(X, itemsize) + n_rows * _PLACE
@@ -139,7 +140,9 @@ def logistic_memory(X: Any, n_outputs: int, solver: str, device: str) -> MemoryE
         parameters = 8 * _VECTORS_OF_LBFGS * n_parameters
         step = _SCORES * itemsize * n_rows * n_outputs
     else:
-        parameters = _VECTORS_OF_DEVICE * itemsize * n_parameters
+        if sp.issparse(X):  # and the other way round, for the gradient in the weights
+            data += X.nnz * (itemsize + X.indices.itemsize) + n_features * X.indptr.itemsize
+        parameters = 8 * n_parameters * (_VECTORS_OF_DEVICE if solver == "lbfgs" else 2)
         step = _logistic_step(X, n_outputs, device)
     if solver in _BY_CURVATURE:  # the rows with a column of ones, times their weights, and again
         step += (3 + (n_outputs > 1)) * samples_bytes(X, itemsize)
@@ -150,19 +153,15 @@ def _logistic_step(X: Any, n_outputs: int, device: str) -> int:
     """Return the most bytes that a pass over X has at once on a GPU, beside the parameters.
 
     The product that makes scores has parts of its sums. Then there are scores and their gradients,
-    which are copied for the product that makes the gradient in the weights; that has parts too,
-    which are gone when the gradient is copied once more to be read.
+    and the product that makes the gradient in the weights, which has parts too.
     """
     itemsize, (n_rows, n_features) = X.dtype.itemsize, X.shape
     scores, weights = itemsize * n_rows * n_outputs, itemsize * n_outputs * n_features
     if sp.issparse(X):
-        integer = X.indices.itemsize
-        sort = sort_bytes(X.nnz, n_features, itemsize, integer)
-        return max(2 * scores, (2 + (n_outputs > 1)) * scores + sort - weights)
+        return 2 * scores + weights
     forward = of_product(n_rows, n_outputs, n_features, 1, X.dtype, device)
-    backward = of_product(n_outputs, n_features, n_rows, 1, X.dtype, device)
-    copies = 2 + (n_outputs > 1)
-    return max(scores + forward - 2 * weights, copies * scores, 2 * scores + backward - weights)
+    backward = of_product(n_features, n_outputs, n_rows, 1, X.dtype, device)
+    return weights + max(scores + forward, 2 * scores + backward)
 
 
 def perceptron_memory(
