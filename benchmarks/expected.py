@@ -248,6 +248,7 @@ def main() -> None:
     folder = Path(parser.parse_args().out)
     rows: list[Row] = []
     details: list[str] = []
+    print(table([]))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for part in (networks, stacks, streaming, predictions, linear):
