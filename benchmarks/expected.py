@@ -237,8 +237,8 @@ What `benchmarks/gpu.py` should find on an H100, from the launches of the progra
 of `_launch_costs.py`: {1e6 * model.NODE:g} us from one kernel of a graph to the next,
 {1e6 * model.LAUNCH:g} us without a graph, {1e-12 * model.MEMORY:.3g} TB/s of HBM,
 {1e-12 * model.L2:.3g} TB/s of L2 where a step fits into it,
-{FLOPS:.0f} TFLOP/s of float32 by three terms of TF32. GFLOP and MB are those of a step, a call, or
-what the last column says.
+{FLOPS:.0f} TFLOP/s of float32 by three terms of TF32. GFLOP and MB are those of a step,
+of a call, or of what the last column says.
 """
 
 
@@ -248,6 +248,7 @@ def main() -> None:
     folder = Path(parser.parse_args().out)
     rows: list[Row] = []
     details: list[str] = []
+    print(table([]))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for part in (networks, stacks, streaming, predictions, linear):

@@ -29,9 +29,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -41,157 +39,10 @@ import _trainings
 import _turns
 import torch
 from _digits import digits
-from _gpu_work import Work
+from _gpu_device import Device, facts
+from _gpu_rows import Row, limits, measure, table
 
 SECONDS, SECONDS_QUICK = 200, 60  # of all trainings: none begins later
-
-
-@dataclass
-class Row:
-    """What was measured of one kernel and shape; times in microseconds."""
-
-    family: str
-    shape: str
-    ours: float
-    theirs: float | None
-    ours_alone: float | None
-    theirs_alone: float | None
-    rate: float  # 10^12 operations or 10^9 bytes a second
-    unit: str
-    share: float | None = None  # of the device's limit
-    error: float | None = None  # relative, against float64
-    their_error: float | None = None
-
-
-@dataclass
-class Device:
-    """CuPy and PyTorch on one stream of one device, or CuPy in software and PyTorch on the host."""
-
-    cupy: Any
-    torch_device: str
-    dry: bool
-    stack: ExitStack = field(default_factory=ExitStack)
-
-    @classmethod
-    def real(cls) -> Device:
-        import cupy
-
-        torch.backends.cuda.matmul.allow_tf32 = False
-        torch.backends.cudnn.allow_tf32 = False
-        torch.backends.cudnn.deterministic = True
-        torch.backends.cudnn.benchmark = True
-        stream = torch.cuda.Stream()
-        device = cls(cupy, "cuda", dry=False)
-        device.stack.enter_context(torch.cuda.stream(stream))
-        device.stack.enter_context(cupy.cuda.ExternalStream(stream.cuda_stream))
-        return device
-
-    @classmethod
-    def in_software(cls) -> Device:
-        sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-        import softgpu
-
-        if not softgpu.real_gpu():
-            softgpu.install()
-        import cupy
-
-        return cls(cupy, "cpu", dry=True)
-
-    def synchronize(self) -> None:
-        if not self.dry:
-            torch.cuda.synchronize()
-
-    def to_cupy(self, x: torch.Tensor) -> Any:
-        """Share a tensor with CuPy."""
-        return self.cupy.asarray(x.numpy()) if self.dry else self.cupy.from_dlpack(x.contiguous())
-
-    def to_torch(self, x: Any) -> torch.Tensor:
-        return torch.from_numpy(self.cupy.asnumpy(x)) if self.dry else torch.from_dlpack(x)
-
-    def microseconds(self, call: Callable[[int], Any], calls: int) -> float:
-        """Time of a call, from the first one's start on the device to the last one's end."""
-        if self.dry:
-            start = time.perf_counter()
-            for i in range(calls):
-                call(i)
-            return (time.perf_counter() - start) / calls * 1e6
-        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        begin.record()
-        for i in range(calls):
-            call(i)
-        end.record()
-        end.synchronize()
-        return begin.elapsed_time(end) / calls * 1e3
-
-    def alone(self, call: Callable[[int], Any], calls: int) -> float | None:
-        """Time of a call without what Python does: the calls as one CUDA graph."""
-        if self.dry:
-            return None
-        try:
-            graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
-            external = self.cupy.cuda.ExternalStream(stream.cuda_stream)
-            # CuPy's pool, which has blocks for each stream, must not grow in a capture: let it
-            # have beforehand all that the calls want at once
-            with torch.cuda.stream(stream), external:
-                kept = [call(i) for i in range(calls)]
-            stream.synchronize()
-            del kept
-            with torch.cuda.graph(graph, stream=stream), external:
-                kept = []  # what is freed in a capture may be handed out to the next call
-                for i in range(calls):
-                    kept.append(call(i))
-            return min(self.microseconds(lambda _: graph.replay(), 1) for _ in range(5)) / calls
-        except Exception as error:  # the figure is left out, the run goes on
-            print(f"  no graph: {type(error).__name__}: {str(error)[:100]}", file=sys.stderr)
-            torch.cuda.synchronize()
-            return None
-
-
-def measure(work: Work, device: Device, rounds: int) -> Row:
-    """Time one piece of work by us and by the peer, in turns, and compare the results."""
-    generator = torch.Generator(device.torch_device).manual_seed(0)
-    first = work.inputs(generator, device.torch_device)
-    size = sum(x.numel() * x.element_size() for x in first)
-    sets = 1 if device.dry else max(1, min(64, -(-200_000_000 // max(size, 1))))
-    theirs_in = [first] + [work.inputs(generator, device.torch_device) for _ in range(sets - 1)]
-    ours_in = [[device.to_cupy(x) for x in inputs] for inputs in theirs_in]
-
-    def ours(i: int) -> Any:
-        return work.ours(*ours_in[i % sets])
-
-    def theirs(i: int) -> Any:
-        assert work.theirs is not None
-        return work.theirs(*theirs_in[i % sets])
-
-    contestants = [ours, theirs] if work.theirs else [ours]
-    calls = 1
-    if not device.dry:
-        for call in contestants:
-            device.microseconds(call, 3)
-        calls = max(3, min(200, int(20_000 / max(device.microseconds(ours, 3), 1))))
-    times: list[list[float]] = [[] for _ in contestants]
-    for _ in range(rounds):
-        for taken, call in zip(times, contestants, strict=True):
-            taken.append(device.microseconds(call, calls))
-    medians = [statistics.median(taken) for taken in times]
-    alone = [device.alone(call, min(calls, 20)) for call in contestants]
-    best = alone[0] or medians[0]
-    row = Row(
-        work.family, work.shape, medians[0], medians[1] if work.theirs else None,
-        alone[0], alone[1] if work.theirs else None, work.amount / best / 1e6 * work.scale,
-        work.unit,
-    )  # fmt: skip
-    if work.exact:
-        exact = work.exact(*(x.double() if x.is_floating_point() else x for x in first))
-        row.error = error(device.to_torch(work.result(ours(0))), exact)
-        if work.theirs:
-            row.their_error = error(work.result(theirs(0)), exact)
-    return row
-
-
-def error(y: torch.Tensor, exact: torch.Tensor) -> float:
-    """How far a result is from the exact one, relative to its size."""
-    return float((y.double() - exact).norm() / exact.norm().clamp(min=1e-300))
 
 
 def launch_overhead(device: Device) -> dict[str, float]:
@@ -247,53 +98,6 @@ def first_use(device: Device) -> dict[str, float]:
             return float(run.stdout.split()[-1]) if run.returncode == 0 else float("nan")
 
         return {"cold": seconds(), "warm": seconds()}
-
-
-def limits(rows: list[Row]) -> dict[str, float]:
-    """The device's own rates, as this run has measured them."""
-    found: dict[str, float] = {}
-    for row in rows:
-        if row.family in ("copy", "cuBLAS") and row.unit not in found:
-            found[row.unit] = max(r.rate for r in rows if r.family == row.family)
-    return found
-
-
-def table(rows: list[Row]) -> str:
-    lines = [
-        "| kernel | shape | ours, us | alone | PyTorch, us | alone | times as fast | rate | share |"
-        " error | theirs |",
-        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
-    ]
-    for row in rows:
-        both = (row.ours_alone, row.theirs_alone)
-        ratio = both[1] / both[0] if all(both) else (row.theirs or 0) / row.ours
-        cells = [
-            row.family, row.shape, *map(number, (row.ours, row.ours_alone)),
-            *map(number, (row.theirs, row.theirs_alone)), number(ratio or None),
-            f"{row.rate:.3g} {row.unit}", "" if row.share is None else f"{row.share:.0%}",
-            number(row.error), number(row.their_error),
-        ]  # fmt: skip
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def number(x: float | None) -> str:
-    return "" if x is None else f"{x:.3g}"
-
-
-def facts(device: Device) -> dict[str, Any]:
-    if device.dry:
-        return {"device": "none: dry run"}
-    properties = torch.cuda.get_device_properties(0)
-    return {
-        "device": properties.name,
-        "multiprocessors": properties.multi_processor_count,
-        "driver": device.cupy.cuda.runtime.driverGetVersion(),
-        "cuda": torch.version.cuda,
-        "cupy": device.cupy.__version__,
-        "cudnn": torch.backends.cudnn.version(),
-        **_rounds.machine(),
-    }
 
 
 def kernels(device: Device, arguments: argparse.Namespace, rounds: int, folder: Path) -> None:
