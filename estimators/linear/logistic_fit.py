@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -11,7 +12,8 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from cukernels.runtime import current, in_parallel, on_one_blas_thread, shares, threads
-from estimators.costs.memory import check_memory, present_bytes
+from estimators.costs.memory import MemoryEstimate, check_memory, present_bytes
+from estimators.costs.work import learned_samples
 from estimators.linear.fit import LinearFit
 from estimators.linear.logistic_parameters import penalty_strength
 from estimators.linear.logistic_solvers import Solution, solve, solve_lbfgs
@@ -81,6 +83,24 @@ class LogisticFit(LinearFit):
         )
 
     @classmethod
+    def memory_of(cls, fits: Sequence[Any]) -> MemoryEstimate:
+        """Return what fits need that run together: the most that one fold takes, as these come one
+        by one, and the rows of all, as each has a copy of them to the end.
+        """
+        together = fits[0].estimator.solver == "lbfgs"
+        models = Counter((id(fit.samples), id(fit.rows)) for fit in fits)
+        folds = {(id(fit.samples), id(fit.rows)): fit for fit in fits}
+        estimates, data = [], 0
+        for fold, fit in folds.items():
+            rows, n_classes = learned_samples(fit.X, fit.rows), len(fit.estimator.classes_)
+            stack = models[fold] if together else 1
+            estimate = fit.estimator._fit_memory(rows, n_classes, fit.device, stack)
+            data += estimate.data * (1 if together else models[fold])
+            estimates.append(estimate)
+        most = max(estimates, key=lambda estimate: estimate.parameters + estimate.step)
+        return replace(most, data=data)
+
+    @classmethod
     @on_one_blas_thread  # sums are then the same on any number of cores
     def run(cls, fits: Sequence[LogisticFit], watch: Watch | None = None) -> None:
         """Run fits of equal keys.
@@ -99,7 +119,7 @@ class LogisticFit(LinearFit):
             folds.setdefault((id(fit.samples), id(fit.rows)), []).append(fit)
         together = first.estimator.solver == "lbfgs"
         silent = len(fits) > 1
-        memory = first.estimator._fit_memory(first.X, len(first.estimator.classes_), first.device)
+        memory = cls.memory_of(fits)
         is_whole = first.rows is None  # others are copied
         check_memory(memory, present=present_bytes(first.X, first.device) if is_whole else 0)
 
