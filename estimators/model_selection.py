@@ -7,15 +7,18 @@ together if their models have equal shapes. All other estimators are fitted by s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from copy import deepcopy
 from functools import partial, wraps
 from inspect import Parameter, Signature, signature
 from numbers import Integral
+from types import MappingProxyType
 from typing import Any
 
 from sklearn import model_selection as sk
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 
+from estimators.costs.memory import MemoryEstimate
 from estimators.scikit_learn import (
     BaseSearchCV,
     Interval,
@@ -25,6 +28,7 @@ from estimators.scikit_learn import (
     validate_params,
 )
 from estimators.search.fits import report_failures
+from estimators.search.memory import MeasuredParallel
 from estimators.search.parallel import StackedParallel
 
 __all__ = [
@@ -80,6 +84,7 @@ class _StackedSearch(BaseSearchCV):
     fused: bool
     max_stack_bytes: int | None
     progress: bool
+    _others: Mapping[str, Any] = MappingProxyType({})  # what `fit` uses beside `_replaced`
 
     @fit_context(prefer_skip_nested_validation=False)  # as scikit-learn's
     def fit(self, X: Any, y: Any = None, **params: Any) -> _StackedSearch:
@@ -111,8 +116,55 @@ class _StackedSearch(BaseSearchCV):
         """
         fit = BaseSearchCV.fit
         if self.fused:
-            fit = rebound(fit, **_replaced(self.max_stack_bytes, self.progress))
+            fit = rebound(
+                fit, **_replaced(self.max_stack_bytes, self.progress) | dict(self._others)
+            )
         return fit(self, X, y, **params)
+
+    def estimate_memory(self, X: Any, y: Any = None, **params: Any) -> MemoryEstimate:
+        """Estimate the memory of a device that the largest stack of `fit` will need.
+
+        Nothing is trained, but what comes before is done: the folds are split, the steps of a
+        pipeline before the last one are fitted, and initial weights are drawn.
+
+        It is assumed that all fits run in this process (``n_jobs=1``), that as much memory is free
+        as now, and that the samples lie on the device too; where it has no room for those of
+        networks, they come to it in parts, and a fit needs less. A search by successive halving is
+        followed as if all scores were equal. What predictions for the folds take is not counted,
+        nor is the fit of the best candidate on all samples. For what is not a classifier of this
+        package nothing is known.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
+            Labels.
+        **params : dict
+            As `fit` takes them.
+
+        Returns
+        -------
+        memory : MemoryEstimate
+            Bytes of `data`, `parameters` and a `step` of all models of the stack, their `total`,
+            and the `device`.
+
+        Raises
+        ------
+        ValueError
+            If no fit can be prepared.
+        """
+        found: list[MemoryEstimate] = []
+        limit = self.max_stack_bytes if self.fused else 1  # so each model is a stack of its own
+        search = deepcopy(self).set_params(
+            refit=False, scoring=None, return_train_score=False, fused=True, max_stack_bytes=limit
+        )
+        parallel = partial(MeasuredParallel, max_stack_bytes=limit, found=found)
+        search._others = {"parallel": parallel}
+        search.fit(X, y, **params)
+        if not found:
+            raise ValueError(f"no fit of {self.estimator!r} can be prepared for a stack")
+        return max(found, key=lambda memory: memory.total)
 
 
 def _replaced(max_stack_bytes: int | None, progress: bool) -> dict[str, Callable]:

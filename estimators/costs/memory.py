@@ -127,53 +127,56 @@ def _amount(n_bytes: int) -> str:
     return f"{n_bytes} bytes"
 
 
-def logistic_memory(X: Any, n_outputs: int, solver: str, device: str) -> MemoryEstimate:
-    """Return what the fit of a logistic regression needs.
+def logistic_memory(
+    X: Any, n_outputs: int, solver: str, device: str, models: int = 1
+) -> MemoryEstimate:
+    """Return what the fit of a logistic regression needs, or a stack of them on the same rows.
 
     Parameters are in double precision. On a GPU those of L-BFGS stay there with all its vectors;
     other solvers have theirs on the host, and bring one at a time.
     """
     itemsize, (n_rows, n_features) = X.dtype.itemsize, X.shape
     data = samples_bytes(X, itemsize) + n_rows * _PLACE
-    n_parameters = n_outputs * (n_features + 1)
+    n_parameters = models * n_outputs * (n_features + 1)
     if device == "cpu":
         parameters = 8 * _VECTORS_OF_LBFGS * n_parameters
-        step = _SCORES * itemsize * n_rows * n_outputs
+        step = _SCORES * itemsize * n_rows * n_outputs * models
     else:
         if sp.issparse(X):  # and the other way round, for the gradient in the weights
             data += X.nnz * (itemsize + X.indices.itemsize) + n_features * X.indptr.itemsize
         parameters = 8 * n_parameters * (_VECTORS_OF_DEVICE if solver == "lbfgs" else 2)
-        step = _logistic_step(X, n_outputs, device)
+        step = _logistic_step(X, n_outputs, device, models)
     if solver in _BY_CURVATURE:  # the rows with a column of ones, times their weights, and again
         step += (3 + (n_outputs > 1)) * samples_bytes(X, itemsize)
     return MemoryEstimate(data, parameters, step, device)
 
 
-def _logistic_step(X: Any, n_outputs: int, device: str) -> int:
+def _logistic_step(X: Any, n_outputs: int, device: str, models: int) -> int:
     """Return the most bytes that a pass over X has at once on a GPU, beside the parameters.
 
     The product that makes scores has parts of its sums. Then there are scores and their gradients,
     and the product that makes the gradient in the weights, which has parts too.
     """
     itemsize, (n_rows, n_features) = X.dtype.itemsize, X.shape
-    scores, weights = itemsize * n_rows * n_outputs, itemsize * n_outputs * n_features
+    all_outputs = models * n_outputs
+    scores, weights = itemsize * n_rows * all_outputs, itemsize * all_outputs * n_features
     if sp.issparse(X):
         return 2 * scores + weights
-    forward = of_product(n_rows, n_outputs, n_features, 1, X.dtype, device)
-    backward = of_product(n_features, n_outputs, n_rows, 1, X.dtype, device)
+    forward = of_product(n_rows, all_outputs, n_features, 1, X.dtype, device)
+    backward = of_product(n_features, all_outputs, n_rows, 1, X.dtype, device)
     return weights + max(scores + forward, 2 * scores + backward)
 
 
 def perceptron_memory(
-    X: Any, n_problems: int, orders: int, has_l1: bool, device: str
+    X: Any, n_problems: int, orders: int, has_l1: bool, device: str, models: int = 1
 ) -> MemoryEstimate:
-    """Return what the fit of a perceptron needs.
+    """Return what the fit of a perceptron needs, or a stack of them that share their orders.
 
-    It has a row of weights for each of its problems, and visits the samples in so many orders.
+    A model has a row of weights for each of its problems, and visits the samples in so many orders.
     """
     itemsize, (n_rows, n_features) = X.dtype.itemsize, X.shape
     data = samples_bytes(X, itemsize) + _PLACE * n_rows * (1 + orders)
-    parameters = 2 * (1 + has_l1) * itemsize * n_problems * n_features
+    parameters = 2 * (1 + has_l1) * itemsize * models * n_problems * n_features
     step = 0
     if device != "cpu" and not sp.issparse(X) and not has_l1:
         # products between samples that are near each other in an order

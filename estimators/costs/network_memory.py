@@ -177,7 +177,8 @@ def _on_cpu(network: Any, X: Any, training: Training) -> tuple[int, int]:
     if sp.issparse(X):  # an epoch gathers the stored values of its rows, and where they are
         more += X.nnz * (training.itemsize + X.indices.itemsize + _PLACE)
     rows = training.kinds[0][1]
-    return more, training.itemsize * rows * values_of_row(network, dense=not sp.issparse(X))
+    values = training.models * rows * values_of_row(network, dense=not sp.issparse(X))
+    return more, training.itemsize * values
 
 
 def values_of_row(network: Any, *, dense: bool = True) -> int:

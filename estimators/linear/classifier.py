@@ -34,8 +34,8 @@ class LinearClassifier(Classifier):
     max_iter: int
     _takes_large_sparse = False  # whether indices of sparse X may have 64 bits
 
-    def _fit_memory(self, X: Any, n_classes: int, device: str) -> MemoryEstimate:
-        """Return what a fit to X needs."""
+    def _fit_memory(self, X: Any, n_classes: int, device: str, models: int = 1) -> MemoryEstimate:
+        """Return what a fit to X needs, or a stack of them."""
         raise NotImplementedError
 
     def _fit_work(self, X: Any, n_classes: int, max_iter: int) -> Work:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from estimators.costs.memory import MemoryEstimate
 from estimators.linear.scores import scores_together
 from estimators.shared.samples import Samples
 
@@ -38,6 +39,13 @@ class LinearFit:
     labels: np.ndarray
     rows: np.ndarray | None
     error: Exception | None = field(default=None, kw_only=True)
+
+    @classmethod
+    def memory_of(cls, fits: Sequence[Any]) -> MemoryEstimate:
+        """Return what fits that run together need on their device."""
+        first = fits[0]
+        n_classes = len(first.estimator.classes_)
+        return first.estimator._fit_memory(first.X, n_classes, first.device, len(fits))
 
     @staticmethod
     def outputs_of(fits: Sequence[Any], X: Any) -> list[np.ndarray]:

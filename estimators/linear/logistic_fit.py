@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -19,7 +20,8 @@ from cukernels.runtime import (
     threads,
     to_host,
 )
-from estimators.costs.memory import check_memory, present_bytes
+from estimators.costs.memory import MemoryEstimate, check_memory, present_bytes
+from estimators.costs.work import learned_samples
 from estimators.linear.device_loss import DeviceObjective
 from estimators.linear.fit import LinearFit
 from estimators.linear.logistic_parameters import penalty_strength
@@ -90,6 +92,24 @@ class LogisticFit(LinearFit):
         )
 
     @classmethod
+    def memory_of(cls, fits: Sequence[Any]) -> MemoryEstimate:
+        """Return what fits need that run together: the most that one fold takes, as these come one
+        by one, and the rows of all, as each has a copy of them to the end.
+        """
+        together = fits[0].estimator.solver == "lbfgs"
+        models = Counter((id(fit.samples), id(fit.rows)) for fit in fits)
+        folds = {(id(fit.samples), id(fit.rows)): fit for fit in fits}
+        estimates, data = [], 0
+        for fold, fit in folds.items():
+            rows, n_classes = learned_samples(fit.X, fit.rows), len(fit.estimator.classes_)
+            stack = models[fold] if together else 1
+            estimate = fit.estimator._fit_memory(rows, n_classes, fit.device, stack)
+            data += estimate.data * (1 if together else models[fold])
+            estimates.append(estimate)
+        most = max(estimates, key=lambda estimate: estimate.parameters + estimate.step)
+        return replace(most, data=data)
+
+    @classmethod
     @on_one_blas_thread  # sums are then the same on any number of cores
     def run(cls, fits: Sequence[LogisticFit], watch: Watch | None = None) -> None:
         """Run fits of equal keys.
@@ -108,7 +128,7 @@ class LogisticFit(LinearFit):
             folds.setdefault((id(fit.samples), id(fit.rows)), []).append(fit)
         together = first.estimator.solver == "lbfgs"
         silent = len(fits) > 1
-        memory = first.estimator._fit_memory(first.X, len(first.estimator.classes_), first.device)
+        memory = cls.memory_of(fits)
         is_whole = first.rows is None  # others are copied
         check_memory(memory, present=present_bytes(first.X, first.device) if is_whole else 0)
 

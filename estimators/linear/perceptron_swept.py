@@ -31,7 +31,7 @@ class SweptFit(SweptModel):
         """
         first = fits[0]
         is_alone = len(fits) == 1
-        memory = first.estimator._fit_memory(first.X, len(first.estimator.classes_), first.device)
+        memory = cls.memory_of(fits)
         key = ("perceptron's samples", first.device, first.w.dtype)
         is_placed = first.samples.has(key)
         check_memory(memory, present=present_bytes(first.X, first.device, is_placed=is_placed))

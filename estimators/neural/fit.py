@@ -13,11 +13,12 @@ import scipy.sparse as sp
 from sklearn.exceptions import ConvergenceWarning
 
 from cukernels.runtime import current, on_one_blas_thread, to_device
+from estimators.costs.memory import MemoryEstimate
 from estimators.layers.layer import Rows
 from estimators.neural.attributes import set_fitted_attributes
 from estimators.neural.callbacks import EpochCallbacks
 from estimators.neural.predictor import Predictor
-from estimators.neural.stack_memory import check_stack_memory
+from estimators.neural.stack_memory import check_stack_memory, stack_memory
 from estimators.shared.base import float_dtype
 from estimators.shared.fit_protocol import Watch, raise_error_of
 from estimators.shared.progress import Reporter
@@ -142,6 +143,11 @@ class NeuralFit:
             )
             for fit, complaint in zip(fits, complaints, strict=True):
                 fit.complaint = complaint
+
+    @staticmethod
+    def memory_of(fits: Sequence[NeuralFit]) -> MemoryEstimate:
+        """Return what a stack of fits needs on its device, with all samples there."""
+        return stack_memory(fits)
 
     @property
     def can_stream(self) -> bool:

@@ -267,8 +267,9 @@ def _targets(
     rows: np.ndarray | None,
 ) -> np.ndarray:
     """Return the targets of all samples. Fits on rows that have the same labels share them."""
-    if rows is None:
-        return objective.targets(indicators, dtype)
+    if rows is None:  # fits that share all samples are those of a fold, after a pipeline's steps
+        key = ("targets of all", objective, dtype)
+        return samples.once(key, lambda: objective.targets(indicators, dtype))
     if y.ndim == 1 and not np.isin(y, estimator.classes_).all():
         return scattered(objective.targets(indicators, dtype), rows, len(y))
     return samples.once(

@@ -64,6 +64,10 @@ class Fit(Protocol):
             After Ctrl-C. Each fit is then as far as it got.
         """
 
+    @classmethod
+    def memory_of(cls, fits: Sequence[Any]) -> Any:
+        """Return the `MemoryEstimate` of fits of equal keys that run together."""
+
     @staticmethod
     def outputs_of(fits: Sequence[Any], X: Any) -> Sequence[np.ndarray]:
         """Compute in one pass what the models of some fits that ran together give for X.
