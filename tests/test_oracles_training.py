@@ -17,6 +17,8 @@ from sklearn.linear_model import SGDClassifier
 from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOptimizer
 
 import _oracle_epochs as epochs
+import _oracle_lbfgs as lbfgs
+import _oracle_linear as linear
 import cukernels.perceptron.perceptron
 from cukernels.training.dropout import dropout
 from test_oracles import ORACLES, RTOL, bodies, torch
@@ -309,6 +311,26 @@ CHECKS = {
     "right_rows": (partial(epochs.right_rows, "sklearn"), partial(epochs.right_rows, "torch")),
     "perceptron_sweep": (partial(perceptron, False), partial(multinomial_perceptron, False)),
     "csr_perceptron_sweep": (partial(perceptron, True), partial(multinomial_perceptron, True)),
+    "scatter_rows": (partial(linear.scatter_rows, "torch"), partial(linear.scatter_rows, "plain")),
+    "l2_penalty": (partial(linear.l2_penalty, "torch"), partial(linear.l2_penalty, "complex")),
+    "linear_weights": (
+        partial(linear.linear_weights, "torch"),
+        partial(linear.linear_weights, "sklearn"),
+    ),
+    "linear_gradient": (
+        partial(linear.linear_gradient, "torch"),
+        partial(linear.linear_gradient, "sklearn"),
+    ),
+    "linear_loss": (partial(linear.linear_loss, "torch"), partial(linear.linear_loss, "complex")),
+    "linear_curvature": (
+        partial(linear.linear_curvature, "torch"),
+        partial(linear.linear_curvature, "complex"),
+    ),
+    "lbfgs_step": (partial(lbfgs.lbfgs_step, "two loops"), partial(lbfgs.lbfgs_step, "scipy")),
+    "lbfgs_products": (
+        partial(lbfgs.lbfgs_products, "two loops"),
+        partial(lbfgs.lbfgs_products, "scipy"),
+    ),
 }
 
 
