@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from math import ceil
 from typing import Any
@@ -18,7 +18,7 @@ from _turns import Contestant, Work
 from sklearn import linear_model
 
 import estimators
-from estimators.training import data as training_data
+from estimators.neural import fit as neural_fit
 
 OURS = "cukernels"
 AIM = 0.99  # accuracy on MNIST's test digits
@@ -210,12 +210,17 @@ def predictions(data: Digits, device: str, dry: bool) -> Iterator[Work]:
 @contextmanager
 def samples_on_the_host() -> Iterator[None]:
     """As if the device had no room for them."""
-    before = training_data._SHARE_OF_MEMORY
-    training_data._SHARE_OF_MEMORY = 0.0
+    before = neural_fit.check_stack_memory
+
+    def stay(fits: Sequence[Any]) -> None:
+        for fit in fits:
+            fit.streamed = True
+
+    neural_fit.check_stack_memory = stay
     try:
         yield
     finally:
-        training_data._SHARE_OF_MEMORY = before
+        neural_fit.check_stack_memory = before
 
 
 def streaming(data: Digits, device: str, dry: bool) -> Iterator[Work]:
