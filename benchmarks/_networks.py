@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from estimators import ConvNetClassifier, MLPClassifier
 from estimators.model_selection import GridSearchCV
+from estimators.neural import fit as neural_fit
 
 # Nothing stops a training before its time.
 ENDLESS = {"tol": 0, "n_iter_no_change": 10**6}
@@ -79,3 +81,19 @@ def stack(network: Network, models: int, epochs: int, rows: int) -> GridSearchCV
     grid = {"learning_rate_init": list(np.logspace(-4, -2, models))}
     folds = [(np.arange(rows), np.arange(20))]  # few to score, as the training is what counts
     return GridSearchCV(network.ours(epochs), grid, cv=folds, refit=False)
+
+
+@contextmanager
+def samples_on_the_host() -> Iterator[None]:
+    """As if the device had no room for them."""
+    before = neural_fit.check_stack_memory
+
+    def stay(fits: Sequence[Any]) -> None:
+        for fit in fits:
+            fit.streamed = True
+
+    neural_fit.check_stack_memory = stay
+    try:
+        yield
+    finally:
+        neural_fit.check_stack_memory = before

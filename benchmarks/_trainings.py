@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from math import ceil
 from typing import Any
 
@@ -18,7 +17,6 @@ from _turns import Contestant, Work
 from sklearn import linear_model
 
 import estimators
-from estimators.neural import fit as neural_fit
 
 OURS = "cukernels"
 AIM = 0.99  # accuracy on MNIST's test digits
@@ -207,22 +205,6 @@ def predictions(data: Digits, device: str, dry: bool) -> Iterator[Work]:
                 )  # fmt: skip
 
 
-@contextmanager
-def samples_on_the_host() -> Iterator[None]:
-    """As if the device had no room for them."""
-    before = neural_fit.check_stack_memory
-
-    def stay(fits: Sequence[Any]) -> None:
-        for fit in fits:
-            fit.streamed = True
-
-    neural_fit.check_stack_memory = stay
-    try:
-        yield
-    finally:
-        neural_fit.check_stack_memory = before
-
-
 def streaming(data: Digits, device: str, dry: bool) -> Iterator[Work]:
     """A step whose samples come from the host, against one whose samples are on the device."""
 
@@ -230,7 +212,7 @@ def streaming(data: Digits, device: str, dry: bool) -> Iterator[Work]:
         resident = fitting(network.ours, data)
 
         def streamed(epochs: int) -> Callable[[], float] | None:
-            with samples_on_the_host():
+            with _networks.samples_on_the_host():
                 return resident(epochs)
 
         return {"resident": resident, "streamed": streamed}

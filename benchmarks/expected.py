@@ -15,7 +15,7 @@ import json
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from math import ceil
 from pathlib import Path
@@ -37,7 +37,6 @@ from _networks import Network  # noqa: E402
 
 from cukernels.gpu.kernel import Instance  # noqa: E402
 from estimators import LogisticRegression, Perceptron  # noqa: E402
-from estimators.training import data as training_data  # noqa: E402
 
 ROWS, PIXELS, STEPS = 60_000, 784, 3
 ITERATIONS, EVALUATIONS, EPOCHS = 100, 1.1, 5  # of LogisticRegression and Perceptron
@@ -139,14 +138,10 @@ def stacks() -> Iterator[tuple[Row, list[Cost]]]:
 
 
 def streaming() -> Iterator[tuple[Row, list[Cost]]]:
-    before = training_data._SHARE_OF_MEMORY
     for network in _networks.STREAMED:
-        for name, share in (("resident", before), ("streamed", 0.0)):
-            training_data._SHARE_OF_MEMORY = share
-            try:
+        for name, place in (("resident", nullcontext), ("streamed", _networks.samples_on_the_host)):
+            with place():
                 step = step_of(lambda n, own=network: own.ours(1).fit(*samples(n * own.batch)))
-            finally:
-                training_data._SHARE_OF_MEMORY = before
             row = of_step("streaming", network.name, name, step)
             if name == "streamed":
                 moved = 1e6 * network.batch * PIXELS * 4

@@ -232,7 +232,9 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
             self, samples, X, labels, rows, weights, C, l1_ratio, device, sample_weight
         )
 
-    def _fit_memory(self, X: Any, n_classes: int, device: str, models: int = 1) -> MemoryEstimate:
+    def _fit_memory(
+        self, X: Any, n_classes: int, device: str, models: int = 1, n_learned: int | None = None
+    ) -> MemoryEstimate:
         return logistic_memory(X, _n_outputs(n_classes), self.solver, device, models)
 
     def _fit_work(self, X: Any, n_classes: int, max_iter: int) -> Work:

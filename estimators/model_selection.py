@@ -155,11 +155,12 @@ class _StackedSearch(BaseSearchCV):
             If no fit can be prepared.
         """
         found: list[MemoryEstimate] = []
-        limit = self.max_stack_bytes if self.fused else 1  # so each model is a stack of its own
-        search = deepcopy(self).set_params(
-            refit=False, scoring=None, return_train_score=False, fused=True, max_stack_bytes=limit
+        parallel = partial(
+            MeasuredParallel, max_stack_bytes=self.max_stack_bytes, fused=self.fused, found=found
         )
-        parallel = partial(MeasuredParallel, max_stack_bytes=limit, found=found)
+        search = deepcopy(self).set_params(
+            refit=False, scoring=None, return_train_score=False, fused=True
+        )
         search._others = {"parallel": parallel}
         search.fit(X, y, **params)
         if not found:

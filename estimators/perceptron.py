@@ -284,11 +284,13 @@ class Perceptron(LinearClassifier):
         n_problems, is_multinomial = self._problems(n_classes)
         return perceptron_fit_work(X, memory, n_problems, is_multinomial, max_iter)
 
-    def _fit_memory(self, X: Any, n_classes: int, device: str, models: int = 1) -> MemoryEstimate:
+    def _fit_memory(
+        self, X: Any, n_classes: int, device: str, models: int = 1, n_learned: int | None = None
+    ) -> MemoryEstimate:
         has_l1 = self.penalty in ("l1", "elasticnet") and self.alpha > 0
         n_problems, is_multinomial = self._problems(n_classes)
         orders = n_problems if self.shuffle and not is_multinomial else 1
-        return perceptron_memory(X, n_problems, orders, has_l1, device, models)
+        return perceptron_memory(X, n_problems, orders, has_l1, device, models, n_learned)
 
     def _problems(self, n_classes: int) -> tuple[int, bool]:
         """Return how many rows of weights there are, and whether classes compete."""

@@ -168,17 +168,19 @@ def _logistic_step(X: Any, n_outputs: int, device: str, models: int) -> int:
 
 
 def perceptron_memory(
-    X: Any, n_problems: int, orders: int, has_l1: bool, device: str, models: int = 1
-) -> MemoryEstimate:
+    X: Any, n_problems: int, orders: int, has_l1: bool, device: str, models: int = 1,
+    n_learned: int | None = None,
+) -> MemoryEstimate:  # fmt: skip
     """Return what the fit of a perceptron needs, or a stack of them that share their orders.
 
     A model has a row of weights for each of its problems, and visits the samples in so many orders.
     """
     itemsize, (n_rows, n_features) = X.dtype.itemsize, X.shape
-    data = samples_bytes(X, itemsize) + _PLACE * n_rows * (1 + orders)
+    learned = n_rows if n_learned is None else n_learned
+    data = samples_bytes(X, itemsize) + _PLACE * (n_rows + learned * orders)
     parameters = 2 * (1 + has_l1) * itemsize * models * n_problems * n_features
     step = 0
     if device != "cpu" and not sp.issparse(X) and not has_l1:
         # products between samples that are near each other in an order
-        step = min(orders * n_rows * _GROUP * itemsize, _MOST_OF_GROUPS)
+        step = min(orders * learned * _GROUP * itemsize, _MOST_OF_GROUPS)
     return MemoryEstimate(data, parameters, step, device)

@@ -34,8 +34,10 @@ class LinearClassifier(Classifier):
     max_iter: int
     _takes_large_sparse = False  # whether indices of sparse X may have 64 bits
 
-    def _fit_memory(self, X: Any, n_classes: int, device: str, models: int = 1) -> MemoryEstimate:
-        """Return what a fit to X needs, or a stack of them."""
+    def _fit_memory(
+        self, X: Any, n_classes: int, device: str, models: int = 1, n_learned: int | None = None
+    ) -> MemoryEstimate:
+        """Return what a fit to X, or to `n_learned` rows of it, needs, or a stack of fits."""
         raise NotImplementedError
 
     def _fit_work(self, X: Any, n_classes: int, max_iter: int) -> Work:

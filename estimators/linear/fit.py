@@ -45,7 +45,9 @@ class LinearFit:
         """Return what fits that run together need on their device."""
         first = fits[0]
         n_classes = len(first.estimator.classes_)
-        return first.estimator._fit_memory(first.X, n_classes, first.device, len(fits))
+        return first.estimator._fit_memory(
+            first.X, n_classes, first.device, len(fits), len(first.labels)
+        )
 
     @staticmethod
     def outputs_of(fits: Sequence[Any], X: Any) -> list[np.ndarray]:

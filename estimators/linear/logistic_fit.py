@@ -95,8 +95,7 @@ class LogisticFit(LinearFit):
     def memory_of(cls, fits: Sequence[Any]) -> MemoryEstimate:
         """Return what fits need that run together.
 
-        That is the most that one fold takes, as these come one by one, and the rows of all, as each
-        has a copy of them to the end.
+        Folds come one by one. Each has a copy of its rows, to the end.
         """
         together = fits[0].estimator.solver == "lbfgs"
         models = Counter((id(fit.samples), id(fit.rows)) for fit in fits)

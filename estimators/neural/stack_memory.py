@@ -72,9 +72,12 @@ def stack_memory(fits: Sequence[Any], **more: Any) -> MemoryEstimate:
     estimate = longest.estimator._fit_memory(
         first.network, first.X, len(longest.member.rows), first.device, **(known | more)
     )
-    others = len({id(fit.samples) for fit in fits}) - 1
-    of_set = first.targets.nbytes
+    n_sets = len({id(fit.samples) for fit in fits})
+    parts = len({(id(fit.samples), id(fit.targets)) for fit in fits})
+    of_X, of_y = 0, first.targets.nbytes
     if not more.get("streamed"):
-        of_set += samples_bytes(first.X, first.X.dtype.itemsize)
-    joined = 2 * others + 1 if others else 0  # several sets are joined, beside each of them
-    return replace(estimate, data=estimate.data + joined * of_set)
+        of_X = samples_bytes(first.X, first.X.dtype.itemsize)
+    data = estimate.data + (n_sets - 1) * of_X + (parts - 1) * of_y
+    if parts > 1:  # samples are joined, beside each of them, as often as there are targets for them
+        data += parts * (of_X + of_y)
+    return replace(estimate, data=data)

@@ -8,7 +8,7 @@ from typing import Any
 from estimators.costs.memory import MemoryEstimate
 from estimators.scikit_learn import Call, Parallel
 from estimators.search.fits import StackedFit
-from estimators.search.shared_steps import Shared
+from estimators.search.shared_steps import Shared, can_stack, last_step
 from estimators.shared.memory import free_memory
 
 _FRACTION_OF_FREE_MEMORY = 0.25
@@ -23,22 +23,29 @@ class MeasuredParallel(Parallel):
         The parameters of `joblib.Parallel`.
     max_stack_bytes : int or None
         As `run_fits` takes it.
+    fused : bool
+        Whether fits train together. Those that do not have copies of their rows.
     found : list of MemoryEstimate
         What stacks need is appended here.
     """
 
     def __init__(
-        self, *args: Any, max_stack_bytes: int | None, found: list[MemoryEstimate], **kwargs: Any
-    ) -> None:
+        self, *args: Any, max_stack_bytes: int | None, fused: bool, found: list[MemoryEstimate],
+        **kwargs: Any,
+    ) -> None:  # fmt: skip
         super().__init__(*args, **kwargs)
-        self._max_stack_bytes, self._found = max_stack_bytes, found
+        self._max_stack_bytes, self._fused, self._found = max_stack_bytes, fused, found
 
     def __call__(self, iterable: Iterable[Call]) -> Any:
         """Return results for the calls, in their order."""
         shared = Shared()
         fits = [StackedFit(call, shared) for call in iterable]
-        for stack in _stacks(sorted(fits, key=lambda fit: fit.steps), self._max_stack_bytes):
-            self._found.append(type(stack[0]).memory_of(stack))
+        if self._fused:
+            queue = sorted(fits, key=lambda fit: fit.steps)
+            stacks = _stacks(queue, self._max_stack_bytes)
+            self._found += [type(stack[0]).memory_of(stack) for stack in stacks]
+        else:
+            self._found += [_alone(fit) for fit in fits if _is_ours(fit)]
         return [_RESULT | {"parameters": fit.arguments.get("parameters")} for fit in fits]
 
 
@@ -46,6 +53,20 @@ class MeasuredParallel(Parallel):
 _RESULT = {
     "fit_error": None, "test_scores": 0.0, "n_test_samples": 1, "fit_time": 0.0, "score_time": 0.0,
 }  # fmt: skip
+
+
+def _is_ours(fit: StackedFit) -> bool:
+    return fit.is_fit and can_stack(fit.estimator, fit.arguments.get("fit_params"))
+
+
+def _alone(fit: StackedFit) -> MemoryEstimate:
+    """Return what a fit needs that scikit-learn runs."""
+    a = fit.arguments
+    samples, rows = fit.shared.samples(fit.estimator, fit.steps, a["X"], a["y"], a["train"])
+    X, y = samples.X, samples.y
+    if rows is not None:
+        X, y = fit.shared.split(fit.estimator, X, y, rows)
+    return last_step(fit.estimator).estimate_memory(X, y)
 
 
 def _stacks(fits: Sequence[StackedFit], max_stack_bytes: int | None) -> Iterator[list[Any]]:
