@@ -47,12 +47,17 @@ MODELS = {
     "mlp-sparse-gelu": (MLPClassifier((100,), activation="gelu", max_iter=1), SPARSE, Y),
     "mlp-early-stopping": (MLPClassifier((100, 60), early_stopping=True, max_iter=1), X, Y),
     "mlp-several-labels": (MLPClassifier((100,), max_iter=1), X, np.stack([Y > 1, Y > 5], axis=1)),
-    "convnet-bytes": (ConvNetClassifier((8,), batch_size=25, max_iter=1), BYTES, IMAGE_Y),
+    "convnet-bytes": (
+        ConvNetClassifier((1,), hidden_layer_sizes=(2,), batch_size=25, max_iter=1), BYTES, IMAGE_Y,
+    ),
     "convnet-bytes-early-stopping": (
         ConvNetClassifier((8,), early_stopping=True, batch_size=25, max_iter=1), BYTES, IMAGE_Y,
     ),
     "convnet-shifts": (
-        ConvNetClassifier((8,), augment={"shift": 2}, batch_size=25, max_iter=1), IMAGES, IMAGE_Y,
+        ConvNetClassifier(
+            (1,), hidden_layer_sizes=(2,), augment={"shift": 2}, batch_size=25, max_iter=1
+        ),
+        IMAGES, IMAGE_Y,
     ),
     "layers": (ConvNetClassifier(layers=LAYERS, batch_size=25, max_iter=1), IMAGES, IMAGE_Y),
     "convnet": (ConvNetClassifier((8, 16), batch_size=30, max_iter=1), IMAGES, IMAGE_Y),

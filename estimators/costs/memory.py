@@ -14,6 +14,9 @@ from cukernels.runtime import LOWER, device_memory
 from cukernels.sparse import sort_bytes
 from estimators.shared.device_arrays import device_of
 
+ANY_GPU = "cuda"
+"""A GPU of which nothing is asked, so that the parts of sums that fill it are not counted."""
+
 _PLACE = 8  # bytes of the number of a row
 _VECTORS_OF_LBFGS = 28  # of parameters: its memory, and what an iteration makes
 _VECTORS_OF_DEVICE = 3  # parameters and their gradient, and one of them again, transposed
