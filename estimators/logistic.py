@@ -10,9 +10,8 @@ import scipy.sparse as sp
 from sklearn.utils import check_random_state
 
 from cukernels import log_softmax, softmax
-from cukernels.gpu import GPU
 from cukernels.runtime import Array, Work, namespace, resolve_device
-from estimators.costs.memory import MemoryEstimate, logistic_memory
+from estimators.costs.memory import ANY_GPU, MemoryEstimate, logistic_memory
 from estimators.costs.work import learned_samples, logistic_fit_work
 from estimators.linear.classifier import LinearClassifier
 from estimators.linear.fit import learn_classes
@@ -238,7 +237,7 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
         return logistic_memory(X, _n_outputs(n_classes), self.solver, device, models)
 
     def _fit_work(self, X: Any, n_classes: int, max_iter: int) -> Work:
-        memory = self._fit_memory(X, n_classes, GPU)
+        memory = self._fit_memory(X, n_classes, ANY_GPU)
         return logistic_fit_work(X, memory, _n_outputs(n_classes), self.solver, max_iter)
 
     @property

@@ -8,10 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 import scipy.sparse as sp
 
-from cukernels.gpu import GPU
 from cukernels.runtime import Work, resolve_device
 from cukernels.sparse import check_rows
-from estimators.costs.memory import MemoryEstimate, perceptron_memory
+from estimators.costs.memory import ANY_GPU, MemoryEstimate, perceptron_memory
 from estimators.costs.work import learned_samples, perceptron_fit_work
 from estimators.linear.classifier import LinearClassifier
 from estimators.linear.fit import learn_classes
@@ -280,7 +279,7 @@ class Perceptron(LinearClassifier):
         )
 
     def _fit_work(self, X: Any, n_classes: int, max_iter: int) -> Work:
-        memory = self._fit_memory(X, n_classes, GPU)
+        memory = self._fit_memory(X, n_classes, ANY_GPU)
         n_problems, is_multinomial = self._problems(n_classes)
         return perceptron_fit_work(X, memory, n_problems, is_multinomial, max_iter)
 

@@ -15,6 +15,7 @@ from sklearn.base import clone
 from cukernels.gpu.kernel import KERNELS
 from estimators import Conv2D, ConvNetClassifier, Dense, LayerNorm, MLPClassifier
 from estimators.model_selection import GridSearchCV
+from estimators.neural import classifier
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -68,6 +69,19 @@ def test_kernels_of_a_step(case, softgpu):
     few, many = (launched(model, samples, batches, softgpu) for batches in (5, 8))
     assert (len(many) - len(few)) / 3 <= most, many[-most - 4 :]
     assert set(many) <= {kernel.name for kernel in KERNELS}
+
+
+@pytest.mark.parametrize("case", STEPS)
+def test_the_choice_of_a_device_reckons_with_about_as_many(case, softgpu):
+    """With rather too many kernels than too few."""
+    model, samples, most = STEPS[case]
+    found = []
+    with pytest.MonkeyPatch.context() as patch:
+        original = classifier.network_fit_work
+        patch.setattr(classifier, "network_fit_work", lambda *a: found.append(original(*a)))
+        patch.setattr(classifier, "device_for", lambda X, device, work: (work(), "cpu")[1])
+        clone(model).estimate_memory(samples, DIGITS)
+    assert most <= found[0].launches <= 1.5 * most
 
 
 @pytest.mark.parametrize("case", ["mlp", "mlp, sparse", "convnet", "batch_norm"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 
 import numpy as np
@@ -9,14 +10,33 @@ import pytest
 import scipy.sparse as sp
 from sklearn.base import clone
 
-from estimators import ConvNetClassifier, LogisticRegression, MLPClassifier, Perceptron
+from estimators import (
+    Activation,
+    AvgPool2D,
+    Conv2D,
+    ConvNetClassifier,
+    Dense,
+    Dropout,
+    GlobalAvgPool2D,
+    LayerNorm,
+    LocallyConnected2D,
+    LogisticRegression,
+    MLPClassifier,
+    Perceptron,
+)
 from estimators.costs import memory as memories
 from estimators.costs.memory import MemoryEstimate, check_memory
+from estimators.neural import fit, stack_memory
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.random((700, 120), np.float32), np.arange(700) % 10
 WIDE, WIDE_Y = RNG.random((60, 4000), np.float32), np.arange(60) % 10
 IMAGES, IMAGE_Y = RNG.random((60, 24, 24, 2), np.float32), np.arange(60) % 3
+BYTES = (255 * IMAGES).astype(np.uint8)
+LAYERS = [
+    Conv2D(8), LayerNorm(), Activation("gelu"), AvgPool2D(), LocallyConnected2D(4), Dropout(),
+    Conv2D(5), GlobalAvgPool2D(), Dense(30),
+]  # fmt: skip
 SPARSE = sp.random(700, 900, 0.05, "csr", np.float32, rng=RNG)
 
 MODELS = {
@@ -24,6 +44,22 @@ MODELS = {
     "mlp-large-batches": (MLPClassifier((200, 200), batch_size=500, max_iter=1), X, Y),
     "mlp-normalised": (MLPClassifier((90, 90), batch_norm=True, dropout=0.2, max_iter=1), X, Y),
     "mlp-sparse": (MLPClassifier((40,), max_iter=1), SPARSE, Y),
+    "mlp-sparse-gelu": (MLPClassifier((100,), activation="gelu", max_iter=1), SPARSE, Y),
+    "mlp-early-stopping": (MLPClassifier((100, 60), early_stopping=True, max_iter=1), X, Y),
+    "mlp-several-labels": (MLPClassifier((100,), max_iter=1), X, np.stack([Y > 1, Y > 5], axis=1)),
+    "convnet-bytes": (
+        ConvNetClassifier((1,), hidden_layer_sizes=(2,), batch_size=25, max_iter=1), BYTES, IMAGE_Y,
+    ),
+    "convnet-bytes-early-stopping": (
+        ConvNetClassifier((8,), early_stopping=True, batch_size=25, max_iter=1), BYTES, IMAGE_Y,
+    ),
+    "convnet-shifts": (
+        ConvNetClassifier(
+            (1,), hidden_layer_sizes=(2,), augment={"shift": 2}, batch_size=25, max_iter=1
+        ),
+        IMAGES, IMAGE_Y,
+    ),
+    "layers": (ConvNetClassifier(layers=LAYERS, batch_size=25, max_iter=1), IMAGES, IMAGE_Y),
     "convnet": (ConvNetClassifier((8, 16), batch_size=30, max_iter=1), IMAGES, IMAGE_Y),
     "convnet-normalised": (
         ConvNetClassifier((8,), batch_norm=True, batch_size=60, max_iter=1), IMAGES, IMAGE_Y,
@@ -52,6 +88,7 @@ def test_an_estimate_is_what_a_fit_needs(name, cupy, softgpu, monkeypatch):
     assert memory.total == memory.data + memory.parameters + memory.step
     with softgpu.settings(null=True):
         model.fit(samples, labels)  # what belongs to no fit, as counters, is there now
+        gc.collect()
         cupy.get_default_memory_pool().free_all_blocks()
         with softgpu.limited_memory(int(1.1 * memory.total)):
             model.fit(samples, labels)
@@ -62,27 +99,77 @@ def test_an_estimate_is_what_a_fit_needs(name, cupy, softgpu, monkeypatch):
         ):
             model.fit(samples, labels)
         assert not launched
-        monkeypatch.setattr(memories, "device_memory", lambda device: (2**60, 2**60))
+        for module in (memories, stack_memory):
+            monkeypatch.setattr(module, "device_memory", lambda device: (2**60, 2**60))
         with softgpu.limited_memory(int(0.9 * memory.total)), pytest.raises(MemoryError):
             model.fit(samples, labels)
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_the_batch_size_that_would_do(softgpu):
+def test_the_batch_size_that_would_do(cupy, softgpu):
     model, samples, labels = MODELS["mlp-large-batches"]
     model = clone(model).set_params(device="cuda")
     half = model.estimate_memory(samples, labels)
     free = half.data + half.parameters + half.step // 2
+    with softgpu.settings(null=True):
+        clone(model).fit(samples, labels)
+    gc.collect()
+    cupy.get_default_memory_pool().free_all_blocks()
     with softgpu.settings(null=True), softgpu.limited_memory(free):
         with pytest.raises(MemoryError, match=r"batch_size=\d+ would do") as told:
             model.fit(samples, labels)
         rows = int(re.search(r"batch_size=(\d+)", str(told.value))[1])
-        assert 200 < rows <= 250
-        smaller = clone(model).set_params(batch_size=rows)
-        assert smaller.estimate_memory(samples, labels).total <= free
-        check_memory(smaller.estimate_memory(samples, labels))
+        assert 200 < rows < 350
+        needed = [
+            clone(model).set_params(batch_size=n).estimate_memory(samples, labels).total
+            for n in (rows, rows + 1)
+        ]
+        assert needed[0] <= free < needed[1]
+        clone(model).set_params(batch_size=rows).fit(samples, labels)
     with softgpu.limited_memory(1000), pytest.raises(MemoryError, match="No batch size is small"):
         model.fit(samples, labels)
+
+
+MANY, MANY_Y = np.tile(WIDE, (30, 1)), np.tile(WIDE_Y, 30)
+MANY_BYTES = (255 * MANY).astype(np.uint8).reshape(-1, 50, 40, 2)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize(
+    ("model", "samples"),
+    [
+        (MLPClassifier((40,), batch_size=50, max_iter=2), MANY),
+        (ConvNetClassifier((4,), batch_size=20, max_iter=1), MANY_BYTES),
+    ],
+    ids=["numbers", "bytes"],
+)
+def test_what_a_fit_needs_whose_samples_stay_on_the_host(
+    model, samples, cupy, softgpu, monkeypatch
+):
+    fitted = []
+
+    def needs(fits, **more):
+        fitted[:] = fits
+        return stack_memory.stack_memory(fits, **more)
+
+    monkeypatch.setattr(fit, "check_stack_memory", needs)
+    model = clone(model).set_params(device="cuda")
+    with softgpu.settings(null=True):
+        model.fit(samples, MANY_Y)
+        memory = stack_memory.stack_memory(fitted, streamed=True)
+        assert memory.total < model.estimate_memory(samples, MANY_Y).total - samples.nbytes // 2
+        monkeypatch.undo()
+        fitted.clear()
+        gc.collect()
+        cupy.get_default_memory_pool().free_all_blocks()
+        with softgpu.limited_memory(int(1.1 * memory.total)):
+            model.fit(samples, MANY_Y)
+        little = int(0.9 * memory.total)
+        with softgpu.limited_memory(little), pytest.raises(MemoryError, match="batch_size="):
+            model.fit(samples, MANY_Y)
+        monkeypatch.setattr(stack_memory, "check_memory", lambda *args, **more: None)
+        with softgpu.limited_memory(little), pytest.raises(MemoryError):
+            model.fit(samples, MANY_Y)
 
 
 def test_what_is_there_already_is_not_asked_for(softgpu):

@@ -41,7 +41,7 @@ SEARCHES = {
         make_pipeline(StandardScaler(), MLP), {"mlpclassifier__alpha": [1e-4, 1e-3]}, **WHOLE
     ),
     "logistic": GridSearchCV(LogisticRegression(max_iter=2, device="cuda"), CS, **WHOLE),
-    "perceptron": GridSearchCV(Perceptron(max_iter=2, device="cuda"), ALPHAS, **WHOLE),
+    "perceptron": GridSearchCV(Perceptron(max_iter=1, device="cuda"), ALPHAS, **WHOLE),
 }
 
 
@@ -55,7 +55,8 @@ def test_an_estimate_is_what_the_largest_stack_needs(name, cupy, softgpu, monkey
         gc.collect()
         cupy.get_default_memory_pool().free_all_blocks()
 
-    with softgpu.settings(null=True):
+    is_null = name != "perceptron"  # whose fits fail where nothing is computed
+    with softgpu.settings(null=is_null):
         clone(search).fit(X, Y)  # what belongs to no fit, as counters, is there now
         free()
         with softgpu.limited_memory(int(1.1 * memory.total)):

@@ -24,14 +24,14 @@ def of_product(
     dtype : dtype
         Their dtype, float32 or float64.
     device : str
-        A GPU, as "cuda:0".
+        A GPU, as "cuda:0". Of "cuda", which may be any, nothing is known: 0.
     a_k : bool, default=True
         Whether k is the contiguous axis of the left factor.
     """
+    if _is_any(device) or not m * n * k * models:
+        return 0
     from cukernels.matmul.gemm_plan import plan, target_on
 
-    if not m * n * k * models:
-        return 0
     p = plan(m, n, k, models, _CTYPES[np.dtype(dtype)], target_on(device), largest=a_k)
     if p.splits == 1:
         return 0
@@ -49,11 +49,11 @@ def of_gradients(
     factor, that of the left one if `needs_a`, and the sums of the columns if `needs_sums`; dtype
     and device are those of `of_product`.
     """
+    if _is_any(device) or not rows * inputs * outputs * models:
+        return 0
     from cukernels.matmul.gemm_plan import target_on
     from cukernels.matmul.gradients import launch_of
 
-    if not rows * inputs * outputs * models:
-        return 0
     ctype, how = _CTYPES[np.dtype(dtype)], None
     if needs_a or needs_sums:
         how = launch_of(
@@ -65,3 +65,7 @@ def of_gradients(
     if needs_a:
         each.append(of_product(rows, inputs, outputs, models, dtype, device))
     return max(each)
+
+
+def _is_any(device: str) -> bool:
+    return ":" not in device

@@ -13,6 +13,9 @@ from cukernels.matmul import of_product
 from cukernels.runtime import LOWER, device_memory
 from estimators.shared.device_arrays import device_of
 
+ANY_GPU = "cuda"
+"""A GPU of which nothing is asked, so that the parts of sums that fill it are not counted."""
+
 _PLACE = 8  # bytes of the number of a row
 _VECTORS_OF_LBFGS = 28  # of parameters: its memory, and what an iteration makes
 # Of L-BFGS on a GPU: twenty of its memory, where it is and was, two gradients, and the direction.

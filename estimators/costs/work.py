@@ -19,8 +19,10 @@ _EPOCHS = 20  # or iterations of a solver, at most
 _EVALUATIONS = 1.2  # of the objective, for each iteration
 _COPIES_OF_EPOCH, _COPIES_OF_FIT = 6, 20
 # Kernels of a step, which are rather too many than too few: of any step, of each layer in it, and
-# of an iteration of L-BFGS.
-_OF_STEP, _OF_LAYER, _OF_ITERATION = 6, 5, 60
+# more of one that normalises or has sparse samples.
+_OF_STEP, _OF_LAYER, _MORE = 5, 2, 2
+_OF_ITERATION, _OF_PASS = 60, 6  # of an iteration of L-BFGS, and of a pass of a linear model
+_PARTS = 1.2  # times the memory that is estimated for any GPU: parts of sums, which fill one
 _VALUES_AT_ONCE = 2**22  # of the widest layer, in a step of a prediction
 # scikit-learn's compiled loop adds up one product after the other, in no less time than this.
 _SECONDS_OF_VALUE = 5e-10
@@ -71,13 +73,12 @@ def network_fit_work(
         The most epochs, or iterations.
     """
     epochs, n_layers, n_rows = min(n_epochs, _EPOCHS), len(network.layers), X.shape[0]
-    launches = _OF_STEP + _OF_LAYER * n_layers
+    n_normalised = sum(bool(layer.attribute) for layer in network.layers)
+    launches = _OF_STEP + _OF_LAYER * n_layers + _MORE * (n_normalised + sp.issparse(X))
     if batch_size:
         rows, steps = min(batch_size, n_rows), float(epochs * ceil(n_rows / batch_size))
     else:
         rows, steps, launches = n_rows, _EVALUATIONS * epochs, launches + _OF_ITERATION
-    if sp.issparse(X):
-        launches += _OF_LAYER
     return Work(
         kind=kind_of(X, dtype),
         steps=steps,
@@ -88,7 +89,7 @@ def network_fit_work(
         copies=_COPIES_OF_EPOCH * epochs + _COPIES_OF_FIT,
         bytes_up=memory.data + memory.parameters + 16 * n_rows * epochs,
         bytes_down=memory.parameters,
-        memory=memory.total,
+        memory=_PARTS * memory.total,
     )
 
 
@@ -126,11 +127,11 @@ def logistic_fit_work(
         steps=steps,
         operations=operations,
         products=2,
-        launches=2 * _OF_STEP,
+        launches=2 * _OF_PASS,
         copies=_COPIES_OF_EPOCH * steps + _COPIES_OF_FIT,
         bytes_up=memory.data + 8 * n_parameters * steps,
         bytes_down=8 * n_parameters * steps,
-        memory=memory.total,
+        memory=_PARTS * memory.total,
     )
 
 
@@ -150,11 +151,11 @@ def perceptron_fit_work(
         steps=epochs * n_rows,
         operations=2 * of_row * classes,
         products=1,
-        launches=4 * _OF_STEP / n_rows,
+        launches=4 * _OF_PASS / n_rows,
         copies=_COPIES_OF_EPOCH * epochs + _COPIES_OF_FIT,
         bytes_up=memory.data + memory.parameters + 8 * n_rows * n_problems * epochs,
         bytes_down=memory.parameters,
-        memory=memory.total,
+        memory=_PARTS * memory.total,
         cpu_seconds=cpu_seconds,
     )
 
@@ -170,7 +171,7 @@ def linear_prediction_work(X: Any, coef: np.ndarray) -> Work:
         steps=1,
         operations=2.0 * n_values * len(coef),
         products=1,
-        launches=_OF_STEP,
+        launches=_OF_PASS,
         copies=5,
         bytes_up=bytes_up,
         bytes_down=dtype.itemsize * n_scores,

@@ -20,9 +20,8 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import column_or_1d
 
 from cukernels.activations import ACTIVATIONS
-from cukernels.gpu import GPU
 from cukernels.runtime import Work
-from estimators.costs.memory import MemoryEstimate
+from estimators.costs.memory import ANY_GPU, MemoryEstimate
 from estimators.costs.network_memory import Training, network_memory
 from estimators.costs.work import network_fit_work
 from estimators.layers.layer import Shape
@@ -274,7 +273,7 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
 
     def _fit_work(self, network: Network, X: Any, *, incremental: bool) -> Work:
         """Return what a fit to X has to do."""
-        memory = self._fit_memory(network, X, X.shape[0], GPU)
+        memory = self._fit_memory(network, X, X.shape[0], ANY_GPU)
         by_steps = solver_named(self.solver).goes_by_steps
         batch_size = batch_size_of(self, X.shape[0]) if by_steps else 0
         n_epochs = 1 if incremental else self.max_iter
