@@ -200,7 +200,7 @@ __device__ inline bool is_last_block(unsigned* arrived, unsigned blocks) {
     if (threadIdx.x == 0) {
         __threadfence();  // are visible before the block counts as arrived,
         is_last = atomicAdd(arrived, 1u) == blocks - 1;
-        __threadfence();  // and what the others wrote is read after it does
+        __threadfence();                       // and what the others wrote is read after it does
         if (is_last) atomicExch(arrived, 0u);  // for the next launch
     }
     __syncthreads();
