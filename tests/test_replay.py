@@ -13,7 +13,7 @@ from _cuda_models import IMAGE_LABELS, IMAGES, LABELS, WEIGHT, X, Y
 from cukernels.graphs import recorded
 from estimators import BatchNorm, Conv2D, ConvNetClassifier, Dense, MLPClassifier
 from estimators.model_selection import GridSearchCV
-from estimators.neural import data, loop, replay, stack
+from estimators.neural import data, fit, loop, replay, stack
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -181,7 +181,11 @@ def test_an_interrupt_keeps_what_is_trained(in_a_step, cupy, monkeypatch):
 def test_samples_that_do_not_fit_are_streamed(case, cupy, monkeypatch):
     """They come to the device step by step, and the numbers are those of samples that lie there."""
     resident, rings = fitted(FITS[case]), []
-    monkeypatch.setattr(data, "_SHARE_OF_MEMORY", 0.0)
+
+    def left(X, shape, device, **_):
+        return data.placed_samples(X, shape, device, streamed=True)
+
+    monkeypatch.setattr(fit, "placed_samples", left)
     make = replay.Ring
     monkeypatch.setattr(replay, "Ring", lambda *a: rings.append(a[1]) or make(*a))
     assert_same_fit(resident, fitted(FITS[case]))
