@@ -86,7 +86,7 @@ def stack(rng, X, places, n_models, own):
 @pytest.mark.parametrize("at_once", [2**20, 35])
 def test_scores_of_a_stack_are_those_of_its_models(monkeypatch, sparse, at_once):
     monkeypatch.setattr(
-        "estimators.training.validation._VALUES_AT_ONCE", at_once
+        "estimators.training.validation.VALUES_SCORED_AT_ONCE", at_once
     )  # 5 rows of the widest
     rng = np.random.default_rng(0)
     dense = rng.normal(size=(40, 7))

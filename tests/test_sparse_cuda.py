@@ -11,7 +11,8 @@ from _cuda_calls import device_results, on_device, on_host
 from _op_cases import assert_close
 from cukernels import OPS
 from cukernels.runtime.cases import cast, copied
-from cukernels.sparse.transpose import _LEAST_ENTRIES, _digits
+from cukernels.sparse.transpose import _LEAST_ENTRIES
+from cukernels.sparse.transpose import digits as digits_of
 
 OP = OPS["csr_matmul"]
 
@@ -93,7 +94,9 @@ def test_products(case, dtype, integer, cupy):
 
 
 def test_cases_reach_every_path():
-    digits = {len(_digits(max(models, 1) * columns)) for _, columns, _, models, _ in CASES.values()}
+    digits = {
+        len(digits_of(max(models, 1) * columns)) for _, columns, _, models, _ in CASES.values()
+    }
     assert digits == {1, 2}
     entries = len(arguments_of(CASES["several blocks, two digits"])["data"])
     assert entries > 2 * _LEAST_ENTRIES
@@ -101,7 +104,7 @@ def test_cases_reach_every_path():
 
 def test_digits_cover_the_keys():
     for keys in (0, 1, 2, 1024, 1025, 2**20, 2**20 + 1, 2**31):
-        digits = _digits(keys)
+        digits = digits_of(keys)
         assert sum(bits for _, bits in digits) == max((keys - 1).bit_length(), 1)
         assert all(1 <= bits <= 10 for _, bits in digits)
         starts = [0, *np.cumsum([bits for _, bits in digits])]
@@ -112,7 +115,7 @@ def test_digits_cover_the_keys():
 def test_many_digits(bits, cupy, monkeypatch):
     """As of keys of more than 20 bits, but with shorter digits."""
     monkeypatch.setattr(transpose, "MOST_BITS", bits)
-    monkeypatch.setattr(transpose, "_digits", transpose._digits.__wrapped__)
+    monkeypatch.setattr(transpose, "digits", transpose.digits.__wrapped__)
     check(cupy, arguments_of(CASES["two digits of models"]), np.float64)
 
 

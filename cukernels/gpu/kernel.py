@@ -9,7 +9,6 @@ numbers are cast to it.
 from __future__ import annotations
 
 import functools
-import importlib
 import os
 import sys
 from collections.abc import Iterable
@@ -215,8 +214,11 @@ def multiprocessors(x: Array) -> int:
 
 
 def facts_of(device: str) -> tuple[int, int]:
-    """Return the compute capability of a device named "cuda:N", and its multiprocessors."""
-    return _device_facts(importlib.import_module("cupy"), int(device.partition(":")[2] or 0))
+    """Return the compute capability of a device named "cuda:N", and its multiprocessors.
+
+    CuPy is imported, as by all that names a device so.
+    """
+    return _device_facts(sys.modules["cupy"], int(device.partition(":")[2] or 0))
 
 
 def contiguous(x: Array, dtype: Any = None) -> Array:

@@ -106,7 +106,7 @@ class FilterGradient(NamedTuple):
 
 
 @functools.cache
-def filter_gradient(
+def _filter_gradient(
     sizes: Geometry, models: int, dtype: str, target: Target, needs_w: bool, needs_bias: bool
 ) -> FilterGradient:
     """The product dw: rows are filters, columns are taps; the sum over all places is split."""
@@ -126,6 +126,13 @@ def filter_gradient(
     if splits == 1:
         parts = arrived = 0
     return FilterGradient(kernel, bias_blocks, lanes, places_of_split, of_group, parts, arrived)
+
+
+def elements_of_parts(
+    sizes: Geometry, models: int, dtype: str, target: Target, needs_bias: bool
+) -> int:
+    """Return the elements of the sums of all splits for the gradients of filters (and biases)."""
+    return _filter_gradient(sizes, models, dtype, target, True, needs_bias).parts
 
 
 def _splits_of_group(splits: int) -> int:
@@ -150,7 +157,7 @@ def _filter_gradients(
 ) -> tuple[Array | None, Array | None]:  # fmt: skip
     """Compute the gradients of filters and biases, (models, 1, *own), or those that are needed."""
     stack, models, sizes = convolution
-    launch = filter_gradient(sizes, models, ctype(x), target_of(x), needs_w, needs_bias)
+    launch = _filter_gradient(sizes, models, ctype(x), target_of(x), needs_w, needs_bias)
     dw = gradient_of(x, (models, 1, *w.shape[-4:]), w_out) if needs_w else None
     dbias = gradient_of(x, (models, 1, sizes.filters), bias_out) if needs_bias else None
     if models:

@@ -32,11 +32,11 @@ def of_filter_gradients(
     """
     if ":" not in device:
         return 0
-    from cukernels.images.conv_cuda import filter_gradient
+    from cukernels.images.conv_cuda import elements_of_parts
     from cukernels.images.windows_cuda import Geometry
     from cukernels.matmul.gemm_plan import target_on
 
     dtype = np.dtype(dtype)
     sizes, target = Geometry.of(images, channels, filters, axes), target_on(device)
     ctype = {4: "float", 8: "double"}[dtype.itemsize]
-    return filter_gradient(sizes, models, ctype, target, True, needs_bias).parts * dtype.itemsize
+    return elements_of_parts(sizes, models, ctype, target, needs_bias) * dtype.itemsize
