@@ -69,7 +69,7 @@ def perceptron_of(kind: str) -> dict[str, Contestant]:
     if kind == "few":
         X, y = make_classification(20_000, 20, n_informative=10, n_classes=2, random_state=0)
     else:
-        X = sp.random_array((11_314, 50_000), density=0.003, format="csr", rng=rng)
+        X = sp.random_array((11_314, 50_000), density=0.003, format="csr", random_state=rng)
         y = (X @ rng.standard_normal(50_000) > 0).astype(int)
     return {
         name: functools.partial(fitted_accuracy, model, X, y, X, y)

@@ -37,7 +37,7 @@ LAYERS = [
     Conv2D(8), LayerNorm(), Activation("gelu"), AvgPool2D(), LocallyConnected2D(4), Dropout(),
     Conv2D(5), GlobalAvgPool2D(), Dense(30),
 ]  # fmt: skip
-SPARSE = sp.random(700, 900, 0.05, "csr", np.float32, rng=RNG)
+SPARSE = sp.random(700, 900, 0.05, "csr", np.float32, random_state=RNG)
 
 MODELS = {
     "mlp": (MLPClassifier((100, 60), max_iter=1), X, Y),

@@ -50,7 +50,7 @@ by_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def arguments_of(case, integer=np.int32) -> dict:
     rows, columns, density, models, k = case
     rng = np.random.default_rng(0)
-    a = sp.random_array((rows, columns), density=density, format="csr", rng=rng)
+    a = sp.random_array((rows, columns), density=density, format="csr", random_state=rng)
     b = rng.standard_normal((models, columns, k) if models else (columns, k))
     return {
         "data": rng.standard_normal(a.nnz),

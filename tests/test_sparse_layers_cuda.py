@@ -37,7 +37,7 @@ def layer(case, activation: str, before: int = 0, after: int = 0) -> dict:
     rng = np.random.default_rng(0)
     rows *= max(models, 1)
     whole = (before + rows + after, columns)
-    a = sp.random_array(whole, density=density, format="csr", rng=rng)
+    a = sp.random_array(whole, density=density, format="csr", random_state=rng)
     stack = (models,) if models else ()
     return {
         "data": rng.standard_normal(a.nnz),

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cukernels.gpu.calibration import machine_of
-from cukernels.runtime.arrays import device_memory, resolve_device
+from cukernels.runtime.arrays import cuda_turn, device_memory, resolve_device
 from cukernels.runtime.machine import Work
 from cukernels.runtime.workers import threads
 
@@ -55,7 +55,7 @@ def _choice(work: Work) -> tuple[str, str]:
     if work.is_small:
         return "cpu", "there is too little to do for a GPU"
     try:
-        gpu = resolve_device("cuda")  # the first, or that of a job of a search
+        gpu = resolve_device("cuda") if cuda_turn() else GPU
         machine = machine_of(gpu, threads())
         free, _ = device_memory(gpu)
     except Exception as error:  # noqa: BLE001 (whatever it is, this GPU is of no use)

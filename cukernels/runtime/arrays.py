@@ -97,6 +97,11 @@ def cuda_in_turn(number: int) -> Iterator[None]:
         _turn.reset(before)
 
 
+def cuda_turn() -> int:
+    """Return the number that `cuda_in_turn` gave to the calling thread, or 0."""
+    return _turn.get()
+
+
 def resolve_device(device: str) -> str:
     """Turn a `device` parameter into "cpu" or "cuda:N".
 

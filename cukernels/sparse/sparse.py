@@ -36,7 +36,7 @@ def _sparse_products(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
         "b": r((2, 3)),
     }
     # The rows of two models are a part of those of a longer matrix.
-    long = sp.random_array((9, 8), density=0.4, format="csr", rng=rng)
+    long = sp.random_array((9, 8), density=0.4, format="csr", random_state=rng)
     for activation in ("relu", "softmax"):
         yield {
             "data": long.data,
