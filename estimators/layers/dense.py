@@ -37,6 +37,7 @@ from estimators.layers.layer import (
     check_activation,
     check_positive,
     left_to_next,
+    told_of,
 )
 from estimators.layers.made import Made, StepSize
 from estimators.layers.norm import BatchNorm
@@ -86,7 +87,7 @@ class Dense(Weighted):
         if isinstance(x, SparseRows):
             return csr_matmul(*x, p["w"], p["bias"], activation=activation)
         rows, group = _flat(x)
-        return matmul(rows, p["w"], p["bias"], activation=activation, a_of=group)
+        return matmul(rows, p["w"], p["bias"], activation=activation, **told_of("a", group))
 
     def product_backward(
         self, dy: Array, p: Parameters, x: Array, y: Array, activation: str, through: str | None,
@@ -101,8 +102,8 @@ class Dense(Weighted):
         wanted = ("b", "bias") if through is None else ("a", "b", "bias")
         rows, group = _flat(x)
         dx, *_ = matmul_backward(  # type: ignore[call-arg]
-            dy, rows, p["w"], p["bias"], y, activation=activation, needs=wanted, a_of=group,
-            a_activation=through or "identity", out={"b": g["w"], "bias": g["bias"]},
+            dy, rows, p["w"], p["bias"], y, activation=activation, needs=wanted,
+            **told_of("a", group, through), out={"b": g["w"], "bias": g["bias"]},
         )  # fmt: skip
         return None if dx is None else dx.reshape(dx.shape[:2] + x.shape[2:])
 

@@ -35,6 +35,7 @@ from estimators.layers.layer import (
     check_activation,
     check_positive,
     seen_through,
+    told_of,
 )
 from estimators.layers.made import Made, StepSize
 from estimators.layers.window_nodes import add_taps, add_windows, add_with_channels_first
@@ -117,7 +118,8 @@ class Conv2D(Filters):
 
     def product(self, p: Parameters, x: Array, activation: str) -> Array:
         x, group = x if isinstance(x, SharedRows) else (x, None)
-        return conv2d(x, p["w"], p["bias"], **self.geometry, activation=activation, x_of=group)
+        more = self.geometry | told_of("x", group)
+        return conv2d(x, p["w"], p["bias"], **more, activation=activation)
 
     def product_backward(
         self, dy: Array, p: Parameters, x: Array, y: Array, activation: str, through: str | None,
@@ -126,7 +128,7 @@ class Conv2D(Filters):
         x, group = x if isinstance(x, SharedRows) else (x, None)
         dx, *_ = conv2d_backward(  # type: ignore[call-arg]
             dy, x, p["w"], p["bias"], y, **self.geometry, activation=activation,
-            needs=_needs(through), x_activation=through or "identity", x_of=group, out=g,
+            needs=_needs(through), **told_of("x", group, through), out=g,
         )  # fmt: skip
         return dx
 
@@ -168,7 +170,7 @@ class LocallyConnected2D(Filters):
     ) -> Array | None:  # fmt: skip
         dx, *_ = local2d_backward(  # type: ignore[call-arg]
             dy, x, p["w"], p["bias"], y, **self.geometry, activation=activation,
-            needs=_needs(through), x_activation=through or "identity", out=g,
+            needs=_needs(through), **told_of("x", None, through), out=g,
         )  # fmt: skip
         return dx
 
@@ -237,8 +239,7 @@ class MaxPool2D(Pooling):
         y = max_pool2d(x, **self.geometry)
 
         def backward(dy: Array, g: Parameters, through: str | None) -> Array:
-            before = through or "identity"
-            return max_pool2d_backward(dy, x, y, **self.geometry, x_activation=before)
+            return max_pool2d_backward(dy, x, y, **self.geometry | told_of("x", None, through))
 
         return y, backward
 
@@ -259,8 +260,7 @@ class AvgPool2D(Pooling):
         y = avg_pool2d(x, **self.geometry)
 
         def backward(dy: Array, g: Parameters, through: str | None) -> Array:
-            before = through or "identity"
-            return avg_pool2d_backward(dy, x, **self.geometry, x_activation=before)
+            return avg_pool2d_backward(dy, x, **self.geometry | told_of("x", None, through))
 
         return y, backward
 

@@ -326,6 +326,26 @@ def seen_through(windows: Grid, seen: Fields) -> Fields:
     return rows, columns
 
 
+def told_of(name: str, group: Array | None, through: str | None = None) -> dict[str, Any]:
+    """Return what an op is told of its input beside the usual, as keyword arguments.
+
+    An op looks at each argument in every call, so those that say nothing are left out.
+
+    Parameters
+    ----------
+    name : str
+        What the op calls its input.
+    group : array or None
+        The group of each model, of `SharedRows`.
+    through : str or None
+        What the gradient goes on through, of `Backward`.
+    """
+    told: dict[str, Any] = {} if group is None else {f"{name}_of": group}
+    if through not in (None, "identity"):
+        told[f"{name}_activation"] = through
+    return told
+
+
 def left_to_next(activation: str) -> str:
     """Return the activation if a kernel can apply its derivative to what it computes itself."""
     return activation if ACTIVATIONS[activation].fits_an_epilogue else "identity"

@@ -91,18 +91,19 @@ class Data:
     dtype : dtype, default=None
         The dtype that samples have in a batch; None: that of X. Images of bytes become numbers
         there, and take no more memory than they need before.
+
+    Attributes
+    ----------
+    is_streamed : bool
+        Whether the samples are on the host, and come to the device of `y` batch by batch.
     """
 
     def __init__(self, X: Any, y: Array, dtype: Any = None) -> None:
         self.X, self.y = X, y
         self.dtype = np.dtype(X.dtype if dtype is None else dtype)
+        self.is_streamed = isinstance(X, np.ndarray) and not isinstance(y, np.ndarray)
         if sp.issparse(X):
             self._values, self._columns = like(X.data, y), like(X.indices, y)
-
-    @property
-    def is_streamed(self) -> bool:
-        """Whether the samples are on the host, and come to the device of `y` batch by batch."""
-        return isinstance(self.X, np.ndarray) and not isinstance(self.y, np.ndarray)
 
     def gathered(self, places: Array) -> Array:
         """Return dense samples of these rows, on the device of `y`."""
@@ -110,7 +111,7 @@ class Data:
             x = like(gather_rows(self.X, to_host(places)), self.y)
         else:
             x = gather_rows(self.X, places)
-        return x.astype(self.dtype, copy=False)
+        return x if x.dtype == self.dtype else x.astype(self.dtype)
 
     @classmethod
     def joined(cls, sets: Sequence[Data]) -> tuple[Data, np.ndarray]:

@@ -33,6 +33,7 @@ from estimators.training.steps import (
     epoch_of,
     layout_of,
     step_settings,
+    told_apart,
 )
 from estimators.training.validation import Scorer, can_score_on_device, validation_scores
 
@@ -104,7 +105,7 @@ class Steps:
         is_shared = replay.group_of is not None and n_groups > 1  # of one group, all have the same
         step = Step.of(
             GatheredBatch(SharedRows(batch, replay.group_of) if is_shared else batch, targets),
-            places["own_weight"], places["own_settings"], places["own_changes"],
+            places["own_weight"], *told_apart(places["own_settings"]), places["own_changes"],
         )  # fmt: skip
         (group,) = stack.groups
         rows, y, of, total = self.rows.device, data.y, replay.group_of, replay.total

@@ -63,10 +63,17 @@ class Step(NamedTuple):
     changes: Array | None
 
     @classmethod
-    def of(cls, batch: Taken, weight: Array | None, settings: Array, changes: Array | None) -> Step:
-        """Return a step; `settings` are its row of `step_settings`, of shape (4, M)."""
-        size, rate, l2, number = settings
-        return cls(batch, weight, size, rate, l2, number.view(np.int64), changes)
+    def of(
+        cls,
+        batch: Taken,
+        weight: Array | None,
+        settings: Array,
+        number: Array,
+        changes: Array | None,
+    ) -> Step:
+        """Return a step; `settings` and `number` are its rows of what `told_apart` returns."""
+        size, rate, l2, _ = settings
+        return cls(batch, weight, size, rate, l2, number, changes)
 
     @property
     def n_rows(self) -> int:
@@ -187,6 +194,11 @@ def step_settings(members: Sequence[Member], epoch: Epoch) -> np.ndarray:
     return settings
 
 
+def told_apart(settings: Array) -> tuple[Array, Array]:
+    """Return settings of steps, (..., 4, M), and the numbers among them as integers, (..., M)."""
+    return settings, settings[..., 3, :].view(np.int64)
+
+
 def epoch_steps(members: list[Member], data: Data, reference: Array) -> Iterator[Step]:
     """Draw an epoch, and yield its steps.
 
@@ -201,14 +213,14 @@ def epoch_steps(members: list[Member], data: Data, reference: Array) -> Iterator
     """
     epoch = epoch_of(members, draw(members), reference.dtype)
     layout = epoch.layout
-    settings = like(step_settings(members, epoch), reference)
+    settings, numbers = told_apart(like(step_settings(members, epoch), reference))
     weights = weights_by_step(like(epoch.weights, reference), layout)
     changes: Sequence[Array | None] = [None] * layout.steps
     if epoch.changes is not None:
         changes = layout.by_step(like(epoch.changes, reference))
     rows = layout.flattened(epoch.rows, np.intp)
     for i, batch in enumerate(data.batches(rows, layout)):
-        yield Step.of(batch, weights[i], settings[i], changes[i])
+        yield Step.of(batch, weights[i], settings[i], numbers[i], changes[i])
 
 
 def _weights(
