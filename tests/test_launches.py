@@ -52,14 +52,21 @@ STEPS = {
 }  # fmt: skip
 
 
-def launched(model, samples, batches, softgpu):
+def in_a_search(model):
+    """Four candidates on two folds."""
+    grid = {"alpha": [1e-4, 1e-2], "learning_rate_init": [1e-3, 1e-2]}
+    folds = [(np.arange(240), np.arange(20)), (np.arange(240)[::-1], np.arange(20))]
+    return GridSearchCV(model, grid, cv=folds, refit=False)
+
+
+def launched(model, samples, batches, softgpu, inside=lambda model: model):
     """The kernels of a fit of one epoch, in so many batches of one size."""
     model = clone(model).set_params(
         device="cuda", max_iter=1, random_state=0, batch_size=240 // batches
     )
     nothing_computed = contextlib.suppress(ValueError)  # so weights may be no numbers
     with softgpu.settings(null=True), softgpu.launched() as kernels, nothing_computed:
-        model.fit(samples, DIGITS)
+        inside(model).fit(samples, DIGITS)
     return [name.partition("<")[0] for name in kernels]
 
 
@@ -88,21 +95,7 @@ def test_the_choice_of_a_device_reckons_with_about_as_many(case, softgpu):
 def test_a_stack_launches_no_more_than_one_model(case, softgpu):
     model, samples, most = STEPS[case]
 
-    def search(batches):
-        grid = {"alpha": [1e-4, 1e-2], "learning_rate_init": [1e-3, 1e-2]}
-        folds = [(np.arange(240), np.arange(20)), (np.arange(240)[::-1], np.arange(20))]
-        return launched(GridSearchCV(model, grid, cv=folds, refit=False), samples, batches, softgpu)
-
-    def launched(search, samples, batches, softgpu):
-        model = clone(search.estimator).set_params(
-            device="cuda", max_iter=1, random_state=0, batch_size=240 // batches
-        )
-        search = clone(search).set_params(estimator=model)
-        with softgpu.settings(null=True), softgpu.launched() as kernels:
-            search.fit(samples, DIGITS)
-        return [name.partition("<")[0] for name in kernels]
-
-    few, many = search(5), search(8)
+    few, many = (launched(model, samples, batches, softgpu, in_a_search) for batches in (5, 8))
     most += "sparse" in case  # the columns of all models are sorted in one digit more
     assert (len(many) - len(few)) / 3 <= most, many[-most - 4 :]
     assert set(many) <= {kernel.name for kernel in KERNELS}

@@ -15,6 +15,7 @@ from estimators import BatchNorm, Conv2D, ConvNetClassifier, Dense, MLPClassifie
 from estimators.model_selection import GridSearchCV
 from estimators.neural import fit
 from estimators.training import loop, replay, stack
+from estimators.training.member import Member
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -42,6 +43,8 @@ FITS = {
     "labels": (mlp(loss="squared_error", solver="adamw"), X, LABELS, {}),
     "stops": (mlp(early_stopping=True, validation_fraction=0.2, n_iter_no_change=2, max_iter=9),
               X, Y, {}),
+    "stops by weights": (mlp(early_stopping=True, validation_fraction=0.3, max_iter=5), X, Y,
+                         {"sample_weight": WEIGHT}),
     "drops": (mlp(dropout=0.3, batch_norm=True, learning_rate="cosine", solver="rmsprop"),
               X, Y, {}),
     "global": (mlp(random_state=None), X, Y, {}),
@@ -111,27 +114,41 @@ def test_memory_goes_back_after_the_fit(cupy):
 GRID = {"alpha": [1e-4, 0.1], "tol": [1e-4, 10.0]}  # of which the last stops soon
 
 
-def searched(**options):
+def losses_of_search(monkeypatch, seed):
+    """The losses of every model of a search, epoch after epoch."""
+    np.random.seed(1)  # random_state=None draws from the global stream
+    heard: dict = {}
+    end = Member.end_epoch
+
+    def end_epoch(member, loss, *others):
+        heard.setdefault(id(member), (member, []))[1].append(loss)
+        return end(member, loss, *others)
+
     model = MLPClassifier(
-        (12,), batch_size=64, max_iter=6, random_state=0, device="cuda",
-        n_iter_no_change=1, **options,
-    )  # fmt: skip
-    search = GridSearchCV(model, GRID, cv=2, refit=False).fit(DIGITS[:500], DIGIT_LABELS[:500])
-    return search.cv_results_["mean_test_score"]
+        (12,), batch_size=64, max_iter=6, random_state=seed, device="cuda", n_iter_no_change=1
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(Member, "end_epoch", end_epoch)
+        search = GridSearchCV(model, GRID, cv=2, refit=False)
+        search.fit(DIGITS[:500], DIGIT_LABELS[:500])
+    return sorted(losses for _, losses in heard.values())
 
 
 @pytest.mark.parametrize("seconds", [0.0, np.inf], ids=["leave at once", "stay"])
-def test_models_that_are_done_change_nothing_for_others(seconds, cupy, monkeypatch):
+@pytest.mark.parametrize("seed", [0, None], ids=["one seed", "none"])
+def test_models_that_are_done_change_nothing_for_others(seconds, seed, cupy, monkeypatch):
+    """Nor do they where nobody may draw ahead, as the stream is everybody's: then all leave."""
     left = []
     keep = loop.Stack.keep
     monkeypatch.setattr(
         loop.Stack, "keep", lambda s, chosen: left.append(chosen) or keep(s, chosen)
     )
     monkeypatch.setattr(replay, "_SECONDS_TO_RECORD", seconds)
-    scores = searched()
-    assert bool(left) == (seconds == 0)
+    replayed = losses_of_search(monkeypatch, seed)
+    assert bool(left) == (seconds == 0 or seed is None)
+    assert {len(losses) for losses in replayed} == {3, 6}
     monkeypatch.setattr(replay, "can_replay", lambda *_: False)
-    np.testing.assert_array_equal(scores, searched())
+    assert replayed == losses_of_search(monkeypatch, seed)
 
 
 FOLDS = [(np.arange(150), np.arange(150, 200)), (np.arange(50, 200), np.arange(50))]
