@@ -17,7 +17,8 @@ from sklearn.base import clone
 import estimators
 from estimators.layers.all import LAYERS
 from estimators.layers.dense import Scores
-from estimators.layers.layer import Field, Layer, Mode, Rows
+from estimators.layers.fields import Field
+from estimators.layers.layer import Layer, Mode, Rows
 from estimators.training.network import Network
 
 EXAMPLES = [

@@ -10,8 +10,9 @@ import scipy.sparse as sp
 from sklearn.utils import check_random_state
 
 from estimators.inspection.images import as_images, checked_layer, checked_units, fitted_network
-from estimators.inspection.probe import Field, Probe
+from estimators.inspection.probe import Probe
 from estimators.inspection.tiles import axes, draw_tiles, picture, pyplot
+from estimators.layers.fields import Fields
 from estimators.shared.image_shapes import rows_of_images
 from estimators.shared.pipelines import before_the_last_step
 
@@ -216,7 +217,7 @@ def _middle(shape: tuple[int, ...]) -> int:
 
 
 def _crop(
-    image: np.ndarray, fields: tuple[Field, Field] | None, place: int, shape: tuple[int, ...]
+    image: np.ndarray, fields: Fields | None, place: int, shape: tuple[int, ...]
 ) -> np.ndarray:
     """Return the patch of an image that a place of a layer sees, or the whole if `fields` is None.
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from cukernels.runtime import current, resolve_device, to_device, to_host
-from estimators.layers.layer import Field, Fields, Layer, Mode, Parameters
+from estimators.layers.fields import Field, Fields
+from estimators.layers.layer import Layer, Mode, Parameters
 from estimators.neural.fitted import NetworkModel
 from estimators.training.network import Network
 

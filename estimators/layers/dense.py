@@ -21,11 +21,11 @@ from cukernels import (
 from cukernels.activations import ACTIVATIONS
 from cukernels.matmul import of_gradients, of_product
 from cukernels.runtime import Array
+from estimators.layers.fields import Fields
 from estimators.layers.layer import (
     Backward,
     Elementwise,
     Examples,
-    Fields,
     Graph,
     Layer,
     Mode,

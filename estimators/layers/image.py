@@ -20,10 +20,10 @@ from cukernels import (
 )
 from cukernels.images import Grid, Padding, Pair, grid, of_filter_gradients, pair
 from cukernels.runtime import Array
+from estimators.layers.fields import Fields, seen_through
 from estimators.layers.layer import (
     Backward,
     Examples,
-    Fields,
     Graph,
     Layer,
     Mode,
@@ -34,7 +34,6 @@ from estimators.layers.layer import (
     Weighted,
     check_activation,
     check_positive,
-    seen_through,
     told_of,
 )
 from estimators.layers.made import Made, StepSize

@@ -20,8 +20,8 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import numpy as np
 
 from cukernels.activations import ACTIVATIONS
-from cukernels.images import Grid
 from cukernels.runtime import Array
+from estimators.layers.fields import Fields
 from estimators.layers.made import Made, StepSize
 
 Shape = tuple[int, ...]
@@ -69,27 +69,6 @@ class Rows(Enum):
     ALONE = "on that row"
     TOGETHER = "on all rows of the batch"
     RANDOM = "on that row, on its place in the batch, and on a random stream"
-
-
-class Field(NamedTuple):
-    """The pixels of an input that one place of a layer sees, along rows or along columns.
-
-    Attributes
-    ----------
-    size : int
-        How many.
-    step : int
-        Pixels from the field of a place to that of the next.
-    first : int
-        The first pixel of the field of place 0; below 0 in the padding.
-    """
-
-    size: int
-    step: int
-    first: int
-
-
-Fields = tuple[Field, Field]  # along the rows and along the columns
 
 
 class Graph(Protocol):
@@ -311,19 +290,6 @@ class Weighted(Layer):
 
     def restored(self, entry: Next) -> Parameters:
         return {"w": entry("coefs_"), "bias": entry("intercepts_")}
-
-
-def seen_through(windows: Grid, seen: Fields) -> Fields:
-    """What a place sees that looks through a window at places which see `seen` each."""
-    rows, columns = (
-        Field(
-            field.size + (axis.taps - 1) * axis.dilation * field.step,
-            field.step * axis.stride,
-            field.first - axis.before * field.step,
-        )
-        for field, axis in zip(seen, windows, strict=True)
-    )
-    return rows, columns
 
 
 def told_of(name: str, group: Array | None, through: str | None = None) -> dict[str, Any]:

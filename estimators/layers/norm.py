@@ -16,11 +16,11 @@ from cukernels import (
     running_mean,
 )
 from cukernels.runtime import Array
+from estimators.layers.fields import Fields
 from estimators.layers.layer import (
     Backward,
     Elementwise,
     Examples,
-    Fields,
     Graph,
     Mode,
     Parameter,
