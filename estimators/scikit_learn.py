@@ -73,6 +73,7 @@ class Name(NamedTuple):
 
 _PARAMETERS, _SEARCHES = "validating parameters", "training the fits of a search together"
 _CALLBACKS = "scikit-learn's callbacks"
+LEFT_BY_CALLBACKS = "_skl_callbacks", "_callback_fit_ctx", "_parent_callback_ctx"
 _VALIDATION = "sklearn.utils._param_validation"
 
 NAMES = {

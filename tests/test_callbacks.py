@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import sys
+import threading
 import warnings
 from types import SimpleNamespace
 
@@ -64,6 +65,39 @@ def test_a_callback_is_told_of_each_epoch(network, digits):
     assert losses[0] > losses[-1]
     np.testing.assert_array_equal(heard[-1][0].predict_proba(X), model.predict_proba(X))
     assert [estimator.n_iter_ for estimator, _ in heard] == [info.epoch for _, info in heard]
+
+
+@each
+def test_what_a_callback_is_told_with_is_a_whole_estimator(network, digits):
+    """it is pickled without callbacks, and goes on like a fit that ended there."""
+    X, y = digits
+    lock = threading.Lock()  # cannot be pickled
+    pickles = []
+
+    def keep(estimator, info, lock=lock):
+        pickles.append(pickle.dumps(estimator))
+
+    clone(network).set_params(callbacks=keep).fit(X, y)
+    assert len(pickles) > 2
+    for epochs in (1, 2):
+        told = pickle.loads(pickles[epochs - 1])
+        assert told.callbacks is None
+        ended = clone(network).set_params(max_iter=epochs).fit(X, y)
+        for model in (told, ended):
+            model.set_params(max_iter=2, warm_start=True, random_state=1).fit(X, y)
+        np.testing.assert_array_equal(told.coefs_[0], ended.coefs_[0])
+        if network.solver == "lbfgs":
+            continue
+        np.testing.assert_array_equal(told.loss_curve_, ended.loss_curve_)
+        for model in (told, ended):
+            model.partial_fit(X, y)
+        np.testing.assert_array_equal(told.coefs_[0], ended.coefs_[0])
+        # without a fit in between, the moments go on
+        told = pickle.loads(pickles[epochs - 1])
+        ended = clone(network).set_params(max_iter=epochs).fit(X, y)
+        for model in (told, ended):
+            model.set_params(random_state=2).partial_fit(X, y)
+        np.testing.assert_array_equal(told.coefs_[-1], ended.coefs_[-1])
 
 
 @each

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import faulthandler
 import itertools
-import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
-from typing import Any
 
 import pytest
 from threadpoolctl import ThreadpoolController
 
 import _interrupted_fits
+from _struck import Struck
 from cukernels.runtime import blas_threads, interrupts, workers
 from cukernels.runtime.workers import in_parallel, threads
 
@@ -33,53 +31,6 @@ def watchdog():
     faulthandler.dump_traceback_later(SECONDS, exit=True, file=sys.__stderr__)
     yield
     faulthandler.cancel_dump_traceback_later()
-
-
-class Struck:
-    """Strikes at one event of a kind in the files that share work out, counted from 0."""
-
-    def __init__(self, kind: str, place: int, then: int | None = None) -> None:
-        self.kind, self.left, self.then = kind, place, then
-        self.at = ""
-
-    def _global(self, frame: FrameType, event: str, arg: Any) -> Callable | None:
-        if frame.f_code.co_filename not in FILES:
-            return None
-        frame.f_trace_opcodes = self.kind == "opcode"
-        return self._local
-
-    def _local(self, frame: FrameType, event: str, arg: Any) -> Callable:
-        if event == self.kind:
-            self.left -= 1
-            if self.left < 0:
-                if self.then is not None:  # Python ends the tracing once a tracer raises
-                    sys.setprofile(self._profile)
-                self._strike(frame)
-        return self._local
-
-    def _profile(self, frame: FrameType, event: str, arg: Any) -> None:
-        """Count where Python looks for signals: entries of functions, and after a call of C."""
-        if frame.f_code.co_filename in FILES and event in ("call", "c_return"):
-            assert self.then is not None
-            self.then -= 1
-            if self.then < 0:
-                self._strike(frame)
-
-    def _strike(self, frame: FrameType) -> None:
-        self.at += f" {os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"
-        raise KeyboardInterrupt
-
-    def during(self, work: Callable[[], object]) -> bool:
-        """Return whether the work was struck, as often as it was to be."""
-        sys.settrace(self._global)
-        try:
-            work()
-        except KeyboardInterrupt:
-            pass
-        finally:
-            sys.settrace(None)
-            sys.setprofile(None)
-        return self.left < 0 and (self.then is None or self.then < 0)
 
 
 @contextmanager
@@ -122,7 +73,7 @@ class Shared:
 def test_an_interrupt_anywhere_leaves_nothing_undone(kind, two_threads):
     in_parallel(lambda state, item: item, [0, 1])
     for place in itertools.count():
-        strike, shared = Struck(kind, place), Shared()
+        strike, shared = Struck(FILES, kind, place), Shared()
         with all_well(strike):
             struck = strike.during(shared.work)
             assert not shared.busy, strike.at
@@ -136,7 +87,7 @@ def test_a_second_interrupt_soon_after_the_first_neither(two_threads):
     n_pairs = 0
     for place in itertools.count():
         for then in itertools.count(place % 3, 3):  # all would take half a minute
-            strike, shared = Struck("line", place, then), Shared()
+            strike, shared = Struck(FILES, "line", place, then), Shared()
             with all_well(strike):
                 struck = strike.during(shared.work)
                 assert not shared.busy, strike.at
@@ -150,7 +101,7 @@ def test_a_second_interrupt_soon_after_the_first_neither(two_threads):
 
 def test_an_interrupt_while_a_thread_starts_loses_none(two_threads):
     for place in itertools.count():
-        strike, n = Struck("line", place), len(workers._helpers)
+        strike, n = Struck(FILES, "line", place), len(workers._helpers)
         with all_well(strike):
             struck = strike.during(lambda n=n: workers._hire(n + 1))
             assert workers._hire(n + 1) == n + 1

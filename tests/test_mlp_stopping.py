@@ -92,6 +92,7 @@ def test_ctrl_c_keeps_what_is_trained(solver, monkeypatch):
     monkeypatch.setattr("estimators.shared.progress.Reporter.epoch", interrupted)
     with pytest.warns(UserWarning, match="Training interrupted by user"):
         clf = MLPClassifier(**SHORT, solver=solver).fit(X, Y)
-    assert 3 <= clf.n_iter_ <= 4
-    start = MLPClassifier(**SHORT | {"max_iter": 1}, learning_rate_init=1e-30).fit(X, Y)
-    assert clf.score(X, Y) > start.score(X, Y)
+    monkeypatch.undo()
+    assert clf.n_iter_ in (3, 4)  # lbfgs tells of an iteration before it is judged
+    whole = MLPClassifier(**SHORT | {"max_iter": clf.n_iter_}, solver=solver).fit(X, Y)
+    np.testing.assert_array_equal(clf.coefs_[0], whole.coefs_[0])

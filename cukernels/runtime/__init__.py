@@ -14,6 +14,7 @@ from cukernels.runtime.arrays import (
 )
 from cukernels.runtime.blas_threads import is_undivided, on_one_blas_thread
 from cukernels.runtime.chunks import shares, slices
+from cukernels.runtime.interrupts import and_surely
 from cukernels.runtime.machine import Work
 from cukernels.runtime.workers import in_parallel, threads
 from cukernels.runtime.workspace import Workspaces
@@ -31,6 +32,7 @@ __all__ = [
     "to_host",
     "is_undivided",
     "on_one_blas_thread",
+    "and_surely",
     "in_parallel",
     "shares",
     "slices",

@@ -74,29 +74,29 @@ def descend(
         After Ctrl-C too: the last completed iteration, with `interrupted` True.
     """
     x0 = x0.astype(np.float64)
-    x, value, n_iter = x0, np.nan, 0
+    so_far: tuple[np.ndarray, float, int] = x0, np.nan, 0  # in one: Ctrl-C comes at any time
     try:
-        point = at(x0)
-        value = point.value
-        check_finite(value, point.slope)
+        point, n_iter = at(x0), 0
+        so_far = x0, point.value, 0
+        check_finite(point.value, point.slope)
         enough = steepest(None, point)
         while np.abs(point.slope).max() > enough:
             if n_iter == max_iter:
-                return DescentResult(x, value, n_iter, False)
+                return DescentResult(*so_far, False)
             found = lower(point)
             if found is None:
                 break
             enough = steepest(point, found)
-            point, x, value = found, found.x, found.value
-            check_finite(point.slope)
-            n_iter += 1
+            check_finite(found.slope)
+            point, n_iter = found, n_iter + 1
+            so_far = point.x, point.value, n_iter
             if callback is not None:
-                callback(x, value)
+                callback(point.x, point.value)
     except KeyboardInterrupt:
-        return DescentResult(x, value, n_iter, False, interrupted=True)
+        return DescentResult(*so_far, False, interrupted=True)
     except FloatingPointError:
-        return DescentResult(x, value, n_iter, False, overflowed=True)
-    return DescentResult(x, value, n_iter, True)
+        return DescentResult(*so_far, False, overflowed=True)
+    return DescentResult(*so_far, True)
 
 
 def evaluate(objective: LinearObjective, x: np.ndarray) -> tuple[float, np.ndarray]:

@@ -13,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from cukernels.runtime import (
     Array,
+    and_surely,
     current,
     in_parallel,
     on_one_blas_thread,
@@ -245,8 +246,12 @@ def _run_stack(stack: Sequence[LogisticFit], X: Any, silent: bool, watch: Watch 
                 callback=lambda x, value: after_iteration([0], x[None], np.array([value])),
             )
             solutions = [alone]
-    for fit, solution in zip(stack, solutions, strict=True):
-        fit.solution = solution
+
+    def store() -> None:
+        for fit, solution in zip(stack, solutions, strict=True):
+            fit.solution = solution
+
+    and_surely(store, store)
     if any(solution.interrupted for solution in solutions):
         raise KeyboardInterrupt
 

@@ -74,7 +74,6 @@ class PerceptronStack:
 
         A model that is done takes what it learned and leaves.
         """
-        self.n_iter += 1
         if self._first.permutations is not None:
             self._places = np.take_along_axis(self._places, self._first.permutations, axis=1)
         order = self._places[~self._is_held_out[self._places]].reshape(len(self._places), -1)
@@ -105,13 +104,18 @@ class PerceptronStack:
 
     def _keep(self, chosen: np.ndarray) -> None:
         """Go on with some of the models only."""
-        self.models = [self.models[m] for m in chosen]
-        self._state = {name: take_rows(a, chosen) for name, a in self._state.items()}
-        self._goes_on, self._best = self._goes_on[chosen], self._best[chosen]
-        self._waited = self._waited[chosen]
-        if self._weight is not None and self._weight.ndim == 3:
-            self._weight = take_rows(self._weight, chosen)
-        self._constants = {}
+        weight = self._weight
+        if weight is not None and weight.ndim == 3:
+            weight = take_rows(weight, chosen)
+        self.__dict__.update(  # in one step: Ctrl-C must not come between models and state
+            models=[self.models[m] for m in chosen],
+            _state={name: take_rows(a, chosen) for name, a in self._state.items()},
+            _goes_on=self._goes_on[chosen],
+            _best=self._best[chosen],
+            _waited=self._waited[chosen],
+            _weight=weight,
+            _constants={},
+        )
 
     def _rows(self, places: np.ndarray) -> np.ndarray:
         """Return the rows of X at some places among those that the models learn from."""
@@ -169,7 +173,9 @@ class PerceptronStack:
             values = csr_perceptron_sweep(**self._x._asdict(), **arguments)
         else:
             values = perceptron_sweep(self._x, **arguments)
-        self._state = {name: put_rows(self._state[name], state[name], chosen) for name in state}
+        state = {name: put_rows(self._state[name], a, chosen) for name, a in state.items()}
+        # in one step: after Ctrl-C the epoch has either ended or not
+        self.__dict__.update(_state=state, n_iter=self.n_iter + 1)
         objective = np.zeros(self._goes_on.shape)
         if record is None:
             objective[models, problems] = values.ravel()
@@ -221,7 +227,7 @@ class PerceptronStack:
         estimators = [model.estimator for model in self.models]
         if self._first.estimator.learning_rate == "constant":
             return _a_model_each(e.eta0 for e in estimators)
-        done = (self.n_iter - 1) * n_steps + np.arange(n_steps)
+        done = self.n_iter * n_steps + np.arange(n_steps)
         return np.stack([e.eta0 / (e.t_ + done) ** e.power_t for e in estimators])
 
     def _judge(self, objective: np.ndarray, n_samples: int) -> None:

@@ -21,15 +21,16 @@ def take_rows(a: Array, places: Places) -> Array:
 
 
 def put_rows(a: Array, values: Array, places: Places) -> Array:
-    """Return an array with ``a[places]`` set to values: `a` itself, or the values if all are set.
+    """Return a copy of an array with ``a[places]`` set to values: the values, if all are set.
 
     No place comes twice.
     """
+    if values.size == a.size:  # places are in ascending order
+        return values.reshape(a.shape)
+    a = a.copy()
     if isinstance(a, np.ndarray):
         a[places] = values
         return a
-    if values.size == a.size:  # places are in ascending order
-        return values.reshape(a.shape)
     flat, rows = _flat(a, places)
     scatter_rows(flat, values, like(rows, a))
     return a

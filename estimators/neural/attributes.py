@@ -56,9 +56,7 @@ NAMES = (
 """The attributes that a fitted MLPClassifier of scikit-learn's has too."""
 
 
-def fitted_attributes(
-    estimator: Any, network: Network, params: np.ndarray, state: TrainingState
-) -> dict[str, Any]:
+def fitted_attributes(estimator: Any, network: Network, state: TrainingState) -> dict[str, Any]:
     """Return the attributes that a fit sets once labels and features are known.
 
     Parameters
@@ -67,25 +65,15 @@ def fitted_attributes(
         Its labels are known.
     network : Network
         Its layers.
-    params : ndarray of shape (P,)
-        The parameters that it predicts with.
     state : TrainingState
-        How far the training has come.
+        How far the training has come, with the parameters that it predicts with. The estimator
+        keeps it, for a later fit that goes on from it.
     """
     objective = Objective.of(estimator)
-    attributes: dict[str, Any] = {"_network": network, **network.attributes_of(params)}
+    attributes: dict[str, Any] = {"_network": network, **network.attributes_of(state.params)}
     attributes |= {name: of(network, objective) for name, of in _OF_NETWORK.items()}
     attributes |= {name: of(state) for name, of in _OF_TRAINING.items()}
     if solver_named(estimator.solver).goes_by_steps:
         early_stopping = estimator.early_stopping
         attributes |= {name: of(state, early_stopping) for name, of in _OF_EPOCHS.items()}
-    return attributes
-
-
-def set_fitted_attributes(
-    estimator: Any, network: Network, params: np.ndarray, state: TrainingState
-) -> None:
-    """Set the fitted attributes, and keep the state for a later fit that goes on from it."""
-    for name, value in fitted_attributes(estimator, network, params, state).items():
-        setattr(estimator, name, value)
-    estimator._state = state
+    return attributes | {"_state": state}

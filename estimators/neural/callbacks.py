@@ -10,10 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cukernels.runtime import Array, to_host
 from estimators.neural.attributes import fitted_attributes
-from estimators.shared.callbacks import FitCallbacks
-from estimators.training.member import TrainingState
+from estimators.shared.callbacks import FitCallbacks, without_callbacks
+from estimators.training.member import Arrays, TrainingState
 from estimators.training.network import Network
 
 
@@ -79,28 +78,28 @@ class EpochCallbacks:
 
     def begin(self, state: TrainingState) -> None:
         """Tell that the fit starts from this state."""
-        self._of_scikit_learn.begin(state.params, state)
+        self._of_scikit_learn.begin(state, Arrays(state.params, state.moments))
 
-    def epoch(self, state: TrainingState, params: Array, learning_rate: float) -> bool:
+    def epoch(self, state: TrainingState, arrays: Arrays, learning_rate: float) -> bool:
         """Tell that an epoch has ended; return whether a callback wants to stop.
 
         Parameters
         ----------
         state : TrainingState
             How far the training has come.
-        params : array of shape (P,)
-            The parameters now. Those of `state` are older.
+        arrays : Arrays
+            The parameters and moments now. Those of `state` are older.
         learning_rate : float
             Learning rate of the last step.
         """
-        stop = bool(self._functions) and self._functions_stop(state, params, learning_rate)
-        return self._of_scikit_learn.iteration(params, state) or stop
+        stop = bool(self._functions) and self._functions_stop(state, arrays, learning_rate)
+        return self._of_scikit_learn.iteration(state, arrays) or stop
 
     def end(self) -> None:
         """Tell that the estimator has its fitted attributes."""
         self._of_scikit_learn.end()
 
-    def _functions_stop(self, state: TrainingState, params: Array, learning_rate: float) -> bool:
+    def _functions_stop(self, state: TrainingState, arrays: Arrays, learning_rate: float) -> bool:
         """Call the functions with a copy of the estimator as it is now; True if one says stop."""
         scores = state.validation_scores
         info = EpochInfo(
@@ -111,17 +110,16 @@ class EpochCallbacks:
             learning_rate,
             time.perf_counter() - self._begun,
         )
-        snapshot = copy(self._estimator)
-        for name, value in self._attributes(params, state).items():
-            setattr(snapshot, name, value)
+        snapshot = without_callbacks(copy(self._estimator))
+        vars(snapshot).update(self._attributes(state, arrays))
         # A list, so that all of them are told, also after one that wants to stop.
         return any([function(snapshot, info) is True for function in self._functions])
 
 
 def _attributes(
-    estimator: Any, network: Network, params: Array, state: TrainingState
+    estimator: Any, network: Network, state: TrainingState, arrays: Arrays
 ) -> dict[str, Any]:
-    return fitted_attributes(estimator, network, to_host(params), state)
+    return fitted_attributes(estimator, network, state.with_arrays(arrays))
 
 
 def as_functions(callbacks: Any) -> list[Callable[[Any, EpochInfo], Any]]:

@@ -254,7 +254,7 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
     ) -> MemoryEstimate:
         """Return what a fit to some rows of X needs; `more` are fields of `Training`."""
         solver, dtype = solver_named(self.solver), self._network_dtype(X)
-        n_copies, batch_size = 2 + len(solver.moments) + bool(self.early_stopping), 0
+        n_copies, batch_size = solver.copies + bool(self.early_stopping), 0
         if solver.goes_by_steps:
             batch_size = batch_size_of(self, n_rows)
         else:

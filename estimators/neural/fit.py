@@ -15,7 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from cukernels.runtime import current, on_one_blas_thread, to_device
 from estimators.costs.memory import MemoryEstimate
 from estimators.layers.layer import Rows
-from estimators.neural.attributes import set_fitted_attributes
+from estimators.neural.attributes import fitted_attributes
 from estimators.neural.callbacks import EpochCallbacks
 from estimators.neural.predictor import Predictor
 from estimators.neural.stack_memory import check_stack_memory, stack_memory
@@ -112,7 +112,7 @@ class NeuralFit:
     def n_bytes(self) -> int:
         """What it takes to train: parameters, gradients, moments, and the values of a step."""
         settings, params = self.member.settings, self.member.state.params
-        n_copies = 2 + len(self.member.state.moments)
+        n_copies = self.solver.copies
         values = 2 * sum(map(prod, self.network.shapes))  # on the way forward and back
         rows = min(settings.batch_size, len(self.member.rows))
         if not self.solver.goes_by_steps:
@@ -257,10 +257,10 @@ class NeuralFit:
             self._report_divergence(has_best=state.params is not last)
         if not (self.incremental or out_of_patience or diverged):
             self._warn_of_limit()
-        estimator.early_stopped_ = bool(
-            estimator.early_stopping and self.incremental and (out_of_patience or diverged)
-        )
-        set_fitted_attributes(estimator, self.network, state.params, state)
+        stops = estimator.early_stopping and self.incremental and (out_of_patience or diverged)
+        attributes = fitted_attributes(estimator, self.network, state)
+        # In one step, so that Ctrl-C leaves either this fit or the one before.
+        vars(estimator).update(attributes, early_stopped_=bool(stops))
         if self.complaint:
             warn(self.complaint, ConvergenceWarning)
         self.callbacks.end()

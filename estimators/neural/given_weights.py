@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import assert_all_finite, check_array
 
-from estimators.neural.attributes import set_fitted_attributes
+from estimators.neural.attributes import fitted_attributes
 from estimators.training.member import TrainingState
 
 
@@ -66,7 +66,7 @@ def set_weights(
     model.classes_, model._label_binarizer = classes, binarizer
     model.coefs_, model.intercepts_ = coefs, intercepts
     params = network.pack(model._parameters(network), dtype)
-    set_fitted_attributes(model, network, params, TrainingState(params))
+    vars(model).update(fitted_attributes(model, network, TrainingState(params)))
     model.early_stopped_ = False
     return model
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -106,18 +107,20 @@ class DeviceVectors:
         self._evaluate(evaluate, models, self._launch(plan), plan, steps)
         return self._record[:, VALUE], self._record[:, SLOPE]
 
-    def move(self, moved: list[int], curved: list[int], sy: np.ndarray) -> None:
-        """Let models stay where their step led, and some of these remember it.
+    def move(self, moved: list[int], curved: list[int], sy: np.ndarray) -> Callable[[], None]:
+        """Let models stay where their step led, once what is returned is called; again if need be.
 
         Parameters
         ----------
         moved, curved : lists of int
+            The models, and those that remember the step.
         sy : ndarray of shape (M,)
             Products of the steps and the changes of gradient.
         """
         m, record = self.memory.size, self._record
         with_gradient, with_change = record[:, PRODUCTS:][:, : 2 * m], record[:, PRODUCTS + 2 * m :]
         products, slots = self._products.copy(), self._slot.copy()
+        factors = self._factors.copy()
         products[moved] = with_gradient[moved]
         if curved:
             # the new pair is s and y times `unit`, so that their product is 1
@@ -126,15 +129,17 @@ class DeviceVectors:
             new = unit[:, None] * with_change[curved]
             new[every, m + slot] = unit**2 * record[curved, YY]
             self.memory.replace(rows, every, slot, new)
-            self._factors[curved, 0] = unit * self._steps[curved]
-            self._factors[curved, 1] = unit
-            products[rows, slot] = self._factors[curved, 0] * record[curved, SLOPE]
+            factors[curved, 0] = unit * self._steps[curved]
+            factors[curved, 1] = unit
+            products[rows, slot] = factors[curved, 0] * record[curved, SLOPE]
             products[rows, m + slot] = unit * record[curved, YG]
             slots[rows] = slot
-        self._products, self._slot = products, slots
-        self._gg = _with(self._gg, record[:, GG], moved)
-        self._largest = _with(self._largest, record[:, LARGEST], moved)
-        self._source = _with(self._source, np.arange(len(sy)), moved)
+        return partial(
+            self.__dict__.update, _products=products, _slot=slots, _factors=factors,
+            _gg=_with(self._gg, record[:, GG], moved),
+            _largest=_with(self._largest, record[:, LARGEST], moved),
+            _source=_with(self._source, np.arange(len(sy)), moved),
+        )  # fmt: skip
 
     def forget(self, models: list[int]) -> None:
         """Empty the memory of some models."""

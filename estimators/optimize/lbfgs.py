@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from cukernels.runtime import Array
+from cukernels.runtime import Array, and_surely
 from estimators.optimize.device_vectors import DeviceVectors
 from estimators.optimize.line_search import LARGEST_STEP, WolfeSearch
 from estimators.optimize.vectors import HostVectors, ValueAndGradient, merge
@@ -234,15 +234,20 @@ class _Run:
         rise = slope - self.slope
         sy = steps * rise
         curved = [i for i in moved if rise[i] > EPSILON * -self.slope[i] and sy[i] > self.tiny]
-        self.vectors.move(moved, curved, sy)
-        if len(moved) == len(steps):  # the usual case, without copies
-            self.fresh = np.ones(len(steps), dtype=bool)
-            self.value = value
-        else:
-            self.fresh = np.zeros(len(steps), dtype=bool)
-            self.fresh[moved] = True
-            self.value = merge(self.value, value, self.fresh)
-        self.n_iter = self.n_iter + self.fresh
+        settle = self.vectors.move(moved, curved, sy)
+        fresh = np.ones(len(steps), dtype=bool)
+        if len(moved) < len(steps):  # else, as usual, without copies
+            fresh = np.zeros(len(steps), dtype=bool)
+            fresh[moved] = True
+            value = merge(self.value, value, fresh)
+        n_iter = self.n_iter + fresh
+
+        def commit() -> None:
+            """End the iteration, which may be done twice."""
+            settle()
+            self.__dict__.update(fresh=fresh, value=value, n_iter=n_iter)
+
+        and_surely(_nothing, commit)  # else Ctrl-C could come between point and count
         return moved, stuck
 
     def restart(self, stuck: list[int]) -> dict[int, End]:
@@ -296,3 +301,7 @@ class _Run:
     def end_all(self, why: End) -> None:
         """Write all models that still run into the result."""
         self.end(dict.fromkeys(range(len(self.models)), why))
+
+
+def _nothing() -> None:
+    pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -67,12 +68,13 @@ class HostVectors:
         self._trial = change, x, gradient
         return _double(value), _dot(gradient, self.direction)
 
-    def move(self, moved: list[int], curved: list[int], sy: np.ndarray) -> None:
-        """Let models stay where their step led, and some of these remember it.
+    def move(self, moved: list[int], curved: list[int], sy: np.ndarray) -> Callable[[], None]:
+        """Let models stay where their step led, once what is returned is called; again if need be.
 
         Parameters
         ----------
         moved, curved : lists of int
+            The models, and those that remember the step.
         sy : ndarray of shape (M,)
             Products of the steps and the changes of gradient.
         """
@@ -83,13 +85,12 @@ class HostVectors:
         elif curved:
             y = gradient[curved] - self.gradient[curved]
             self.memory.add(curved, change[curved], y, sy[curved])
-        if len(moved) == n_models:
-            self.gradient, self.x = gradient, x
-        else:
+        if len(moved) < n_models:
             chosen = np.zeros(n_models, dtype=bool)
             chosen[moved] = True
-            self.gradient = merge(self.gradient, gradient, chosen)
-            self.x = merge(self.x, x, chosen)
+            gradient = merge(self.gradient, gradient, chosen)
+            x = merge(self.x, x, chosen)
+        return partial(self.__dict__.update, gradient=gradient, x=x)
 
     def forget(self, models: list[int]) -> None:
         """Empty the memory of some models."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from estimators.scikit_learn import has_callbacks, init_callback_context
+from estimators.scikit_learn import LEFT_BY_CALLBACKS, has_callbacks, init_callback_context
 
 
 class FitCallbacks:
@@ -71,3 +71,11 @@ class FitCallbacks:
         self._iteration.call_on_fit_task_begin(
             **self._task, reconstruction_attributes=partial(self._attributes, *state)
         )
+
+
+def without_callbacks(estimator: Any) -> Any:
+    """Take all callbacks off an estimator, a copy for one of them; return it."""
+    estimator.callbacks = None
+    for name in [n for n in vars(estimator) if n.startswith(LEFT_BY_CALLBACKS)]:
+        delattr(estimator, name)
+    return estimator

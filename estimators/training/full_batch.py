@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from cukernels import l2_penalty
-from cukernels.runtime import Array, like, namespace, to_host
+from cukernels.runtime import Array, and_surely, like, namespace, to_host
 from estimators.layers.layer import Mode
 from estimators.optimize.lbfgs import HALTED, INTERRUPTED, LIMIT, NOT_FINITE, LBFGSResult
 from estimators.shared.fit_protocol import Watch
 from estimators.training.data import BatchLayout, Data
-from estimators.training.member import Member
+from estimators.training.member import Arrays, Member
 from estimators.training.network import Network
 from estimators.training.objective import Objective
 from estimators.training.optimizers import solver_named
@@ -90,11 +91,10 @@ def train_at_once(
     def report(models: np.ndarray, params: Array, values: np.ndarray) -> list[bool]:
         stop = []
         for m, own, value in zip(models.tolist(), params, values.tolist(), strict=True):
-            state = members[m].state
-            state.n_iter += 1
-            state.loss = value
-            members[m].reporter.epoch(state.n_iter, value)
-            stop.append(members[m].told_to_stop(own))
+            member = members[m]
+            member.state = replace(member.state, n_iter=member.state.n_iter + 1, loss=value)
+            member.reporter.epoch(member.state.n_iter, value)
+            stop.append(member.told_to_stop(Arrays(own, {})))
         if watch is not None:
             watch(len(models), float(values.min()))
         return stop
@@ -108,12 +108,13 @@ def train_at_once(
             max_fun=np.array(max_fun),
             callback=report,
         )
-    x_end = to_host(result.x)
-    for m, member in enumerate(members):
-        state = member.state
-        state.params = x_end[m]
-        state.n_iter = int(result.n_iter[m])
-        state.loss = float(result.fun[m])
+
+    def store() -> None:
+        ends = to_host(result.x), result.n_iter.tolist(), result.fun.tolist()
+        for member, x, n_iter, value in zip(members, *ends, strict=True):
+            member.state = replace(member.state, params=x, n_iter=n_iter, loss=value)
+
+    and_surely(store, store)
     if (result.status == INTERRUPTED).any():
         raise KeyboardInterrupt
     return [_complaint(member, result, m) for m, member in enumerate(members)]

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from cukernels.runtime import Array, in_parallel, to_host
+from cukernels.runtime import Array, and_surely, in_parallel, to_host
 from cukernels.training import loss_total
 from estimators.costs.compile_ahead import compile_ahead
 from estimators.shared.fit_protocol import Watch
@@ -72,26 +72,33 @@ def train(
     share_orders(members)
     stack = Stack(network, members, Chunking.of(network, members, data), data.y)
     passes = _epochs_of(stack, objective, data, epochs)
-    done = [False] * len(members)
-    try:
-        for _ in range(epochs):
-            with np.errstate(over="ignore", invalid="ignore"):  # a loss that diverges is reported
-                losses, scores = passes.run()
-            going = [m for m, is_done in enumerate(done) if not is_done]
-            for m in going:
-                member = stack.members[m]
-                done[m] = member.end_epoch(float(losses[m]), scores[m], stack.params[m])
-            if newly := [m for m in going if done[m]]:
-                stack.save(newly)
-                done = [done[m] for m in passes.drop(done)]
-            if watch is not None:
-                lowest = float(np.nanmin(losses[going], initial=np.inf))
-                watch(done.count(False), lowest)
-            if all(done):
-                break
-    finally:  # after an interrupt too, so that it keeps what is trained
-        passes.close()
-        stack.save([m for m, is_done in enumerate(done) if not is_done])
+
+    def leave() -> None:
+        """Keep what is trained, after an interrupt too."""
+        try:
+            passes.close()
+        finally:
+            stack.save_the_rest()
+
+    and_surely(lambda: _run_epochs(stack, passes, epochs, watch), leave)
+
+
+def _run_epochs(stack: Stack, passes: Epochs, epochs: int, watch: Watch | None) -> None:
+    done = [False] * len(stack.members)
+    for _ in range(epochs):
+        with np.errstate(over="ignore", invalid="ignore"):  # a loss that diverges is reported
+            losses, scores = passes.run()
+        going = [m for m, is_done in enumerate(done) if not is_done]
+        for m in going:
+            done[m] = stack.members[m].end_epoch(float(losses[m]), scores[m], stack.arrays_of(m))
+        if newly := [m for m in going if done[m]]:
+            stack.save(newly)
+            done = [done[m] for m in passes.drop(done)]
+        if watch is not None:
+            lowest = float(np.nanmin(losses[going], initial=np.inf))
+            watch(done.count(False), lowest)
+        if all(done):
+            break
 
 
 def _epochs_of(stack: Stack, objective: Objective, data: Data, epochs: int) -> Epochs:
@@ -113,6 +120,7 @@ class StepByStep:
     def run(self) -> tuple[np.ndarray, list[float | None]]:
         """Pass once over the rows of every model; return the loss and the score of each."""
         stack, objective, data = self.stack, self.objective, self.data
+        stack.begin_epoch()
         total = loss_total(stack.params, stack.network.n_decayed)
         steps: Iterable[Step] = epoch_steps(stack.members, data, stack.params)
         if not isinstance(stack.params, np.ndarray):

@@ -7,12 +7,12 @@ which trains the members of a stack together.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from cukernels.runtime import Array
+from cukernels.runtime import Array, to_host
 from estimators.shared.progress import Reporter
 from estimators.training.held_out import HeldOut
 from estimators.training.optimizers import solver_named
@@ -23,11 +23,19 @@ from estimators.training.settings import Settings
 _LEAST_RATE = 1e-6  # "adaptive" does not go on below it
 
 
+class Arrays(NamedTuple):
+    """The arrays of a model after an epoch, where it trains: parameters (P,) and moments (P,)."""
+
+    params: Array
+    moments: dict[str, Array]
+
+
 @dataclass
 class TrainingState:
     """How far the training of a model has come. An estimator keeps it, and it can be pickled.
 
-    `partial_fit` and ``warm_start=True`` go on from it.
+    `partial_fit` and ``warm_start=True`` go on from it. While it trains, the arrays here are those
+    of the start, and all else is that of the last epoch.
     """
 
     params: np.ndarray  # (P,)
@@ -44,6 +52,16 @@ class TrainingState:
     best_validation_score: float = -np.inf
     best_params: np.ndarray | None = None
     no_improvement: int = 0  # epochs since the loss or the score was better
+
+    def with_arrays(self, arrays: Arrays) -> TrainingState:
+        """Return a copy on the host, with these arrays in the place of its own."""
+        best = None if self.best_params is None else to_host(self.best_params)
+        return replace(
+            self,
+            params=np.array(to_host(arrays.params)),
+            moments={name: np.array(to_host(a)) for name, a in arrays.moments.items()},
+            best_params=best,
+        )
 
     def restart_optimizer(self, settings: Settings) -> None:
         """Set the moments to zero, as every fit does except `partial_fit`."""
@@ -84,14 +102,16 @@ class Member:
     augment : callable, default=None
         Draws how a number of images change, as `shift_and_flip` takes it.
     on_epoch_end : callable, default=None
-        Called with the state, the parameters and the learning rate after each epoch; the training
-        stops if it returns True.
+        Called with the state, the arrays and the learning rate after each epoch; the training stops
+        if it returns True.
     reporter : Reporter
         Shows the user how the training goes.
     rate : float
         Learning rate of the last step; NaN where all rows make one step.
     is_lost : bool
         Whether the loss or the predictions of the last epoch are not finite.
+    is_saved : bool
+        Whether `state` has the arrays that the training has made.
     """
 
     settings: Settings
@@ -103,10 +123,11 @@ class Member:
     dropout: list[tuple[float, int]] = field(default_factory=list)
     held_out: HeldOut | None = None
     augment: Callable[[int], np.ndarray] | None = None
-    on_epoch_end: Callable[[TrainingState, Array, float], bool] | None = None
+    on_epoch_end: Callable[[TrainingState, Arrays, float], bool] | None = None
     reporter: Reporter = field(default_factory=lambda: Reporter(verbose=0, total=0))
     rate: float = np.nan
     is_lost: bool = False
+    is_saved: bool = False
 
     @property
     def rows(self) -> np.ndarray:
@@ -133,7 +154,7 @@ class Member:
     @property
     def is_out_of_patience(self) -> bool:
         """Whether it has gone on without improvement for more epochs than it may."""
-        return self.state.no_improvement > self.settings.n_iter_no_change
+        return self._has_no_patience(self.state)
 
     def _follows(self, name: str) -> bool:
         """Whether its learning rate changes between epochs by the schedule of this name."""
@@ -152,7 +173,7 @@ class Member:
         self.rate = float(rates[-1]) if len(rates) else np.nan
         return rates
 
-    def end_epoch(self, loss: float, score: float | None, params: Array) -> bool:
+    def end_epoch(self, loss: float, score: float | None, arrays: Arrays) -> bool:
         """Record the mean loss and the score of an epoch, and return whether the training is over.
 
         Parameters
@@ -161,42 +182,51 @@ class Member:
             Mean loss of the epoch.
         score : float or None
             Accuracy on the samples held out, if there are any.
-        params : array of shape (P,)
-            Parameters after the epoch.
+        arrays : Arrays
+            Parameters and moments after the epoch.
         """
-        state, settings = self.state, self.settings
-        state.n_iter += 1
-        state.step += self.n_batches
-        state.t += len(self.rows)
-        state.loss = loss
-        state.loss_curve.append(loss)
+        old, settings = self.state, self.settings
+        state = replace(
+            old,
+            n_iter=old.n_iter + 1,
+            step=old.step + self.n_batches,
+            t=old.t + len(self.rows),
+            loss=loss,
+            loss_curve=[*old.loss_curve, loss],
+        )
+        if score is not None:
+            state.validation_scores = [*old.validation_scores, score]
+        if settings.early_stopping:
+            self._compare_scores(state, arrays.params)
+        else:
+            self._compare_losses(state)
+        if self._follows("invscaling"):
+            state.learning_rate = settings.learning_rate_init / (state.t + 1) ** settings.power_t
+        is_lost = not np.isfinite(loss) or (score is not None and np.isnan(score))
+        is_over, note = is_lost, ""
+        if not is_lost and self._has_no_patience(state):
+            is_over, note = self._impatient(state)
+        # In one step, so that after Ctrl-C an epoch has either ended or not.
+        self.__dict__.update(state=state, is_lost=is_lost)
         self.reporter.learning_rate(self.rate)
         self.reporter.epoch(state.n_iter, loss)
         if score is not None:
-            state.validation_scores.append(score)
             self.reporter.score(score)
-        if settings.early_stopping:
-            self._compare_scores(params)
-        else:
-            self._compare_losses()
-        if self._follows("invscaling"):
-            state.learning_rate = settings.learning_rate_init / (state.t + 1) ** settings.power_t
-        self.is_lost = not np.isfinite(loss) or (score is not None and np.isnan(score))
-        done = self.is_lost or (self.is_out_of_patience and self._gives_up())
-        return self.told_to_stop(params) or done or state.n_iter >= self.epochs
+        if note:
+            self.reporter.note(note)
+        return self.told_to_stop(arrays) or is_over or state.n_iter >= self.epochs
 
-    def told_to_stop(self, params: Array) -> bool:
+    def told_to_stop(self, arrays: Arrays) -> bool:
         """Tell the callbacks that an epoch has ended; return whether one of them wants to stop."""
-        return self.on_epoch_end is not None and self.on_epoch_end(self.state, params, self.rate)
+        return self.on_epoch_end is not None and self.on_epoch_end(self.state, arrays, self.rate)
 
-    def _compare_losses(self) -> None:
-        state = self.state
+    def _compare_losses(self, state: TrainingState) -> None:
         worse = state.loss > state.best_loss - self.settings.tol
         state.no_improvement = state.no_improvement + 1 if worse else 0
         state.best_loss = min(state.best_loss, state.loss)
 
-    def _compare_scores(self, params: Array) -> None:
-        state, score = self.state, self.state.validation_scores[-1]
+    def _compare_scores(self, state: TrainingState, params: Array) -> None:
+        score = state.validation_scores[-1]
         # "not better" rather than "worse", so that a score of NaN is no improvement
         worse = not score >= state.best_validation_score + self.settings.tol
         state.no_improvement = state.no_improvement + 1 if worse else 0
@@ -204,24 +234,24 @@ class Member:
             state.best_validation_score = score
             state.best_params = params.copy()
 
-    def _gives_up(self) -> bool:
-        """Return whether to stop; an "adaptive" rate is divided by 5 until it is too small."""
-        state, settings = self.state, self.settings
+    def _has_no_patience(self, state: TrainingState) -> bool:
+        return state.no_improvement > self.settings.n_iter_no_change
+
+    def _impatient(self, state: TrainingState) -> tuple[bool, str]:
+        """Return whether to stop, and why; an "adaptive" rate is divided by 5 until too small."""
+        settings = self.settings
         what = "Validation score" if settings.early_stopping else "Training loss"
         message = (
             f"{what} did not improve more than tol={settings.tol:f} for "
             f"{settings.n_iter_no_change} consecutive epochs."
         )
         if not self._follows("adaptive"):
-            self.reporter.note(f"{message} Stopping.")
-            return True
+            return True, f"{message} Stopping."
         if state.learning_rate <= _LEAST_RATE:
-            self.reporter.note(f"{message} Learning rate too small. Stopping.")
-            return True
+            return True, f"{message} Learning rate too small. Stopping."
         state.learning_rate /= 5.0
         state.no_improvement = 0
-        self.reporter.note(f"{message} Setting learning rate to {state.learning_rate:f}")
-        return False
+        return False, f"{message} Setting learning rate to {state.learning_rate:f}"
 
 
 def dropout_streams(rates: list[float], rng: np.random.RandomState) -> list[tuple[float, Any]]:

@@ -73,6 +73,14 @@ class Solver:
         return self.op is not None
 
     @property
+    def copies(self) -> int:
+        """How many arrays of the size of the parameters it takes to train in steps.
+
+        These are parameters, gradients and moments, and copies of an epoch's begin for Ctrl-C.
+        """
+        return 3 + 2 * len(self.moments)
+
+    @property
     def penalises(self) -> bool:
         """Whether `alpha` is a penalty in the loss, and not only an argument of the op."""
         return not self.goes_by_steps or "l2" in self.of_step

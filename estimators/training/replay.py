@@ -228,6 +228,7 @@ class Replay:
             for steps in self.steps:
                 steps.settings.fill(self._half, settings[steps.own], work)
             work.wait_event(sent)
+            stack.begin_epoch()
             self.total.data.memset_async(0, self.total.nbytes, work)
             for steps in self.steps:
                 steps.run(self._half)

@@ -9,7 +9,7 @@ import numpy as np
 from cukernels.runtime import Array, Workspaces, like, namespace, to_host
 from estimators.layers.layer import Mode
 from estimators.training.chunking import Chunking
-from estimators.training.member import Member
+from estimators.training.member import Arrays, Member
 from estimators.training.network import Network
 from estimators.training.objective import Objective
 from estimators.training.optimizers import solver_named
@@ -115,6 +115,9 @@ class Stack:
             name: like(np.stack([m.state.moments[name] for m in members]), reference)
             for name in self.solver.moments
         }
+        # what `begin_epoch` keeps
+        self._before: tuple[Array, ...] = ()
+        self._epochs_before = [-1] * len(members)
         self._regroup()
 
     def _regroup(self) -> None:
@@ -137,23 +140,59 @@ class Stack:
         values = np.array([getattr(m.settings, name) for m in self.members], float)
         return like(values, self.params)
 
+    # What the models have learned -----------------------------------------------------------
+
+    @property
+    def _arrays(self) -> tuple[Array, ...]:
+        return self.params, *self.moments.values()
+
+    def arrays_of(self, m: int) -> Arrays:
+        """Return views of the arrays of a model."""
+        return Arrays(self.params[m], {name: a[m] for name, a in self.moments.items()})
+
+    def begin_epoch(self) -> None:
+        """Keep copies of the arrays, to which a model goes back that is interrupted meanwhile."""
+        if not self._before:
+            self._before = tuple(namespace(a).empty_like(a) for a in self._arrays)
+        for copy, array in zip(self._before, self._arrays, strict=True):
+            namespace(array).copyto(copy, array)
+        self._epochs_before = [m.state.n_iter for m in self.members]
+
     def save(self, chosen: list[int]) -> None:
-        """Copy the arrays of some models to their `state`, which is on the host."""
+        """Copy the arrays of some models to their `state`, which is on the host.
+
+        They are those of the last epoch that has ended.
+        """
+        pairs = zip(self.members, self._epochs_before, strict=True)
+        is_within = [m.state.n_iter == before for m, before in pairs]
+        self._save([m for m in chosen if not is_within[m]], self._arrays)
+        self._save([m for m in chosen if is_within[m]], self._before)
+
+    def _save(self, chosen: list[int], arrays: tuple[Array, ...]) -> None:
+        if not chosen:
+            return
         whole = len(chosen) == len(self.members)
         params, *moments = (  # one read of each from a GPU, however many models there are
-            to_host(a if whole else a[chosen]) for a in (self.params, *self.moments.values())
+            to_host(a if whole else a[chosen]) for a in arrays
         )
         for i, m in enumerate(chosen):
-            state = self.members[m].state
-            state.params = params[i].copy()
-            state.moments = {n: a[i].copy() for n, a in zip(self.moments, moments, strict=True)}
-            if state.best_params is not None:
-                state.best_params = to_host(state.best_params)
+            member = self.members[m]
+            own = {name: a[i] for name, a in zip(self.moments, moments, strict=True)}
+            member.state = member.state.with_arrays(Arrays(params[i], own))
+            member.is_saved = True
+
+    def save_the_rest(self) -> None:
+        """Save all models that nobody has saved."""
+        self.save([m for m, member in enumerate(self.members) if not member.is_saved])
 
     def keep(self, chosen: list[int]) -> None:
         """Go on with some of the models only."""
-        self.members = [self.members[m] for m in chosen]
-        self.params = self.params[chosen]
-        self.grads = [grads[chosen] for grads in self.grads]
-        self.moments = {name: a[chosen] for name, a in self.moments.items()}
+        self.__dict__.update(  # in one step: Ctrl-C must not come between two of them
+            members=[self.members[m] for m in chosen],
+            params=self.params[chosen],
+            grads=[grads[chosen] for grads in self.grads],
+            moments={name: a[chosen] for name, a in self.moments.items()},
+            _before=(),
+            _epochs_before=[-1] * len(chosen),
+        )
         self._regroup()
