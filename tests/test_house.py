@@ -24,6 +24,7 @@ FLOORS = (
     ("estimators.convert.", "estimators.inspection."),
     ("estimators",),
     (
+        "estimators.callbacks",
         "estimators.convnet",
         "estimators.logistic",
         "estimators.mlp",
@@ -36,6 +37,7 @@ FLOORS = (
     ("estimators.training.",),
     ("estimators.costs.",),
     ("estimators.layers.", "estimators.optimize."),
+    ("estimators.checkpoints.",),
     ("estimators.shared.",),
     ("estimators.datasets", "estimators.scikit_learn"),
     ("cukernels", "cukernels.__main__"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -49,3 +50,15 @@ class Augmentation:
             if flips:
                 changes[:, 2 + axis] = rng.randint(2, size=n)
         return changes
+
+
+@dataclass
+class RandomChanges:
+    """Draws how images change, from a generator of its own."""
+
+    augment: Augmentation
+    rng: np.random.RandomState
+
+    def __call__(self, n: int) -> np.ndarray:
+        """Draw how `n` images change, as `Augmentation.draw` returns it."""
+        return self.augment.draw(n, self.rng)

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from estimators.neural.attributes import fitted_attributes
+from estimators.neural.resume import write_fit
 from estimators.shared.callbacks import FitCallbacks, without_callbacks
-from estimators.training.member import Arrays, TrainingState
+from estimators.training.member import Arrays, Member, TrainingState
 from estimators.training.network import Network
 
 
@@ -56,7 +57,14 @@ class EpochCallbacks:
         What it is fitted on.
     n_epochs : int
         The most epochs.
+
+    Attributes
+    ----------
+    describe : callable
+        Returns what `write_fit` is to write of the fit itself.
     """
+
+    describe: Callable[[], dict[str, Any]]
 
     def __init__(
         self,
@@ -69,6 +77,8 @@ class EpochCallbacks:
     ) -> None:
         self._estimator, self._n_epochs = estimator, n_epochs
         self._functions = as_functions(estimator.callbacks)
+        self._writers = [c for c in listed(estimator.callbacks) if _is_writer(c)]
+        self._described: dict[str, Any] | None = None
         # No bound method: the cycle through it would keep X until Python looks for cycles.
         self._attributes = partial(_attributes, estimator, network)
         self._of_scikit_learn = FitCallbacks(
@@ -76,33 +86,49 @@ class EpochCallbacks:
         )
         self._begun = time.perf_counter()
 
+    @property
+    def writes(self) -> bool:
+        """Whether a callback writes files to resume from."""
+        return bool(self._writers)
+
     def begin(self, state: TrainingState) -> None:
         """Tell that the fit starts from this state."""
         self._of_scikit_learn.begin(state, Arrays(state.params, state.moments))
 
-    def epoch(self, state: TrainingState, arrays: Arrays, learning_rate: float) -> bool:
+    def epoch(self, member: Member, arrays: Arrays) -> bool:
         """Tell that an epoch has ended; return whether a callback wants to stop.
 
         Parameters
         ----------
-        state : TrainingState
-            How far the training has come.
+        member : Member
+            The model.
         arrays : Arrays
-            The parameters and moments now. Those of `state` are older.
-        learning_rate : float
-            Learning rate of the last step.
+            Its parameters and moments now. Those of its state are older.
         """
-        stop = bool(self._functions) and self._functions_stop(state, arrays, learning_rate)
-        return self._of_scikit_learn.iteration(state, arrays) or stop
+        state = member.state
+        info = self._info(state, member.rate)
+        stop = bool(self._functions) and self._functions_stop(info, state, arrays)
+        stop = self._of_scikit_learn.iteration(state, arrays) or stop
+        if self._writers and not member.is_lost:  # what is lost is no use to anybody
+            self._write(info, member, arrays, has_ended=bool(stop or member.is_over))
+        return stop
+
+    def _write(self, info: EpochInfo, member: Member, arrays: Arrays, *, has_ended: bool) -> None:
+        """Write the files that callbacks want now."""
+        is_last = has_ended or info.epoch >= self._n_epochs
+        paths = [writer.checkpoint_path(info, is_last) for writer in self._writers]
+        for path in dict.fromkeys(path for path in paths if path is not None):
+            if self._described is None:
+                self._described = self.describe()
+            write_fit(path, self._described, member, arrays, self._n_epochs, has_ended=has_ended)
 
     def end(self) -> None:
         """Tell that the estimator has its fitted attributes."""
         self._of_scikit_learn.end()
 
-    def _functions_stop(self, state: TrainingState, arrays: Arrays, learning_rate: float) -> bool:
-        """Call the functions with a copy of the estimator as it is now; True if one says stop."""
+    def _info(self, state: TrainingState, learning_rate: float) -> EpochInfo:
         scores = state.validation_scores
-        info = EpochInfo(
+        return EpochInfo(
             state.n_iter,
             self._n_epochs,
             state.loss,
@@ -110,6 +136,9 @@ class EpochCallbacks:
             learning_rate,
             time.perf_counter() - self._begun,
         )
+
+    def _functions_stop(self, info: EpochInfo, state: TrainingState, arrays: Arrays) -> bool:
+        """Call the functions with a copy of the estimator as it is now; True if one says stop."""
         snapshot = without_callbacks(copy(self._estimator))
         vars(snapshot).update(self._attributes(state, arrays))
         # A list, so that all of them are told, also after one that wants to stop.
@@ -130,12 +159,11 @@ def as_functions(callbacks: Any) -> list[Callable[[Any, EpochInfo], Any]]:
     ValueError
         If one of them cannot be called and has no `on_epoch_end`.
     """
-    if callbacks is None:
-        return []
-    several = isinstance(callbacks, Iterable) and not hasattr(callbacks, "on_epoch_end")
     functions = []
-    for callback in callbacks if several else [callbacks]:
-        function = getattr(callback, "on_epoch_end", callback)
+    for callback in listed(callbacks):
+        function = getattr(callback, "on_epoch_end", None if _is_writer(callback) else callback)
+        if function is None:
+            continue
         if not callable(function):
             raise ValueError(
                 "callbacks must be functions f(estimator, info) or objects with a method "
@@ -143,3 +171,15 @@ def as_functions(callbacks: Any) -> list[Callable[[Any, EpochInfo], Any]]:
             )
         functions.append(function)
     return functions
+
+
+def listed(callbacks: Any) -> list[Any]:
+    """Return what the `callbacks` parameter stands for: none, one or several."""
+    if callbacks is None:
+        return []
+    is_one = hasattr(callbacks, "on_epoch_end") or _is_writer(callbacks)
+    return list(callbacks) if isinstance(callbacks, Iterable) and not is_one else [callbacks]
+
+
+def _is_writer(callback: Any) -> bool:
+    return callable(getattr(callback, "checkpoint_path", None))

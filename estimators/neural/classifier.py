@@ -7,6 +7,7 @@ prepared (`prepare_fit`), it runs (`NeuralFit.run`), and it sets the fitted attr
 
 from __future__ import annotations
 
+import os
 from math import ceil
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -30,7 +31,6 @@ from estimators.neural.fitted import NetworkModel
 from estimators.neural.prepare import prepare_fit
 from estimators.scikit_learn import (
     CallbackSupportMixin,
-    HasMethods,
     Interval,
     Options,
     StrOptions,
@@ -38,6 +38,7 @@ from estimators.scikit_learn import (
     fit_context,
 )
 from estimators.shared.base import float_dtype
+from estimators.shared.callbacks import CALLBACKS
 from estimators.shared.device_arrays import device_for, device_of, on_host, received
 from estimators.shared.labels import count_outputs
 from estimators.shared.progress import VERBOSE
@@ -98,7 +99,7 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
         "batch_norm": ["boolean"],
         "dtype": [StrOptions({"float32", "float64", "auto"})],
         "device": [str],
-        "callbacks": [callable, list, tuple, HasMethods("on_epoch_end"), None],
+        "callbacks": CALLBACKS,
     }
 
     # Fit -------------------------------------------------------------------------------------
@@ -112,6 +113,7 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
         *,
         X_val: Any = None,
         y_val: Any = None,
+        resume_from: str | os.PathLike[str] | None = None,
     ) -> NeuralClassifier:
         """Fit the network to X and y.
 
@@ -129,6 +131,10 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
             after each epoch. With ``early_stopping=True`` it decides when to stop, and no part of
             X is held out. If it has labels that y does not have, there is a warning, as no
             prediction of them can be right.
+        resume_from : path, default=None
+            A file of `estimators.callbacks.Checkpoint` to go on from. It belongs to a fit with
+            these parameters on these data; only `device`, `verbose`, `callbacks` and, if no plan of
+            learning rates depends on it, `max_iter` may differ.
 
         Returns
         -------
@@ -137,11 +143,14 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
         Raises
         ------
         ValueError
-            If the input is not valid, if no label of y_val is one of y, or if the weights diverge.
+            If the input is not valid, if no label of y_val is one of y, or if the weights diverge;
+            or if the file to resume from is of another fit, which the message describes.
             Where early stopping has seen a good epoch before they diverge, there is a
             ConvergenceWarning instead.
         """
-        return self._fit(X, y, sample_weight, X_val, y_val, incremental=False)
+        return self._fit(
+            X, y, sample_weight, X_val, y_val, incremental=False, resume_from=resume_from
+        )
 
     @available_if(_is_stochastic)
     @fit_context(prefer_skip_nested_validation=True)
@@ -194,11 +203,9 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
         return self._fit(X, y, sample_weight, X_val, y_val, incremental=True)
 
     def _fit(
-        self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, *, incremental: bool
+        self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, **options: Any
     ) -> NeuralClassifier:
-        fit = self._prepare(
-            Samples(X, y), sample_weight, X_val=X_val, y_val=y_val, incremental=incremental
-        )
+        fit = self._prepare(Samples(X, y), sample_weight, X_val=X_val, y_val=y_val, **options)
         try:
             fit.run([fit])
         except KeyboardInterrupt:

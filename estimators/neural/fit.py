@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import prod
 from typing import Any, ClassVar
 
@@ -18,6 +19,7 @@ from estimators.layers.layer import Rows
 from estimators.neural.attributes import fitted_attributes
 from estimators.neural.callbacks import EpochCallbacks
 from estimators.neural.predictor import Predictor
+from estimators.neural.resume import fit_described
 from estimators.neural.stack_memory import check_stack_memory, stack_memory
 from estimators.shared.base import float_dtype
 from estimators.shared.fit_protocol import Watch, raise_error_of
@@ -134,8 +136,10 @@ class NeuralFit:
             for fit in fits:
                 fit.member.first_row = int(begins[list(sets).index(id(fit._data()))])
             if first.solver.goes_by_steps:
-                epochs = int(max(member.epochs for member in members))
-                train(first.network, first.objective, data, members, epochs, watch)
+                going = [member for member in members if not member.has_ended]
+                epochs = max((int(m.epochs) - m.state.n_iter for m in going), default=0)
+                if epochs > 0:
+                    train(first.network, first.objective, data, going, epochs, watch)
                 return
             max_fun = [fit.estimator.max_fun for fit in fits]
             complaints = train_at_once(
@@ -173,11 +177,12 @@ class NeuralFit:
 
         In a stack of several it is silent, and what its callbacks raise stops it alone.
         """
+        own = weakref.proxy(self)  # a cycle would keep the samples until Python looks for cycles
+        self.callbacks.describe = partial(fit_described, own)
+        self.member.is_resumable = self.callbacks.writes
         if alone:
             self.member.on_epoch_end = self.callbacks.epoch
             return self.member
-
-        own = weakref.proxy(self)  # a cycle would keep the samples until Python looks for cycles
 
         def epoch(*state: Any) -> bool:
             try:

@@ -17,8 +17,10 @@ from sklearn.utils import check_random_state
 
 from cukernels.runtime import current, resolve_device, to_device
 from estimators.costs.work import learned_samples
+from estimators.neural.augment import RandomChanges
 from estimators.neural.callbacks import EpochCallbacks
 from estimators.neural.fit import NeuralFit
+from estimators.neural.resume import resume
 from estimators.shared.device_arrays import device_for, device_holding, on_host
 from estimators.shared.labels import (
     check_kind,
@@ -51,6 +53,7 @@ def prepare_fit(
     X_val: Any = None,
     y_val: Any = None,
     incremental: bool = False,
+    resume_from: Any = None,
 ) -> NeuralFit:
     """Prepare a fit: validate, learn the labels, and make all that the training loop needs.
 
@@ -68,6 +71,8 @@ def prepare_fit(
         A validation set of the user's own.
     incremental : bool, default=False
         Whether this is a call of `partial_fit`.
+    resume_from : path, default=None
+        The file of a fit to go on with.
 
     Returns
     -------
@@ -115,12 +120,16 @@ def prepare_fit(
     member.sample_weight, member.held_out = weight, held_out
 
     callbacks = EpochCallbacks(estimator, network, X, y, sample_weight, int(member.epochs))
-    if not incremental:
-        callbacks.begin(state)
     targets = _targets(estimator, objective, samples, dtype, y, indicators, rows)
-    return NeuralFit(
+    fit = NeuralFit(
         estimator, network, objective, member, samples, X, targets, device, callbacks, incremental
     )
+    if resume_from is not None:
+        held_out_rows = partial(held_out_of, estimator, y, weight)
+        resume(fit, resume_from, held_out_rows)
+    if not incremental:
+        callbacks.begin(member.state)
+    return fit
 
 
 def _checked(estimator: Any, samples: Samples, first: bool) -> tuple[Any, np.ndarray, Any]:
@@ -218,11 +227,18 @@ def _split(
             "The validation set is too small. Increase 'validation_fraction' or the size of "
             "your dataset."
         )
+    return rows, held_out_of(estimator, y, weight, held_out)
+
+
+def held_out_of(
+    estimator: Any, y: np.ndarray, weight: np.ndarray | None, rows: np.ndarray
+) -> HeldOut:
+    """Return some of the samples of a fit, to score it on."""
     if weight is not None:
-        weight = weight[held_out]
+        weight = weight[rows]
         check_scoring_weights(weight)
-    labels = places_of(y[held_out], estimator.classes_)
-    return rows, HeldOut(held_out, labels, weight, one_class=len(estimator.classes_) == 1)
+    labels = places_of(y[rows], estimator.classes_)
+    return HeldOut(rows, labels, weight, one_class=len(estimator.classes_) == 1)
 
 
 def _member(
@@ -254,7 +270,7 @@ def _random_changes(estimator: Any, rng: np.random.RandomState, step: int) -> An
     if augment is None:
         return None
     seed = (rng.randint(2**31 - 1) + step) % 2**32
-    return partial(augment.draw, rng=np.random.RandomState(seed))
+    return RandomChanges(augment, np.random.RandomState(seed))
 
 
 def _targets(

@@ -8,7 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from estimators.scikit_learn import LEFT_BY_CALLBACKS, has_callbacks, init_callback_context
+from estimators.scikit_learn import (
+    LEFT_BY_CALLBACKS,
+    HasMethods,
+    has_callbacks,
+    init_callback_context,
+)
+
+# What the parameter may be.
+CALLBACKS = [
+    *(callable, list, tuple, HasMethods("on_epoch_end"), HasMethods("checkpoint_path"), None)
+]
 
 
 class FitCallbacks:

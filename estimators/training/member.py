@@ -76,6 +76,30 @@ class TrainingState:
         self.solver, self.moments = "", {}
 
 
+class Streams(NamedTuple):
+    """Where the random streams of a model are between two epochs.
+
+    Attributes
+    ----------
+    rows : integer ndarray
+        Its rows in their present order.
+    order, changes : dict or None
+        The states of the generators of orders and of changes of images.
+    """
+
+    rows: np.ndarray
+    order: Any
+    changes: Any
+
+    @classmethod
+    def of(cls, member: Member) -> Streams:
+        """Return where the streams of a model are now."""
+        changes = None
+        if member.augment is not None:
+            changes = member.augment.rng.get_state(legacy=False)
+        return cls(member.rows, member.order.rng.get_state(legacy=False), changes)
+
+
 @dataclass
 class Member:
     """One model of a stack while it trains.
@@ -100,18 +124,24 @@ class Member:
     held_out : HeldOut, default=None
         The samples that score it after each epoch.
     augment : callable, default=None
-        Draws how a number of images change, as `shift_and_flip` takes it.
+        Draws how a number of images change, as `shift_and_flip` takes it, from its `rng`.
     on_epoch_end : callable, default=None
-        Called with the state, the arrays and the learning rate after each epoch; the training stops
-        if it returns True.
+        Called with this object and its arrays after each epoch; the training stops if it returns
+        True.
     reporter : Reporter
         Shows the user how the training goes.
     rate : float
         Learning rate of the last step; NaN where all rows make one step.
     is_lost : bool
         Whether the loss or the predictions of the last epoch are not finite.
+    is_over : bool
+        Whether it goes on no further, for this reason or for lack of patience.
     is_saved : bool
         Whether `state` has the arrays that the training has made.
+    has_ended : bool
+        Whether there is nothing to train, as in a fit that is resumed after its end.
+    is_resumable : bool
+        Whether somebody may ask for `streams`.
     """
 
     settings: Settings
@@ -122,12 +152,17 @@ class Member:
     sample_weight: np.ndarray | None = None
     dropout: list[tuple[float, int]] = field(default_factory=list)
     held_out: HeldOut | None = None
-    augment: Callable[[int], np.ndarray] | None = None
-    on_epoch_end: Callable[[TrainingState, Arrays, float], bool] | None = None
+    augment: Any = None
+    on_epoch_end: Callable[[Member, Arrays], bool] | None = None
     reporter: Reporter = field(default_factory=lambda: Reporter(verbose=0, total=0))
     rate: float = np.nan
     is_lost: bool = False
+    is_over: bool = False
     is_saved: bool = False
+    has_ended: bool = False
+    is_resumable: bool = False
+    _n_drawn: int = 0  # epochs of this fit
+    _streams_before: Streams | None = None  # before the last epoch was drawn
 
     @property
     def rows(self) -> np.ndarray:
@@ -160,6 +195,31 @@ class Member:
         """Whether its learning rate changes between epochs by the schedule of this name."""
         follows_any = solver_named(self.settings.solver).epoch_schedules
         return follows_any and self.settings.learning_rate == name
+
+    # Its random streams ---------------------------------------------------------------------
+
+    def note_draw(self) -> None:
+        """Note where the random streams are, before the next epoch is drawn from them."""
+        if self.is_resumable:
+            self._streams_before = Streams.of(self)
+        self._n_drawn += 1
+
+    @property
+    def streams(self) -> Streams:
+        """Where the random streams were after the last epoch, if the next one is drawn or not."""
+        if self._n_drawn > self.state.n_iter and self._streams_before is not None:
+            return self._streams_before
+        return Streams.of(self)
+
+    @streams.setter
+    def streams(self, streams: Streams) -> None:
+        self.order.rows = streams.rows
+        self.order.rng.set_state(streams.order)
+        if self.augment is not None:
+            self.augment.rng.set_state(streams.changes)
+        self._n_drawn = self.state.n_iter
+
+    # Epochs ---------------------------------------------------------------------------------
 
     def start_epoch(self) -> np.ndarray:
         """Return the learning rates of the steps of the next epoch."""
@@ -202,12 +262,12 @@ class Member:
             self._compare_losses(state)
         if self._follows("invscaling"):
             state.learning_rate = settings.learning_rate_init / (state.t + 1) ** settings.power_t
-        is_lost = not np.isfinite(loss) or (score is not None and np.isnan(score))
+        is_lost = not np.isfinite(loss) or (score is not None and bool(np.isnan(score)))
         is_over, note = is_lost, ""
         if not is_lost and self._has_no_patience(state):
             is_over, note = self._impatient(state)
         # In one step, so that after Ctrl-C an epoch has either ended or not.
-        self.__dict__.update(state=state, is_lost=is_lost)
+        self.__dict__.update(state=state, is_lost=is_lost, is_over=is_over)
         self.reporter.learning_rate(self.rate)
         self.reporter.epoch(state.n_iter, loss)
         if score is not None:
@@ -218,7 +278,7 @@ class Member:
 
     def told_to_stop(self, arrays: Arrays) -> bool:
         """Tell the callbacks that an epoch has ended; return whether one of them wants to stop."""
-        return self.on_epoch_end is not None and self.on_epoch_end(self.state, arrays, self.rate)
+        return self.on_epoch_end is not None and self.on_epoch_end(self, arrays)
 
     def _compare_losses(self, state: TrainingState) -> None:
         worse = state.loss > state.best_loss - self.settings.tol

@@ -138,6 +138,8 @@ Changes = list[np.ndarray | None]  # of the images of each model, step after ste
 
 def draw(members: Sequence[Member]) -> Changes:
     """Shuffle the rows of each model, and draw how its images change in the next epoch."""
+    for m in members:
+        m.note_draw()
     for order in {id(m.order): m.order for m in members}.values():
         order.next()
     layout = layout_of(members)
