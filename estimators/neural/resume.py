@@ -28,7 +28,11 @@ _LISTS = "loss_curve", "validation_scores"
 def fit_described(fit: Any) -> dict[str, Any]:
     """Return what a fit depends on, as `differences` compares it."""
     member, held_out = fit.member, fit.member.held_out
+    rows = member.rows
+    if held_out is not None and held_out.data is None:
+        rows = np.concatenate([rows, held_out.rows])
     data = {
+        "the choice of rows": np.sort(rows),
         "X": fit.X,
         "y": fit.targets,
         "the classes": fit.estimator.classes_,
