@@ -287,10 +287,6 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
         dtype = self._network_dtype(X)
         return network_fit_work(network, X, dtype, memory, batch_size, n_epochs)
 
-    def _network_dtype(self, X: Any) -> np.dtype:
-        """The dtype of weights and of batches; images of bytes stay bytes up to their batch."""
-        return X.dtype if X.dtype.kind == "f" else np.dtype(self.dtype)
-
     def _prepare(self, samples: Samples, sample_weight: Any = None, **options: Any) -> NeuralFit:
         """Return the fit before its first step; see `prepare_fit`. A search calls this too."""
         return prepare_fit(self, samples, sample_weight, **options)
@@ -319,9 +315,8 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
 
     def _dtypes_of(self, X: Any) -> Any:
         """The dtypes that samples may have: bytes stay what they are up to their batch."""
-        if sp.issparse(X) or isinstance(self._dtypes, tuple):
-            return self._dtypes
-        return self._dtypes, np.dtype(np.uint8)
+        floats = self._dtypes if isinstance(self._dtypes, tuple) else (self._dtypes,)
+        return floats if sp.issparse(X) else (*floats, np.dtype(np.uint8))
 
 
 def _check_one_axis(classes: Any) -> None:

@@ -245,7 +245,7 @@ class NeuralFit:
             for i in range(0, len(fits), at_once):
                 learned = np.stack([fit.learned for fit in fits[i : i + at_once]])
                 parameters = network.views(to_device(learned, device))
-                stack = Predictor(network, fits[0].objective, parameters, device, model._dtypes)
+                stack = Predictor(network, fits[0].objective, parameters, device, model._own_dtype)
                 with np.errstate(over="ignore", invalid="ignore"):  # of models that diverged
                     outputs.extend(stack.probabilities(rows, float_dtype(X)))
         return outputs
