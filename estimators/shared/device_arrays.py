@@ -58,6 +58,16 @@ def received(X: Any) -> Any:
     return np.asarray(X) if _is_dispatched(X) else X
 
 
+def check_on_host(X: Any, estimator: Any) -> None:
+    """Raise TypeError if samples lie on a GPU and an estimator takes them from the host alone."""
+    device = device_of(X)
+    if device is not None:
+        raise TypeError(
+            f"X is on {device}, and {type(estimator).__name__} takes samples from the host, "
+            "wherever it computes: give cupy.asnumpy(X)"
+        )
+
+
 def on_host(values: Any) -> Any:
     """Return labels or weights for the host: those on a GPU as a copy, all others as `received`."""
     values = received(values)
