@@ -16,7 +16,7 @@ from estimators.costs.work import learned_samples, logistic_fit_work
 from estimators.linear.classifier import LinearClassifier
 from estimators.linear.fit import learn_classes
 from estimators.linear.logistic_fit import LogisticFit
-from estimators.linear.logistic_parameters import check_classes, resolve_penalty
+from estimators.linear.logistic_parameters import check_classes, check_values, resolve_penalty
 from estimators.linear.loss import LinearObjective
 from estimators.scikit_learn import CallbackSupportMixin, Hidden, Interval, StrOptions, fit_context
 from estimators.shared.device_arrays import device_for, in_kind, on_host
@@ -215,7 +215,8 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
         check_random_state(self.random_state)
         X, y = samples.checked(self, self._takes_large_sparse)
         self.classes_, labels = learn_classes(samples, y, rows)
-        check_classes(self, X)
+        self._check_classes()
+        check_values(self, X)
         y = y if rows is None else y[rows]
         weights = total_weights(
             self.class_weight, self.classes_, y, X.dtype, sample_weight, balance="weights"
@@ -230,6 +231,9 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
         return LogisticFit(
             self, samples, X, labels, rows, weights, C, l1_ratio, device, sample_weight
         )
+
+    def _check_classes(self) -> None:
+        check_classes(self)
 
     def _fit_memory(
         self, X: Any, n_classes: int, device: str, models: int = 1, n_learned: int | None = None

@@ -152,19 +152,22 @@ class _StackedSearch(BaseSearchCV):
         Raises
         ------
         ValueError
-            If no fit can be prepared.
+            If no fit can be prepared, with the reason of the first one.
         """
         found: list[MemoryEstimate] = []
+        refused: list[str] = []
         parallel = partial(
-            MeasuredParallel, max_stack_bytes=self.max_stack_bytes, fused=self.fused, found=found
-        )
+            MeasuredParallel, max_stack_bytes=self.max_stack_bytes, fused=self.fused, found=found,
+            refused=refused,
+        )  # fmt: skip
         search = deepcopy(self).set_params(
             refit=False, scoring=None, return_train_score=False, fused=True
         )
         search._others = {"parallel": parallel}
         search.fit(X, y, **params)
         if not found:
-            raise ValueError(f"no fit of {self.estimator!r} can be prepared for a stack")
+            why = f" ({refused[0]})" if refused else ""
+            raise ValueError(f"no fit of {self.estimator!r} can be prepared for a stack{why}")
         return max(found, key=lambda memory: memory.total)
 
 

@@ -321,20 +321,24 @@ class Perceptron(LinearClassifier):
             X, y, rows = X[rows], y[rows], None
             samples = Samples(X, y)
         classes, labels = learn_classes(samples, y, rows)
-        if len(classes) < 2:
-            raise ValueError(
-                f"The number of classes has to be greater than one; got {len(classes)} class"
-            )
+        self.classes_ = classes
+        self._check_classes()
         if self.warm_start and hasattr(self, "coef_"):
             coef_init = self.coef_ if coef_init is None else coef_init
             intercept_init = self.intercept_ if intercept_init is None else intercept_init
-        self.classes_ = classes
         self.t_ = 1.0
         start = given_weights(len(classes), X, coef_init, intercept_init)
         return fit_class.of(
             self, samples, X, labels, sample_weight, start, rows=rows, epochs=self.max_iter,
             device=device,
         )  # fmt: skip
+
+    def _check_classes(self) -> None:
+        n_classes = len(self.classes_)
+        if n_classes < 2:
+            raise ValueError(
+                f"The number of classes has to be greater than one; got {n_classes} class"
+            )
 
     def _check_X_y(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, np.ndarray]:
         resolve_device(self.device)

@@ -109,26 +109,29 @@ def _warn_of_contradictions(estimator: Any, penalty: str | None) -> None:
         warn("Setting penalty=None will ignore the C and l1_ratio parameters")
 
 
-def check_classes(estimator: Any, X: Any) -> None:
-    """Raise unless the solver can tell the classes of `estimator.classes_` apart in `X`."""
+def check_classes(estimator: Any) -> None:
+    """Raise unless the solver takes as many classes as there are in `estimator.classes_`."""
     classes = estimator.classes_
     if len(classes) < 2:
         raise ValueError(
             "This solver needs samples of at least 2 classes in the data, but the data contains "
             f"only one class: {classes[0]!r}"
         )
-    if estimator.solver == "liblinear":
-        if len(classes) > 2:
-            raise ValueError(
-                "The 'liblinear' solver does not support multiclass classification (n_classes >= "
-                "3). Either use another solver or wrap the estimator in a OneVsRestClassifier to "
-                "keep applying a one-versus-rest scheme. Only binary classification is supported."
-            )
-        if X.max() > 1e30:
-            raise ValueError(
-                "Using the 'liblinear' solver while X contains a maximum value > 1e30 results in "
-                "a frozen fit. Please choose another solver or rescale the input X."
-            )
+    if estimator.solver == "liblinear" and len(classes) > 2:
+        raise ValueError(
+            "The 'liblinear' solver does not support multiclass classification (n_classes >= "
+            "3). Either use another solver or wrap the estimator in a OneVsRestClassifier to "
+            "keep applying a one-versus-rest scheme. Only binary classification is supported."
+        )
+
+
+def check_values(estimator: Any, X: Any) -> None:
+    """Raise ValueError if the solver refuses values of X."""
+    if estimator.solver == "liblinear" and X.max() > 1e30:
+        raise ValueError(
+            "Using the 'liblinear' solver while X contains a maximum value > 1e30 results in "
+            "a frozen fit. Please choose another solver or rescale the input X."
+        )
 
 
 def penalty_strength(C: float, mass: float) -> float:

@@ -27,14 +27,17 @@ class MeasuredParallel(Parallel):
         Whether fits train together. Those that do not have copies of their rows.
     found : list of MemoryEstimate
         What stacks need is appended here.
+    refused : list of str
+        Why fits cannot be prepared is appended here.
     """
 
     def __init__(
         self, *args: Any, max_stack_bytes: int | None, fused: bool, found: list[MemoryEstimate],
-        **kwargs: Any,
+        refused: list[str], **kwargs: Any,
     ) -> None:  # fmt: skip
         super().__init__(*args, **kwargs)
-        self._max_stack_bytes, self._fused, self._found = max_stack_bytes, fused, found
+        self._max_stack_bytes, self._fused = max_stack_bytes, fused
+        self._found, self._refused = found, refused
 
     def __call__(self, iterable: Iterable[Call]) -> Any:
         """Return results for the calls, in their order."""
@@ -44,6 +47,7 @@ class MeasuredParallel(Parallel):
             queue = sorted(fits, key=lambda fit: fit.steps)
             stacks = _stacks(queue, self._max_stack_bytes)
             self._found += [type(stack[0]).memory_of(stack) for stack in stacks]
+            self._refused += [fit.refusal for fit in fits if fit.refusal]
         else:
             self._found += [_alone(fit) for fit in fits if _is_ours(fit)]
         return [_RESULT | {"parameters": fit.arguments.get("parameters")} for fit in fits]
