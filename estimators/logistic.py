@@ -11,12 +11,18 @@ from sklearn.utils import check_random_state
 
 from cukernels import log_softmax, softmax
 from cukernels.runtime import Array, Work, namespace, resolve_device
-from estimators.costs.memory import ANY_GPU, MemoryEstimate, logistic_memory
+from estimators.costs.memory import ANY_GPU, MemoryEstimate
 from estimators.costs.work import learned_samples, logistic_fit_work
 from estimators.linear.classifier import LinearClassifier
 from estimators.linear.fit import learn_classes
 from estimators.linear.logistic_fit import LogisticFit
-from estimators.linear.logistic_parameters import check_classes, check_values, resolve_penalty
+from estimators.linear.logistic_memory import logistic_memory
+from estimators.linear.logistic_parameters import (
+    check_classes,
+    check_values,
+    has_l1,
+    resolve_penalty,
+)
 from estimators.linear.loss import LinearObjective
 from estimators.scikit_learn import CallbackSupportMixin, Hidden, Interval, StrOptions, fit_context
 from estimators.shared.device_arrays import device_for, in_kind, on_host
@@ -238,7 +244,9 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
     def _fit_memory(
         self, X: Any, n_classes: int, device: str, models: int = 1, n_learned: int | None = None
     ) -> MemoryEstimate:
-        return logistic_memory(X, _n_outputs(n_classes), self.solver, device, models)
+        return logistic_memory(
+            X, _n_outputs(n_classes), self.solver, device, models, has_l1=has_l1(self)
+        )
 
     def _fit_work(self, X: Any, n_classes: int, max_iter: int) -> Work:
         memory = self._fit_memory(X, n_classes, ANY_GPU)

@@ -54,6 +54,14 @@ def resolve_penalty(estimator: Any) -> tuple[float, float]:
     return C, {"l1": 1.0, "elasticnet": l1_ratio}.get(penalty, 0.0)
 
 
+def has_l1(estimator: Any) -> bool:
+    """Whether the penalty has an L1 norm, for parameters that `resolve_penalty` takes."""
+    penalty, l1_ratio = estimator.penalty, estimator.l1_ratio
+    if penalty == "deprecated":
+        penalty = _penalty_name(estimator.C, l1_ratio)
+    return penalty == "l1" or (penalty == "elasticnet" and bool(l1_ratio))
+
+
 def _penalty_name(C: float, l1_ratio: float | None) -> str | None:
     """Return what `penalty` would be called, had it not been deprecated."""
     if np.inf == C:

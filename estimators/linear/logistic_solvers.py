@@ -97,18 +97,23 @@ def solve(
     if l1 > 0:
         result = minimize_proximal(objective, l1, x0, tol=tol, max_iter=max_iter, callback=callback)
     else:
-        factorize = solver == "newton-cholesky" or (
-            solver != "newton-cg" and len(x0) <= FACTORIZABLE
-        )
         result = minimize_newton(
-            objective, x0, factorize=factorize, tol=tol, max_iter=max_iter, callback=callback
-        )
+            objective, x0, factorize=factorizes(solver, len(x0)), tol=tol, max_iter=max_iter,
+            callback=callback,
+        )  # fmt: skip
     complaint = ""
     if result.overflowed:
         complaint = OVERFLOWED.format(result.n_iter + 1)
     elif not (result.converged or result.interrupted):
         complaint = FAILED[solver].format(fun=result.fun, n_iter=result.n_iter)
     return Solution(result.x, result.n_iter, complaint, result.interrupted)
+
+
+def factorizes(solver: str, n_parameters: int) -> bool:
+    """Whether a solver factorises a Hessian of so many parameters, if there is no L1 norm."""
+    if solver in ("lbfgs", "newton-cg"):
+        return False
+    return solver == "newton-cholesky" or n_parameters <= FACTORIZABLE
 
 
 def solve_lbfgs(
