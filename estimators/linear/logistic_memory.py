@@ -24,7 +24,7 @@ _LABELS = 3  # labels, or targets, of each sample: as given, as places, and as t
 # Vectors of parameters: the memory of L-BFGS and what an iteration makes, on either side; and those
 # of the others, which have no such memory but an L1 norm's.
 _OF_LBFGS, _ON_DEVICE, _OF_NEWTON, _OF_L1 = 31, 25, 14, 40
-# In a pass over a block, arrays of its scores, and vectors of its rows, more where one is the score.
+# In a pass over a block, arrays of its scores, and vectors of its rows, more for a single score.
 _PASS, _VECTORS = 3, {True: 5, False: 2}
 _PRODUCT = 3  # arrays of the scores of a block in a product with the Hessian
 _FACTOR = 2.1  # Hessians while one is factorised
