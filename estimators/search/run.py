@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +11,7 @@ from typing import Any
 
 from cukernels.runtime import current
 from estimators.scikit_learn import Call
+from estimators.search.batches import batches
 from estimators.search.fits import StackedFit
 from estimators.search.progress import SearchProgress
 from estimators.search.shared_steps import Shared, device_named, device_of_fit, first_steps
@@ -149,32 +149,40 @@ def _trained(
 
     `limit` returns how many bytes they may take on a device.
     """
-    remaining = Counter(fit.steps for fit in fits)
-    # fits that share the steps of a pipeline come in succession, so that what these steps make of
-    # the samples can be dropped soon
-    queue = sorted(fits, key=lambda fit: fit.steps)
-    while queue:
+    steps = Counter(_steps_on(fit) for fit in fits)  # may have cost much
+    for batch in batches(fits, limit):
+        splits = Counter(split for fit in batch for split in _splits_of(fit))
         stacks: dict[Any, list[StackedFit]] = {}
-        n_bytes, n_fits, max_bytes = 0, 0, sys.maxsize
-        for fit in queue:
-            if not fit.tried_to_prepare:
-                fit.prepare()
-            max_bytes = min(max_bytes, limit(fit.device))
-            if n_fits and n_bytes + fit.n_bytes > max_bytes:
-                break
+        for fit in batch:
             stacks.setdefault(fit.key, []).append(fit)
-            n_bytes, n_fits = n_bytes + fit.n_bytes, n_fits + 1
         for key, stack in stacks.items():
-            if key is None:
-                yield from stack
-                continue
-            _train(stack, progress)
+            if key is not None:
+                _train(stack, progress)
             for fold in _by_test_samples(stack):
-                _predict_together(fold)
-                yield from fold
-        remaining.subtract(fit.steps for fit in queue[:n_fits])
-        del queue[:n_fits]
-        fits[0].shared.forget({steps for steps, n in remaining.items() if n == 0})
+                if key is not None:
+                    _predict_together(fold)
+                for fit in fold:
+                    yield fit
+                    _drop(fit, steps, [_steps_on(fit)])
+                    _drop(fit, splits, _splits_of(fit))
+
+
+def _steps_on(fit: StackedFit) -> tuple[str, int]:
+    """Return under which name `Shared` holds what steps of a pipeline have made for a fit."""
+    return fit.steps, id(fit.arguments.get("train"))
+
+
+def _splits_of(fit: StackedFit) -> list[tuple[str, int]]:
+    """Return under which names `Shared` holds samples for a fit."""
+    return [("split", id(fit.arguments.get(name))) for name in ("train", "test")]
+
+
+def _drop(fit: StackedFit, counts: Counter, names: list[tuple[str, int]]) -> None:
+    """Drop what no other fit needs."""
+    for name in names:
+        counts[name] -= 1
+        if not counts[name]:
+            fit.shared.forget(*name)
 
 
 def _train(stack: list[StackedFit], progress: SearchProgress) -> None:
