@@ -52,6 +52,8 @@ class StackedFit:
         The call of scikit-learn that would run this fit alone.
     shared : Shared
         The samples and the fitted steps of pipelines that the fits of the search share.
+    kept : KeptFit or None, default=None
+        The files that keep its result, and how far it has come.
 
     Attributes
     ----------
@@ -67,7 +69,8 @@ class StackedFit:
         The time that the fit has taken so far.
     """
 
-    def __init__(self, call: Call, shared: Shared) -> None:
+    def __init__(self, call: Call, shared: Shared, kept: Any = None) -> None:
+        self.kept = kept
         self.function = function_of(call)
         self.is_fit = is_fit(self.function)
         self.arguments = arguments_of(call)
@@ -128,6 +131,8 @@ class StackedFit:
                 self.estimator, self.steps, a["X"], a["y"], a["train"]
             )
             self.prepared = last._prepare(samples, rows=rows, **weights)
+            if self.kept is not None:
+                self.kept.take_up(self.prepared)
         except Exception:  # alone it fails in the same way, and scikit-learn reports it
             self.prepared = None
         self.seconds = time.perf_counter() - begun

@@ -13,6 +13,7 @@ from cukernels.runtime import current
 from estimators.scikit_learn import Call
 from estimators.search.batches import batches
 from estimators.search.fits import StackedFit
+from estimators.search.kept import KeptFit
 from estimators.search.progress import SearchProgress
 from estimators.search.shared_steps import Shared, device_named, device_of_fit, first_steps
 from estimators.search.turns import current_turn
@@ -28,6 +29,7 @@ def run_fits(
     calls: Sequence[Call],
     max_stack_bytes: int | None = None,
     progress: SearchProgress | None = None,
+    kept: Sequence[KeptFit | None] | None = None,
 ) -> list[Any]:
     """Run calls of scikit-learn's functions, and those that fit models of equal shapes in stacks.
 
@@ -40,6 +42,8 @@ def run_fits(
         is free on their device, divided by the number of jobs there.
     progress : SearchProgress, default=None
         Shows how the search goes; None shows nothing.
+    kept : sequence of KeptFit or None, default=None
+        The files of the fits. Those that are done are not run again.
 
     Returns
     -------
@@ -61,7 +65,10 @@ def run_fits(
     """
     shared = Shared()
     progress = progress or SearchProgress()
-    fits = [StackedFit(call, shared) for call in calls]
+    fits = [
+        StackedFit(call, shared, files)
+        for call, files in zip(calls, kept or [None] * len(calls), strict=True)
+    ]
     limit = _limits(fits, max_stack_bytes)
     # where samples on a GPU are split and scored, that GPU has to be the current one
     with shared.outputs, current(device_of(fits[0].arguments["X"]) or "cpu"):
@@ -96,9 +103,14 @@ def _results(
     fits: list[StackedFit], limit: Callable[[str], int], progress: SearchProgress
 ) -> list[Any]:
     results: dict[StackedFit, Any] = {}
+    for fit in fits:  # of this group, which another worker may have begun
+        if fit.kept is not None and (found := fit.kept.read()) is not None:
+            results[fit] = found
     try:
-        for fit in _trained(fits, limit, progress):
+        for fit in _trained([fit for fit in fits if fit not in results], limit, progress):
             results[fit] = fit.result()
+            if fit.kept is not None:
+                fit.kept.write(results[fit])
             fit.release()
             progress.scored(results[fit])
     except KeyboardInterrupt:
