@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,6 @@ from cukernels import __version__
 from estimators.checkpoints.archive import read_archive, write_archive
 from estimators.checkpoints.fingerprint import differences, digest_of, parameters_of, plain
 from estimators.checkpoints.generators import read_generator, written_generator
-from estimators.training.held_out import HeldOut
 from estimators.training.member import Arrays, Member, Streams, TrainingState
 from estimators.training.schedules import PER_STEP
 
@@ -33,8 +32,6 @@ def fit_described(fit: Any) -> dict[str, Any]:
         rows = np.concatenate([rows, held_out.rows])
     data = {
         "the choice of rows": np.sort(rows),
-        "X": fit.X,
-        "y": fit.targets,
         "the classes": fit.estimator.classes_,
         "sample_weight": member.sample_weight,
         "X_val": None if held_out is None or held_out.data is None else held_out.data.X,
@@ -44,8 +41,16 @@ def fit_described(fit: Any) -> dict[str, Any]:
         "version": __version__,
         "class": type(fit.estimator).__name__,
         "parameters": parameters_of(fit.estimator),
-        "data": {name: digest_of(values) for name, values in data.items()},
+        "data": {name: digest_of(values) for name, values in data.items()}
+        | {"X": _shared_digest(fit, fit.X), "y": _shared_digest(fit, fit.targets)},
     }
+
+
+def _shared_digest(fit: Any, values: Any) -> dict[str, Any] | None:
+    """Return a digest, made once for all fits that share the values."""
+    # The entry holds the values, so that no others can have their identity.
+    make = lambda: (values, digest_of(values))  # noqa: E731
+    return fit.samples.once(("digest", id(values)), make)[1]
 
 
 def write_fit(
@@ -95,9 +100,7 @@ def write_fit(
     write_archive(path, meta, {n: a for n, a in written.items() if a is not None})
 
 
-def resume(
-    fit: Any, path: str | os.PathLike[str], held_out_of: Callable[[np.ndarray], HeldOut]
-) -> None:
+def resume(fit: Any, path: str | os.PathLike[str]) -> None:
     """Let a fit that is prepared go on from a file.
 
     Parameters
@@ -106,8 +109,6 @@ def resume(
         The fit.
     path : path
         The file.
-    held_out_of : callable
-        Returns the samples of some rows, to score it on.
 
     Raises
     ------
@@ -123,7 +124,7 @@ def resume(
             state = _state_of(fit.member.state, meta, arrays)
             differ = _limits(fit, meta, state)
         if not differ:
-            _go_on(fit, meta, arrays, state, held_out_of)
+            _go_on(fit, meta, arrays, state)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{os.fspath(path)!r} is damaged: {error}") from error
     if differ:
@@ -171,13 +172,12 @@ def _go_on(
     meta: Mapping[str, Any],
     arrays: Mapping[str, np.ndarray],
     state: TrainingState,
-    held_out_of: Callable[[np.ndarray], HeldOut],
 ) -> None:
     member = fit.member
     rows = _rows_of(arrays["rows"], fit.X.shape[0], len(member.rows))
     if member.held_out is not None and member.held_out.data is None:
         places = _rows_of(arrays["held_out"], fit.X.shape[0], len(member.held_out.rows))
-        member.held_out = held_out_of(places)
+        member.held_out = fit.held_out_of(places)
     if fit.estimator.random_state is None:  # NumPy's global generator is not ours to set
         member.order.rng = np.random.RandomState()
     member.dropout = [(float(rate), int(seed)) for rate, seed in meta["dropout"]]
