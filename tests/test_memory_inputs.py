@@ -201,6 +201,7 @@ def test_a_search_says_why_nothing_can_be_prepared(model):
             search.set_params(fused=True).estimate_memory(samples, Y)
     some, one = (GridSearchCV(model, {"max_iter": n}, cv=2) for n in ([1, "many"], [1]))
     assert some.estimate_memory(X, Y) == one.estimate_memory(X, Y)  # of the others
+    assert one.estimate_memory(X.tolist(), Y.tolist()).device == "cpu"
 
 
 @pytest.mark.parametrize("device", ["auto", "cuda", "cpu"])

@@ -81,12 +81,12 @@ def _of_stack(stack: list[StackedFit]) -> MemoryEstimate:
     if estimate.device != "cpu":
         return estimate
     X, n_test = first.arguments["X"], len(first.arguments["test"])
-    of_X = n_bytes_of(X)
-    held = of_X * n_test // max(X.shape[0], 1)  # what a fold is scored on
+    of_X, n_rows = n_bytes_of(X), X.shape[0] if hasattr(X, "shape") else len(X)
+    held = of_X * n_test // max(n_rows, 1)  # what a fold is scored on
     if first.own_samples is not None:  # X itself, and what steps make of what is scored
         held += of_X + first.samples_bytes * n_test // max(first.own_samples.X.shape[0], 1)
         if len({id(fit.own_samples) for fit in stack}) == 1:  # else more is taken after the steps
-            held += of_X * len(first.arguments["train"]) // max(X.shape[0], 1)
+            held += of_X * len(first.arguments["train"]) // max(n_rows, 1)
     return replace(estimate, data=estimate.data + held)
 
 
