@@ -18,6 +18,7 @@ from typing import Any
 from cukernels.runtime.machine import KINDS, Machine, Rate
 
 _FORMAT = 1  # of the file; another one is ignored
+_MOST = 2**20  # bytes of the file; a machine has some 1,000
 
 
 def path() -> Path:
@@ -56,8 +57,9 @@ def save(machine: Machine) -> None:
             with os.fdopen(handle, "w") as file:
                 json.dump(content, file, indent=1)
             os.replace(temporary, target)
-        except OSError:
+        except BaseException:
             os.unlink(temporary)
+            raise
 
 
 def _key(gpu: str, driver: str, version: str, threads: int) -> str:
@@ -67,7 +69,9 @@ def _key(gpu: str, driver: str, version: str, threads: int) -> str:
 def _entries() -> dict[str, Any]:
     """Return all machines of the file; none if it cannot be read."""
     try:
-        content = json.loads(path().read_text())
+        with open(path(), "rb") as file:
+            text = file.read(_MOST + 1)  # no more, whatever somebody has put there
+        content = json.loads(text if len(text) <= _MOST else b"")
         return dict(content["machines"]) if content["format"] == _FORMAT else {}
     except (OSError, RuntimeError, ValueError, KeyError, TypeError):
         return {}
