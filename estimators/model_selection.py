@@ -31,6 +31,7 @@ from estimators.scikit_learn import (
 from estimators.search.fits import report_failures
 from estimators.search.memory import MeasuredParallel
 from estimators.search.parallel import StackedParallel
+from estimators.shared.all_or_nothing import all_or_nothing
 from estimators.shared.warnings import one_of_each
 
 __all__ = [
@@ -109,6 +110,7 @@ class _StackedSearch(BaseSearchCV):
     _others: Mapping[str, Any] = MappingProxyType({})  # what `fit` uses beside `_replaced`
 
     @fit_context(prefer_skip_nested_validation=False)  # as scikit-learn's
+    @all_or_nothing
     def fit(self, X: Any, y: Any = None, **params: Any) -> _StackedSearch:
         """Run the fits of all candidates, and refit the best.
 

@@ -37,6 +37,7 @@ from estimators.scikit_learn import (
     check_partial_fit_first_call,
     fit_context,
 )
+from estimators.shared.all_or_nothing import all_or_nothing
 from estimators.shared.base import float_dtype
 from estimators.shared.callbacks import CALLBACKS
 from estimators.shared.device_arrays import device_for, device_of, on_host, received
@@ -105,6 +106,7 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
     # Fit -------------------------------------------------------------------------------------
 
     @fit_context(prefer_skip_nested_validation=True)
+    @all_or_nothing
     def fit(
         self,
         X: Any,
@@ -154,6 +156,7 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
 
     @available_if(_is_stochastic)
     @fit_context(prefer_skip_nested_validation=True)
+    @all_or_nothing
     def partial_fit(
         self,
         X: Any,
