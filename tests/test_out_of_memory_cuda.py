@@ -89,12 +89,12 @@ def tried(work, softgpu, memory, *, first, count=2**40):
         return failing.failed, ""
 
 
-def places():
+def places(part=4):
     """Which allocations fail: the first ones, and then fewer and fewer of all that there are."""
     place = 1
     while True:
         yield place
-        place += 1 + place // 4
+        place += 1 + place // part
 
 
 @pytest.mark.parametrize("name", FITS)
@@ -136,7 +136,7 @@ def test_an_allocation_that_fails_once_costs_nothing(name, cupy, softgpu, unchec
     model, samples = FITS[name]
     model = on_gpu(model)
     expected, memory = learned(clone(model).fit(samples, Y)), Memory(cupy)
-    for place in places():
+    for place in places(1):
         fit = clone(model)
         failed, words = tried(
             lambda fit=fit: fit.fit(samples, Y), softgpu, memory, first=place, count=1
