@@ -179,19 +179,24 @@ def _go_on(
     arrays: Mapping[str, np.ndarray],
     state: TrainingState,
 ) -> None:
+    # what can be wrong comes first: a search begins a fit anew whose file is refused
     member = fit.member
+    changes = None if meta["changes"] is None else read_generator(meta["changes"])
+    order = read_generator(meta["order"])
+    for generator in (order, changes):
+        if generator is not None:
+            np.random.RandomState().set_state(generator)
+    if [rate for rate, _ in meta["dropout"]] != [rate for rate, _ in member.dropout]:
+        raise ValueError("the rates of dropout are others")
+    dropout = [(float(rate), int(np.uint64(seed))) for rate, seed in meta["dropout"]]
     rows = _rows_of(arrays["rows"], fit.X.shape[0], len(member.rows))
     if member.held_out is not None and member.held_out.data is None:
         places = _rows_of(arrays["held_out"], fit.X.shape[0], len(member.held_out.rows))
         member.held_out = fit.held_out_of(places)
     if fit.estimator.random_state is None:  # NumPy's global generator is not ours to set
         member.order.rng = np.random.RandomState()
-    if [rate for rate, _ in meta["dropout"]] != [rate for rate, _ in member.dropout]:
-        raise ValueError("the rates of dropout are others")
-    member.dropout = [(float(rate), int(np.uint64(seed))) for rate, seed in meta["dropout"]]
-    member.state, member.has_ended = state, bool(meta["has_ended"])
-    changes = None if meta["changes"] is None else read_generator(meta["changes"])
-    member.streams = Streams(rows, read_generator(meta["order"]), changes)
+    member.dropout, member.state, member.has_ended = dropout, state, bool(meta["has_ended"])
+    member.streams = Streams(rows, order, changes)
 
 
 def _rows_of(rows: np.ndarray, n_samples: int, count: int) -> np.ndarray:
