@@ -183,8 +183,8 @@ def test_failing_allocations(cupy, softgpu):
     with softgpu.failing_allocations(1):
         with pytest.raises(cupy.cuda.memory.OutOfMemoryError):
             cupy.empty(1 << 20)
-        with pytest.raises(cupy.cuda.runtime.CUDARuntimeError, match="MemoryAllocation"):
-            cupy.cuda.alloc_pinned_memory(1 << 22)
+        with pytest.raises(runtime.CUDARuntimeError, match="MemoryAllocation"):
+            runtime.hostAlloc(8, 0)
     cupy.empty(1 << 20)
 
 
