@@ -38,8 +38,8 @@ __global__ void __launch_bounds__(256)
     }
 }
 
-// total[model][chunk] = infinity where a parameter of the chunk is not finite. The chunks are those of
-// `add_loss`, over all p parameters of a model. Grid: (chunks, models).
+// total[model][chunk] = infinity where a parameter of the chunk is not finite. The chunks are those
+// of `add_loss`, over all p parameters of a model. Grid: (chunks, models).
 template <typename T>
 __global__ void __launch_bounds__(256)
     lose_overflowed(double* __restrict__ total, const T* __restrict__ params, int64 p, int length) {
