@@ -25,6 +25,7 @@ from estimators.linear.logistic_parameters import (
 )
 from estimators.linear.loss import LinearObjective
 from estimators.scikit_learn import CallbackSupportMixin, Hidden, Interval, StrOptions, fit_context
+from estimators.shared.all_or_nothing import all_or_nothing
 from estimators.shared.device_arrays import device_for, in_kind, on_host
 from estimators.shared.labels import total_weights
 from estimators.shared.progress import VERBOSE
@@ -181,6 +182,7 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
         self.device = device
 
     @fit_context(prefer_skip_nested_validation=True)
+    @all_or_nothing
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> LogisticRegression:
         """Fit the model to labelled samples.
 

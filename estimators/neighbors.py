@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from cukernels import matmul, precision
 from cukernels.runtime import current, resolve_device, to_device, to_host
 from estimators.scikit_learn import Interval, fit_context
+from estimators.shared.all_or_nothing import all_or_nothing
 from estimators.shared.base import FLOATS, Classifier
 from estimators.shared.device_arrays import check_on_host
 from estimators.shared.image_shapes import rows_of_images
@@ -70,6 +71,7 @@ class NearestNeighborClassifier(Classifier):
         self.device = device
 
     @fit_context(prefer_skip_nested_validation=True)
+    @all_or_nothing
     def fit(self, X: Any, y: Any) -> NearestNeighborClassifier:
         """Remember the samples.
 

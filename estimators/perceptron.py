@@ -19,6 +19,7 @@ from estimators.linear.perceptron_fit import PerceptronFit
 from estimators.linear.perceptron_start import given_weights, learned_weights
 from estimators.linear.perceptron_swept import SweptFit
 from estimators.scikit_learn import Interval, StrOptions, check_partial_fit_first_call, fit_context
+from estimators.shared.all_or_nothing import all_or_nothing
 from estimators.shared.device_arrays import device_for, on_host
 from estimators.shared.samples import Samples
 
@@ -193,6 +194,7 @@ class Perceptron(LinearClassifier):
         self.device = device
 
     @fit_context(prefer_skip_nested_validation=True)
+    @all_or_nothing
     def fit(
         self,
         X: Any,
@@ -223,6 +225,7 @@ class Perceptron(LinearClassifier):
         return self._run(self._prepare(Samples(X, y), coef_init, intercept_init, sample_weight))
 
     @fit_context(prefer_skip_nested_validation=True)
+    @all_or_nothing
     def partial_fit(
         self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
     ) -> Perceptron:

@@ -28,7 +28,10 @@ INSTALL_CUDA = (
 _NO_MEMORY = 2  # cudaErrorMemoryAllocation
 
 # What a user can do about a device with too little memory.
-LOWER = "batch_size of a network, max_stack_bytes of a search, or the number of samples"
+LOWER = (
+    "batch_size or hidden_layer_sizes of a network, max_stack_bytes of a search, or the number of "
+    "samples"
+)
 
 is_c_contiguous = operator.attrgetter("_c_contiguous")
 """Whether a CuPy array is C-contiguous. `x.flags` says the same, but it makes an object at every

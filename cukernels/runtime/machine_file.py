@@ -18,6 +18,7 @@ from typing import Any
 from cukernels.runtime.machine import KINDS, Machine, Rate
 
 _FORMAT = 1  # of the file; another one is ignored
+_MOST = 2**20  # bytes of the file; a machine has some 1,000
 
 
 def path() -> Path:
@@ -58,8 +59,9 @@ def save(machine: Machine) -> None:
             with os.fdopen(handle, "w") as file:
                 json.dump(content, file, indent=1)
             os.replace(temporary, target)
-        except OSError:
+        except BaseException:
             os.unlink(temporary)
+            raise
 
 
 def _key(gpu: str, driver: str, version: str, threads: int) -> str:
@@ -69,7 +71,9 @@ def _key(gpu: str, driver: str, version: str, threads: int) -> str:
 def _entries() -> dict[str, Any]:
     """Return all machines of the file; none if it cannot be read."""
     try:
-        content = json.loads(path().read_text())
+        with open(path(), "rb") as file:
+            text = file.read(_MOST + 1)  # no more, whatever somebody has put there
+        content = json.loads(text if len(text) <= _MOST else b"")
         # of pairs, `dict` would make names that are no text
         is_known = content["format"] == _FORMAT and isinstance(content["machines"], dict)
         return content["machines"] if is_known else {}

@@ -24,6 +24,7 @@ from estimators.linear.newton import minimize_newton
 from estimators.linear.proximal import minimize_proximal
 from estimators.optimize import lbfgs
 from estimators.optimize.lbfgs import CONVERGED, INTERRUPTED
+from estimators.shared.scaling import OVERFLOWED
 
 FACTORIZABLE = 500  # parameters up to which a factorisation costs less than conjugate gradients
 
@@ -32,10 +33,6 @@ SCALE_DATA = (
     "    https://scikit-learn.org/stable/modules/preprocessing.html\n"
     "Please also refer to the documentation for alternative solver options:\n"
     "    https://scikit-learn.org/stable/modules/linear_model.html#logistic-regression"
-)
-OVERFLOWED = (  # what scikit-learn's saga says of an epoch
-    "Floating-point under-/overflow occurred at iteration #{}. Scaling input data with "
-    "StandardScaler or MinMaxScaler might help."
 )
 FAILED = {
     "newton-cg": "newton-cg failed to converge at loss = {fun}. Increase the number of iterations.",
@@ -103,7 +100,7 @@ def solve(
         )  # fmt: skip
     complaint = ""
     if result.overflowed:
-        complaint = OVERFLOWED.format(result.n_iter + 1)
+        complaint = OVERFLOWED.format("iteration", result.n_iter + 1)
     elif not (result.converged or result.interrupted):
         complaint = FAILED[solver].format(fun=result.fun, n_iter=result.n_iter)
     return Solution(result.x, result.n_iter, complaint, result.interrupted)

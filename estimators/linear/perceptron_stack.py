@@ -14,6 +14,7 @@ from estimators.linear.perceptron_state import put_rows, take_rows
 from estimators.linear.scores import device_scores, scores_of
 from estimators.shared.rows import SparseRows, placed_rows
 from estimators.shared.samples import scattered
+from estimators.shared.scaling import OVERFLOWED
 
 # scikit-learn's factor: in sparse data every sample moves the bias, and few move a given weight.
 _SPARSE_BIAS_RATE = 0.01
@@ -83,10 +84,7 @@ class PerceptronStack:
             self._judge(objective, order.shape[1])
         for model, is_well in zip(self.models, is_finite, strict=True):
             if not is_well:
-                model.error = ValueError(
-                    f"Floating-point under-/overflow occurred at epoch #{self.n_iter}. Scaling "
-                    "input data with StandardScaler or MinMaxScaler might help."
-                )
+                model.error = ValueError(OVERFLOWED.format("epoch", self.n_iter))
         epochs = np.array([model.epochs for model in self.models])
         stays = self._goes_on.any(axis=1) & is_finite & (self.n_iter < epochs)
         if not stays.all():

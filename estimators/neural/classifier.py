@@ -37,6 +37,7 @@ from estimators.scikit_learn import (
     check_partial_fit_first_call,
     fit_context,
 )
+from estimators.shared.all_or_nothing import all_or_nothing
 from estimators.shared.callbacks import CALLBACKS
 from estimators.shared.device_arrays import device_for, on_host, received
 from estimators.shared.labels import count_outputs
@@ -104,6 +105,7 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
     # Fit -------------------------------------------------------------------------------------
 
     @fit_context(prefer_skip_nested_validation=True)
+    @all_or_nothing
     def fit(
         self,
         X: Any,
@@ -153,6 +155,7 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
 
     @available_if(_is_stochastic)
     @fit_context(prefer_skip_nested_validation=True)
+    @all_or_nothing
     def partial_fit(
         self,
         X: Any,

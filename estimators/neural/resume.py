@@ -22,6 +22,7 @@ _NUMBERS = (
     *("best_loss", "best_validation_score", "no_improvement"),
 )
 _LISTS = "loss_curve", "validation_scores"
+_MOST = 2**53  # epochs, or steps: the device counts them in 64 bits
 
 
 def fit_described(fit: Any) -> dict[str, Any]:
@@ -118,14 +119,15 @@ def resume(fit: Any, path: str | os.PathLike[str]) -> None:
     meta, arrays = read_archive(path)
     if meta.get("format") != _FORMAT:
         raise ValueError(f"{os.fspath(path)!r} is no checkpoint of a network")
-    differ = differences(meta, fit_described(fit))
+    described = fit_described(fit)
     try:
+        differ = differences(meta, described)
         if not differ:
             state = _state_of(fit.member.state, meta, arrays)
             differ = _limits(fit, meta, state)
         if not differ:
             _go_on(fit, meta, arrays, state)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ValueError(f"{os.fspath(path)!r} is damaged: {error}") from error
     if differ:
         raise ValueError(
@@ -149,6 +151,10 @@ def _state_of(
 ) -> TrainingState:
     """Return the state in a file. `start` says which arrays it has to have."""
     numbers = {name: type(getattr(start, name))(meta["state"][name]) for name in _NUMBERS}
+    if not all(0 <= numbers[name] < _MOST for name in ("step", "n_iter", "t", "no_improvement")):
+        raise ValueError("a number of epochs or steps is none")
+    if any(arrays[name].ndim != 1 or arrays[name].dtype != float for name in _LISTS):
+        raise ValueError("the losses or scores of the epochs are no numbers")
     params = start.params
 
     def vector(name: str) -> np.ndarray:
@@ -173,17 +179,24 @@ def _go_on(
     arrays: Mapping[str, np.ndarray],
     state: TrainingState,
 ) -> None:
+    # what can be wrong comes first: a search begins a fit anew whose file is refused
     member = fit.member
+    changes = None if meta["changes"] is None else read_generator(meta["changes"])
+    order = read_generator(meta["order"])
+    for generator in (order, changes):
+        if generator is not None:
+            np.random.RandomState().set_state(generator)
+    if [rate for rate, _ in meta["dropout"]] != [rate for rate, _ in member.dropout]:
+        raise ValueError("the rates of dropout are others")
+    dropout = [(float(rate), int(np.uint64(seed))) for rate, seed in meta["dropout"]]
     rows = _rows_of(arrays["rows"], fit.X.shape[0], len(member.rows))
     if member.held_out is not None and member.held_out.data is None:
         places = _rows_of(arrays["held_out"], fit.X.shape[0], len(member.held_out.rows))
         member.held_out = fit.held_out_of(places)
     if fit.estimator.random_state is None:  # NumPy's global generator is not ours to set
         member.order.rng = np.random.RandomState()
-    member.dropout = [(float(rate), int(seed)) for rate, seed in meta["dropout"]]
-    member.state, member.has_ended = state, bool(meta["has_ended"])
-    changes = None if meta["changes"] is None else read_generator(meta["changes"])
-    member.streams = Streams(rows, read_generator(meta["order"]), changes)
+    member.dropout, member.state, member.has_ended = dropout, state, bool(meta["has_ended"])
+    member.streams = Streams(rows, order, changes)
 
 
 def _rows_of(rows: np.ndarray, n_samples: int, count: int) -> np.ndarray:

@@ -17,6 +17,7 @@ from sklearn import get_config
 
 from cukernels.gpu import chosen_device
 from cukernels.runtime import Array, Work, current, resolve_device, to_host
+from estimators.shared.memory import out_of_memory
 
 _CUDA = (2, 13)  # DLPack's numbers of a GPU's memory, and of memory that both sides share
 
@@ -148,6 +149,12 @@ def in_kind(method: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
 
     @functools.wraps(method)
     def answer(self: Any, X: Any) -> Any:
+        try:
+            return in_own_kind(self, X)
+        except MemoryError as error:
+            raise out_of_memory(error) from error
+
+    def in_own_kind(self: Any, X: Any) -> Any:
         if type(X) is np.ndarray:
             return method(self, X)
         own = received(X)

@@ -15,6 +15,7 @@ from estimators.scikit_learn import (
     ClassNamePrefixFeaturesOutMixin,
     fit_context,
 )
+from estimators.shared.all_or_nothing import all_or_nothing
 from estimators.shared.base import FLOATS
 from estimators.shared.device_arrays import check_on_host
 from estimators.shared.image_shapes import (
@@ -98,6 +99,7 @@ class FilterBankTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         self.device = device
 
     @fit_context(prefer_skip_nested_validation=True)
+    @all_or_nothing
     def fit(self, X: Any, y: Any = None) -> FilterBankTransformer:
         """Make the filters for images of this size. Nothing is learned from the pixels.
 

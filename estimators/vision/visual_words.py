@@ -19,6 +19,7 @@ from estimators.scikit_learn import (
     Interval,
     fit_context,
 )
+from estimators.shared.all_or_nothing import all_or_nothing
 from estimators.shared.base import FLOATS
 from estimators.shared.device_arrays import check_on_host
 from estimators.shared.image_shapes import (
@@ -109,6 +110,7 @@ class VisualWordsTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         self.device = device
 
     @fit_context(prefer_skip_nested_validation=True)
+    @all_or_nothing
     def fit(self, X: Any, y: Any = None) -> VisualWordsTransformer:
         """Cluster the features of the places.
 
