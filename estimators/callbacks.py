@@ -121,10 +121,9 @@ class Checkpoint:
         if info.epoch == 1:
             self._best = None
         elif self._best is None:  # a fit that was resumed
-            with suppress(OSError, ValueError, KeyError, IndexError):
-                meta, arrays = read_archive(path)
-                scores = arrays["validation_scores"]
-                self._best = -meta["state"]["loss"] if score is None else float(scores[-1])
+            with suppress(OSError, ValueError, KeyError, TypeError):
+                meta, _ = read_archive(path)
+                self._best = float(-meta["loss"] if score is None else meta["validation_score"])
         if self._best is not None and not value > self._best:
             return False
         self._best = value
