@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, Self
@@ -82,6 +83,16 @@ class PerceptronFit(LinearFit, ABC):
     def _prepare(self, sample_weight: Any) -> None:
         """Validate the weights of samples and classes, and set what the engine needs besides."""
 
+    @abstractmethod
+    def resume(self, path: str | os.PathLike[str]) -> None:
+        """Go on from a file.
+
+        Raises
+        ------
+        ValueError
+            If the file is of another fit, or damaged, or if the engine has nothing to go on from.
+        """
+
     @staticmethod
     def takes(rows: np.ndarray | None, sample_weight: Any) -> bool:
         """Whether it can learn from these rows of shared samples, with these weights."""
@@ -101,9 +112,9 @@ class PerceptronFit(LinearFit, ABC):
         """Set the fitted attributes of the estimator, with the warnings and errors of its fit."""
         raise_error_of(self)
         estimator = self.estimator
-        estimator.coef_, estimator.intercept_ = self.learned
-        estimator.n_iter_ = self.n_iter
-        estimator.t_ += self.n_iter * len(self.labels)
+        vars(estimator).update(
+            attributes_of(estimator, len(self.labels), self.learned, self.n_iter)
+        )
         is_at_limit = self.n_iter == self.epochs and not self.incremental
         if estimator.tol is not None and is_at_limit:
             warn(
@@ -111,3 +122,24 @@ class PerceptronFit(LinearFit, ABC):
                 "max_iter to improve the fit.",
                 ConvergenceWarning,
             )
+
+
+def attributes_of(
+    estimator: Any, n_rows: int, learned: tuple[np.ndarray, np.ndarray], n_iter: int
+) -> dict[str, Any]:
+    """Return the fitted attributes after some epochs over so many rows.
+
+    Parameters
+    ----------
+    estimator : Perceptron
+        The estimator, whose `t_` is that before the first of these epochs.
+    n_rows : int
+        How many samples it learns from.
+    learned : (ndarray, ndarray)
+        Its weights and intercepts.
+    n_iter : int
+        Epochs done.
+    """
+    coef, intercept = learned
+    t = estimator.t_ + n_iter * n_rows
+    return {"coef_": coef, "intercept_": intercept, "n_iter_": n_iter, "t_": t}
