@@ -6,10 +6,9 @@ scikit-learn's own. It is reached through `SGDClassifier`, scikit-learn's public
 
 from __future__ import annotations
 
-import os
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -20,7 +19,6 @@ from sklearn.utils import compute_class_weight
 from cukernels.runtime import in_parallel, threads
 from estimators.linear.perceptron_fit import PerceptronFit
 from estimators.shared.base import check_weights
-from estimators.shared.callbacks import listed
 from estimators.shared.fit_protocol import Watch
 from estimators.shared.labels import NO_AVERAGE, check_members
 
@@ -33,10 +31,6 @@ _PARAMETERS = (
 # which takes milliseconds to begin, from more.
 _WORTH = 2**20
 _WORTH_OF_JOBLIB = 2**24
-_TELLS_NOTHING = (
-    "multi_class='ovr' on the CPU runs in scikit-learn's loop, which tells nothing before its end: "
-    "{} takes multi_class='multinomial', or a GPU (device='cuda')"
-)
 
 
 class _Epochs(int):
@@ -72,11 +66,10 @@ class CompiledFit(PerceptronFit):
     class_weight: Any = None
     sample_weight: Any = None
     _is_done: bool = False
+    tells_of_epochs: ClassVar[bool] = False
 
     def _prepare(self, sample_weight: Any) -> None:
         estimator, labels = self.estimator, self.labels
-        if listed(estimator.callbacks):
-            raise ValueError(_TELLS_NOTHING.format("callbacks"))
         self.class_weight, self.sample_weight = estimator.class_weight, sample_weight
         if isinstance(self.class_weight, dict):
             classes = estimator.classes_
@@ -85,10 +78,6 @@ class CompiledFit(PerceptronFit):
         if sample_weight is not None and not estimator.early_stopping:
             check_weights(sample_weight, labels)
         check_members(estimator, labels)
-
-    def resume(self, path: str | os.PathLike[str]) -> None:
-        """Raise ValueError, as nothing is written that it could go on from."""
-        raise ValueError(_TELLS_NOTHING.format("resume_from"))
 
     @property
     def key(self) -> Hashable:

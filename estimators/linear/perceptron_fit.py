@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -32,6 +31,8 @@ class PerceptronFit(LinearFit, ABC):
         Where it runs.
     n_iter : int
         Epochs done.
+    tells_of_epochs : bool
+        Whether the engine tells of each epoch, so that there can be callbacks and files.
     """
 
     w: np.ndarray
@@ -41,6 +42,7 @@ class PerceptronFit(LinearFit, ABC):
     incremental: bool = False
     device: str = "cpu"
     n_iter: int = 0
+    tells_of_epochs: ClassVar[bool] = True
 
     @classmethod
     def of(
@@ -82,16 +84,6 @@ class PerceptronFit(LinearFit, ABC):
     @abstractmethod
     def _prepare(self, sample_weight: Any) -> None:
         """Validate the weights of samples and classes, and set what the engine needs besides."""
-
-    @abstractmethod
-    def resume(self, path: str | os.PathLike[str]) -> None:
-        """Go on from a file.
-
-        Raises
-        ------
-        ValueError
-            If the file is of another fit, or damaged, or if the engine has nothing to go on from.
-        """
 
     @staticmethod
     def takes(rows: np.ndarray | None, sample_weight: Any) -> bool:

@@ -81,7 +81,13 @@ class SweptModel(PerceptronFit):
         self.permutations = epoch_permutations(samples, len(labels), self.seeds)
 
     def resume(self, path: str | os.PathLike[str]) -> None:
-        """Go on from a file; see `PerceptronFit.resume`."""
+        """Go on from a file.
+
+        Raises
+        ------
+        ValueError
+            If the file is of another fit, or damaged.
+        """
         state = {name: a[0] for name, a in initial_state([self]).items()}
         problems = np.zeros(1 if self.is_multinomial else len(self.w), int)
         start = PerceptronStage(state, problems, problems, problems, self.seeds, self.held_out, 0)

@@ -11,6 +11,7 @@ from estimators.linear.fit import learn_classes
 from estimators.linear.perceptron_fit import PerceptronFit
 from estimators.linear.perceptron_start import given_weights, learned_weights
 from estimators.scikit_learn import check_partial_fit_first_call
+from estimators.shared.callbacks import listed
 from estimators.shared.device_arrays import device_for, on_host
 from estimators.shared.samples import Samples
 
@@ -52,6 +53,7 @@ def prepare_fit(
         verbose=estimator.verbose,
     )
     fit_class, sample_weight = estimator._fit_class(device), on_host(sample_weight)
+    _check_tells(fit_class, estimator, resume_from)
     if not fit_class.takes(rows, sample_weight):
         X, y, rows = X[rows], y[rows], None
         samples = Samples(X, y)
@@ -66,7 +68,7 @@ def prepare_fit(
     estimator.classes_ = classes
     estimator.t_ = 1.0
     start = given_weights(len(classes), X, coef_init, intercept_init)
-    fit = fit_class.of(
+    fit: Any = fit_class.of(
         estimator, samples, X, labels, sample_weight, start, rows=rows, epochs=estimator.max_iter,
         device=device,
     )  # fmt: skip
@@ -111,9 +113,25 @@ def prepare_partial_fit(
     estimator.classes_ = np.asarray(estimator.classes_)
     estimator.t_ = 1.0 if first else getattr(estimator, "t_", 1.0)
     n_classes = len(estimator.classes_)
+    device = estimator._fit_device(X, n_classes, 1)
+    fit_class = estimator._fit_class(device)
+    try:
+        _check_tells(fit_class, estimator)
+    except ValueError:
+        if first:
+            del estimator.classes_  # the next call is the first one again
+        raise
     start = given_weights(n_classes, X, None, None) if first else learned_weights(estimator, X)
     labels = np.searchsorted(estimator.classes_, y)
-    device = estimator._fit_device(X, n_classes, 1)
-    return estimator._fit_class(device).of(
-        estimator, Samples(X, y), X, labels, sample_weight, start, device=device
-    )
+    return fit_class.of(estimator, Samples(X, y), X, labels, sample_weight, start, device=device)
+
+
+def _check_tells(fit_class: type[PerceptronFit], estimator: Any, resume_from: Any = None) -> None:
+    """Raise ValueError if an engine that tells nothing of its epochs is asked for them."""
+    asked = {"callbacks": bool(listed(estimator.callbacks)), "resume_from": resume_from is not None}
+    for name in (name for name, is_asked in asked.items() if is_asked):
+        if not fit_class.tells_of_epochs:
+            raise ValueError(
+                "multi_class='ovr' on the CPU runs in scikit-learn's loop, which tells nothing "
+                f"before its end: {name} takes multi_class='multinomial', or a GPU (device='cuda')"
+            )
