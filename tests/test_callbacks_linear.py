@@ -136,7 +136,7 @@ def test_scikit_learns_callbacks_stop_too():
 def test_scikit_learns_loop_says_that_it_tells_nothing(tmp_path):
     file = tmp_path / "one.ckpt"
     quietly(Perceptron(multi_class="multinomial", callbacks=Checkpoint(file)), X, Y)
-    message = r"scikit-learn's loop.*{} takes multi_class='multinomial', or a GPU"
+    message = r"scikit-learn's loop.*for {}, set multi_class='multinomial', or device="
     for callbacks in (Checkpoint(file), lambda e, info: None, [Checkpoint(file)]):
         model = Perceptron(callbacks=callbacks, device="cpu")
         with pytest.raises(ValueError, match=message.format("callbacks")):

@@ -133,5 +133,6 @@ def _check_tells(fit_class: type[PerceptronFit], estimator: Any, resume_from: An
         if not fit_class.tells_of_epochs:
             raise ValueError(
                 "multi_class='ovr' on the CPU runs in scikit-learn's loop, which tells nothing "
-                f"before its end: {name} takes multi_class='multinomial', or a GPU (device='cuda')"
+                f"before its end: for {name}, set multi_class='multinomial', or device='cuda' "
+                "where there is a GPU"
             )
