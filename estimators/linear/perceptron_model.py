@@ -96,6 +96,8 @@ class SweptModel(PerceptronFit):
         description = described(self.estimator, self.data)
         self.resumed = stage = read_stage(path, description, read, self.epochs)
         self.held_out, self.seeds = stage.held_out, stage.seeds
+        # what it has learned, if it is interrupted before the next epoch
+        self.w, self.b, self.n_iter = stage.state["w"], stage.state["b"], stage.n_iter
         self.permutations = epoch_permutations(self.samples, n_rows, self.seeds)
         if len(self.held_out):
             check_scoring_weights(self.sample_weight[self.held_out])
