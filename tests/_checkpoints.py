@@ -68,9 +68,14 @@ def fit_of(model: Any, samples: Any, **fit: Any) -> Any:
     return quietly(clone(model), samples, labels_for(model), **fit)
 
 
-def written(model: Any, folder: Path, samples: Any, **fit: Any) -> tuple[Any, list[Path]]:
-    """A clone that has written a file each epoch, and these."""
-    model = clone(model).set_params(callbacks=Checkpoint(folder / "{epoch:04d}.ckpt"))
+def written(
+    model: Any, folder: Path, samples: Any, losses: list[float] | None = None, **fit: Any
+) -> tuple[Any, list[Path]]:
+    """A clone that has written a file each epoch, and these; the losses go to a list."""
+    callbacks: list = [Checkpoint(folder / "{epoch:04d}.ckpt")]
+    if losses is not None:
+        callbacks.append(lambda estimator, info: losses.append(info.loss))
+    model = clone(model).set_params(callbacks=callbacks)
     return fit_of(model, samples, **fit), sorted(folder.iterdir())
 
 

@@ -32,14 +32,19 @@ each = pytest.mark.parametrize("name", FITS)
 @pytest.mark.parametrize("samples", [X, SPARSE], ids=["dense", "sparse"])
 @each
 def test_goes_on_as_if_it_had_not_stopped(name, samples, weight, tmp_path):
-    model, fit = FITS[name], {"sample_weight": weight}
-    whole, files = written(model, tmp_path, samples, **fit)
+    model, fit, losses = FITS[name], {"sample_weight": weight}, []
+    whole, files = written(model, tmp_path, samples, losses, **fit)
     assert len(files) == np.max(whole.n_iter_) > 2
     assert_equal(fit_of(model, samples, **fit), whole)  # without a callback
     for file in some(files):
         np.random.seed(1)
-        resumed = quietly(clone(model), samples, labels_for(model), resume_from=file, **fit)
+        left: list = []
+        resumed = clone(model).set_params(callbacks=lambda e, info, left=left: left.append(info))
+        quietly(resumed, samples, labels_for(model), resume_from=file, **fit)
         assert_equal(resumed, whole)
+        done = files.index(file) + 1
+        assert [info.loss for info in left] == losses[done:]
+        assert [info.epoch for info in left] == list(range(done + 1, len(losses) + 1))
 
 
 @pytest.mark.parametrize("name", ["lbfgs", "elastic net", "lasso", "newton-cg", "perceptron L2"])
