@@ -7,6 +7,7 @@ together if their models have equal shapes. All other estimators are fitted by s
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from functools import partial, wraps
@@ -44,6 +45,7 @@ __all__ = [
 ]
 
 _OPTIONS = {"fused": True, "max_stack_bytes": None, "progress": False}
+_OPTIONS_OF_SEARCHES = _OPTIONS | {"checkpoint": None}
 
 _DOC = """{summary}
 
@@ -61,19 +63,37 @@ _DOC = """{summary}
     progress : bool, default=False
         Whether to show a bar with the fits done, the epoch and the best score. It needs tqdm, the
         extra `progress`; without tqdm, a line is printed for each fit. With ``n_jobs`` above 1,
-        joblib's `verbose` shows the progress instead.
+        joblib's `verbose` shows the progress instead.{more}
 {rest}"""
+
+_OF_SEARCHES = """
+    checkpoint : path, default=None
+        A folder that keeps the results of fits as they are done, and of a network that trains,
+        once a minute, how far it is. A search with the same estimator, candidates, samples and
+        folds takes them from there and runs the rest: after a kill, too, or once a worker has died.
+        Its results are those of a search that was never stopped. Estimators and scorers have to be
+        ones that can be pickled. The folder is made if it is not there; several jobs or workers
+        that see the same disk share it."""
 
 
 def _described(original: Any, summary: str, rest: str) -> str:
     names = ", ".join(name for name in signature(original).parameters)
-    role = "class" if isinstance(original, type) else "func"
-    return _DOC.format(summary=summary, names=names, role=role, name=original.__name__, rest=rest)
+    is_search = isinstance(original, type)
+    return _DOC.format(
+        summary=summary,
+        names=names,
+        role="class" if is_search else "func",
+        name=original.__name__,
+        more=_OF_SEARCHES if is_search else "",
+        rest=rest,
+    )
 
 
-def _extended(original: Callable, first: tuple[Parameter, ...] = ()) -> Signature:
+def _extended(
+    original: Callable, added: Mapping[str, Any], first: tuple[Parameter, ...] = ()
+) -> Signature:
     """Return the signature of a function or class of scikit-learn with the options of stacks."""
-    options = [Parameter(n, Parameter.KEYWORD_ONLY, default=d) for n, d in _OPTIONS.items()]
+    options = [Parameter(n, Parameter.KEYWORD_ONLY, default=d) for n, d in added.items()]
     own = signature(original)
     return own.replace(parameters=[*first, *own.parameters.values(), *options])
 
@@ -84,6 +104,7 @@ class _StackedSearch(BaseSearchCV):
     fused: bool
     max_stack_bytes: int | None
     progress: bool
+    checkpoint: Any
     _others: Mapping[str, Any] = MappingProxyType({})  # what `fit` uses beside `_replaced`
 
     @fit_context(prefer_skip_nested_validation=False)  # as scikit-learn's
@@ -115,10 +136,11 @@ class _StackedSearch(BaseSearchCV):
             After Ctrl-C if no candidate has started its fits in all folds.
         """
         fit = BaseSearchCV.fit
+        if self.checkpoint is not None and not self.fused:
+            raise ValueError("checkpoint belongs to fused=True, got fused=False")
         if self.fused:
-            fit = rebound(
-                fit, **_replaced(self.max_stack_bytes, self.progress) | dict(self._others)
-            )
+            options = self.max_stack_bytes, self.progress, self.checkpoint
+            fit = rebound(fit, **_replaced(*options) | dict(self._others))
         return fit(self, X, y, **params)
 
     def estimate_memory(self, X: Any, y: Any = None, **params: Any) -> MemoryEstimate:
@@ -159,7 +181,7 @@ class _StackedSearch(BaseSearchCV):
             MeasuredParallel, max_stack_bytes=self.max_stack_bytes, fused=self.fused, found=found
         )
         search = deepcopy(self).set_params(
-            refit=False, scoring=None, return_train_score=False, fused=True
+            refit=False, scoring=None, return_train_score=False, fused=True, checkpoint=None
         )
         search._others = {"parallel": parallel}
         search.fit(X, y, **params)
@@ -168,11 +190,13 @@ class _StackedSearch(BaseSearchCV):
         return max(found, key=lambda memory: memory.total)
 
 
-def _replaced(max_stack_bytes: int | None, progress: bool) -> dict[str, Callable]:
+def _replaced(
+    max_stack_bytes: int | None, progress: bool, checkpoint: Any = None
+) -> dict[str, Callable]:
     """Return what scikit-learn's functions use here in place of names of their own."""
     options: dict[str, Any] = {"max_stack_bytes": max_stack_bytes, "progress": progress}
     return {
-        "parallel": partial(StackedParallel, **options),
+        "parallel": partial(StackedParallel, **options, checkpoint=checkpoint),
         "report_failures": report_failures,
         "cross_validate": partial(cross_validate, **options),  # which cross_val_score calls
     }
@@ -183,18 +207,19 @@ def _stacked_search(cls: Any) -> Any:
     original = next(c for c in cls.__mro__[1:] if c.__name__ == cls.__name__)
 
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
-        for name, default in _OPTIONS.items():
+        for name, default in _OPTIONS_OF_SEARCHES.items():
             setattr(self, name, kwargs.pop(name, default))
         original.__init__(self, *args, **kwargs)
 
     self = Parameter("self", Parameter.POSITIONAL_OR_KEYWORD)
-    __init__.__signature__ = _extended(original, (self,))  # type: ignore[attr-defined]
+    __init__.__signature__ = _extended(original, _OPTIONS_OF_SEARCHES, (self,))  # type: ignore[attr-defined]
     cls.__init__ = __init__
     cls._parameter_constraints = {
         **constraints_of(original),
         "fused": ["boolean"],
         "max_stack_bytes": [Interval(Integral, 1, None, closed="left"), None],
         "progress": ["boolean"],
+        "checkpoint": [str, os.PathLike, None],
     }
     cls.__doc__ = _described(original, cls.__doc__, _SEARCH_NOTES)
     return cls
@@ -243,7 +268,7 @@ def _stacked(original: Any, summary: str) -> Callable:
             *args, **kwargs
         )
 
-    run.__signature__ = _extended(original)  # type: ignore[attr-defined]
+    run.__signature__ = _extended(original, _OPTIONS)  # type: ignore[attr-defined]
     run.__doc__ = _described(original, summary, _FUNCTION_RETURNS)
     run.__module__ = __name__
     return run

@@ -109,7 +109,7 @@ NAMES = {
     ),
     "CallbackContext": Name(
         "sklearn.callback", "CallbackContext", _CALLBACKS,
-        ("_parent_callback_ctx",), since=(1, 9), before=_NoCallbacks,
+        ("_parent_callback_ctx", "_callbacks"), since=(1, 9), before=_NoCallbacks,
     ),
     "BaseSearchCV": Name(
         "sklearn.model_selection._search", "BaseSearchCV", _SEARCHES, ("_parameter_constraints",)
@@ -286,17 +286,11 @@ def is_fit(function: Callable) -> bool:
     if name in _OTHERS:
         return False
     if name not in FITS:
-        raise _missing(
-            f"scikit-learn's searches call {function.__module__}.{name}, and no longer one of "
-            f"{', '.join(FITS)}",
-            _SEARCHES,
-        )
-    missing = sorted(set(FITS[name]) - set(parameters_of(function)))
-    if missing:
-        raise _missing(
-            f"{function.__module__}.{name} has no argument {', '.join(missing)} any more",
-            _SEARCHES,
-        )
+        what = f"scikit-learn's searches call {function.__module__}.{name}, and no longer one of "
+        raise _missing(what + ", ".join(FITS), _SEARCHES)
+    if missing := ", ".join(sorted(set(FITS[name]) - set(parameters_of(function)))):
+        what = f"{function.__module__}.{name} has no argument {missing} any more"
+        raise _missing(what, _SEARCHES)
     _used_by(unwrap(function))
     return True
 
@@ -330,6 +324,11 @@ def has_callbacks(estimator: Any) -> bool:
     """Whether scikit-learn's callbacks (release 1.9 and later) are to be told of a fit."""
     names = ("CallbackSupportMixin", "_skl_callbacks"), ("CallbackContext", "_parent_callback_ctx")
     return any(_found(alias) is not _NoCallbacks and hasattr(estimator, a) for alias, a in names)
+
+
+def is_heard(context: Any) -> bool:
+    """Whether a callback listens to a context, which a search has with and without any."""
+    return bool(context is not None and getattr(context, "_callbacks", True))
 
 
 def init_callback_context(estimator: Any, max_subtasks: int) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -106,3 +107,57 @@ def test_halving_draws_what_it_would_draw():
 def test_what_is_not_ours_is_not_known():
     with pytest.raises(ValueError, match="no fit of RidgeClassifier"):
         GridSearchCV(RidgeClassifier(), ALPHAS).estimate_memory(X, Y)
+
+
+# In main memory ------------------------------------------------------------------------------
+
+MANY, LABELS = np.random.default_rng(0).random((4000, 500), np.float32), np.arange(4000) % 10
+ON_CPU = clone(MLP).set_params(device="cpu", hidden_layer_sizes=(30,))
+STEPS = {"mlpclassifier__alpha": [1e-4, 1e-3]}
+IN_MAIN_MEMORY = {
+    "mlp": (ON_CPU, {"alpha": [1e-4, 1e-3]}, None, 3.0),
+    "little": (ON_CPU, {"alpha": [1e-4, 1e-3]}, 1_000_000, 1.0),
+    "pipeline": (make_pipeline(StandardScaler(), ON_CPU), STEPS, None, 25.0),
+    "pipeline in parts": (make_pipeline(StandardScaler(), ON_CPU), STEPS, 40_000_000, 9.0),
+    "pipeline, one by one": (make_pipeline(StandardScaler(), ON_CPU), STEPS, 1_000_000, 3.5),
+}
+
+
+@pytest.mark.parametrize("name", IN_MAIN_MEMORY)
+def test_a_search_takes_what_it_says(name):
+    """And not a copy of the training samples of every fold."""
+    estimator, grid, limit, most_of_X = IN_MAIN_MEMORY[name]
+    search = GridSearchCV(estimator, grid, cv=10, refit=False, max_stack_bytes=limit)
+    says = search.estimate_memory(MANY, LABELS).total
+    clone(search).fit(MANY[:500], LABELS[:500])  # what is imported stays
+    tracemalloc.start()
+    try:
+        search.fit(MANY, LABELS)
+        taken = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert taken < most_of_X * MANY.nbytes
+    # the scaler makes one copy more while it is fitted
+    assert says > (0.7 if "one by one" in name else 0.85) * (taken + MANY.nbytes)
+    assert says < 1.15 * (taken + MANY.nbytes)
+
+
+@pytest.mark.parametrize("listens", [False, True])
+def test_samples_to_train_on_are_copied_for_who_looks_at_them(listens):
+    looked = []
+
+    class Looks:
+        def setup(self, estimator, context): ...
+        def teardown(self, estimator, context): ...
+        def on_fit_task_begin(self, *args, X=None, **kwargs):
+            looked.append(X)
+
+        def on_fit_task_end(self, *args, **kwargs): ...
+
+    search = GridSearchCV(ON_CPU, {"alpha": [1e-4]}, cv=3, refit=False)
+    if listens:
+        if not hasattr(search, "set_callbacks"):
+            pytest.skip("this scikit-learn has no callbacks")
+        search.set_callbacks(Looks())
+    search.fit(MANY[:300], LABELS[:300])
+    assert any(X is not None and len(X) == 200 for X in looked) == listens

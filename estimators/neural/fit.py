@@ -7,6 +7,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,7 +20,7 @@ from estimators.layers.layer import Rows
 from estimators.neural.attributes import fitted_attributes
 from estimators.neural.callbacks import NetworkCallbacks
 from estimators.neural.predictor import Predictor
-from estimators.neural.resume import describe_network
+from estimators.neural.resume import describe_network, resume_network
 from estimators.neural.stack_memory import check_stack_memory, stack_memory
 from estimators.shared.base import float_dtype
 from estimators.shared.fit_protocol import Watch, raise_error_of
@@ -66,6 +67,8 @@ class NeuralFit:
         What a callback has raised, for `finish`.
     streamed : bool
         Whether the device has no room for the samples, so that they come to it step by step.
+    held_out_of : callable
+        Returns some rows of the samples as a `HeldOut`.
     """
 
     estimator: Any
@@ -81,6 +84,7 @@ class NeuralFit:
     complaint: str = ""
     error: Exception | None = None
     streamed: bool = False
+    held_out_of: Any = None
     has_begun: ClassVar[bool] = True  # the weights that it starts from are a result already
 
     # Which fits run together -----------------------------------------------------------------
@@ -152,6 +156,20 @@ class NeuralFit:
     def memory_of(fits: Sequence[NeuralFit]) -> MemoryEstimate:
         """Return what a stack of fits needs on its device, with all samples there."""
         return stack_memory(fits)
+
+    def keep_in(self, path: Path, seconds: float) -> None:
+        """Go on from a file if it is there, and write it from time to time while it trains.
+
+        Raises
+        ------
+        ValueError
+            If the file is of another fit, or damaged.
+        """
+        if not self.solver.goes_by_steps:
+            return
+        self.callbacks.write_to(path, seconds)
+        if path.exists():
+            resume_network(self, path)
 
     @property
     def can_stream(self) -> bool:

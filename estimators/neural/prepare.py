@@ -122,11 +122,11 @@ def prepare_fit(
     callbacks = NetworkCallbacks(estimator, network, X, y, sample_weight, int(member.epochs))
     targets = _targets(estimator, objective, samples, dtype, y, indicators, rows)
     fit = NeuralFit(
-        estimator, network, objective, member, samples, X, targets, device, callbacks, incremental
-    )
+        estimator, network, objective, member, samples, X, targets, device, callbacks, incremental,
+        held_out_of=partial(held_out_of, estimator, y, weight),
+    )  # fmt: skip
     if resume_from is not None:
-        held_out_rows = partial(held_out_of, estimator, y, weight)
-        resume_network(fit, resume_from, held_out_rows)
+        resume_network(fit, resume_from)
     if not incremental:
         callbacks.begin(member.state, Arrays(member.state.params, member.state.moments))
     return fit

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,13 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from estimators.checkpoints.fingerprint import plain
+from estimators.checkpoints.fingerprint import digest_of, plain
 from estimators.checkpoints.fits import beyond, described, resume_fit, write_fit
 from estimators.checkpoints.generators import read_generator, written_generator
 from estimators.checkpoints.parts import array_in, rows_in
 from estimators.optimize.states import LBFGSState
 from estimators.shared.callbacks import EpochInfo
-from estimators.training.held_out import HeldOut
 from estimators.training.member import Arrays, Member, Streams, TrainingState
 from estimators.training.optimizers import solver_named
 from estimators.training.schedules import PER_STEP
@@ -33,15 +32,26 @@ _OF_LBFGS = "lbfgs."
 def describe_network(fit: Any) -> dict[str, Any]:
     """Return what a fit depends on, as `differences` compares it."""
     member, held_out = fit.member, fit.member.held_out
+    rows = member.rows
+    if held_out is not None and held_out.data is None:
+        rows = np.concatenate([rows, held_out.rows])
     data = {
-        "X": fit.X,
-        "y": fit.targets,
+        "the choice of rows": np.sort(rows),
         "the classes": fit.estimator.classes_,
         "sample_weight": member.sample_weight,
         "X_val": None if held_out is None or held_out.data is None else held_out.data.X,
         "y_val": None if held_out is None or held_out.data is None else held_out.labels,
     }
-    return described(fit.estimator, data)
+    description = described(fit.estimator, data)
+    description["data"] |= {"X": _shared_digest(fit, fit.X), "y": _shared_digest(fit, fit.targets)}
+    return description
+
+
+def _shared_digest(fit: Any, values: Any) -> dict[str, Any] | None:
+    """Return a digest, made once for all fits that share the values."""
+    # The entry holds the values, so that no others can have their identity.
+    make = lambda: (values, digest_of(values))  # noqa: E731
+    return fit.samples.once(("digest", id(values)), make)[1]
 
 
 def write_network(
@@ -82,9 +92,7 @@ def write_network(
     write_fit(path, description, info, meta, written, has_ended=has_ended)
 
 
-def resume_network(
-    fit: Any, path: str | os.PathLike[str], held_out_of: Callable[[np.ndarray], HeldOut]
-) -> None:
+def resume_network(fit: Any, path: str | os.PathLike[str]) -> None:
     """Let a fit that is prepared go on from a file; see `resume_fit`.
 
     Parameters
@@ -93,23 +101,16 @@ def resume_network(
         The fit.
     path : path
         The file.
-    held_out_of : callable
-        Returns the samples of some rows, to score it on.
     """
-    resume_fit(path, describe_network(fit), partial(_take_up, fit, held_out_of))
+    resume_fit(path, describe_network(fit), partial(_take_up, fit))
 
 
-def _take_up(
-    fit: Any,
-    held_out_of: Callable[[np.ndarray], HeldOut],
-    meta: Mapping[str, Any],
-    arrays: Mapping[str, np.ndarray],
-) -> list[str]:
+def _take_up(fit: Any, meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> list[str]:
     """Let a fit go on from a file, or return what forbids it."""
     state = _state_of(fit.member.state, meta, arrays)
     forbids = _limits(fit, meta, state)
     if not forbids:
-        _go_on(fit, meta, arrays, state, held_out_of)
+        _go_on(fit, meta, arrays, state)
     return forbids
 
 
@@ -142,7 +143,6 @@ def _go_on(
     meta: Mapping[str, Any],
     arrays: Mapping[str, np.ndarray],
     state: TrainingState,
-    held_out_of: Callable[[np.ndarray], HeldOut],
 ) -> None:
     member = fit.member
     rows = rows_in(arrays, "rows", fit.X.shape[0], len(member.rows))
@@ -153,7 +153,7 @@ def _go_on(
         of_lbfgs = LBFGSState.read(own, state.params, has_halted=has_ended)
     if member.held_out is not None and member.held_out.data is None:
         places = rows_in(arrays, "held_out", fit.X.shape[0], len(member.held_out.rows))
-        member.held_out = held_out_of(places)
+        member.held_out = fit.held_out_of(places)
     if fit.estimator.random_state is None:  # NumPy's global generator is not ours to set
         member.order.rng = np.random.RandomState()
     member.dropout = [(float(rate), int(seed)) for rate, seed in meta["dropout"]]

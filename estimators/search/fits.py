@@ -24,6 +24,7 @@ from estimators.scikit_learn import (
     check_method_params,
     function_of,
     is_fit,
+    is_heard,
     rebound,
     safe_split,
     scorers_of,
@@ -32,11 +33,13 @@ from estimators.scikit_learn import (
 from estimators.search.shared_steps import (
     Shared,
     can_stack,
+    first_steps,
     last_step,
     own_parameters,
     steps_key,
 )
 from estimators.shared.fit_protocol import Fit, NotTrainedError, raise_error_of
+from estimators.shared.samples import Samples, n_bytes_of
 from estimators.shared.warnings import warn
 
 
@@ -49,6 +52,8 @@ class StackedFit:
         The call of scikit-learn that would run this fit alone.
     shared : Shared
         The samples and the fitted steps of pipelines that the fits of the search share.
+    kept : KeptFit or None, default=None
+        The files that keep its result, and how far it has come.
 
     Attributes
     ----------
@@ -64,7 +69,8 @@ class StackedFit:
         The time that the fit has taken so far.
     """
 
-    def __init__(self, call: Call, shared: Shared) -> None:
+    def __init__(self, call: Call, shared: Shared, kept: Any = None) -> None:
+        self.kept = kept
         self.function = function_of(call)
         self.is_fit = is_fit(self.function)
         self.arguments = arguments_of(call)
@@ -87,6 +93,18 @@ class StackedFit:
     def n_bytes(self) -> int:
         """How much memory the fit adds to its stack while it runs."""
         return 0 if self.prepared is None else self.prepared.n_bytes
+
+    @property
+    def own_samples(self) -> Samples | None:
+        """What the steps of a pipeline have made of its fold; None where there are no steps."""
+        if self.prepared is None or first_steps(self.estimator) is None:
+            return None
+        return self.prepared.samples
+
+    @property
+    def samples_bytes(self) -> int:
+        """How much memory they take, which it shares with the fits that have the same ones."""
+        return 0 if self.own_samples is None else n_bytes_of(self.own_samples.X)
 
     @property
     def device(self) -> str:
@@ -113,6 +131,8 @@ class StackedFit:
                 self.estimator, self.steps, a["X"], a["y"], a["train"]
             )
             self.prepared = last._prepare(samples, rows=rows, **weights)
+            if self.kept is not None:
+                self.kept.take_up(self.prepared)
         except Exception:  # alone it fails in the same way, and scikit-learn reports it
             self.prepared = None
         self.seconds = time.perf_counter() - begun
@@ -194,7 +214,8 @@ class StackedFit:
         train on. The latter are needed only if somebody looks at them: the fit has had its own.
         """
         a = self.arguments
-        if train is None and not (a.get("return_train_score") or a.get("callback_ctx")):
+        looks = a.get("return_train_score") or is_heard(a.get("callback_ctx"))
+        if train is None and not looks:
             return None, None
         # a scorer that changes X in place must not change it for the other fits
         if not keeps_its_samples(a.get("scorer")):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from estimators.costs.memory import MemoryEstimate
 from estimators.scikit_learn import Call, Parallel
+from estimators.search.batches import batches
 from estimators.search.fits import StackedFit
 from estimators.search.shared_steps import Shared, can_stack, last_step
 from estimators.shared.memory import free_memory
+from estimators.shared.samples import n_bytes_of
 
 _FRACTION_OF_FREE_MEMORY = 0.25
 
@@ -41,9 +44,7 @@ class MeasuredParallel(Parallel):
         shared = Shared()
         fits = [StackedFit(call, shared) for call in iterable]
         if self._fused:
-            queue = sorted(fits, key=lambda fit: fit.steps)
-            stacks = _stacks(queue, self._max_stack_bytes)
-            self._found += [type(stack[0]).memory_of(stack) for stack in stacks]
+            self._found += [_of_stack(s) for s in _stacks(fits, self._max_stack_bytes)]
         else:
             self._found += [_alone(fit) for fit in fits if _is_ours(fit)]
         return [_RESULT | {"parameters": fit.arguments.get("parameters")} for fit in fits]
@@ -69,18 +70,31 @@ def _alone(fit: StackedFit) -> MemoryEstimate:
     return last_step(fit.estimator).estimate_memory(X, y)
 
 
-def _stacks(fits: Sequence[StackedFit], max_stack_bytes: int | None) -> Iterator[list[Any]]:
-    """Yield prepared fits that run together: of those that memory allows at once, as `run_fits`."""
-    stacks: dict[Any, list[Any]] = {}
-    n_bytes = 0
-    for fit in fits:
-        fit.prepare()
-        if fit.prepared is None:
-            continue
-        limit = max_stack_bytes or int(_FRACTION_OF_FREE_MEMORY * free_memory(fit.device))
-        if stacks and n_bytes + fit.n_bytes > limit:
-            yield from stacks.values()
-            stacks, n_bytes = {}, 0
-        stacks.setdefault(fit.key, []).append(fit.prepared)
-        n_bytes += fit.n_bytes
-    yield from stacks.values()
+def _of_stack(stack: list[StackedFit]) -> MemoryEstimate:
+    """Return what fits need that run together; in main memory with what is held of folds."""
+    prepared: list[Any] = [fit.prepared for fit in stack]
+    estimate, first = type(prepared[0]).memory_of(prepared), stack[0]
+    if estimate.device != "cpu":
+        return estimate
+    X, n_test = first.arguments["X"], len(first.arguments["test"])
+    of_X = n_bytes_of(X)
+    held = of_X * n_test // max(X.shape[0], 1)  # what a fold is scored on
+    if first.own_samples is not None:  # X itself, and what steps make of what is scored
+        held += of_X + first.samples_bytes * n_test // max(first.own_samples.X.shape[0], 1)
+        if len({id(fit.own_samples) for fit in stack}) == 1:  # else more is taken after the steps
+            held += of_X * len(first.arguments["train"]) // max(X.shape[0], 1)
+    return replace(estimate, data=estimate.data + held)
+
+
+def _stacks(fits: Sequence[StackedFit], max_stack_bytes: int | None) -> Iterator[list[StackedFit]]:
+    """Yield fits that run together, as `run_fits` runs them."""
+
+    def limit(device: str) -> int:
+        return max_stack_bytes or int(_FRACTION_OF_FREE_MEMORY * free_memory(device))
+
+    for batch in batches(fits, limit):
+        stacks: dict[Any, list[StackedFit]] = {}
+        for fit in batch:
+            if fit.prepared is not None:
+                stacks.setdefault(fit.key, []).append(fit)
+        yield from stacks.values()

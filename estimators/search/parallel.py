@@ -10,6 +10,7 @@ from sklearn.utils.parallel import delayed
 
 from estimators.scikit_learn import Call, Parallel, effective_n_jobs, function_of, is_fit
 from estimators.search.fits import arguments_of, candidate
+from estimators.search.kept import KeptFit, kept_fits, run_kept
 from estimators.search.progress import SearchProgress
 from estimators.search.run import run_fits
 from estimators.search.shared_steps import can_stack
@@ -42,26 +43,43 @@ class StackedParallel(Parallel):
         free memory of the device, divided by the number of jobs on it.
     progress : bool
         Whether to show a bar, if all calls run in this process.
+    checkpoint : path or None, default=None
+        The folder that keeps the results.
     """
 
     def __init__(
-        self, *args: Any, max_stack_bytes: int | None, progress: bool, **kwargs: Any
-    ) -> None:
+        self, *args: Any, max_stack_bytes: int | None, progress: bool, checkpoint: Any = None,
+        **kwargs: Any,
+    ) -> None:  # fmt: skip
         super().__init__(*args, **kwargs)
         self._max_stack_bytes, self._progress = max_stack_bytes, progress
+        self._checkpoint = checkpoint
 
     def __call__(self, iterable: Iterable[Call]) -> Any:
         """Return the results of the calls, in their order."""
         calls = list(iterable)
         if not calls:
             return super().__call__(calls)
+        if self._checkpoint is None:
+            return self._run(calls, [None] * len(calls))
+        kept = kept_fits(self._checkpoint, calls)
+        results = [fit.read() for fit in kept]
+        todo = [i for i, result in enumerate(results) if result is None]
+        done = self._run([calls[i] for i in todo], [kept[i] for i in todo]) if todo else []
+        for i, result in zip(todo, done, strict=True):
+            results[i] = result
+            if not kept[i].result_path.exists():  # a worker may have other disks
+                kept[i].write(result)
+        return results
+
+    def _run(self, calls: list[Call], kept: Sequence[KeptFit | None]) -> Any:
         is_ours = any(_is_ours(call) for call in calls)
         n_jobs = min(effective_n_jobs(self), len(calls))  # as the backend takes n_jobs
         if n_jobs == 1:
             if not is_ours:
-                return super().__call__(calls)
+                return super().__call__(map(_keeping, calls, kept))
             with SearchProgress(len(calls) if self._progress else 0) as progress:
-                return run_fits(calls, self._max_stack_bytes, progress)
+                return run_fits(calls, self._max_stack_bytes, progress, kept)
         holding = device_of(arguments_of(calls[0]).get("X"))  # all calls have the same X
         if holding is not None and _has_device(calls[0]) and not _share_memory():
             raise ValueError(
@@ -73,18 +91,30 @@ class StackedParallel(Parallel):
         if not is_ours:  # it may have estimators of ours inside
             return super().__call__(
                 delayed(in_turn)(own[i % n_jobs], function_of(call), *call[1], **call[2])
-                for i, call in enumerate(calls)
+                for i, call in enumerate(map(_keeping, calls, kept))
             )
         groups = _of_equal_size(_by_fold(calls), n_jobs)
         results: list[Any] = [None] * len(calls)
         done = super().__call__(
-            delayed(in_turn)(turn, run_fits, Group(calls[i] for i in group), self._max_stack_bytes)
+            delayed(in_turn)(
+                turn,
+                run_fits,
+                Group(calls[i] for i in group),
+                self._max_stack_bytes,
+                None,
+                [kept[i] for i in group],
+            )
             for turn, group in zip(own, groups, strict=True)
         )
         for group, outcomes in zip(groups, done, strict=True):
             for i, outcome in zip(group, outcomes, strict=True):
                 results[i] = outcome
         return results
+
+
+def _keeping(call: Call, kept: KeptFit | None) -> Call:
+    """Return a call whose result is kept."""
+    return call if kept is None else delayed(run_kept)(kept, call)
 
 
 def _is_ours(call: Call) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +11,9 @@ from typing import Any
 
 from cukernels.runtime import current
 from estimators.scikit_learn import Call
+from estimators.search.batches import batches
 from estimators.search.fits import StackedFit
+from estimators.search.kept import KeptFit
 from estimators.search.progress import SearchProgress
 from estimators.search.shared_steps import Shared, device_named, device_of_fit, first_steps
 from estimators.search.turns import current_turn
@@ -28,6 +29,7 @@ def run_fits(
     calls: Sequence[Call],
     max_stack_bytes: int | None = None,
     progress: SearchProgress | None = None,
+    kept: Sequence[KeptFit | None] | None = None,
 ) -> list[Any]:
     """Run calls of scikit-learn's functions, and those that fit models of equal shapes in stacks.
 
@@ -40,6 +42,8 @@ def run_fits(
         is free on their device, divided by the number of jobs there.
     progress : SearchProgress, default=None
         Shows how the search goes; None shows nothing.
+    kept : sequence of KeptFit or None, default=None
+        The files of the fits. Those that are done are not run again.
 
     Returns
     -------
@@ -61,7 +65,10 @@ def run_fits(
     """
     shared = Shared()
     progress = progress or SearchProgress()
-    fits = [StackedFit(call, shared) for call in calls]
+    fits = [
+        StackedFit(call, shared, files)
+        for call, files in zip(calls, kept or [None] * len(calls), strict=True)
+    ]
     limit = _limits(fits, max_stack_bytes)
     # where samples on a GPU are split and scored, that GPU has to be the current one
     with shared.outputs, current(device_of(fits[0].arguments["X"]) or "cpu"):
@@ -96,9 +103,14 @@ def _results(
     fits: list[StackedFit], limit: Callable[[str], int], progress: SearchProgress
 ) -> list[Any]:
     results: dict[StackedFit, Any] = {}
+    for fit in fits:  # of this group, which another worker may have begun
+        if fit.kept is not None and (found := fit.kept.read()) is not None:
+            results[fit] = found
     try:
-        for fit in _trained(fits, limit, progress):
+        for fit in _trained([fit for fit in fits if fit not in results], limit, progress):
             results[fit] = fit.result()
+            if fit.kept is not None:
+                fit.kept.write(results[fit])
             fit.release()
             progress.scored(results[fit])
     except KeyboardInterrupt:
@@ -149,32 +161,40 @@ def _trained(
 
     `limit` returns how many bytes they may take on a device.
     """
-    remaining = Counter(fit.steps for fit in fits)
-    # fits that share the steps of a pipeline come in succession, so that what these steps make of
-    # the samples can be dropped soon
-    queue = sorted(fits, key=lambda fit: fit.steps)
-    while queue:
+    steps = Counter(_steps_on(fit) for fit in fits)  # may have cost much
+    for batch in batches(fits, limit):
+        splits = Counter(split for fit in batch for split in _splits_of(fit))
         stacks: dict[Any, list[StackedFit]] = {}
-        n_bytes, n_fits, max_bytes = 0, 0, sys.maxsize
-        for fit in queue:
-            if not fit.tried_to_prepare:
-                fit.prepare()
-            max_bytes = min(max_bytes, limit(fit.device))
-            if n_fits and n_bytes + fit.n_bytes > max_bytes:
-                break
+        for fit in batch:
             stacks.setdefault(fit.key, []).append(fit)
-            n_bytes, n_fits = n_bytes + fit.n_bytes, n_fits + 1
         for key, stack in stacks.items():
-            if key is None:
-                yield from stack
-                continue
-            _train(stack, progress)
+            if key is not None:
+                _train(stack, progress)
             for fold in _by_test_samples(stack):
-                _predict_together(fold)
-                yield from fold
-        remaining.subtract(fit.steps for fit in queue[:n_fits])
-        del queue[:n_fits]
-        fits[0].shared.forget({steps for steps, n in remaining.items() if n == 0})
+                if key is not None:
+                    _predict_together(fold)
+                for fit in fold:
+                    yield fit
+                    _drop(fit, steps, [_steps_on(fit)])
+                    _drop(fit, splits, _splits_of(fit))
+
+
+def _steps_on(fit: StackedFit) -> tuple[str, int]:
+    """Return under which name `Shared` holds what steps of a pipeline have made for a fit."""
+    return fit.steps, id(fit.arguments.get("train"))
+
+
+def _splits_of(fit: StackedFit) -> list[tuple[str, int]]:
+    """Return under which names `Shared` holds samples for a fit."""
+    return [("split", id(fit.arguments.get(name))) for name in ("train", "test")]
+
+
+def _drop(fit: StackedFit, counts: Counter, names: list[tuple[str, int]]) -> None:
+    """Drop what no other fit needs."""
+    for name in names:
+        counts[name] -= 1
+        if not counts[name]:
+            fit.shared.forget(*name)
 
 
 def _train(stack: list[StackedFit], progress: SearchProgress) -> None:

@@ -50,7 +50,8 @@ class Shared:
             return self._once("all", (X, y), lambda: Samples(X, y)), train
 
         def transformed() -> tuple[Any, Samples]:
-            return fit_first_steps(estimator, *self.split(estimator, X, y, train))
+            # what goes into the steps is mostly not looked at again, so it is not held
+            return fit_first_steps(estimator, *safe_split(estimator, X, y, train))
 
         fitted, samples = self._once(steps, (X, train), transformed)
         estimator.steps[:-1] = fitted
@@ -68,9 +69,12 @@ class Shared:
         """Return some rows of X and y, as scikit-learn's `_safe_split` does."""
         return self._once("split", (X, y, rows), lambda: safe_split(estimator, X, y, rows))
 
-    def forget(self, steps: set[str]) -> None:
-        """Drop the samples that were transformed by steps which no fit needs any more."""
-        self._made = {key: made for key, made in self._made.items() if key[0] not in steps}
+    def forget(self, what: str, rows: int) -> None:
+        """Drop what was made of some rows: "split", or by steps. `rows` is their identity."""
+        kept = (key for key in self._made if (key[0], key[-1]) != (what, rows))
+        self._made = {key: self._made[key] for key in kept}
+        for samples in (made for key, (_, made) in self._made.items() if key[0] == "all"):
+            samples.forget(rows)
 
     def _once(self, what: str, of: tuple, make: Callable[[], Any]) -> Any:
         key = (what, *map(id, of))

@@ -98,6 +98,10 @@ class EpochCallbacks:
         """Whether a callback writes files to resume from."""
         return bool(self._writers)
 
+    def write_to(self, path: Path, seconds: float) -> None:
+        """Write a file every so many seconds, beside those that callbacks want."""
+        self._writers.append(_Timed(path, seconds))
+
     @property
     def are_heard(self) -> bool:
         """Whether there is anybody to tell of an epoch."""
@@ -264,6 +268,19 @@ def listed(callbacks: Any) -> list[Any]:
         return []
     is_one = hasattr(callbacks, "on_epoch_end") or _is_writer(callbacks)
     return list(callbacks) if isinstance(callbacks, Iterable) and not is_one else [callbacks]
+
+
+class _Timed:
+    """Wants a file every so many seconds, and none at the end, when there is a result."""
+
+    def __init__(self, path: Path, seconds: float) -> None:
+        self._path, self._seconds, self._last = path, seconds, time.monotonic()
+
+    def checkpoint_path(self, info: EpochInfo, is_last: bool) -> Path | None:
+        if is_last or time.monotonic() < self._last + self._seconds:
+            return None
+        self._last = time.monotonic()
+        return self._path
 
 
 def _is_writer(callback: Any) -> bool:

@@ -38,6 +38,8 @@ class Fit(Protocol):
         The estimator that it fits.
     key : hashable
         Fits of one class with equal keys may run together.
+    samples : Samples
+        The samples that it learns from, and may share with others.
     n_bytes : int
         How much memory it adds, while it runs, to that of the fits beside it.
     has_begun : bool
@@ -48,6 +50,7 @@ class Fit(Protocol):
 
     estimator: Any
     key: Hashable
+    samples: Any
     n_bytes: int
     has_begun: bool
     error: Exception | None

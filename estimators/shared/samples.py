@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
 import numpy as np
+import scipy.sparse as sp
 from sklearn.utils.validation import validate_data
 
 from estimators.shared.device_arrays import on_host, received
@@ -29,14 +30,19 @@ class Samples:
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
         """Return what `make` returned when this method was first called with this key.
 
-        A key may contain ``id(rows)`` for the row numbers that a fit was prepared with. Identities
-        are unique only among objects that are alive, and these are: a search keeps the row numbers
-        of all its folds, and this object, in one `search.shared_steps.Shared` to its end. A fit
-        outside of a search has no row numbers, and its key contains ``id(None)``.
+        The second entry of a key may be ``id(rows)``, of the row numbers that a fit was prepared
+        with. Identities are unique only among objects that are alive, and these are: a search keeps
+        the row numbers of all its folds, and this object, in one `search.shared_steps.Shared` to
+        its end. A fit outside of a search has no row numbers, and its key contains ``id(None)``.
         """
         if key not in self._made:
             self._made[key] = make()
         return self._made[key]
+
+    def forget(self, rows: int) -> None:
+        """Drop what was made of some rows, by their identity as it is in the keys."""
+        kept = (key for key in self._made if not (isinstance(key, tuple) and key[1] == rows))
+        self._made = {key: self._made[key] for key in kept}
 
     def has(self, key: Hashable) -> bool:
         """Return whether something was made for this key."""
@@ -53,6 +59,15 @@ class Samples:
             X = estimator._as_rows(self.X)
             validate_data(estimator, X, reset=True, skip_check_array=True)
         return self.once(key, lambda: estimator._check_X_y(self.X, self.y, reset=True))
+
+
+def n_bytes_of(X: Any) -> int:
+    """Return the bytes of samples: an array, a sparse matrix, or something else that knows them."""
+    if sp.issparse(X):
+        return int(
+            sum(getattr(X, n).nbytes for n in ("data", "indices", "indptr") if hasattr(X, n))
+        )
+    return int(getattr(X, "nbytes", 0))
 
 
 def scattered(
