@@ -50,10 +50,8 @@ def held_out_places(
     return samples.once(("held out", id(rows), fraction, seed), places)
 
 
-def epoch_permutations(
-    estimator: Any, samples: Samples, n_rows: int, n_classes: int
-) -> np.ndarray | None:
-    """Return how each epoch permutes the order of the last, (1 or n_classes, n_rows), or None.
+def order_seeds(estimator: Any, n_classes: int) -> np.ndarray | None:
+    """Return what the orders of the samples follow from, (1 or n_classes,), or None.
 
     None stands for no shuffling. The seeds come from the same draws as in scikit-learn: with more
     than two classes, each class has its own. Classes that compete share the first one's order.
@@ -68,10 +66,32 @@ def epoch_permutations(
         del generators[1:]
     for each in generators:
         each.randint(1, largest)  # scikit-learn draws this one to seed its data set
-    seeds = tuple(int(each.randint(largest)) for each in generators)
+    return np.array([each.randint(largest) for each in generators], np.int64)
+
+
+def epoch_permutations(
+    samples: Samples, n_rows: int, seeds: np.ndarray | None
+) -> np.ndarray | None:
+    """Return how each epoch permutes the order of the last, (n_orders, n_rows), or None."""
+    if seeds is None:
+        return None
+    each = tuple(seeds.tolist())
     return samples.once(
-        ("permutations", n_rows, seeds), lambda: np.stack([fisher_yates(n_rows, s) for s in seeds])
+        ("permutations", n_rows, each), lambda: np.stack([fisher_yates(n_rows, s) for s in each])
     )
+
+
+def order_after(permutations: np.ndarray | None, n_rows: int, n_epochs: int) -> np.ndarray:
+    """Return the order of some samples after so many epochs, (n_orders, n_rows)."""
+    if permutations is None:
+        return np.arange(n_rows)[None]
+    order, power = np.tile(np.arange(n_rows), (len(permutations), 1)), permutations
+    while n_epochs:  # by squares of the permutation
+        if n_epochs % 2:
+            order = np.take_along_axis(order, power, axis=1)
+        n_epochs //= 2
+        power = np.take_along_axis(power, power, axis=1) if n_epochs else power
+    return order
 
 
 def fisher_yates(n: int, seed: int) -> np.ndarray:

@@ -18,9 +18,9 @@ from cukernels.runtime import current, on_one_blas_thread, to_device
 from estimators.costs.memory import MemoryEstimate
 from estimators.layers.layer import Rows
 from estimators.neural.attributes import fitted_attributes
-from estimators.neural.callbacks import EpochCallbacks
+from estimators.neural.callbacks import NetworkCallbacks
 from estimators.neural.predictor import Predictor
-from estimators.neural.resume import fit_described, resume
+from estimators.neural.resume import describe_network, resume_network
 from estimators.neural.stack_memory import check_stack_memory, stack_memory
 from estimators.shared.base import float_dtype
 from estimators.shared.fit_protocol import Watch, raise_error_of
@@ -58,7 +58,7 @@ class NeuralFit:
         All samples as validated, and their targets in the form that the loss takes.
     device : str
         Where it runs.
-    callbacks : EpochCallbacks
+    callbacks : NetworkCallbacks
         The callbacks that it tells of its epochs.
     incremental : bool
         Whether this is a call of `partial_fit`.
@@ -80,7 +80,7 @@ class NeuralFit:
     X: Any
     targets: np.ndarray
     device: str
-    callbacks: EpochCallbacks
+    callbacks: NetworkCallbacks
     incremental: bool = False
     complaint: str = ""
     error: Exception | None = None
@@ -170,7 +170,7 @@ class NeuralFit:
             return
         self.callbacks.write_to(path, seconds)
         if path.exists():
-            resume(self, path)
+            resume_network(self, path)
 
     @property
     def can_stream(self) -> bool:
@@ -197,15 +197,15 @@ class NeuralFit:
         In a stack of several it is silent, and what its callbacks raise stops it alone.
         """
         own = weakref.proxy(self)  # a cycle would keep the samples until Python looks for cycles
-        self.callbacks.describe = partial(fit_described, own)
+        self.callbacks.describe = partial(describe_network, own)
         self.member.is_resumable = self.callbacks.writes
         if alone:
-            self.member.on_epoch_end = self.callbacks.epoch
+            self.member.on_epoch_end = self.callbacks.tell
             return self.member
 
         def epoch(*state: Any) -> bool:
             try:
-                return own.callbacks.epoch(*state)
+                return own.callbacks.tell(*state)
             except Exception as error:
                 own.error = error
                 return True
