@@ -11,15 +11,23 @@ import scipy.sparse as sp
 from sklearn.utils import check_random_state
 
 from cukernels import log_softmax, softmax
-from cukernels.runtime import Array, Work, namespace, resolve_device
-from estimators.costs.memory import ANY_GPU, MemoryEstimate, logistic_memory
+from cukernels.runtime import Array, Work, resolve_device
+from estimators.costs.memory import ANY_GPU, MemoryEstimate
 from estimators.costs.work import learned_samples, logistic_fit_work
 from estimators.linear.classifier import LinearClassifier
 from estimators.linear.fit import learn_classes
 from estimators.linear.logistic_fit import LogisticFit
-from estimators.linear.logistic_parameters import check_classes, resolve_penalty
+from estimators.linear.logistic_memory import logistic_memory
+from estimators.linear.logistic_parameters import (
+    check_classes,
+    check_values,
+    has_l1,
+    resolve_penalty,
+)
 from estimators.linear.loss import LinearObjective
+from estimators.linear.scores import n_outputs, two_columns
 from estimators.scikit_learn import CallbackSupportMixin, Hidden, Interval, StrOptions, fit_context
+from estimators.shared.all_or_nothing import all_or_nothing
 from estimators.shared.callbacks import CALLBACKS
 from estimators.shared.device_arrays import device_for, in_kind, on_host
 from estimators.shared.labels import total_weights
@@ -186,6 +194,7 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
         self.callbacks = callbacks
 
     @fit_context(prefer_skip_nested_validation=True)
+    @all_or_nothing
     def fit(
         self,
         X: Any,
@@ -242,7 +251,8 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
         check_random_state(self.random_state)
         X, y = samples.checked(self, self._takes_large_sparse)
         self.classes_, labels = learn_classes(samples, y, rows)
-        check_classes(self, X)
+        self._check_classes()
+        check_values(self, X)
         y = y if rows is None else y[rows]
         weights = total_weights(
             self.class_weight, self.classes_, y, X.dtype, sample_weight, balance="weights"
@@ -261,14 +271,19 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
             fit.resume(resume_from)
         return fit
 
+    def _check_classes(self) -> None:
+        check_classes(self)
+
     def _fit_memory(
         self, X: Any, n_classes: int, device: str, models: int = 1, n_learned: int | None = None
     ) -> MemoryEstimate:
-        return logistic_memory(X, _n_outputs(n_classes), self.solver, device, models)
+        return logistic_memory(
+            X, n_outputs(n_classes), self.solver, device, models, has_l1=has_l1(self)
+        )
 
     def _fit_work(self, X: Any, n_classes: int, max_iter: int) -> Work:
         memory = self._fit_memory(X, n_classes, ANY_GPU)
-        return logistic_fit_work(X, memory, _n_outputs(n_classes), self.solver, max_iter)
+        return logistic_fit_work(X, memory, n_outputs(n_classes), self.solver, max_iter)
 
     @property
     def _takes_large_sparse(self) -> bool:  # type: ignore[override]
@@ -305,7 +320,7 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
         probabilities : ndarray of shape (n_samples, n_classes)
             In the order of `classes_`.
         """
-        scores = _two_columns(self.decision_function(X))
+        scores = two_columns(self.decision_function(X))
         with np.errstate(over="ignore", invalid="ignore"):  # scores may be far apart
             return softmax(scores)
 
@@ -323,7 +338,7 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
         log_probabilities : ndarray of shape (n_samples, n_classes)
             In the order of `classes_`.
         """
-        scores = _two_columns(self.decision_function(X))
+        scores = two_columns(self.decision_function(X))
         with np.errstate(over="ignore", invalid="ignore"):
             return log_softmax(scores)
 
@@ -332,16 +347,3 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
         if self.solver == "liblinear":
             tags.classifier_tags.multi_class = False
         return tags
-
-
-def _n_outputs(n_classes: int) -> int:
-    """Return how many scores there are for so many classes."""
-    return n_classes if n_classes > 2 else 1
-
-
-def _two_columns(scores: Array) -> Array:
-    """Return scores of shape (n_samples, n_classes); of two classes the first has score 0."""
-    if scores.ndim > 1:
-        return scores
-    xp = namespace(scores)
-    return xp.stack([xp.zeros_like(scores), scores], axis=1)

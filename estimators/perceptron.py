@@ -19,6 +19,7 @@ from estimators.linear.perceptron_fit import PerceptronFit
 from estimators.linear.perceptron_prepare import prepare_fit, prepare_partial_fit
 from estimators.linear.perceptron_swept import SweptFit
 from estimators.scikit_learn import Interval, StrOptions, fit_context
+from estimators.shared.all_or_nothing import all_or_nothing
 from estimators.shared.callbacks import CALLBACKS
 from estimators.shared.device_arrays import device_for
 from estimators.shared.samples import Samples
@@ -203,6 +204,7 @@ class Perceptron(LinearClassifier):
         self.callbacks = callbacks
 
     @fit_context(prefer_skip_nested_validation=True)
+    @all_or_nothing
     def fit(
         self,
         X: Any,
@@ -247,6 +249,7 @@ class Perceptron(LinearClassifier):
         return self._run(self._prepare(Samples(X, y), *start, resume_from=resume_from))
 
     @fit_context(prefer_skip_nested_validation=True)
+    @all_or_nothing
     def partial_fit(
         self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
     ) -> Perceptron:
@@ -303,6 +306,13 @@ class Perceptron(LinearClassifier):
     ) -> PerceptronFit:
         """Return the fit before its first step; see `prepare_fit`. A search calls this too."""
         return prepare_fit(self, samples, coef_init, intercept_init, sample_weight, **options)
+
+    def _check_classes(self) -> None:
+        n_classes = len(self.classes_)
+        if n_classes < 2:
+            raise ValueError(
+                f"The number of classes has to be greater than one; got {n_classes} class"
+            )
 
     def _check_X_y(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, np.ndarray]:
         resolve_device(self.device)

@@ -26,6 +26,7 @@ from estimators.linear.proximal import minimize_proximal
 from estimators.optimize import lbfgs
 from estimators.optimize.lbfgs import CONVERGED, HALTED, INTERRUPTED
 from estimators.optimize.states import LBFGSState
+from estimators.shared.scaling import OVERFLOWED
 
 FACTORIZABLE = 500  # parameters up to which a factorisation costs less than conjugate gradients
 
@@ -34,10 +35,6 @@ SCALE_DATA = (
     "    https://scikit-learn.org/stable/modules/preprocessing.html\n"
     "Please also refer to the documentation for alternative solver options:\n"
     "    https://scikit-learn.org/stable/modules/linear_model.html#logistic-regression"
-)
-OVERFLOWED = (  # what scikit-learn's saga says of an epoch
-    "Floating-point under-/overflow occurred at iteration #{}. Scaling input data with "
-    "StandardScaler or MinMaxScaler might help."
 )
 FAILED = {
     "newton-cg": "newton-cg failed to converge at loss = {fun}. Increase the number of iterations.",
@@ -101,16 +98,20 @@ def solve(
     if l1 > 0:
         result = minimize_proximal(objective, l1, x0, **settings)
     else:
-        factorize = solver == "newton-cholesky" or (
-            solver != "newton-cg" and len(x0) <= FACTORIZABLE
-        )
-        result = minimize_newton(objective, x0, factorize=factorize, **settings)
+        result = minimize_newton(objective, x0, factorize=factorizes(solver, len(x0)), **settings)
     complaint = ""
     if result.overflowed:
-        complaint = OVERFLOWED.format(result.n_iter + 1)
+        complaint = OVERFLOWED.format("iteration", result.n_iter + 1)
     elif not (result.converged or result.interrupted or result.halted):
         complaint = FAILED[solver].format(fun=result.fun, n_iter=result.n_iter)
     return Solution(result.x, result.n_iter, complaint, result.interrupted)
+
+
+def factorizes(solver: str, n_parameters: int) -> bool:
+    """Whether a solver factorises a Hessian of so many parameters, if there is no L1 norm."""
+    if solver in ("lbfgs", "newton-cg"):
+        return False
+    return solver == "newton-cholesky" or n_parameters <= FACTORIZABLE
 
 
 def solve_lbfgs(

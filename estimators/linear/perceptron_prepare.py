@@ -58,14 +58,11 @@ def prepare_fit(
         X, y, rows = X[rows], y[rows], None
         samples = Samples(X, y)
     classes, labels = learn_classes(samples, y, rows)
-    if len(classes) < 2:
-        raise ValueError(
-            f"The number of classes has to be greater than one; got {len(classes)} class"
-        )
+    estimator.classes_ = classes
+    estimator._check_classes()
     if estimator.warm_start and hasattr(estimator, "coef_"):
         coef_init = estimator.coef_ if coef_init is None else coef_init
         intercept_init = estimator.intercept_ if intercept_init is None else intercept_init
-    estimator.classes_ = classes
     estimator.t_ = 1.0
     start = given_weights(len(classes), X, coef_init, intercept_init)
     fit: Any = fit_class.of(

@@ -21,6 +21,7 @@ from estimators.linear.perceptron_state import (
 from estimators.linear.scores import device_scores, scores_of
 from estimators.shared.rows import SparseRows, placed_rows
 from estimators.shared.samples import scattered
+from estimators.shared.scaling import OVERFLOWED
 
 # scikit-learn's factor: in sparse data every sample moves the bias, and few move a given weight.
 _SPARSE_BIAS_RATE = 0.01
@@ -96,10 +97,7 @@ class PerceptronStack:
             accuracies = self._judge(objective, order.shape[1])
         for model, is_well in zip(self.models, is_finite, strict=True):
             if not is_well:
-                model.error = ValueError(
-                    f"Floating-point under-/overflow occurred at epoch #{self.n_iter}. Scaling "
-                    "input data with StandardScaler or MinMaxScaler might help."
-                )
+                model.error = ValueError(OVERFLOWED.format("epoch", self.n_iter))
         stays = self._are_unfinished() & is_finite
         for m in np.flatnonzero(is_finite).tolist():
             if self.models[m].callbacks is not None:

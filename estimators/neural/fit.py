@@ -26,6 +26,7 @@ from estimators.shared.base import float_dtype
 from estimators.shared.fit_protocol import Watch, raise_error_of
 from estimators.shared.progress import Reporter
 from estimators.shared.samples import Samples
+from estimators.shared.scaling import ADVICE
 from estimators.shared.warnings import warn
 from estimators.training.data import Data, placed_samples
 from estimators.training.full_batch import train_at_once
@@ -263,7 +264,7 @@ class NeuralFit:
             for i in range(0, len(fits), at_once):
                 learned = np.stack([fit.learned for fit in fits[i : i + at_once]])
                 parameters = network.views(to_device(learned, device))
-                stack = Predictor(network, fits[0].objective, parameters, device, model._dtypes)
+                stack = Predictor(network, fits[0].objective, parameters, device, model._own_dtype)
                 with np.errstate(over="ignore", invalid="ignore"):  # of models that diverged
                     outputs.extend(stack.probabilities(rows, float_dtype(X)))
         return outputs
@@ -292,7 +293,7 @@ class NeuralFit:
         """Raise ValueError, or warn if early stopping has kept the weights of a good epoch."""
         complaint = (
             "Solver produced non-finite parameter weights. The input data may contain large "
-            "values and need to be preprocessed, or learning_rate_init is too high."
+            f"values and need to be preprocessed, or learning_rate_init is too high. {ADVICE}"
         )
         if not has_best:
             raise ValueError(complaint)

@@ -34,6 +34,7 @@ from estimators.shared.labels import (
 )
 from estimators.shared.progress import Reporter
 from estimators.shared.samples import Samples, scattered
+from estimators.shared.scaling import largest_of, warn_of_large
 from estimators.training.data import Data, placed_samples
 from estimators.training.held_out import HeldOut, places_of
 from estimators.training.member import Arrays, Member, TrainingState, dropout_streams
@@ -98,6 +99,8 @@ def prepare_fit(
     objective = Objective.of(estimator)
     network = estimator._build_network(X.shape[1], indicators.shape[1], shape)
     _check_solver(estimator, network)
+    if (first or not incremental) and dtype == np.float32 and not network.normalises_input:
+        warn_of_large(estimator, samples.once("largest", lambda: largest_of(X)))
     device = device_for(
         X,
         estimator.device,

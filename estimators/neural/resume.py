@@ -26,6 +26,7 @@ _NUMBERS = (
     *("best_loss", "best_validation_score", "no_improvement"),
 )
 _LISTS = "loss_curve", "validation_scores"
+_MOST = 2**53  # epochs, or steps: the device counts them in 64 bits
 _OF_LBFGS = "lbfgs."
 
 
@@ -127,6 +128,10 @@ def _state_of(
 ) -> TrainingState:
     """Return the state in a file. `start` says which arrays it has to have."""
     numbers = {name: type(getattr(start, name))(meta["state"][name]) for name in _NUMBERS}
+    if not all(0 <= numbers[name] < _MOST for name in ("step", "n_iter", "t", "no_improvement")):
+        raise ValueError("a number of epochs or steps is none")
+    if any(arrays[name].ndim != 1 or arrays[name].dtype != float for name in _LISTS):
+        raise ValueError("the losses or scores of the epochs are no numbers")
     like = start.params.shape, start.params.dtype
     return replace(
         start,
@@ -144,7 +149,16 @@ def _go_on(
     arrays: Mapping[str, np.ndarray],
     state: TrainingState,
 ) -> None:
+    # what can be wrong comes first: a search begins a fit anew whose file is refused
     member = fit.member
+    changes = None if meta["changes"] is None else read_generator(meta["changes"])
+    order = read_generator(meta["order"])
+    for generator in (order, changes):
+        if generator is not None:
+            np.random.RandomState().set_state(generator)
+    if [rate for rate, _ in meta["dropout"]] != [rate for rate, _ in member.dropout]:
+        raise ValueError("the rates of dropout are others")
+    dropout = [(float(rate), int(np.uint64(seed))) for rate, seed in meta["dropout"]]
     rows = rows_in(arrays, "rows", fit.X.shape[0], len(member.rows))
     has_ended = bool(meta["has_ended"])
     of_lbfgs = None
@@ -156,7 +170,6 @@ def _go_on(
         member.held_out = fit.held_out_of(places)
     if fit.estimator.random_state is None:  # NumPy's global generator is not ours to set
         member.order.rng = np.random.RandomState()
-    member.dropout = [(float(rate), int(seed)) for rate, seed in meta["dropout"]]
-    member.state, member.has_ended, member.of_lbfgs = state, has_ended, of_lbfgs
-    changes = None if meta["changes"] is None else read_generator(meta["changes"])
-    member.streams = Streams(rows, read_generator(meta["order"]), changes)
+    member.dropout, member.state = dropout, state
+    member.has_ended, member.of_lbfgs = has_ended, of_lbfgs
+    member.streams = Streams(rows, order, changes)

@@ -14,6 +14,7 @@ from cukernels.runtime import Array, and_surely, like, namespace, to_host
 from estimators.layers.layer import Mode
 from estimators.optimize.lbfgs import HALTED, INTERRUPTED, LIMIT, NOT_FINITE, Iteration, LBFGSResult
 from estimators.shared.fit_protocol import Watch
+from estimators.shared.scaling import ADVICE
 from estimators.training.data import BatchLayout, Data
 from estimators.training.member import Arrays, Member
 from estimators.training.network import Network
@@ -130,7 +131,7 @@ def _complaint(member: Member, result: LBFGSResult, m: int) -> str:
     """Return why model `m` stopped short of its `tol`, or "" if it reached it."""
     settings, message = member.settings, result.message[m]
     if message == NOT_FINITE[1]:
-        advice = "The input data may contain large values and need to be preprocessed."
+        advice = f"The input data may contain large values and need to be preprocessed. {ADVICE}"
     elif result.status[m] == LIMIT and message != HALTED[1]:
         advice = (
             "Increase the number of iterations to improve the convergence "

@@ -253,7 +253,7 @@ class Member:
         Parameters
         ----------
         loss : float
-            Mean loss of the epoch.
+            Mean loss of the epoch; infinity if its last step has made parameters that are none.
         score : float or None
             Accuracy on the samples held out, if there are any.
         arrays : Arrays
@@ -304,7 +304,8 @@ class Member:
         # "not better" rather than "worse", so that a score of NaN is no improvement
         worse = not score >= state.best_validation_score + self.settings.tol
         state.no_improvement = state.no_improvement + 1 if worse else 0
-        if score > state.best_validation_score:
+        # of weights that are not finite some have scores, where an activation is bounded
+        if score > state.best_validation_score and np.isfinite(state.loss):
             state.best_validation_score = score
             state.best_params = params.copy()
 
