@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from sklearn.utils import compute_class_weight
 
 from estimators.linear.perceptron_fit import PerceptronFit
-from estimators.linear.perceptron_order import epoch_permutations, held_out_places
+from estimators.linear.perceptron_order import drawn
 from estimators.shared.base import check_weights
 from estimators.shared.labels import check_scoring_weights
 
@@ -59,7 +59,9 @@ class SweptModel(PerceptronFit):
         by_class = compute_class_weight(
             estimator.class_weight, classes=estimator.classes_, y=estimator.classes_[labels]
         )
-        self.held_out = held_out_places(estimator, samples, self.rows, labels)
+        self.held_out, self.permutations = drawn(
+            estimator, samples, self.rows, labels, len(by_class)
+        )
         if len(self.held_out):
             check_scoring_weights(self.sample_weight[self.held_out])
         if self.is_multinomial and len(self.w) == 1:
@@ -69,7 +71,6 @@ class SweptModel(PerceptronFit):
         self.update_weight = _update_weight(
             labels, self.sample_weight, by_class, self.is_multinomial
         )
-        self.permutations = epoch_permutations(estimator, samples, len(labels), len(by_class))
 
     @property
     def is_multinomial(self) -> bool:

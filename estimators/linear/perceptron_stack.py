@@ -10,6 +10,7 @@ import numpy as np
 from cukernels import csr_perceptron_sweep, perceptron_sweep
 from cukernels.runtime import Array, namespace, to_device, to_host
 from estimators.linear.perceptron_model import SweptModel
+from estimators.linear.perceptron_scale import scale_after
 from estimators.linear.perceptron_state import put_rows, take_rows
 from estimators.linear.scores import device_scores, scores_of
 from estimators.shared.rows import SparseRows, placed_rows
@@ -63,6 +64,7 @@ class PerceptronStack:
         self._goes_on = np.ones(shape, bool)
         self._best = np.full(shape, -np.inf if first.estimator.early_stopping else np.inf)
         self._waited = np.zeros(shape, int)  # epochs without improvement
+        self._scale = np.ones(len(models))  # of each model; see `perceptron_scale`
         state = self._initial_state()
         self._state = {name: to_device(a, device) for name, a in state.items()}
         self._weight = self._update_weights()
@@ -113,6 +115,7 @@ class PerceptronStack:
             _goes_on=self._goes_on[chosen],
             _best=self._best[chosen],
             _waited=self._waited[chosen],
+            _scale=self._scale[chosen],
             _weight=weight,
             _constants={},
         )
@@ -222,12 +225,15 @@ class PerceptronStack:
         rates = self._rates(n_steps)[models]
         return to_device(rates[:, None] if self._first.is_multinomial else rates, self._device)
 
-    def _rates(self, n_steps: int) -> np.ndarray:
-        """Return the rate of each step, (M, n), or (M, 1) if it is constant."""
+    def _rates(self, n_steps: int, n_iter: int | None = None) -> np.ndarray:
+        """Return the rate of each step, (M, n), or (M, 1) if it is constant.
+
+        They are those of the epoch after `n_iter` others, or of the next one.
+        """
         estimators = [model.estimator for model in self.models]
         if self._first.estimator.learning_rate == "constant":
             return _a_model_each(e.eta0 for e in estimators)
-        done = self.n_iter * n_steps + np.arange(n_steps)
+        done = (self.n_iter if n_iter is None else n_iter) * n_steps + np.arange(n_steps)
         return np.stack([e.eta0 / (e.t_ + done) ** e.power_t for e in estimators])
 
     def _judge(self, objective: np.ndarray, n_samples: int) -> None:
@@ -235,6 +241,7 @@ class PerceptronStack:
         estimators = [model.estimator for model in self.models]
         tol = _a_model_each(-np.inf if e.tol is None else e.tol for e in estimators)
         if self._first.estimator.early_stopping:
+            self._count_shrinkage(n_samples)
             value = self._scores()
             worse = value < self._best + tol
             best = np.maximum(self._best, value)
@@ -249,8 +256,21 @@ class PerceptronStack:
         if not np.array_equal(goes_on, self._goes_on):
             self._goes_on, self._constants = goes_on, {}
 
+    def _count_shrinkage(self, n_steps: int) -> None:
+        """Bring the scales of the models up to date, after an epoch with so many steps."""
+        if "norms" not in self._state or self._first.is_multinomial:
+            return
+        alpha, l1_ratio = np.array([model.penalty for model in self.models]).T[:, :, None]
+        kept = np.maximum(1 - (1 - l1_ratio) * self._rates(n_steps, self.n_iter - 1) * alpha, 0)
+        kept = np.broadcast_to(kept.astype(self._dtype), (len(self.models), n_steps))
+        self._scale = np.array([scale_after(*each) for each in zip(self._scale, kept, strict=True)])
+
     def _scores(self) -> np.ndarray:
-        """Return the accuracy of each problem on the samples held out."""
+        """Return the accuracy of each problem on the samples held out.
+
+        As in scikit-learn, a problem of one class against the rest is scored with its weights
+        divided by their scale, and with its intercept as it is.
+        """
         first = self._first
         labels = first.labels[first.held_out]
         accuracies = []
@@ -271,8 +291,8 @@ class PerceptronStack:
             scores: Any = (scores_of(x, own, no_bias) for own in w)
         else:
             scores = device_scores(x, w)
-        for own, own_b in zip(scores, b, strict=True):
-            yield own + own_b  # in double precision
+        for own, own_b, scale in zip(scores, b, self._scale, strict=True):
+            yield own / scale + own_b  # in double precision
 
 
 def _a_model_each(values: Iterable[float]) -> np.ndarray:
