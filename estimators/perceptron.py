@@ -257,6 +257,7 @@ class Perceptron(LinearClassifier):
         unknown = np.setdiff1d(y, self.classes_)
         if len(unknown):
             raise ValueError(f"y has classes {unknown} that are not in classes {self.classes_}")
+        _check_several(self.classes_)
         self.classes_ = np.asarray(self.classes_)
         self.t_ = 1.0 if first else getattr(self, "t_", 1.0)
         n_classes = len(self.classes_)
@@ -321,10 +322,7 @@ class Perceptron(LinearClassifier):
             X, y, rows = X[rows], y[rows], None
             samples = Samples(X, y)
         classes, labels = learn_classes(samples, y, rows)
-        if len(classes) < 2:
-            raise ValueError(
-                f"The number of classes has to be greater than one; got {len(classes)} class"
-            )
+        _check_several(classes)
         if self.warm_start and hasattr(self, "coef_"):
             coef_init = self.coef_ if coef_init is None else coef_init
             intercept_init = self.intercept_ if intercept_init is None else intercept_init
@@ -342,3 +340,11 @@ class Perceptron(LinearClassifier):
         if sp.issparse(X):  # the compiled loop would write wherever a column points to
             check_rows(type(self).__name__, X.data, X.indices, X.indptr, X.shape[1])
         return X, y
+
+
+def _check_several(classes: Any) -> None:
+    """Raise scikit-learn's ValueError where there is a single class."""
+    if len(classes) < 2:
+        raise ValueError(
+            f"The number of classes has to be greater than one; got {len(classes)} class"
+        )
