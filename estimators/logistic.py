@@ -17,6 +17,7 @@ from estimators.linear.classifier import LinearClassifier
 from estimators.linear.fit import learn_classes
 from estimators.linear.logistic_fit import LogisticFit
 from estimators.linear.logistic_parameters import check_classes, resolve_penalty
+from estimators.linear.logistic_solvers import columns_of_hessian
 from estimators.linear.loss import LinearObjective
 from estimators.scikit_learn import CallbackSupportMixin, Hidden, Interval, StrOptions, fit_context
 from estimators.shared.device_arrays import device_for, in_kind, on_host
@@ -234,7 +235,13 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
     def _fit_memory(
         self, X: Any, n_classes: int, device: str, models: int = 1, n_learned: int | None = None
     ) -> MemoryEstimate:
-        return logistic_memory(X, _n_outputs(n_classes), self.solver, device, models)
+        n_outputs, n_features = _n_outputs(n_classes), X.shape[1]
+        has_l1 = self.penalty in ("l1", "elasticnet")
+        if self.penalty == "deprecated":
+            has_l1 = bool(self.l1_ratio) and self.C != np.inf
+        n_parameters = n_outputs * (n_features + self.fit_intercept)
+        of_hessian = columns_of_hessian(self.solver, n_features, n_parameters, has_l1=has_l1)
+        return logistic_memory(X, n_outputs, self.solver, device, models, of_hessian=of_hessian)
 
     def _fit_work(self, X: Any, n_classes: int, max_iter: int) -> Work:
         memory = self._fit_memory(X, n_classes, ANY_GPU)

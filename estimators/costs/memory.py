@@ -22,6 +22,8 @@ _VECTORS_OF_LBFGS = 28  # of parameters: its memory, and what an iteration makes
 _VECTORS_OF_DEVICE = 25
 _SCORES = 4  # scores, their gradients, and what a sum makes of them
 _BY_CURVATURE = ("newton-cholesky", "liblinear", "sag", "saga")
+BYTES_READ_AT_ONCE = 2**24
+"""Of the blocks of a Hessian on a GPU; larger ones are read alone."""
 _GROUP, _MOST_OF_GROUPS = 32, 2**28  # samples of a group of a sweep; bytes of all their products
 
 
@@ -131,9 +133,11 @@ def _amount(n_bytes: int) -> str:
 
 
 def logistic_memory(
-    X: Any, n_outputs: int, solver: str, device: str, models: int = 1
+    X: Any, n_outputs: int, solver: str, device: str, models: int = 1, *, of_hessian: int = 0
 ) -> MemoryEstimate:
     """Return what the fit of a logistic regression needs, or a stack of them on the same rows.
+
+    `of_hessian` is how many columns of samples there are on a GPU while it makes a Hessian, or 0.
 
     Parameters are in double precision. On a GPU those of L-BFGS stay there with all its vectors;
     other solvers have theirs on the host, and bring one at a time.
@@ -149,7 +153,9 @@ def logistic_memory(
             data += X.nnz * (itemsize + X.indices.itemsize) + n_features * X.indptr.itemsize
         parameters = 8 * n_parameters * (_VECTORS_OF_DEVICE if solver == "lbfgs" else 2)
         step = _logistic_step(X, n_outputs, device, models)
-    if solver in _BY_CURVATURE:  # the rows with a column of ones, times their weights, and again
+        if of_hessian and not sp.issparse(X):  # that of sparse rows is made on the host
+            step = max(step, _hessian_step(X, n_outputs, device, of_hessian))
+    if device == "cpu" and solver in _BY_CURVATURE:  # rows with ones, times weights, and again
         step += (3 + (n_outputs > 1)) * samples_bytes(X, itemsize)
     return MemoryEstimate(data, parameters, step, device)
 
@@ -168,6 +174,20 @@ def _logistic_step(X: Any, n_outputs: int, device: str, models: int) -> int:
     forward = of_product(n_rows, all_outputs, n_features, 1, X.dtype, device)
     backward = of_product(n_features, all_outputs, n_rows, 1, X.dtype, device)
     return weights + max(scores + forward, 2 * scores + backward)
+
+
+def _hessian_step(X: Any, n_outputs: int, device: str, n_columns: int) -> int:
+    """Return the most bytes that a Hessian of dense samples has at once on a GPU.
+
+    There are columns of samples, their shares and probabilities, and what makes the weights of a
+    block; the blocks that are read at once; and the parts of the sums of one.
+    """
+    itemsize, (n_rows, n_features) = X.dtype.itemsize, X.shape
+    side = n_features + 1
+    blocks, block = n_outputs * (n_outputs + 1) // 2, side**2 * itemsize
+    read = min(blocks, max(BYTES_READ_AT_ONCE // block, 1)) * block
+    parts = of_product(side, side, n_rows, 1, X.dtype, device, a_k=False)
+    return (n_columns + n_outputs + 4) * n_rows * itemsize + read + parts
 
 
 def perceptron_memory(

@@ -21,7 +21,7 @@ from cukernels.runtime import to_device, to_host
 from estimators.linear.descent import Callback, DescentResult
 from estimators.linear.loss import LinearObjective
 from estimators.linear.newton import minimize_newton
-from estimators.linear.proximal import minimize_proximal
+from estimators.linear.proximal import LARGEST_HESSIAN, minimize_proximal
 from estimators.optimize import lbfgs
 from estimators.optimize.lbfgs import CONVERGED, INTERRUPTED
 
@@ -97,18 +97,35 @@ def solve(
     if l1 > 0:
         result = minimize_proximal(objective, l1, x0, tol=tol, max_iter=max_iter, callback=callback)
     else:
-        factorize = solver == "newton-cholesky" or (
-            solver != "newton-cg" and len(x0) <= FACTORIZABLE
-        )
         result = minimize_newton(
-            objective, x0, factorize=factorize, tol=tol, max_iter=max_iter, callback=callback
-        )
+            objective, x0, factorize=_factorizes(solver, len(x0)), tol=tol, max_iter=max_iter,
+            callback=callback,
+        )  # fmt: skip
     complaint = ""
     if result.overflowed:
         complaint = OVERFLOWED.format(result.n_iter + 1)
     elif not (result.converged or result.interrupted):
         complaint = FAILED[solver].format(fun=result.fun, n_iter=result.n_iter)
     return Solution(result.x, result.n_iter, complaint, result.interrupted)
+
+
+def columns_of_hessian(solver: str, n_features: int, n_parameters: int, *, has_l1: bool) -> int:
+    """Return how many columns of samples there are while a GPU makes a Hessian; 0 without one.
+
+    They are the samples with a column of ones, and again times the weights of a block. With an L1
+    norm a Hessian is that of some parameters: there are at most their columns, those of two
+    outputs, and these again times the weights.
+    """
+    if has_l1:
+        return n_features + 1 + 3 * min(n_features + 1, LARGEST_HESSIAN)
+    return 2 * (n_features + 1) if _factorizes(solver, n_parameters) else 0
+
+
+def _factorizes(solver: str, n_parameters: int) -> bool:
+    """Whether Newton's method factorises the Hessian."""
+    if solver in ("lbfgs", "newton-cg"):
+        return False
+    return solver == "newton-cholesky" or n_parameters <= FACTORIZABLE
 
 
 def solve_lbfgs(
