@@ -238,7 +238,7 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
         n_outputs, n_features = _n_outputs(n_classes), X.shape[1]
         has_l1 = self.penalty in ("l1", "elasticnet")
         if self.penalty == "deprecated":
-            has_l1 = bool(self.l1_ratio) and self.C != np.inf
+            has_l1 = bool(self.l1_ratio) and not np.isinf(self.C)
         n_parameters = n_outputs * (n_features + self.fit_intercept)
         of_hessian = columns_of_hessian(self.solver, n_features, n_parameters, has_l1=has_l1)
         return logistic_memory(X, n_outputs, self.solver, device, models, of_hessian=of_hessian)

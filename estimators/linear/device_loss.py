@@ -194,7 +194,7 @@ class _Columns(Sequence[Array]):
 
 
 def _groups(sizes: list[int], most: int) -> Iterator[slice]:
-    """Divide blocks of some sizes among groups that are no larger, unless they are single blocks."""
+    """Divide blocks of some sizes among groups; only single blocks may be larger than `most`."""
     begin, total = 0, 0
     for i, size in enumerate(sizes):
         if i > begin and total + size > most:

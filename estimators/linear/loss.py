@@ -250,7 +250,7 @@ class LinearObjective:
     def _grams(
         self, weighted: Iterator[tuple[Any, Array, Any]], shapes: list[tuple[int, int]]
     ) -> Iterator[np.ndarray]:
-        """Yield ``left.T @ diag(weights) @ right``, of these shapes, for left, weights and right."""
+        """Yield ``left.T @ diag(weights) @ right`` for each three, which have these shapes."""
         return (weighted_gram(*each) for each in weighted)
 
     def unpacked(self, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
