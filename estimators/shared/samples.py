@@ -48,6 +48,12 @@ class Samples:
         """Return whether something was made for this key."""
         return key in self._made
 
+    def drop(self, *begin: Hashable) -> None:
+        """Drop what was made for keys that begin so."""
+        n = len(begin)
+        kept = (key for key in self._made if not (isinstance(key, tuple) and key[:n] == begin))
+        self._made = {key: self._made[key] for key in kept}
+
     def checked(self, estimator: Any, *settings: Hashable) -> tuple[Any, Any]:
         """Return X and y as ``estimator._check_X_y`` returns them.
 
