@@ -25,6 +25,7 @@ from estimators.neural.resume import fit_described, resume
 from estimators.neural.stack_memory import check_stack_memory, stack_memory
 from estimators.shared.base import float_dtype
 from estimators.shared.fit_protocol import Watch, raise_error_of
+from estimators.shared.parts import brought
 from estimators.shared.progress import Reporter
 from estimators.shared.samples import Samples
 from estimators.shared.warnings import warn
@@ -214,7 +215,7 @@ class NeuralFit(PlacedFit):
         outputs: list[np.ndarray] = []
         with current(device):
             if not sp.issparse(rows):
-                rows = to_device(rows, device)
+                rows = brought(rows, device)
                 at_once = max(1, _PREDICTED_VALUES // (len(rows) * widest))
             for i in range(0, len(fits), at_once):
                 learned = np.stack([fit.learned for fit in fits[i : i + at_once]])
