@@ -183,7 +183,8 @@ def _score(
         samples = [] if is_sparse else [values * X.dtype.itemsize]
         if X.dtype != training.dtype and not is_sparse:
             samples.append(values * training.itemsize)
-        score_rows(network, training.step_size(rows), blocks, x=samples)
+        size = training.step_size(rows, n_sorted=int(is_sparse))  # which sorts nothing forward
+        score_rows(network, size, blocks, x=samples)
 
 
 def _launched(network: Any, X: Any, training: Training) -> tuple[int, int]:

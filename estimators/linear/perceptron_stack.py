@@ -46,8 +46,8 @@ class PerceptronStack:
         self.models = list(models)
         self.n_iter = 0
         device, dtype = self._device, self._dtype = first.device, first.w.dtype
-        self._x = first.samples.once(
-            ("perceptron's samples", device, dtype), lambda: placed_rows(first.X, dtype, device)
+        self._x = first.samples.keep(
+            device, ("perceptron's", dtype), lambda: placed_rows(first.X, dtype, device)
         )
         labels = scattered(first.labels, first.rows, first.X.shape[0])
         self._y = to_device(labels, device)

@@ -56,21 +56,16 @@ class PlacedFit:
 
     @property
     def _place(self) -> tuple[Hashable, ...]:
-        """Where the samples lie, and how."""
-        return (self.device, self.network.shapes[0], self.member.state.params.dtype)
+        """How the samples lie."""
+        return (self.network.shapes[0], self.member.state.params.dtype)
 
     @property
     def is_placed(self) -> bool:
         """Whether the device has the samples, which another fit has brought there."""
-        if sp.issparse(self.X):
-            key = ("data on", self._place, id(self.targets))
-            return self.samples.has(key) and self.samples.once(key, tuple)[1].is_placed
-        return self.samples.has(("samples on", self._place))
-
-    def release(self) -> None:
-        """Let the device drop the samples that it has kept for this fit and others."""
-        for name in ("samples on", "data on"):
-            self.samples.drop(name, self._place)
+        if not sp.issparse(self.X):
+            return self.samples.kept(self.device, self._place) is not None
+        kept = self.samples.kept(self.device, (*self._place, id(self.targets)))
+        return kept is not None and kept[1].is_placed
 
     def data(self) -> Data:
         """Return samples and targets on the device, or with samples that are still on the host.
@@ -86,11 +81,11 @@ class PlacedFit:
         def placed() -> tuple[np.ndarray, Data]:
             x = X
             if not sp.issparse(X):
-                x = self.samples.once(("samples on", place), lambda: to_device(X, self.device))
+                x = self.samples.keep(self.device, place, lambda: to_device(X, self.device))
             return self.targets, Data(x, to_device(self.targets, self.device), place[-1])
 
         # The entry holds the targets, so that no other array can have their identity.
-        return self.samples.once(("data on", place, id(self.targets)), placed)[1]
+        return self.samples.keep(self.device, (*place, id(self.targets)), placed)[1]
 
 
 def joined_data(fits: Sequence[PlacedFit]) -> Data:

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from cukernels.runtime import device_memory
 from estimators.costs.memory import MemoryEstimate, check_memory, present_bytes, samples_bytes
 from estimators.shared.device_arrays import device_of
+from estimators.shared.samples import make_room
 
 
 class Way(NamedTuple):
@@ -36,24 +36,22 @@ def check_stack_memory(fits: Sequence[Any]) -> None:
     first = fits[0]
     if first.device == "cpu":
         return
-    present = sum(
-        present_bytes(fit.X, fit.device, is_placed=fit.is_placed)
-        for fit in {id(fit.samples): fit for fit in fits}.values()
-    )
-    free, least = device_memory(first.device)[0] + present, None
-    for way in _ways(fits):
-        estimate = stack_memory(fits, **way._asdict())
-        if least is None or estimate.total < least[0].total:
-            least = estimate, way
-        if estimate.total <= free:
-            least = estimate, way
-            break
-    assert least is not None
-    estimate, way = least
+    sets = {id(fit.samples): fit for fit in fits}.values()
+    on_device = sum(present_bytes(fit.X, fit.device) for fit in sets)  # those of users
+    present = sum(present_bytes(fit.X, fit.device, is_placed=fit.is_placed) for fit in sets)
+    users = {fit.samples for fit in fits}
+    way, estimate = Way(), stack_memory(fits)
+    free = present + make_room(estimate.total - present, first.device, users)
+    if estimate.total > free:
+        others = [(way, stack_memory(fits, **way._asdict())) for way in _ways(fits)]
+        fitting = [other for other in others if other[1].total <= free]
+        way, estimate = fitting[0] if fitting else min(others, key=lambda other: other[1].total)
     for fit in fits:
         fit.streamed, fit.is_kept, fit.held_out_streamed = way
-        if not way.is_kept:
-            fit.release()
+    if not way.is_kept:
+        for samples in users:
+            samples.let_go(first.device)
+    present = present if way.is_kept else on_device
     batch_size = first.member.settings.batch_size if first.solver.goes_by_steps else 0
 
     def of_batch(rows: int) -> MemoryEstimate:
