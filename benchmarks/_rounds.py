@@ -24,6 +24,7 @@ from typing import Any
 from threadpoolctl import threadpool_info
 
 import cukernels
+from estimators.shared.files import write_text
 
 # What makes a BLAS take other kernels or fewer threads than it would choose.
 BLAS_VARIABLES = ("OPENBLAS_CORETYPE", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
@@ -225,7 +226,7 @@ def save(name: str, results: list[Result], *tables: str, rounds: int = ROUNDS, *
     facts = machine()
     document = {"machine": facts, "races": [asdict(result) for result in results]} | more
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n")
+    write_text(RESULTS / f"{name}.json", json.dumps(document, indent=1) + "\n")
     packages = ", ".join(f"{package} {number}" for package, number in facts["packages"].items())
     variables = "".join(f"{name}={value}; " for name, value in facts["variables"].items())
     head = (
@@ -234,4 +235,4 @@ def save(name: str, results: list[Result], *tables: str, rounds: int = ROUNDS, *
         f"{facts['date']}. Medians of {rounds} rounds in turns."
     )
     races = [markdown(results)] if results else []
-    (RESULTS / f"{name}.md").write_text("\n\n".join([head, *races, *tables]) + "\n")
+    write_text(RESULTS / f"{name}.md", "\n\n".join([head, *races, *tables]) + "\n")

@@ -42,6 +42,8 @@ from _digits import digits
 from _gpu_device import Device, facts
 from _gpu_rows import Row, limits, measure, table
 
+from estimators.shared.files import write_text
+
 SECONDS, SECONDS_QUICK = 200, 60  # of all trainings: none begins later
 
 
@@ -169,8 +171,8 @@ def save(device: Device, folder: Path, name: str, document: dict[str, Any], text
     """Write a result in both kinds; a dry run has none."""
     if not device.dry:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n")
-        (folder / f"{name}.md").write_text(text + "\n")
+        write_text(folder / f"{name}.json", json.dumps(document, indent=1) + "\n")
+        write_text(folder / f"{name}.md", text + "\n")
 
 
 def free(device: Device) -> None:

@@ -44,6 +44,7 @@ cupy.cuda.set_allocator(
 
 from estimators import ConvNetClassifier, MLPClassifier  # noqa: E402
 from estimators.model_selection import GridSearchCV  # noqa: E402
+from estimators.shared.files import write_text  # noqa: E402
 from estimators.training import replay  # noqa: E402
 
 # Samples, and the epochs of the two fits, both long enough for graphs
@@ -160,10 +161,10 @@ def main() -> None:
         return
     machine = f"{platform.machine()}, Python {platform.python_version()}, numpy {np.__version__}"
     about = f"Kernels that do nothing; {machine}; {time.strftime('%Y-%m-%d')}. Medians of 5 fits."
-    (FOLDER / "results" / "host.json").write_text(
-        json.dumps([asdict(row) for row in rows], indent=1) + "\n"
+    write_text(
+        FOLDER / "results" / "host.json", json.dumps([asdict(row) for row in rows], indent=1) + "\n"
     )
-    (FOLDER / "results" / "host.md").write_text("\n".join([about, "", *lines]) + "\n")
+    write_text(FOLDER / "results" / "host.md", "\n".join([about, "", *lines]) + "\n")
 
 
 if __name__ == "__main__":

@@ -83,6 +83,7 @@ from cukernels.training.dropout import (
 )
 from cukernels.training.epoch_loss import (
     add_loss,
+    lose_overflowed,
 )
 from cukernels.training.gather import (
     gather_rows,
@@ -115,6 +116,7 @@ __all__ += [
     "dropout",
     "dropout_backward",
     "add_loss",
+    "lose_overflowed",
     "gather_rows",
     "gather_rows_backward",
     "scatter_rows",

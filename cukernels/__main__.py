@@ -7,12 +7,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Sequence
 
-from cukernels.gpu.compile_all import compile_all
+from cukernels.gpu.compile_all import compilable, compile_all
 from cukernels.runtime.arrays import INSTALL_CUDA, installed_cupy
 from cukernels.runtime.self_check import Check, self_check
 from cukernels.runtime.show_versions import cuda_devices, kernel_cache, show_versions
@@ -37,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="compute capabilities, as 90 for 9.0; by default those of the GPUs of this machine",
     )  # fmt: skip
     command.add_argument(
-        "--jobs", type=int, metavar="N", help="kernels at a time; by default one a core"
+        "--jobs", type=positive, metavar="N", help="kernels at a time; by default one a core"
     )
     options = parser.parse_args(arguments)
     if options.command == "compile":
@@ -51,32 +53,64 @@ def capability(text: str) -> int:
     return int(text.removeprefix("sm_").replace(".", ""))
 
 
+def positive(text: str) -> int:
+    """Read a whole number above 0."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 on, got {text}")
+    return number
+
+
 def compile_kernels(architectures: Sequence[int], n_jobs: int | None) -> int:
-    """Compile all kernels, and return 1 if one of them failed, else 0."""
-    cupy = installed_cupy()
+    """Compile all kernels, and return 1 if one of them failed or could not be begun, else 0."""
+    try:
+        cupy = installed_cupy()
+    except ImportError as error:
+        return refuse(str(error))
     if cupy is None:
-        print(f"CuPy is not installed. {INSTALL_CUDA}", file=sys.stderr)
-        return 1
+        return refuse(f"CuPy is not installed. {INSTALL_CUDA}")
     found = [cupy.cuda.Device(int(name[5:])).compute_capability for name in cuda_devices()]
     architectures = list(architectures) or sorted(set(map(int, found)))
     if not architectures:
-        print(
-            "This machine has no GPU: say for which one to compile, as --arch 90 for 9.0.",
-            file=sys.stderr,
+        return refuse(
+            "This machine has no GPU: say for which one to compile, as --arch 90 for 9.0."
         )
-        return 1
-    failed = 0
+    # every kernel would fail by the same error, and the last ones after minutes
+    known = compilable()
+    for architecture in architectures:
+        if architecture not in known:
+            return refuse(
+                f"No kernel can be compiled for {architecture}: this NVRTC and the kernels take "
+                f"{', '.join(map(str, known))}."
+            )
+    try:
+        os.makedirs(kernel_cache(), exist_ok=True)
+        tempfile.TemporaryFile(dir=kernel_cache()).close()
+    except OSError as error:
+        return refuse(
+            f"CuPy cannot keep kernels in {kernel_cache()!r} ({type(error).__name__}: {error}): "
+            "name another folder in CUPY_CACHE_DIR."
+        )
+    failed = kept = 0
     for architecture in architectures:
         begun = time.perf_counter()
         outcome = compile_all(architecture, n_jobs, _show_progress)
         failed += len(outcome.failures)
+        kept += outcome.compiled + outcome.present
         print(
             f"sm_{architecture}: {outcome.compiled} kernels compiled, {outcome.present} were there "
             f"already, {len(outcome.failures)} failed; {time.perf_counter() - begun:.0f} s"
         )
         print(*outcome.failures, sep="\n", end="\n" if outcome.failures else "")
-    print(f"They are in {kernel_cache()}")
+    if kept:
+        print(f"They are in {kernel_cache()}")
     return int(failed > 0)
+
+
+def refuse(reason: str) -> int:
+    """Say why nothing is compiled, and return the exit status of that."""
+    print(reason, file=sys.stderr)
+    return 1
 
 
 def _show_progress(done: int, of: int) -> None:

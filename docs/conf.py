@@ -38,6 +38,7 @@ REFERENCE = {
     "inspection": ("Displays", "estimators.inspection"),
     "convert": ("Conversion", "estimators.convert"),
     "datasets": ("Digits", "estimators.datasets"),
+    "callbacks": ("Callbacks", "estimators.callbacks"),
     "model_selection": ("Model selection", "estimators.model_selection"),
 }
 

@@ -27,7 +27,7 @@ class Checkpoint:
         many: ``"epoch-{epoch:04d}.ckpt"``. Its folder has to be there.
     every : int, default=1
         Epochs (iterations of solvers that have no epochs) from one file to the next. The last one
-        of a fit is always written.
+        of a fit is always written, unless its solver ends it later, by finding no lower value.
     seconds : float, default=0
         The least time from one file to the next.
     keep : {"last", "best"}, default="last"
@@ -41,7 +41,8 @@ class Checkpoint:
 
     See Also
     --------
-    estimators.MLPClassifier.fit : Goes on from such a file.
+    estimators.MLPClassifier.fit : Goes on from such a file, as `fit` of the other estimators does
+        that have the parameter `callbacks`.
 
     Notes
     -----
@@ -49,6 +50,9 @@ class Checkpoint:
     keeps, the learning rate, the loss curve, the order of the samples and the states of the
     generators, and digests of the parameters and the data that it belongs to. It is no pickle, and
     nothing in it is executed.
+
+    ``Perceptron(multi_class="ovr")`` on the CPU runs in scikit-learn's loop, which tells nothing
+    before its end: with a Checkpoint it raises ValueError.
 
     `partial_fit` goes on from the estimator itself: keep that, by `joblib.dump`.
 
@@ -121,10 +125,9 @@ class Checkpoint:
         if info.epoch == 1:
             self._best = None
         elif self._best is None:  # a fit that was resumed
-            with suppress(OSError, ValueError, KeyError, IndexError):
-                meta, arrays = read_archive(path)
-                scores = arrays["validation_scores"]
-                self._best = -meta["state"]["loss"] if score is None else float(scores[-1])
+            with suppress(OSError, ValueError, KeyError, TypeError):
+                meta, _ = read_archive(path)
+                self._best = float(-meta["loss"] if score is None else meta["validation_score"])
         if self._best is not None and not value > self._best:
             return False
         self._best = value

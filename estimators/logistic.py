@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -11,15 +12,22 @@ from sklearn.utils import check_random_state
 
 from cukernels import log_softmax, softmax
 from cukernels.runtime import Array, Work, namespace, resolve_device
-from estimators.costs.memory import ANY_GPU, MemoryEstimate, logistic_memory
+from estimators.costs.memory import ANY_GPU, MemoryEstimate
 from estimators.costs.work import learned_samples, logistic_fit_work
 from estimators.linear.classifier import LinearClassifier
 from estimators.linear.fit import learn_classes
 from estimators.linear.logistic_fit import LogisticFit
-from estimators.linear.logistic_parameters import check_classes, resolve_penalty
-from estimators.linear.logistic_solvers import columns_of_hessian
+from estimators.linear.logistic_memory import logistic_memory
+from estimators.linear.logistic_parameters import (
+    check_classes,
+    check_values,
+    has_l1,
+    resolve_penalty,
+)
 from estimators.linear.loss import LinearObjective
 from estimators.scikit_learn import CallbackSupportMixin, Hidden, Interval, StrOptions, fit_context
+from estimators.shared.all_or_nothing import all_or_nothing
+from estimators.shared.callbacks import CALLBACKS
 from estimators.shared.device_arrays import device_for, in_kind, on_host
 from estimators.shared.labels import total_weights
 from estimators.shared.progress import VERBOSE
@@ -82,6 +90,12 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
     device : str, default="auto"
         "cpu", "cuda", "cuda:N", or "auto": the first GPU where it is expected to be clearly faster
         for these samples, and else the CPU.
+    callbacks : callable, object, list of them, or None, default=None
+        Called as ``f(estimator, info)``, or as ``callback.on_epoch_end(estimator, info)``, after
+        each iteration. The estimator is a copy that is fitted as far as the fit has come; `info`
+        has `epoch` (the iteration), `n_epochs`, `loss` (the objective) and `seconds`. A callback
+        that returns True stops the fit. Those of scikit-learn's API (`set_callbacks`, release 1.9
+        and later) are called as well.
 
     Attributes
     ----------
@@ -136,6 +150,7 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
         "n_jobs": [None, Integral],
         "loss": [StrOptions({"log_loss", "squared_error"})],
         "device": [str],
+        "callbacks": CALLBACKS,
     }
 
     def __init__(
@@ -157,6 +172,7 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
         n_jobs: int | None = None,
         loss: str = "log_loss",
         device: str = "auto",
+        callbacks: Any = None,
     ) -> None:
         self.penalty = penalty
         self.C = C
@@ -174,9 +190,18 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
         self.n_jobs = n_jobs
         self.loss = loss
         self.device = device
+        self.callbacks = callbacks
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> LogisticRegression:
+    @all_or_nothing
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        resume_from: str | os.PathLike[str] | None = None,
+    ) -> LogisticRegression:
         """Fit the model to labelled samples.
 
         Parameters
@@ -187,6 +212,10 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
             Labels.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the samples.
+        resume_from : path, default=None
+            A file of `estimators.callbacks.Checkpoint` to go on from. It belongs to a fit with
+            these parameters on these data; only `device`, `verbose`, `callbacks`, `n_jobs`,
+            `warm_start` and `max_iter` may differ.
 
         Returns
         -------
@@ -196,14 +225,19 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
         Raises
         ------
         ValueError
-            If the parameters contradict each other, or X and y cannot be learned from.
+            If the parameters contradict each other, or X and y cannot be learned from; or if the
+            file to resume from is of another fit, which the message describes.
         KeyboardInterrupt
             After Ctrl-C before the first evaluation.
         """
-        return self._run(self._prepare(Samples(X, y), sample_weight))
+        return self._run(self._prepare(Samples(X, y), sample_weight, resume_from=resume_from))
 
     def _prepare(
-        self, samples: Samples, sample_weight: Any = None, rows: np.ndarray | None = None
+        self,
+        samples: Samples,
+        sample_weight: Any = None,
+        rows: np.ndarray | None = None,
+        resume_from: Any = None,
     ) -> LogisticFit:
         """Do all of a fit that comes before its first step.
 
@@ -216,7 +250,8 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
         check_random_state(self.random_state)
         X, y = samples.checked(self, self._takes_large_sparse)
         self.classes_, labels = learn_classes(samples, y, rows)
-        check_classes(self, X)
+        self._check_classes()
+        check_values(self, X)
         y = y if rows is None else y[rows]
         weights = total_weights(
             self.class_weight, self.classes_, y, X.dtype, sample_weight, balance="weights"
@@ -228,20 +263,22 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
             lambda: self._fit_work(learned_samples(X, rows), n_classes, self.max_iter),
             verbose=self.verbose,
         )
-        return LogisticFit(
+        fit = LogisticFit(
             self, samples, X, labels, rows, weights, C, l1_ratio, device, sample_weight
         )
+        if resume_from is not None:
+            fit.resume(resume_from)
+        return fit
+
+    def _check_classes(self) -> None:
+        check_classes(self)
 
     def _fit_memory(
         self, X: Any, n_classes: int, device: str, models: int = 1, n_learned: int | None = None
     ) -> MemoryEstimate:
-        n_outputs, n_features = _n_outputs(n_classes), X.shape[1]
-        has_l1 = self.penalty in ("l1", "elasticnet")
-        if self.penalty == "deprecated":
-            has_l1 = bool(self.l1_ratio) and not np.isinf(self.C)
-        n_parameters = n_outputs * (n_features + self.fit_intercept)
-        of_hessian = columns_of_hessian(self.solver, n_features, n_parameters, has_l1=has_l1)
-        return logistic_memory(X, n_outputs, self.solver, device, models, of_hessian=of_hessian)
+        return logistic_memory(
+            X, _n_outputs(n_classes), self.solver, device, models, has_l1=has_l1(self)
+        )
 
     def _fit_work(self, X: Any, n_classes: int, max_iter: int) -> Work:
         memory = self._fit_memory(X, n_classes, ANY_GPU)

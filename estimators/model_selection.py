@@ -31,6 +31,8 @@ from estimators.scikit_learn import (
 from estimators.search.fits import report_failures
 from estimators.search.memory import MeasuredParallel
 from estimators.search.parallel import StackedParallel
+from estimators.shared.all_or_nothing import all_or_nothing
+from estimators.shared.warnings import one_of_each
 
 __all__ = [
     "GridSearchCV",
@@ -108,6 +110,7 @@ class _StackedSearch(BaseSearchCV):
     _others: Mapping[str, Any] = MappingProxyType({})  # what `fit` uses beside `_replaced`
 
     @fit_context(prefer_skip_nested_validation=False)  # as scikit-learn's
+    @all_or_nothing
     def fit(self, X: Any, y: Any = None, **params: Any) -> _StackedSearch:
         """Run the fits of all candidates, and refit the best.
 
@@ -141,7 +144,8 @@ class _StackedSearch(BaseSearchCV):
         if self.fused:
             options = self.max_stack_bytes, self.progress, self.checkpoint
             fit = rebound(fit, **_replaced(*options) | dict(self._others))
-        return fit(self, X, y, **params)
+        with one_of_each():
+            return fit(self, X, y, **params)
 
     def estimate_memory(self, X: Any, y: Any = None, **params: Any) -> MemoryEstimate:
         """Estimate the memory of a device that the largest stack of `fit` will need.
@@ -174,19 +178,22 @@ class _StackedSearch(BaseSearchCV):
         Raises
         ------
         ValueError
-            If no fit can be prepared.
+            If no fit can be prepared, with the reason of the first one.
         """
         found: list[MemoryEstimate] = []
+        refused: list[str] = []
         parallel = partial(
-            MeasuredParallel, max_stack_bytes=self.max_stack_bytes, fused=self.fused, found=found
-        )
+            MeasuredParallel, max_stack_bytes=self.max_stack_bytes, fused=self.fused, found=found,
+            refused=refused,
+        )  # fmt: skip
         search = deepcopy(self).set_params(
             refit=False, scoring=None, return_train_score=False, fused=True, checkpoint=None
         )
         search._others = {"parallel": parallel}
         search.fit(X, y, **params)
         if not found:
-            raise ValueError(f"no fit of {self.estimator!r} can be prepared for a stack")
+            why = f" ({refused[0]})" if refused else ""
+            raise ValueError(f"no fit of {self.estimator!r} can be prepared for a stack{why}")
         return max(found, key=lambda memory: memory.total)
 
 
@@ -261,12 +268,13 @@ def _stacked(original: Any, summary: str) -> Callable:
     def run(*args: Any, **kwargs: Any) -> Any:
         fused, max_stack_bytes, progress = (kwargs.pop(n, d) for n, d in _OPTIONS.items())
         if not fused:
-            return original(*args, **kwargs)
+            with one_of_each():
+                return original(*args, **kwargs)
         own = rebound(original, **_replaced(max_stack_bytes, progress))
         # `own` is the function below scikit-learn's decorator, which validates its parameters
-        return validate_params(constraints, prefer_skip_nested_validation=False)(own)(
-            *args, **kwargs
-        )
+        checked = validate_params(constraints, prefer_skip_nested_validation=False)(own)
+        with one_of_each():
+            return checked(*args, **kwargs)
 
     run.__signature__ = _extended(original, _OPTIONS)  # type: ignore[attr-defined]
     run.__doc__ = _described(original, summary, _FUNCTION_RETURNS)

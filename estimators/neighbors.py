@@ -12,7 +12,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from cukernels import matmul, precision
 from cukernels.runtime import current, resolve_device, to_device, to_host
 from estimators.scikit_learn import Interval, fit_context
+from estimators.shared.all_or_nothing import all_or_nothing
 from estimators.shared.base import FLOATS, Classifier
+from estimators.shared.device_arrays import check_on_host
 from estimators.shared.image_shapes import rows_of_images
 
 _RECHECKED = 2**22  # differences that are held at once: 32 MB of float64
@@ -32,7 +34,8 @@ class NearestNeighborClassifier(Classifier):
         How many training samples are compared at once with how many samples to predict. A
         prediction takes the memory of ``block_size**2`` numbers.
     device : str, default="auto"
-        Where to compute the products: "cpu", "cuda", "cuda:N" or "auto".
+        Where to compute the products: "cpu", "cuda", "cuda:N", or "auto", which is the CPU here,
+        always. Samples come from the host.
 
     Attributes
     ----------
@@ -68,6 +71,7 @@ class NearestNeighborClassifier(Classifier):
         self.device = device
 
     @fit_context(prefer_skip_nested_validation=True)
+    @all_or_nothing
     def fit(self, X: Any, y: Any) -> NearestNeighborClassifier:
         """Remember the samples.
 
@@ -87,8 +91,11 @@ class NearestNeighborClassifier(Classifier):
         ------
         ValueError
             If X or y is invalid, or `y` is not made of classes.
+        TypeError
+            If X is on a GPU.
         """
         resolve_device(self.device)
+        check_on_host(X, self)
         X, self._given_shape = rows_of_images(X, type(self).__name__)
         X, y = validate_data(self, X, y, dtype=FLOATS, order="C")
         check_classification_targets(y)
@@ -133,6 +140,7 @@ class NearestNeighborClassifier(Classifier):
     def _nearest(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return squared distances in float64, and indices, each of shape (n_samples,)."""
         check_is_fitted(self)
+        check_on_host(X, self)
         X, _ = rows_of_images(X, type(self).__name__, self._given_shape)
         X = validate_data(self, X, dtype=FLOATS, order="C", reset=False)
         squared, nearest = np.full(len(X), np.inf), np.zeros(len(X), np.intp)

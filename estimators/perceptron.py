@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -11,15 +12,16 @@ import scipy.sparse as sp
 from cukernels.runtime import Work, resolve_device
 from cukernels.sparse import check_rows
 from estimators.costs.memory import ANY_GPU, MemoryEstimate, perceptron_memory
-from estimators.costs.work import learned_samples, perceptron_fit_work
+from estimators.costs.work import perceptron_fit_work
 from estimators.linear.classifier import LinearClassifier
-from estimators.linear.fit import learn_classes
 from estimators.linear.perceptron_compiled import CompiledFit
 from estimators.linear.perceptron_fit import PerceptronFit
-from estimators.linear.perceptron_start import given_weights, learned_weights
+from estimators.linear.perceptron_prepare import prepare_fit, prepare_partial_fit
 from estimators.linear.perceptron_swept import SweptFit
-from estimators.scikit_learn import Interval, StrOptions, check_partial_fit_first_call, fit_context
-from estimators.shared.device_arrays import device_for, on_host
+from estimators.scikit_learn import Interval, StrOptions, fit_context
+from estimators.shared.all_or_nothing import all_or_nothing
+from estimators.shared.callbacks import CALLBACKS
+from estimators.shared.device_arrays import device_for
 from estimators.shared.samples import Samples
 
 
@@ -80,6 +82,12 @@ class Perceptron(LinearClassifier):
     device : str, default="auto"
         "cpu", "cuda", "cuda:N", or "auto": the first GPU where it is expected to be clearly faster
         for these samples, and else the CPU.
+    callbacks : callable, object, list of them, or None, default=None
+        Called as ``f(estimator, info)``, or as ``callback.on_epoch_end(estimator, info)``, after
+        each epoch. The estimator is a copy that is fitted as far as the fit has come; `info` has
+        `epoch`, `n_epochs`, `loss`, `validation_score`, `learning_rate` and `seconds`. A callback
+        that returns True stops the fit. With ``multi_class="ovr"`` on the CPU there can be none,
+        which is a ValueError: scikit-learn's loop tells nothing before its end.
 
     Attributes
     ----------
@@ -145,6 +153,7 @@ class Perceptron(LinearClassifier):
         "learning_rate": [StrOptions({"constant", "invscaling"})],
         "power_t": [Interval(Real, 0, None, closed="left")],
         "device": [str],
+        "callbacks": CALLBACKS,
     }
 
     def __init__(
@@ -170,6 +179,7 @@ class Perceptron(LinearClassifier):
         learning_rate: str = "constant",
         power_t: float = 0.5,
         device: str = "auto",
+        callbacks: Any = None,
     ) -> None:
         self.penalty = penalty
         self.alpha = alpha
@@ -191,8 +201,10 @@ class Perceptron(LinearClassifier):
         self.learning_rate = learning_rate
         self.power_t = power_t
         self.device = device
+        self.callbacks = callbacks
 
     @fit_context(prefer_skip_nested_validation=True)
+    @all_or_nothing
     def fit(
         self,
         X: Any,
@@ -200,6 +212,8 @@ class Perceptron(LinearClassifier):
         coef_init: Any = None,
         intercept_init: Any = None,
         sample_weight: Any = None,
+        *,
+        resume_from: str | os.PathLike[str] | None = None,
     ) -> Perceptron:
         """Fit to X and y, until each class stops or for `max_iter` epochs.
 
@@ -215,14 +229,27 @@ class Perceptron(LinearClassifier):
             Intercepts to start from.
         sample_weight : array-like of shape (n_samples,), default=None
             Factors of the updates.
+        resume_from : path, default=None
+            A file of `estimators.callbacks.Checkpoint` to go on from. It belongs to a fit with
+            these parameters on these data; only `device`, `verbose`, `callbacks`, `n_jobs`,
+            `warm_start` and `max_iter` may differ, and weights to start from have no effect. For
+            what `callbacks` says, ``multi_class="ovr"`` needs a GPU.
 
         Returns
         -------
         self : Perceptron
+
+        Raises
+        ------
+        ValueError
+            If the input is not valid, or X too large; or if the file to resume from is of another
+            fit, which the message describes.
         """
-        return self._run(self._prepare(Samples(X, y), coef_init, intercept_init, sample_weight))
+        start = coef_init, intercept_init, sample_weight
+        return self._run(self._prepare(Samples(X, y), *start, resume_from=resume_from))
 
     @fit_context(prefer_skip_nested_validation=True)
+    @all_or_nothing
     def partial_fit(
         self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
     ) -> Perceptron:
@@ -239,35 +266,7 @@ class Perceptron(LinearClassifier):
         -------
         self : Perceptron
         """
-        first = not hasattr(self, "classes_")
-        if first and self.early_stopping:
-            raise ValueError("early_stopping should be False with partial_fit")
-        if first and self.class_weight == "balanced":
-            raise ValueError(
-                "class_weight 'balanced' is not supported for partial_fit. In order to use "
-                "'balanced' weights, use compute_class_weight('balanced', classes=classes, y=y). "
-                "In place of y you can use a large enough sample of the full training set target "
-                "to properly estimate the class frequency distributions. Pass the resulting "
-                "weights as the class_weight parameter."
-            )
-        given = Samples(X, y)
-        classes, sample_weight = on_host(classes), on_host(sample_weight)
-        X, y = self._check_X_y(given.X, given.y, reset=first)
-        check_partial_fit_first_call(self, classes)
-        unknown = np.setdiff1d(y, self.classes_)
-        if len(unknown):
-            raise ValueError(f"y has classes {unknown} that are not in classes {self.classes_}")
-        _check_several(self.classes_)
-        self.classes_ = np.asarray(self.classes_)
-        self.t_ = 1.0 if first else getattr(self, "t_", 1.0)
-        n_classes = len(self.classes_)
-        start = given_weights(n_classes, X, None, None) if first else learned_weights(self, X)
-        labels = np.searchsorted(self.classes_, y)
-        device = self._fit_device(X, n_classes, 1)
-        fit_class = self._fit_class(device)
-        return self._run(
-            fit_class.of(self, Samples(X, y), X, labels, sample_weight, start, device=device)
-        )
+        return self._run(prepare_partial_fit(self, Samples(X, y), classes, sample_weight))
 
     def _fit_class(self, device: str) -> type[PerceptronFit]:
         """Return the kind of fit: by scikit-learn's loop, with one rule on one device, or swept."""
@@ -303,36 +302,17 @@ class Perceptron(LinearClassifier):
         coef_init: Any = None,
         intercept_init: Any = None,
         sample_weight: Any = None,
-        rows: np.ndarray | None = None,
+        **options: Any,
     ) -> PerceptronFit:
-        """Do all of a fit that comes before its first step.
+        """Return the fit before its first step; see `prepare_fit`. A search calls this too."""
+        return prepare_fit(self, samples, coef_init, intercept_init, sample_weight, **options)
 
-        `rows` are the samples to learn from, by default all, and `sample_weight` is that of these
-        rows.
-        """
-        X, y = samples.checked(self)
-        device = device_for(
-            X,
-            self.device,
-            lambda: self._fit_work(learned_samples(X, rows), len(np.unique(y)), self.max_iter),
-            verbose=self.verbose,
-        )
-        fit_class, sample_weight = self._fit_class(device), on_host(sample_weight)
-        if not fit_class.takes(rows, sample_weight):
-            X, y, rows = X[rows], y[rows], None
-            samples = Samples(X, y)
-        classes, labels = learn_classes(samples, y, rows)
-        _check_several(classes)
-        if self.warm_start and hasattr(self, "coef_"):
-            coef_init = self.coef_ if coef_init is None else coef_init
-            intercept_init = self.intercept_ if intercept_init is None else intercept_init
-        self.classes_ = classes
-        self.t_ = 1.0
-        start = given_weights(len(classes), X, coef_init, intercept_init)
-        return fit_class.of(
-            self, samples, X, labels, sample_weight, start, rows=rows, epochs=self.max_iter,
-            device=device,
-        )  # fmt: skip
+    def _check_classes(self) -> None:
+        n_classes = len(self.classes_)
+        if n_classes < 2:
+            raise ValueError(
+                f"The number of classes has to be greater than one; got {n_classes} class"
+            )
 
     def _check_X_y(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, np.ndarray]:
         resolve_device(self.device)
@@ -340,11 +320,3 @@ class Perceptron(LinearClassifier):
         if sp.issparse(X):  # the compiled loop would write wherever a column points to
             check_rows(type(self).__name__, X.data, X.indices, X.indptr, X.shape[1])
         return X, y
-
-
-def _check_several(classes: Any) -> None:
-    """Raise scikit-learn's ValueError where there is a single class."""
-    if len(classes) < 2:
-        raise ValueError(
-            f"The number of classes has to be greater than one; got {len(classes)} class"
-        )

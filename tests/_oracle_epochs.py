@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import scipy.ndimage
 from sklearn.metrics import accuracy_score
@@ -26,6 +28,25 @@ def add_loss(parts, body, rng, dtype) -> None:
         norms = torch.linalg.vector_norm(torch.from_numpy(params[:, :decayed]).double(), dim=1)
         expected = expected + size * (loss + l2 / 2 * norms.numpy() ** 2)
     close(total.sum(axis=1), expected, dtype)
+
+
+def lose_overflowed(library, body, rng, dtype) -> None:
+    """Infinity for models with a number that PyTorch, or Python, calls not finite; others stay."""
+    models, p, chunks = (int(n) for n in rng.integers(1, 40, 3))
+    params = rng.standard_normal((models, p)).astype(dtype)
+    strange = rng.random((models, p)) < 1 / p
+    params[strange] = rng.choice([np.nan, np.inf, -np.inf], strange.sum())
+    before = rng.standard_normal((models, chunks))
+    total = before.copy()
+    body(total, params)
+    if library == "torch":
+        finite = torch.isfinite(torch.from_numpy(params)).all(dim=1).numpy()
+    else:
+        finite = np.array([all(map(math.isfinite, row)) for row in params.tolist()])
+    np.testing.assert_array_equal(np.isfinite(total.sum(axis=1)), finite)
+    stays = np.isfinite(total)
+    np.testing.assert_array_equal(total[stays], before[stays])
+    assert stays[finite].all() and (~stays).sum() <= strange.sum()
 
 
 def running_mean(library, body, rng, dtype) -> None:

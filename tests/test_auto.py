@@ -7,7 +7,9 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import replace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -228,6 +230,8 @@ def test_an_old_version_is_forgotten(folder):
         lambda text: text.replace('"launch": 1.5e-05', '"launch": Infinity'),
         lambda text: text.replace('"online"', '"offline"'),
         lambda text: text.replace('"replay"', '"repeat"'),
+        lambda text: text + " " * 2**20,
+        lambda text: "[" * 10**5,
     ],
 )
 def test_a_damaged_file_is_ignored(damage, folder):
@@ -245,6 +249,16 @@ def test_a_folder_that_cannot_be_written_is_no_error(tmp_path, monkeypatch):
     monkeypatch.setenv("CUKERNELS_CACHE_DIR", str(tmp_path / "file" / "below"))
     machine_file.save(MACHINE)
     assert machine_file.load(*OWN) is None
+
+
+def test_a_disk_that_is_full_costs_only_the_new_constants(folder, monkeypatch):
+    machine_file.save(MACHINE)
+    for error in (OSError(28, "No space left on device"), KeyboardInterrupt()):
+        with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+            patch.setattr(os, "replace", Mock(side_effect=error))
+            machine_file.save(replace(MACHINE, threads=4))
+        assert [path.name for path in folder.iterdir()] == ["machine.json"]
+        assert machine_file.load(*OWN) == MACHINE
 
 
 def test_the_folders(monkeypatch, tmp_path):

@@ -243,7 +243,7 @@ def test_other_kinds_and_versions(digits, tmp_path, monkeypatch):
     clone(cyclic).set_params(callbacks=Checkpoint(tmp_path / "{epoch}")).fit(X, y)
     with pytest.raises(ValueError, match="max_iter was 7 and is 9, and the learning rates follow"):
         clone(cyclic).set_params(max_iter=9).fit(X, y, resume_from=tmp_path / "2")
-    monkeypatch.setattr("estimators.neural.resume.__version__", "99.0")
+    monkeypatch.setattr("estimators.checkpoints.fits.__version__", "99.0")
     with pytest.raises(ValueError, match=r"cukernels was 0\S+ and is 99.0"):
         clone(MLP).fit(X, y, resume_from=tmp_path / "mlp")
     with pytest.raises(FileNotFoundError):

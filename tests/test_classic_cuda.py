@@ -50,6 +50,41 @@ def test_filter_bank_and_words():
     np.testing.assert_array_equal(there(words).transform(responses), words.transform(responses))
 
 
+@pytest.mark.parametrize("device", ["auto", "cpu", "cuda"])
+def test_the_classic_steps_take_samples_from_the_host(device, cupy):
+    """A CuPy array is refused in words, also by a tensor's protocol, and before a fit."""
+    on_device = cupy.asarray(X)
+    bank = FilterBankTransformer(device=device)
+    responses = clone(bank).fit_transform(X[:4])
+    words = VisualWordsTransformer(2, random_state=0, device=device)
+    nearest = NearestNeighborClassifier(device=device)
+    calls = []
+    for model, samples in ((bank, X), (words, responses), (nearest, X)):
+        calls.append((model, lambda x, model=model: clone(model).fit(x, Y)))
+        fitted = clone(model).fit(samples, Y[: len(samples)])
+        names = ("transform", "predict", "kneighbors", "score")
+        for name in (name for name in names if hasattr(fitted, name)):
+            own = getattr(fitted, name), [Y] if name == "score" else []
+            calls.append((model, lambda x, own=own: own[0](x, *own[1])))
+    assert len(calls) == 8
+    for model, call in calls:
+        name = type(model).__name__
+        with pytest.raises(TypeError, match=f"X is on cuda:0, and {name} takes samples from the h"):
+            call(on_device)
+
+
+def test_automatic_is_the_cpu_for_the_classic_steps(monkeypatch, softgpu):
+    monkeypatch.setattr("cukernels.gpu.auto._choice", lambda work: ("cuda:0", "it is there"))
+    monkeypatch.setattr("cukernels.gpu.auto.may_have_gpu", lambda: True)
+    with softgpu.launched() as launched:
+        responses = FilterBankTransformer().fit_transform(X[:4])
+        VisualWordsTransformer(2, random_state=0).fit_transform(responses)
+        NearestNeighborClassifier().fit(X, Y).predict(X)
+        assert not launched
+        MLPClassifier((2,), max_iter=1).fit(X, Y)  # which does choose
+        assert launched
+
+
 @pytest.mark.parametrize("layer", [0, 1])
 def test_outputs_and_ascent(layer):
     net = ConvNetClassifier((3,), hidden_layer_sizes=(4,), max_iter=2, random_state=0).fit(X, Y)

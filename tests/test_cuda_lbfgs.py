@@ -131,7 +131,7 @@ def test_a_gradient_whose_square_underflows_is_flat(dtype, exponent, cupy):
 def test_the_callback_sees_every_iteration_and_can_end_the_run(function, cupy):
     seen = np.zeros(12, dtype=int)
 
-    def count(models, x, values):
+    def count(models, x, values, iteration):
         seen[models] += 1
         points = np.stack([cupy.asnumpy(point) for point in x])
         np.testing.assert_allclose(values, rosenbrock(points, models)[0])

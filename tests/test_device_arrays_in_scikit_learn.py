@@ -202,6 +202,36 @@ def test_tensors_of_the_host(model, is_on, request):
     assert there.score(samples, labels) == here.score(x, Y)
 
 
+@each_face
+@pytest.mark.parametrize("name", ["mlp", "logistic"])
+@pytest.mark.parametrize("is_on", [True, False])
+def test_probabilities_of_cross_validation(face, name, is_on, request):
+    """The exception that the guide names: with dispatch they clash with the NumPy `classes_`."""
+    torch = pytest.importorskip("torch")
+    samples, model = torch.asarray(X), MODELS[name][0]
+    if is_on:
+        request.getfixturevalue("dispatch")
+    labels = face.cross_val_predict(model, samples, Y, cv=2)
+    assert type(labels) is (torch.Tensor if is_on else np.ndarray)
+    error = pytest.raises(TypeError, match="Multiple namespaces for array inputs")
+    with error if is_on else nullcontext():
+        found = face.cross_val_predict(model, samples, Y, cv=2, method="predict_proba")
+        double = X.astype("float64")  # as scikit-learn makes it of a tensor
+        expected = face.cross_val_predict(model, double, Y, cv=2, method="predict_proba")
+        np.testing.assert_array_equal(found, expected)
+
+
+@each_face
+@pytest.mark.parametrize("is_on", [True, False])
+def test_probabilities_of_cross_validation_on_a_device(face, is_on, cupy, request):
+    if is_on:
+        request.getfixturevalue("dispatch")
+    error = pytest.raises(TypeError, match="Multiple namespaces for array inputs")
+    with error if is_on else nullcontext():
+        found = face.cross_val_predict(MLP, cupy.asarray(X), Y, cv=2, method="predict_proba")
+        assert type(found) is cupy.ndarray and found.shape == (36, 3)
+
+
 @pytest.mark.usefixtures("dispatch")
 def test_which_classes_scikit_learn_dispatches():
     """As the guide says: of the namesakes LogisticRegression alone, with its default solver."""

@@ -22,7 +22,7 @@ MODULES = sorted(
     if ">>> " in path.read_text()
 )
 assert PAGES and MODULES
-PUBLIC = ("convert", "inspection", "model_selection")
+PUBLIC = ("callbacks", "convert", "inspection", "model_selection")
 FLAGS = doctest.NORMALIZE_WHITESPACE
 quiet = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

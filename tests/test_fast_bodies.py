@@ -83,6 +83,11 @@ def epoch_losses(rng) -> dict:
     }
 
 
+def epoch_totals(rng) -> dict:
+    case = epoch_losses(rng)
+    return {"total": case["total"], "params": case["params"]}
+
+
 DRAWN = {
     "adam": adam_steps,
     "adamw": adamw_steps,
@@ -96,6 +101,7 @@ DRAWN = {
     "local2d": lambda rng: arguments_of.convolution(rng, local=True),
     "logistic": activations,
     "logistic_loss": lambda rng: arguments_of.scores(rng, labels=False),
+    "lose_overflowed": epoch_totals,
     "matmul": arguments_of.factors,
     "max_pool2d": arguments_of.pooled,
     "relu": activations,

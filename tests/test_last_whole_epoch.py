@@ -16,6 +16,7 @@ from sklearn.datasets import load_digits
 
 from _struck import Struck
 from estimators import ConvNetClassifier, LogisticRegression, MLPClassifier, Perceptron
+from estimators.callbacks import Checkpoint
 from estimators.linear import descent, perceptron_stack, perceptron_swept
 from estimators.model_selection import GridSearchCV
 from estimators.neural import classifier
@@ -48,10 +49,10 @@ def digits():
     return X[:200] / 16, y[:200]
 
 
-def fitted(model, X, y):
+def fitted(model, X, y, **fit):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return model.fit(X, y)
+        return model.fit(X, y, **fit)
 
 
 def n_iter(model):
@@ -69,23 +70,29 @@ def assert_same(model, other):
 
 
 @pytest.mark.parametrize("name", FITS)
-def test_wherever_it_strikes(name, digits):
+@pytest.mark.parametrize("goes_on", [False, True], ids=["", "from a file"])
+def test_wherever_it_strikes(name, goes_on, digits, tmp_path):
     files, model = FITS[name]
-    whole = {}  # fits that end after so many epochs
+    whole, fit, first = {}, {}, 0  # fits that end after so many epochs
     for epochs in range(1, 7):
         whole[epochs] = fitted(clone(model).set_params(max_iter=epochs), *digits)
+    if goes_on:
+        fit, first = {"resume_from": tmp_path / "2.ckpt"}, 2
+        writes = clone(model).set_params(callbacks=Checkpoint(tmp_path / "{epoch}.ckpt"))
+        assert_same(fitted(writes, *digits), whole[6])
     counted = Struck(files, "line", 10**9)
-    counted.during(lambda: fitted(clone(model), *digits))
+    counted.during(lambda: fitted(clone(model), *digits, **fit))
     n_lines, struck_in = 10**9 - counted.left, set()
     for place in np.unique(np.linspace(0, n_lines - 1, PLACES).astype(int)).tolist():
         one, strike = clone(model), Struck(files, "line", place)
-        if not strike.during(lambda one=one: fitted(one, *digits)):
+        if not strike.during(lambda one=one: fitted(one, *digits, **fit)):
             # the interrupt was caught by the fit, which then has a result
             pass
         if not any(hasattr(one, n) for n in ("coefs_", "coef_")):
             continue  # nothing had begun, or it was struck again on the way out
         epochs = n_iter(one)
         struck_in.add(epochs)
+        assert epochs >= first
         if epochs:
             assert_same(one, whole[epochs])
     assert len(struck_in) > 3, struck_in

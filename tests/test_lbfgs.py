@@ -130,7 +130,7 @@ def test_a_step_into_overflow_is_shortened():
 def test_the_callback_sees_every_iteration_and_can_end_the_run():
     seen = np.zeros(12, dtype=int)
 
-    def count(models, x, values):
+    def count(models, x, values, iteration):
         seen[models] += 1
         np.testing.assert_allclose(values, rosenbrock(x, models)[0])
         if seen.max() == 20:
@@ -160,7 +160,7 @@ def test_each_model_has_limits_of_its_own(stacked):
 
 
 def test_the_callback_can_halt_some_models(stacked):
-    def halt(models, x, values):
+    def halt(models, x, values, iteration):
         return models % 2 == 0
 
     result = minimize_lbfgs(rosenbrock, STARTS, gtol=1e-8, ftol=0, callback=halt)

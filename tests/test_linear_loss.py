@@ -140,7 +140,7 @@ def test_newton_from_far_away(factorize, n_classes):
         factorize=factorize,
         tol=1e-9,
         max_iter=100,
-        callback=lambda x, value: values.append(value),
+        callback=lambda stage: values.append(stage.point.value),
     )
     assert result.converged and len(values) == result.n_iter
     assert (np.diff(values) <= 1e-12).all()

@@ -221,7 +221,8 @@ def test_what_grows_with_what():
     wide = MLPClassifier((50,), batch_size=100, dtype="float64").estimate_memory(X, Y)
     assert (wide.parameters, wide.step) == (2 * small.parameters, 2 * small.step)
     sgd = MLPClassifier((50,), solver="sgd").estimate_memory(X, Y)
-    assert sgd.parameters == small.parameters * 3 // 4  # one moment instead of two
+    # one moment instead of two, and the copies of both that an interrupt goes back to
+    assert 7 * sgd.parameters == 5 * small.parameters
     doubled = MLPClassifier((50,)).estimate_memory(np.tile(X, (2, 1)), np.tile(Y, 2))
     assert doubled.data == 2 * small.data
 

@@ -28,6 +28,7 @@ from sklearn.preprocessing import StandardScaler
 import estimators
 from _estimators import ESTIMATORS, with_known
 from estimators import model_selection
+from estimators.callbacks import Checkpoint
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -82,6 +83,9 @@ def left_by(
         gc.unfreeze()
 
 
+TELLS = {"multi_class": "multinomial"}  # a perceptron otherwise tells nothing of its epochs
+
+
 def short(cls: type, **parameters: Any) -> Any:
     return with_known(cls, **SHORT | parameters)
 
@@ -102,7 +106,7 @@ def variants() -> Iterator[Any]:
             if name in names and not (name == "penalty" and "solver" in names):
                 settings[name] = {name: value}
         if "callbacks" in names:
-            settings["callbacks"] = {"callbacks": [lambda *args: None]}
+            settings["callbacks"] = {"callbacks": [lambda *args: None]} | TELLS
         if "l1_ratio" in names and "saga" in settings:
             settings["L1"] = {"solver": "saga", "l1_ratio": 1.0}
         for name, parameters in settings.items():
@@ -285,11 +289,28 @@ def fails_in_the_second_epoch(estimator, info):
 @pytest.mark.parametrize("error_score", [np.nan, "raise"])
 def test_a_search_whose_callbacks_fail(cls, error_score):
     def work(X, y):
-        estimator = short(cls, callbacks=fails_in_the_second_epoch)
+        estimator = short(cls, callbacks=fails_in_the_second_epoch, **TELLS)
         grid = grid_of(estimator)
         model_selection.GridSearchCV(estimator, grid, cv=2, error_score=error_score).fit(X, y)
 
     assert left_by(work, ends_with=(ValueError,)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "solver"),
+    [
+        *(("LogisticRegression", solver) for solver in ("lbfgs", "newton-cg", "saga")),
+        *(("MLPClassifier", "lbfgs"), ("ConvNetClassifier", "adam"), ("Perceptron", "")),
+    ],
+)
+def test_a_fit_that_goes_on_from_a_file(name, solver, tmp_path):
+    estimator = short(getattr(estimators, name), solver=solver, **TELLS)
+
+    def work(X, y):
+        fit(estimator.set_params(callbacks=Checkpoint(tmp_path / "{epoch}.ckpt")), X, y)
+        fit(estimator, X, y, resume_from=tmp_path / "1.ckpt")
+
+    assert left_by(work) == []
 
 
 @pytest.mark.parametrize("learner", LEARNERS)

@@ -299,6 +299,10 @@ CHECKS = {
     "adamw": (partial(adamw, "sklearn"), partial(adamw, "torch")),
     "rmsprop": (partial(rmsprop, "sklearn"), partial(rmsprop, "torch")),
     "add_loss": (partial(epochs.add_loss, False), partial(epochs.add_loss, True)),
+    "lose_overflowed": (
+        partial(epochs.lose_overflowed, "torch"),
+        partial(epochs.lose_overflowed, "plain"),
+    ),
     "running_mean": (
         partial(epochs.running_mean, "batch_norm"),
         partial(epochs.running_mean, "lerp"),

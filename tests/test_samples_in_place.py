@@ -15,6 +15,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 N, D = 2000, 400
 Y = np.arange(N) % 3
 MLP = MLPClassifier((8,), max_iter=1, batch_size=50, random_state=0)
+AUTO = clone(MLP).set_params(dtype="auto")
 CONVNET = ConvNetClassifier((2,), hidden_layer_sizes=(4,), max_iter=1, random_state=0)
 
 
@@ -61,7 +62,7 @@ def test_a_file_is_read_and_not_copied(model, dtype, on_disk):
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "bool"])
-@pytest.mark.parametrize("model", [MLP, CONVNET])
+@pytest.mark.parametrize("model", [MLP, CONVNET, AUTO])
 def test_whole_numbers_are_converted_piece_by_piece(model, dtype, on_disk, monkeypatch):
     samples = on_disk(dtype)
     model = clone(model).fit(samples[:200], Y[:200])
@@ -100,16 +101,41 @@ def test_whole_numbers_are_refused_as_floats_are(wrong):
 
 @pytest.mark.parametrize(
     "model",
-    [MLP, clone(CONVNET).set_params(batch_size=20), clone(MLP).set_params(early_stopping=True)],
-)
+    [
+        MLP, AUTO, clone(CONVNET).set_params(batch_size=20, dtype="auto"),
+        clone(CONVNET).set_params(batch_size=20), clone(MLP).set_params(early_stopping=True),
+    ],
+)  # fmt: skip
 def test_bytes_become_numbers_in_their_batch(model, on_disk):
-    """A quarter of the memory, and the same fit to the bit."""
+    """A quarter of the memory or an eighth, and the same fit to the bit."""
     samples = on_disk("uint8")
-    numbers = samples.astype(np.float32)
+    numbers = samples.astype("float64" if model.dtype == "auto" else "float32")
     clone(model).fit(samples[:60], Y[:60])
     assert peak(clone(model).fit, samples, Y) < numbers.nbytes / 2
     of_bytes, of_numbers = (clone(model).fit(X, Y) for X in (samples, numbers))
     assert of_bytes.loss_curve_ == of_numbers.loss_curve_
     for a, b in zip(of_bytes.coefs_, of_numbers.coefs_, strict=True):
-        assert a.tobytes() == b.tobytes()
+        assert a.tobytes() == b.tobytes() and a.dtype == numbers.dtype
     np.testing.assert_array_equal(of_bytes.predict(samples), of_numbers.predict(numbers))
+
+
+@pytest.mark.parametrize("options", [{"solver": "lbfgs"}, {"solver": "sgd", "warm_start": True}])
+def test_bytes_with_an_automatic_dtype(options, on_disk):
+    """Other kinds of fits: all samples in a step, and a network that was of float32 before."""
+    of_bytes, of_numbers = (clone(AUTO).set_params(**options) for _ in range(2))
+    samples = on_disk("uint8")
+    for model, x in ((of_bytes, samples), (of_numbers, samples.astype("float64"))):
+        model.fit(samples[:90].astype("float32"), Y[:90])
+        assert model.coefs_[0].dtype == np.float32
+        np.testing.assert_array_equal(
+            model.predict_proba(samples[:9]), model.predict_proba(samples[:9].astype("float64"))
+        )
+        model.fit(x, Y)
+    for a, b in zip(of_bytes.coefs_, of_numbers.coefs_, strict=True):
+        assert a.tobytes() == b.tobytes() and a.dtype == np.float64
+    alone = clone(AUTO)  # weights that a user has set, without a fit
+    alone.coefs_, alone.intercepts_ = of_bytes.coefs_, of_bytes.intercepts_
+    alone.n_layers_, alone.n_outputs_, alone.out_activation_ = 3, 3, "softmax"
+    alone.n_features_in_, alone.classes_ = D, of_bytes.classes_
+    expected = of_bytes.predict_proba(samples)
+    np.testing.assert_array_equal(alone.predict_proba(samples), expected)

@@ -170,6 +170,24 @@ def test_limited_memory(cupy, softgpu):
     cupy.empty(6000, np.uint8)
 
 
+def test_failing_allocations(cupy, softgpu):
+    cupy.get_default_memory_pool().free_all_blocks()
+    runtime = cupy.cuda.runtime
+    with softgpu.failing_allocations(2, 1) as failing:
+        runtime.free(runtime.malloc(8))
+        assert not failing.failed
+        with pytest.raises(runtime.CUDARuntimeError, match="MemoryAllocation"):
+            runtime.malloc(8)
+        assert failing.failed == 1
+        runtime.free(runtime.malloc(8))
+    with softgpu.failing_allocations(1):
+        with pytest.raises(cupy.cuda.memory.OutOfMemoryError):
+            cupy.empty(1 << 20)
+        with pytest.raises(runtime.CUDARuntimeError, match="MemoryAllocation"):
+            runtime.hostAlloc(8, 0)
+    cupy.empty(1 << 20)
+
+
 def test_pinned_memory_and_asynchronous_pool(cupy):
     pinned = np.frombuffer(cupy.cuda.alloc_pinned_memory(80), np.float64, 10)
     pinned[:] = np.arange(10)

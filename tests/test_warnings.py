@@ -192,6 +192,11 @@ def network_shows_a_bar_without_tqdm(patch):
 
 
 @scene
+def network_with_large_features(patch):
+    MLPClassifier(hidden_layer_sizes=(4,), max_iter=1).fit(1e6 * X, Y)
+
+
+@scene
 def images_with_their_channels_first(patch):
     net = ConvNetClassifier(pool_size=None, max_iter=1)
     net.fit(np.zeros((20, 3, 16, 16), np.float32), np.arange(20) % 2)

@@ -58,11 +58,11 @@ def _choice(work: Work) -> tuple[str, str]:
         gpu = resolve_device("cuda") if cuda_turn() else GPU
         machine = machine_of(gpu, threads())
         free, _ = device_memory(gpu)
+        on_cpu, on_gpu = machine.seconds_on_cpu(work), machine.seconds_on_gpu(work)
     except Exception as error:  # noqa: BLE001 (whatever it is, this GPU is of no use)
         return "cpu", f"the GPU cannot be used ({type(error).__name__}: {error})"
     if work.memory > free:
         return "cpu", f"it needs {work.memory:,.0f} bytes, and {gpu} has {free:,} free"
-    on_cpu, on_gpu = machine.seconds_on_cpu(work), machine.seconds_on_gpu(work)
     reason = f"expected are {on_cpu:.2g} s on the CPU and {on_gpu:.2g} s on {gpu}"
     return (gpu if machine.prefers_gpu(work) else "cpu"), reason
 

@@ -55,6 +55,8 @@ def calibrate(device: str = "cuda") -> Machine:
 
     Raises
     ------
+    TypeError, ValueError
+        If `device` is no text, or names no GPU.
     ImportError, RuntimeError
         If there is no CuPy or no such GPU.
 
@@ -63,6 +65,10 @@ def calibrate(device: str = "cuda") -> Machine:
     >>> import cukernels
     >>> print(cukernels.calibrate())  # doctest: +SKIP
     """
+    if not isinstance(device, str):
+        raise TypeError(
+            f"device is {device!r}: name a GPU by text, as 'cuda' or 'cuda:0', and not by a number"
+        )
     device = resolve_device(device)
     if device == "cpu":
         raise ValueError("calibrate measures a GPU beside the CPU: name it, as device='cuda:0'")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import NamedTuple
@@ -68,6 +69,13 @@ def compile_all(
             pool.shutdown(cancel_futures=True)
             raise
     return Outcome(counts[True], counts[False], failures)
+
+
+def compilable() -> list[int]:
+    """Return the compute capabilities for which NVRTC compiles, and which kernels are made for."""
+    least = min(instance.kernel.since for instance in all_instances(10**6))
+    archs = sys.modules["cupy"].cuda.nvrtc.getSupportedArchs()
+    return sorted(arch for arch in map(int, archs) if arch >= least)
 
 
 def all_instances(architecture: int) -> Iterator[Instance]:

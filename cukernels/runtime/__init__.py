@@ -17,9 +17,10 @@ from cukernels.runtime.chunks import shares, slices
 from cukernels.runtime.interrupts import and_surely
 from cukernels.runtime.machine import Work
 from cukernels.runtime.workers import in_parallel, threads
-from cukernels.runtime.workspace import Workspaces
+from cukernels.runtime.workspace import LARGE, Workspaces
 
 __all__ = [
+    "LARGE",
     "LOWER",
     "Array",
     "cuda_in_turn",

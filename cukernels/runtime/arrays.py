@@ -28,7 +28,10 @@ INSTALL_CUDA = (
 _NO_MEMORY = 2  # cudaErrorMemoryAllocation
 
 # What a user can do about a device with too little memory.
-LOWER = "batch_size of a network, max_stack_bytes of a search, or the number of samples"
+LOWER = (
+    "batch_size or hidden_layer_sizes of a network, max_stack_bytes of a search, or the number of "
+    "samples"
+)
 
 is_c_contiguous = operator.attrgetter("_c_contiguous")
 """Whether a CuPy array is C-contiguous. `x.flags` says the same, but it makes an object at every
@@ -75,10 +78,26 @@ def special(x: Array) -> ModuleType:
 
 
 def installed_cupy() -> ModuleType | None:
-    """Import CuPy and return it, or return None if it is not installed."""
+    """Import CuPy and return it, or return None if it is not installed.
+
+    Raises
+    ------
+    ImportError
+        If it is installed and broken. The message has what CuPy raised, and what to do.
+    """
     if importlib.util.find_spec("cupy") is None:
         return None
-    return importlib.import_module("cupy")
+    try:
+        return importlib.import_module("cupy")
+    except Exception as error:  # CuPy looks for libraries and makes a folder while it is imported
+        advice = (
+            "CUPY_CACHE_DIR has to name a folder that can be made."
+            if isinstance(error, OSError)
+            else INSTALL_CUDA
+        )
+        raise ImportError(
+            f"CuPy is installed, but importing it raises {type(error).__name__}: {error}. {advice}"
+        ) from error
 
 
 _turn: ContextVar[int] = ContextVar("_turn", default=0)
@@ -117,7 +136,7 @@ def resolve_device(device: str) -> str:
     ValueError
         If `device` is not one of these names.
     ImportError
-        If a GPU is asked for and CuPy is missing.
+        If a GPU is asked for and CuPy is missing or broken.
     RuntimeError
         If a GPU is asked for that this machine does not have.
     """
@@ -128,7 +147,10 @@ def resolve_device(device: str) -> str:
         raise ValueError(
             f"Unknown device {device!r}: expected 'auto', 'cpu', 'cuda' or 'cuda:N' (as 'cuda:1')."
         )
-    cupy = installed_cupy()
+    try:
+        cupy = installed_cupy()
+    except ImportError as error:
+        raise ImportError(f"device={device!r}: {error}") from error
     if cupy is None:
         raise ImportError(f"device={device!r} needs CuPy, which is not installed. {INSTALL_CUDA}")
 

@@ -18,13 +18,14 @@ from typing import Any
 from cukernels.runtime.machine import KINDS, Machine, Rate
 
 _FORMAT = 1  # of the file; another one is ignored
+_MOST = 2**20  # bytes of the file; a machine has some 1,000
 
 
 def path() -> Path:
     """Return where the file is: see CUKERNELS_CACHE_DIR in the README."""
     own = os.environ.get("CUKERNELS_CACHE_DIR")
     if own:
-        return Path(own) / "machine.json"
+        return Path(own).expanduser() / "machine.json"
     shared = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(shared).expanduser() / "cukernels" / "machine.json"
 
@@ -32,10 +33,12 @@ def path() -> Path:
 def load(gpu: str, driver: str, version: str, threads: int) -> Machine | None:
     """Return the constants that were measured for such a machine, or None."""
     try:
-        machine = _machine_of(_entries()[_key(gpu, driver, version, threads)])
-    except (KeyError, TypeError, ValueError, AttributeError):
+        return _machine_of(
+            _entries()[_key(gpu, driver, version, threads)],
+            {"gpu": gpu, "driver": driver, "version": version, "threads": threads},
+        )
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
-    return machine if (machine.gpu, machine.threads) == (gpu, threads) else None
 
 
 def save(machine: Machine) -> None:
@@ -56,8 +59,9 @@ def save(machine: Machine) -> None:
             with os.fdopen(handle, "w") as file:
                 json.dump(content, file, indent=1)
             os.replace(temporary, target)
-        except OSError:
+        except BaseException:
             os.unlink(temporary)
+            raise
 
 
 def _key(gpu: str, driver: str, version: str, threads: int) -> str:
@@ -67,30 +71,42 @@ def _key(gpu: str, driver: str, version: str, threads: int) -> str:
 def _entries() -> dict[str, Any]:
     """Return all machines of the file; none if it cannot be read."""
     try:
-        content = json.loads(path().read_text())
-        return dict(content["machines"]) if content["format"] == _FORMAT else {}
+        with open(path(), "rb") as file:
+            text = file.read(_MOST + 1)  # no more, whatever somebody has put there
+        content = json.loads(text if len(text) <= _MOST else b"")
+        # of pairs, `dict` would make names that are no text
+        is_known = content["format"] == _FORMAT and isinstance(content["machines"], dict)
+        return content["machines"] if is_known else {}
     except (OSError, RuntimeError, ValueError, KeyError, TypeError):
         return {}
 
 
-def _machine_of(entry: dict[str, Any]) -> Machine:
+def _machine_of(entry: dict[str, Any], identity: dict[str, Any]) -> Machine:
     """Make a machine of its entry; ValueError or another error if it is damaged."""
     fields = dict(entry)
+    for name, value in identity.items():
+        if fields[name] != value:
+            raise ValueError(f"{name} is {fields[name]!r}")
     for side in ("on_cpu", "on_gpu"):
         fields[side] = {kind: _rate(fields[side][kind]) for kind in KINDS}
-    fields["up"], fields["down"] = _rate(fields["up"]), _rate(fields["down"])
+    for name in ("up", "down"):
+        fields[name] = _rate(fields[name])
     for name in ("launch", "replay"):
-        _check(fields[name])
-    return Machine(**fields)
+        fields[name] = _constant(fields[name])
+    return Machine(**fields | identity)
 
 
 def _rate(pair: Any) -> Rate:
     latency, per_second = pair
-    return Rate(_check(latency), _check(per_second))
+    return Rate(_constant(latency), _constant(per_second))
 
 
-def _check(value: Any) -> float:
-    """Return a number that may be a constant, and raise ValueError for another one."""
-    if not (isinstance(value, int | float) and math.isfinite(value) and value >= 0):
+def _constant(value: Any) -> float:
+    """Return a number that may be a constant, and raise an error for anything else.
+
+    No constant is 0: everything takes some time, and times are divided by what is done in a second.
+    """
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not (is_number and 0 < float(value) < math.inf):
         raise ValueError(f"{value!r} is no constant")
     return float(value)

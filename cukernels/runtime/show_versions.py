@@ -72,7 +72,10 @@ def report() -> list[str]:
 def cuda_facts() -> dict[str, str]:
     """Return the versions of CuPy and CUDA, the cache of kernels, and a line for each GPU."""
     facts = {name: found for name in _CUPY if (found := _version(name))}
-    cupy = installed_cupy()
+    try:
+        cupy = installed_cupy()
+    except ImportError as error:
+        return facts | {"GPU": f"none can be used: {error}"}
     if cupy is None:
         return facts | {"GPU": "none can be used: CuPy is not installed"}
     for name, ask in (
@@ -93,14 +96,13 @@ def kernel_cache() -> str:
 
 
 def cuda_devices() -> list[str]:
-    """Return the names of the GPUs of this machine, as "cuda:0"."""
-    cupy = installed_cupy()
-    if cupy is None:
-        return []
+    """Return the names of the GPUs of this machine that can be used, as "cuda:0"."""
     try:
-        return [f"cuda:{i}" for i in range(cupy.cuda.runtime.getDeviceCount())]
-    except cupy.cuda.runtime.CUDARuntimeError:
+        cupy = installed_cupy()
+        count = 0 if cupy is None else cupy.cuda.runtime.getDeviceCount()
+    except Exception:  # noqa: BLE001 (a report is asked for where something is broken)
         return []
+    return [f"cuda:{i}" for i in range(count)]
 
 
 def body_table() -> list[str]:

@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-_LARGE = 2**18  # bytes; less than this is allocated as quickly in the usual way
+LARGE = 2**18
+"""The least bytes that a workspace is kept for; less is allocated as quickly in the usual way."""
 _LINE = 64  # bytes of a cache line, and of the longest SIMD vectors
 
 _own = threading.local()  # the workspace that the thread is in
@@ -65,7 +66,7 @@ class Workspaces:
 
     def block(self, n_bytes: int) -> AbstractContextManager[None]:
         """Return a `with` block of a free workspace, or of none if only few bytes are made."""
-        return _NONE if n_bytes < _LARGE else self._one()
+        return _NONE if n_bytes < LARGE else self._one()
 
     @contextmanager
     def _one(self) -> Iterator[None]:

@@ -67,6 +67,41 @@ def add_loss(
     total[:, 0] += size * loss
 
 
+def _ends(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
+    for m, chunks, p in ((1, 1, 1), (3, 4, 50), (2, 3, 20_008), (2, 2, 0), (0, 1, 5), (4, 2, 37)):
+        params = rng.standard_normal((m, p))
+        for model, value in zip(range(1, m), (np.nan, np.inf, -np.inf), strict=False):
+            params[model, rng.integers(p) if p else ()] = value
+        yield {"total": rng.standard_normal((m, chunks)), "params": params}
+
+
+@op(
+    samples=_ends,
+    outputs=(),
+    mutates=("total",),
+    no_backward="it says only whether an epoch went well",
+)
+def lose_overflowed(total: Array, params: Array) -> None:
+    """Set totals of an epoch to infinity, in place, where parameters of the chunk are not finite.
+
+    The losses of an epoch come from before its last step. So this is what tells that this step has
+    made weights that are no numbers, by the same numbers that the host reads anyway.
+
+    Parameters
+    ----------
+    total : array of shape (M, chunks)
+        Updated; `loss_total` makes it.
+    params : array of shape (M, P), float32 or float64
+        Parameters of the models after the epoch, in chunks as `add_loss` has them.
+    """
+    check_total(total, params, 0, "lose_overflowed")
+    xp, (models, chunks) = namespace(params), total.shape
+    length = chunk_length(params.shape[1], chunks)
+    is_lost = xp.zeros((models, chunks * length), bool)
+    is_lost[:, : params.shape[1]] = ~xp.isfinite(params)
+    total[is_lost.reshape(models, chunks, length).any(axis=-1)] = np.inf
+
+
 def chunk_length(p: int, chunks: int) -> int:
     """Return how many of the `p` parameters of a model a column of `total` stands for.
 
@@ -90,11 +125,11 @@ def loss_total(params: Array, n_decayed: int) -> Array:
     return xp.zeros((len(params), chunks))
 
 
-def check_total(total: Array, params: Array, n_decayed: int) -> None:
+def check_total(total: Array, params: Array, n_decayed: int, op: str = "add_loss") -> None:
     """Raise ValueError if `total` has no columns, or a model fewer than `n_decayed` parameters."""
-    check_decayed("add_loss", params, n_decayed)
+    check_decayed(op, params, n_decayed)
     if total.shape[1] < 1:
-        raise ValueError(f"add_loss: total of shape {total.shape} has no column to add to")
+        raise ValueError(f"{op}: total of shape {total.shape} has no column to add to")
 
 
 def check_decayed(op: str, params: Array, n_decayed: int) -> None:

@@ -18,3 +18,11 @@ def add_loss(
         w = params[:, min(chunk * length, n_decayed) : min((chunk + 1) * length, n_decayed)]
         norm = np.array([np.dot(own, own) for own in w])  # 10 times as fast as one stacked product
         total[:, chunk] += ((loss if chunk == 0 else 0) + 0.5 * l2 * norm) * size
+
+
+def lose_overflowed(total: Array, params: Array) -> None:
+    check_total(total, params, 0, "lose_overflowed")
+    length = chunk_length(params.shape[1], total.shape[1])
+    for chunk in range(total.shape[1]):
+        own = params[:, chunk * length : (chunk + 1) * length]
+        total[~np.isfinite(own).all(axis=1), chunk] = np.inf

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from cukernels.matmul import of_product
 from cukernels.runtime import LOWER, device_memory
 from estimators.shared.device_arrays import device_of
 
@@ -17,13 +16,6 @@ ANY_GPU = "cuda"
 """A GPU of which nothing is asked, so that the parts of sums that fill it are not counted."""
 
 _PLACE = 8  # bytes of the number of a row
-_VECTORS_OF_LBFGS = 28  # of parameters: its memory, and what an iteration makes
-# Of L-BFGS on a GPU: twenty of its memory, where it is and was, two gradients, and the direction.
-_VECTORS_OF_DEVICE = 25
-_SCORES = 4  # scores, their gradients, and what a sum makes of them
-_BY_CURVATURE = ("newton-cholesky", "liblinear", "sag", "saga")
-BYTES_READ_AT_ONCE = 2**24
-"""Of the blocks of a Hessian on a GPU; larger ones are read alone."""
 _GROUP, _MOST_OF_GROUPS = 32, 2**28  # samples of a group of a sweep; bytes of all their products
 
 
@@ -130,64 +122,6 @@ def _amount(n_bytes: int) -> str:
         if n_bytes >= unit:
             return f"{n_bytes / unit:.3g} {name}"
     return f"{n_bytes} bytes"
-
-
-def logistic_memory(
-    X: Any, n_outputs: int, solver: str, device: str, models: int = 1, *, of_hessian: int = 0
-) -> MemoryEstimate:
-    """Return what the fit of a logistic regression needs, or a stack of them on the same rows.
-
-    `of_hessian` is how many columns of samples there are on a GPU while it makes a Hessian, or 0.
-
-    Parameters are in double precision. On a GPU those of L-BFGS stay there with all its vectors;
-    other solvers have theirs on the host, and bring one at a time.
-    """
-    itemsize, (n_rows, n_features) = X.dtype.itemsize, X.shape
-    data = samples_bytes(X, itemsize) + n_rows * _PLACE
-    n_parameters = models * n_outputs * (n_features + 1)
-    if device == "cpu":
-        parameters = 8 * _VECTORS_OF_LBFGS * n_parameters
-        step = _SCORES * itemsize * n_rows * n_outputs * models
-    else:
-        if sp.issparse(X):  # and the other way round, for the gradient in the weights
-            data += X.nnz * (itemsize + X.indices.itemsize) + n_features * X.indptr.itemsize
-        parameters = 8 * n_parameters * (_VECTORS_OF_DEVICE if solver == "lbfgs" else 2)
-        step = _logistic_step(X, n_outputs, device, models)
-        if of_hessian and not sp.issparse(X):  # that of sparse rows is made on the host
-            step = max(step, _hessian_step(X, n_outputs, device, of_hessian))
-    if device == "cpu" and solver in _BY_CURVATURE:  # rows with ones, times weights, and again
-        step += (3 + (n_outputs > 1)) * samples_bytes(X, itemsize)
-    return MemoryEstimate(data, parameters, step, device)
-
-
-def _logistic_step(X: Any, n_outputs: int, device: str, models: int) -> int:
-    """Return the most bytes that a pass over X has at once on a GPU, beside the parameters.
-
-    The product that makes scores has parts of its sums. Then there are scores and their gradients,
-    and the product that makes the gradient in the weights, which has parts too.
-    """
-    itemsize, (n_rows, n_features) = X.dtype.itemsize, X.shape
-    all_outputs = models * n_outputs
-    scores, weights = itemsize * n_rows * all_outputs, itemsize * all_outputs * n_features
-    if sp.issparse(X):
-        return 2 * scores + weights
-    forward = of_product(n_rows, all_outputs, n_features, 1, X.dtype, device)
-    backward = of_product(n_features, all_outputs, n_rows, 1, X.dtype, device)
-    return weights + max(scores + forward, 2 * scores + backward)
-
-
-def _hessian_step(X: Any, n_outputs: int, device: str, n_columns: int) -> int:
-    """Return the most bytes that a Hessian of dense samples has at once on a GPU.
-
-    There are columns of samples, their shares and probabilities, and what makes the weights of a
-    block; the blocks that are read at once; and the parts of the sums of one.
-    """
-    itemsize, (n_rows, n_features) = X.dtype.itemsize, X.shape
-    side = n_features + 1
-    blocks, block = n_outputs * (n_outputs + 1) // 2, side**2 * itemsize
-    read = min(blocks, max(BYTES_READ_AT_ONCE // block, 1)) * block
-    parts = of_product(side, side, n_rows, 1, X.dtype, device, a_k=False)
-    return (n_columns + n_outputs + 4) * n_rows * itemsize + read + parts
 
 
 def perceptron_memory(

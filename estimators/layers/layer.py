@@ -106,12 +106,15 @@ class Layer(ABC):
         as `SharedRows`, which only the first layer of a network is given, in training.
     goes_through : bool
         Whether its backward can go on through the activation that made its input.
+    normalises : bool
+        Whether its output is the same for inputs of any scale.
     """
 
     attribute: ClassVar[str] = ""
     is_divided: ClassVar[bool] = False
     shares_input: ClassVar[bool] = False
     goes_through: ClassVar[bool] = False
+    normalises: ClassVar[bool] = False
     rate: float
 
     @property

@@ -50,6 +50,7 @@ class BatchNorm(Elementwise):
     momentum: float = 0.1
     epsilon: float = 1e-5
     rows = Rows.TOGETHER
+    normalises = True
     attribute = "batch_norms_"
 
     @classmethod
@@ -113,6 +114,7 @@ class LayerNorm(Elementwise):
 
     epsilon: float = 1e-5
     rows = Rows.ALONE
+    normalises = True
     attribute = "layer_norms_"
 
     @classmethod

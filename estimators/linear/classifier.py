@@ -6,18 +6,26 @@ from typing import Any, Self
 
 import numpy as np
 import scipy.sparse as sp
+from sklearn.base import clone
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
-from cukernels.runtime import Array, Work, like
+from cukernels.runtime import Array, Work, like, resolve_device
 from estimators.costs.memory import MemoryEstimate
 from estimators.linear.scores import linear_scores
-from estimators.shared.base import FLOATS, Classifier, float_dtype
-from estimators.shared.device_arrays import chosen, device_for, device_of, in_kind
+from estimators.shared.base import FLOATS, Classifier
+from estimators.shared.device_arrays import (
+    chosen,
+    device_for,
+    device_of,
+    in_kind,
+    on_host,
+    received,
+)
 from estimators.shared.known_outputs import known_outputs
 from estimators.shared.labels import count_outputs
 from estimators.shared.rows import dense_rows_of
-from estimators.shared.validation import validated
+from estimators.shared.validation import validated, validated_shape
 from estimators.shared.warnings import warn
 
 
@@ -44,22 +52,26 @@ class LinearClassifier(Classifier):
         """Return what a fit to X has to do."""
         raise NotImplementedError
 
+    def _check_classes(self) -> None:
+        """Raise ValueError unless a fit takes as many classes as there are in `classes_`."""
+        raise NotImplementedError
+
     def _check_X_y(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, np.ndarray]:
         """Validate samples and labels to learn from; X becomes a float array or a CSR matrix."""
         # the sum of X by which scikit-learn looks for NaN may overflow
         with np.errstate(over="ignore", invalid="ignore"):
-            X, y = validated(
-                self,
-                X,
-                y,
-                accept_sparse="csr",
-                dtype=FLOATS,
-                order="C",
-                accept_large_sparse=self._takes_large_sparse,
-                reset=reset,
-            )
+            X, y = validated(self, X, y, reset=reset, **self._input_options())
         check_classification_targets(y)
         return X, y
+
+    def _input_options(self) -> dict[str, Any]:
+        """Return what `validated` is told of samples to learn from."""
+        return {
+            "accept_sparse": "csr",
+            "dtype": FLOATS,
+            "order": "C",
+            "accept_large_sparse": self._takes_large_sparse,
+        }
 
     def _run(self, fit: Any) -> Self:
         """Run a prepared fit and set the fitted attributes; Ctrl-C keeps what is learned."""
@@ -75,7 +87,9 @@ class LinearClassifier(Classifier):
     def estimate_memory(self, X: Any, y: Any = None) -> MemoryEstimate:
         """Estimate the memory of the device that `fit` will need. Nothing is allocated.
 
-        A fit on a GPU that needs more than is free raises MemoryError before its first step.
+        A fit on a GPU that needs more than is free raises MemoryError before its first step. What
+        `fit` refuses for its shape or type is refused here in the same words. Numbers are not
+        looked at, so NaN in X is only found by `fit`.
 
         Parameters
         ----------
@@ -90,11 +104,19 @@ class LinearClassifier(Classifier):
             Bytes of `data`, `parameters` (with what the solver keeps) and a `step`, their `total`,
             and the `device`.
         """
-        X = X if sp.issparse(X) or device_of(X) else np.asarray(X)
-        X = X.astype(float_dtype(X), copy=False)
+        model = clone(self)
+        model._validate_params()
+        resolve_device(self.device)
+        given = received(X)
+        samples, y = validated_shape(model, given, on_host(y), **model._input_options())
+        if y is not None:
+            model.classes_ = np.unique(y)
+            model._check_classes()
         n_classes = max(2, count_outputs(y, getattr(self, "classes_", ())))
-        device = device_for(X, self.device, lambda: self._fit_work(X, n_classes, self.max_iter))
-        return self._fit_memory(X, n_classes, device)
+        device = device_for(
+            given, self.device, lambda: model._fit_work(samples, n_classes, self.max_iter)
+        )
+        return model._fit_memory(samples, n_classes, device)
 
     @in_kind
     def decision_function(self, X: Any) -> Array:

@@ -2,36 +2,111 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple, Self
 
 import numpy as np
 
+from estimators.checkpoints.parts import array_in, as_arrays, count_in, number_in
 from estimators.linear.loss import LinearObjective
-
-Callback = Callable[[np.ndarray, float], object]
+from estimators.optimize.curvature import CurvatureMemory
+from estimators.optimize.states import PAIRS, memory_in
 
 _ONE = np.zeros(1, dtype=int)  # the place of a single model in its stack of one
 
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """A point of shape (P,), the value there, and the slope (P,), which is 0 at a minimum."""
+    """A point of shape (P,), the value there, and the slope (P,), which is 0 at a minimum.
+
+    Attributes
+    ----------
+    gradient : ndarray of shape (P,)
+        With an L1 norm, which value and slope include, the gradient without it; else empty.
+    """
 
     x: np.ndarray
     value: float
     slope: np.ndarray
+    gradient: np.ndarray = field(default_factory=lambda: np.empty(0))
 
 
-P = TypeVar("P", bound=Point)
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """How far a descent has come after an iteration: all that the next one depends on.
+
+    Attributes
+    ----------
+    point : Point
+        Where it stands.
+    n_iter : int
+        Iterations done.
+    enough : float
+        The largest component of the slope with which it ends here.
+    memory : CurvatureMemory or None
+        What the iterations remember of those before. It changes with the next one.
+    has_halted : bool
+        Whether it is not to go on in any case.
+    """
+
+    point: Point
+    n_iter: int
+    enough: float
+    memory: CurvatureMemory | None = None
+    has_halted: bool = False
+
+    @property
+    def x(self) -> np.ndarray:
+        """The parameters, of shape (P,)."""
+        return self.point.x
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether the slope is small enough to end."""
+        return not np.abs(self.point.slope).max() > self.enough
+
+    def written(self) -> dict[str, np.ndarray]:
+        """Return it as arrays of a file."""
+        memory = {} if self.memory is None else self.memory.of_model(0)
+        return as_arrays(
+            {**vars(self.point), "n_iter": self.n_iter, "enough": self.enough, **memory}
+        )
+
+    @classmethod
+    def read(
+        cls,
+        arrays: Mapping[str, np.ndarray],
+        n_parameters: int,
+        *,
+        has_norm: bool,
+        has_halted: bool,
+    ) -> Self:
+        """Return what `written` has returned, of a descent with an L1 norm or without.
+
+        Raises
+        ------
+        KeyError, ValueError
+            If they are not arrays of such a descent.
+        """
+        x, slope = (array_in(arrays, name, (n_parameters,)) for name in ("x", "slope"))
+        gradient, memory = array_in(arrays, "gradient", (n_parameters * has_norm,)), None
+        if has_norm:
+            memory = CurvatureMemory(1, PAIRS, n_parameters, like=x)
+            memory.take_up(0, memory_in(arrays, PAIRS, n_parameters, x.dtype))
+        point = Point(x, number_in(arrays, "value"), slope, gradient)
+        numbers = count_in(arrays, "n_iter"), number_in(arrays, "enough")
+        return cls(point, *numbers, memory, has_halted)
+
+
+Callback = Callable[[Stage], object]
 
 
 class DescentResult(NamedTuple):
     """Where a descent ended: point (P,), value, iterations, and whether it converged.
 
-    If it did not converge, it reached the limit of iterations, was interrupted, or could not go on
-    because numbers were too large.
+    If it did not converge, it reached the limit of iterations, was interrupted or halted by its
+    callback, or could not go on because numbers were too large.
     """
 
     x: np.ndarray
@@ -40,15 +115,18 @@ class DescentResult(NamedTuple):
     converged: bool
     interrupted: bool = False
     overflowed: bool = False
+    halted: bool = False
 
 
 def descend(
     x0: np.ndarray,
-    at: Callable[[np.ndarray], P],
-    lower: Callable[[P], P | None],
-    steepest: Callable[[P | None, P], float],
+    at: Callable[[np.ndarray], Point],
+    lower: Callable[[Point], Point | None],
+    steepest: Callable[[Point | None, Point], float],
     *,
     max_iter: int,
+    memory: CurvatureMemory | None = None,
+    stage: Stage | None = None,
     callback: Callback | None = None,
 ) -> DescentResult:
     """Iterate until the slope is small enough or no lower point can be told from rounding.
@@ -65,8 +143,12 @@ def descend(
         ``steepest(before, point)`` returns the largest component of the slope with which the
         descent ends at `point`. `before` is the point of the last iteration, None at the start.
     max_iter : int
+    memory : CurvatureMemory, default=None
+        What `lower` remembers from one iteration to the next.
+    stage : Stage, default=None
+        What to go on from, in the place of `x0`.
     callback : callable, default=None
-        Called as ``callback(x, value)`` after each iteration.
+        Called as ``callback(stage)`` after each iteration. The descent halts if it returns True.
 
     Returns
     -------
@@ -75,12 +157,17 @@ def descend(
     """
     x0 = x0.astype(np.float64)
     so_far: tuple[np.ndarray, float, int] = x0, np.nan, 0  # in one: Ctrl-C comes at any time
+    if stage is not None:
+        so_far = stage.x, stage.point.value, stage.n_iter
     try:
-        point, n_iter = at(x0), 0
-        so_far = x0, point.value, 0
-        check_finite(point.value, point.slope)
-        enough = steepest(None, point)
-        while np.abs(point.slope).max() > enough:
+        if stage is None:
+            point = at(x0)
+            so_far = x0, point.value, 0
+            check_finite(point.value, point.slope)
+            stage = Stage(point, 0, steepest(None, point), memory)
+        halts = stage.has_halted
+        while not (halts or stage.is_flat):
+            point, n_iter = stage.point, stage.n_iter
             if n_iter == max_iter:
                 return DescentResult(*so_far, False)
             found = lower(point)
@@ -88,10 +175,12 @@ def descend(
                 break
             enough = steepest(point, found)
             check_finite(found.slope)
-            point, n_iter = found, n_iter + 1
-            so_far = point.x, point.value, n_iter
+            stage = Stage(found, n_iter + 1, enough, memory)
+            so_far = found.x, found.value, n_iter + 1
             if callback is not None:
-                callback(point.x, point.value)
+                halts = callback(stage) is True
+        if halts:
+            return DescentResult(*so_far, False, halted=True)
     except KeyboardInterrupt:
         return DescentResult(*so_far, False, interrupted=True)
     except FloatingPointError:

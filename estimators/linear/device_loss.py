@@ -21,10 +21,11 @@ from cukernels import (
 )
 from cukernels.activations import ACTIVATIONS
 from cukernels.runtime import Array, like, namespace, to_device, to_host
-from estimators.costs.memory import BYTES_READ_AT_ONCE
 from estimators.linear.loss import LinearObjective
 from estimators.linear.row_blocks import with_ones
 from estimators.shared.rows import SparseRows, placed_rows
+
+BYTES_READ_AT_ONCE = 2**24  # of the blocks of a Hessian; larger ones are read alone
 
 
 class DeviceObjective(LinearObjective):

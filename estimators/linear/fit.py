@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from estimators.costs.memory import MemoryEstimate
+from estimators.linear.resume import write_stage
 from estimators.linear.scores import scores_together
+from estimators.shared.callbacks import EpochInfo
 from estimators.shared.samples import Samples
 
 
@@ -30,7 +33,11 @@ class LinearFit:
     rows : integer ndarray of shape (n_rows,) or None
         Which samples these are; None for all.
     error : Exception or None
-        What made the fit fail, if anything did.
+        What made the fit fail, if anything did, or what a callback has raised.
+    callbacks : EpochCallbacks or None
+        Whom it tells of its epochs, from the beginning of the run on.
+    resumed : object or None
+        What it goes on from: a stage of its solver, as a file has had it.
     """
 
     estimator: Any
@@ -39,6 +46,29 @@ class LinearFit:
     labels: np.ndarray
     rows: np.ndarray | None
     error: Exception | None = field(default=None, kw_only=True)
+    callbacks: Any = field(default=None, kw_only=True)
+    resumed: Any = field(default=None, kw_only=True)
+
+    def tell(
+        self, info: EpochInfo, state: tuple, stage: Callable[[], Any] | None, *, is_last: bool
+    ) -> bool:
+        """Tell the callbacks of an epoch; return whether the fit is to end here.
+
+        What they raise ends this fit alone, and `finish` raises it.
+
+        Parameters
+        ----------
+        info, state, is_last
+            As `EpochCallbacks.epoch` takes them.
+        stage : callable or None
+            Returns what a file is to have of the solver; None if none is to be written.
+        """
+        write = None if stage is None else partial(write_stage, stage)
+        try:
+            return self.callbacks.epoch(info, state, write, is_last=is_last)
+        except Exception as error:
+            self.error = error
+            return True
 
     @classmethod
     def memory_of(cls, fits: Sequence[Any]) -> MemoryEstimate:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -21,15 +22,20 @@ from cukernels.runtime import (
     threads,
     to_host,
 )
+from estimators.checkpoints.fits import described
 from estimators.costs.memory import MemoryEstimate, check_memory, present_bytes
 from estimators.costs.work import learned_samples
+from estimators.linear.descent import Stage
 from estimators.linear.device_loss import DeviceObjective
 from estimators.linear.fit import LinearFit
 from estimators.linear.logistic_parameters import penalty_strength
 from estimators.linear.logistic_solvers import Solution, solve, solve_lbfgs
 from estimators.linear.loss import LinearObjective
+from estimators.linear.resume import read_stage
 from estimators.linear.row_blocks import BLOCK_BYTES
-from estimators.shared.callbacks import FitCallbacks
+from estimators.optimize.lbfgs import Iteration
+from estimators.optimize.states import LBFGSState
+from estimators.shared.callbacks import EpochCallbacks
 from estimators.shared.fit_protocol import NotTrainedError, Watch, raise_error_of
 from estimators.shared.progress import Reporter
 from estimators.shared.warnings import warn
@@ -59,8 +65,6 @@ class LogisticFit(LinearFit):
         Where the solver ended, or None if it has not run.
     objective : LinearObjective or None
         What the solver minimises, from the beginning of the run on.
-    callbacks : FitCallbacks or None
-        The callbacks of the estimator, from the beginning of the run on.
     """
 
     weights: np.ndarray | None
@@ -70,7 +74,6 @@ class LogisticFit(LinearFit):
     sample_weight: Any = None
     solution: Solution | None = None
     objective: LinearObjective | None = None
-    callbacks: Any = None
 
     def __post_init__(self) -> None:
         mass = len(self.labels) if self.weights is None else self.weights.sum(dtype=np.float64)
@@ -142,7 +145,12 @@ class LogisticFit(LinearFit):
         with current(first.device):
             if together and first.device == "cpu":
                 stacks = [stack for fold in folds.values() for stack in _stacks(fold, len(folds))]
-                in_parallel(run_on_rows, stacks)
+                # callbacks need not know of threads
+                in_parallel(
+                    run_on_rows,
+                    stacks,
+                    worth=not any(fit.estimator.callbacks is not None for fit in fits),
+                )
             else:
                 for fold in folds.values():
                     run_on_rows(None, fold)
@@ -164,11 +172,38 @@ class LogisticFit(LinearFit):
         if self.solution is None:
             raise NotTrainedError("the training was interrupted before it began")
         estimator = self.estimator
-        estimator.coef_, estimator.intercept_ = self.learned
-        estimator.n_iter_ = np.array([self.solution.n_iter], dtype=np.int32)
+        assert self.objective is not None
+        solution = self.solution
+        vars(estimator).update(
+            _attributes_of(self.objective, self.X.dtype, solution.x, solution.n_iter)
+        )
         if self.solution.complaint:
             warn(self.solution.complaint, ConvergenceWarning)
         self.callbacks.end()
+
+    def resume(self, path: str | os.PathLike[str]) -> None:
+        """Go on from a file.
+
+        Raises
+        ------
+        ValueError
+            If the file is of another fit, or damaged.
+        """
+        X = self.X if self.rows is None else self.X[self.rows]
+        n_classes, e = len(self.estimator.classes_), self.estimator
+        n_outputs = n_classes if n_classes > 2 else 1
+        n_parameters = n_outputs * (X.shape[1] + bool(e.fit_intercept))
+        read: Callable = partial(
+            Stage.read, n_parameters=n_parameters, has_norm=self.l1_ratio * self.strength > 0
+        )
+        if e.solver == "lbfgs":
+            read = partial(LBFGSState.read, like=np.empty(n_parameters))
+        self.resumed = read_stage(path, described(e, self._data(X)), read, e.max_iter)
+
+    def _data(self, X: Any) -> dict[str, Any]:
+        """Return what it learns from, as `described` takes it, with its rows of X."""
+        classes = self.estimator.classes_
+        return {"X": X, "y": self.labels, "the classes": classes, "sample_weight": self.weights}
 
     def _begin(self, objective: LinearObjective, X: Any) -> np.ndarray:
         """Tell the callbacks that the fit begins; return the parameters to start from."""
@@ -176,12 +211,21 @@ class LogisticFit(LinearFit):
         y = estimator.classes_[self.labels]
         # A bound method would make a cycle, which keeps X until Python looks for cycles.
         attributes_of = partial(_attributes_of, objective, self.X.dtype)
-        self.callbacks = FitCallbacks(
+        self.callbacks = EpochCallbacks(
             estimator, X, y, self.sample_weight, estimator.max_iter, attributes_of
         )
-        x0 = estimator._start(objective)
-        self.callbacks.begin(x0)
+        self.callbacks.describe = partial(described, estimator, self._data(X))
+        is_new = self.resumed is None
+        x0 = estimator._start(objective) if is_new else self.resumed.x
+        self.callbacks.begin(x0, 0 if is_new else self.resumed.n_iter)
         return x0
+
+    def _ended(
+        self, x: Array, value: float, n_iter: int, stage: Callable[[], Any], is_last: bool
+    ) -> bool:
+        """Tell the callbacks of an iteration; return whether the fit is to end here."""
+        info = self.callbacks.info(n_iter, value, None, np.nan)
+        return self.tell(info, (x, n_iter), stage, is_last=is_last)
 
 
 def _weights_of(
@@ -192,9 +236,12 @@ def _weights_of(
     return coef.astype(dtype), intercept.astype(dtype)
 
 
-def _attributes_of(objective: LinearObjective, dtype: np.dtype, x: Array) -> dict[str, np.ndarray]:
-    """Return the fitted attributes that follow from the parameters of an iteration."""
-    return dict(zip(("coef_", "intercept_"), _weights_of(objective, dtype, x), strict=True))
+def _attributes_of(
+    objective: LinearObjective, dtype: np.dtype, x: Array, n_iter: int
+) -> dict[str, np.ndarray]:
+    """Return the fitted attributes after an iteration with these parameters."""
+    coef, intercept = _weights_of(objective, dtype, x)
+    return {"coef_": coef, "intercept_": intercept, "n_iter_": np.array([n_iter], dtype=np.int32)}
 
 
 def _stacks(fold: list[LogisticFit], n_folds: int) -> list[list[LogisticFit]]:
@@ -219,12 +266,31 @@ def _run_stack(stack: Sequence[LogisticFit], X: Any, silent: bool, watch: Watch 
     x0 = np.stack([fit._begin(objective, X) for fit in stack])
     reporter = Reporter(0 if silent else estimator.verbose, estimator.max_iter, unit="iteration")
 
-    def after_iteration(models: Any, x: Any, values: np.ndarray) -> None:
+    are_heard = any(fit.callbacks.are_heard for fit in stack)
+
+    def report(n_models: int, lowest: float, n_iter: int, value: float) -> None:
         if watch is not None:
-            watch(len(models), float(values.min()))
+            watch(n_models, lowest)
         if not silent:
-            reporter.iteration(float(values[0]))
-            first.callbacks.iteration(x[0])
+            reporter.epoch(n_iter, value)
+
+    def after_iteration(
+        models: np.ndarray, x: Any, values: np.ndarray, ended: Iteration
+    ) -> list[bool] | None:
+        report(len(models), float(values.min()), ended.n_iter(0), float(values[0]))
+        if not are_heard:
+            return None
+        each = enumerate(zip(models.tolist(), x, values.tolist(), strict=True))
+        return [
+            stack[m]._ended(own, value, ended.n_iter(i), partial(ended.state, i), ended.is_last(i))
+            for i, (m, own, value) in each
+        ]
+
+    def after_stage(stage: Stage) -> bool:
+        value, n_iter = float(stage.point.value), stage.n_iter
+        report(1, value, n_iter, value)
+        ends = stage.is_flat or n_iter == estimator.max_iter
+        return are_heard and first._ended(stage.x, value, n_iter, lambda: stage, ends)
 
     with reporter, np.errstate(over="ignore", invalid="ignore"):  # the complaint says it
         if estimator.solver == "lbfgs":
@@ -233,6 +299,7 @@ def _run_stack(stack: Sequence[LogisticFit], X: Any, silent: bool, watch: Watch 
                 x0,
                 tol=np.array([fit.estimator.tol for fit in stack]),
                 max_iter=np.array([fit.estimator.max_iter for fit in stack]),
+                states=[fit.resumed for fit in stack],
                 callback=after_iteration,
             )
         else:
@@ -243,7 +310,8 @@ def _run_stack(stack: Sequence[LogisticFit], X: Any, silent: bool, watch: Watch 
                 x0[0],
                 tol=estimator.tol,
                 max_iter=estimator.max_iter,
-                callback=lambda x, value: after_iteration([0], x[None], np.array([value])),
+                stage=first.resumed,
+                callback=after_stage,
             )
             solutions = [alone]
 

@@ -54,6 +54,14 @@ def resolve_penalty(estimator: Any) -> tuple[float, float]:
     return C, {"l1": 1.0, "elasticnet": l1_ratio}.get(penalty, 0.0)
 
 
+def has_l1(estimator: Any) -> bool:
+    """Whether the penalty has an L1 norm, for parameters that `resolve_penalty` takes."""
+    penalty, l1_ratio = estimator.penalty, estimator.l1_ratio
+    if penalty == "deprecated":
+        penalty = _penalty_name(estimator.C, l1_ratio)
+    return penalty == "l1" or (penalty == "elasticnet" and bool(l1_ratio))
+
+
 def _penalty_name(C: float, l1_ratio: float | None) -> str | None:
     """Return what `penalty` would be called, had it not been deprecated."""
     if np.inf == C:
@@ -109,26 +117,29 @@ def _warn_of_contradictions(estimator: Any, penalty: str | None) -> None:
         warn("Setting penalty=None will ignore the C and l1_ratio parameters")
 
 
-def check_classes(estimator: Any, X: Any) -> None:
-    """Raise unless the solver can tell the classes of `estimator.classes_` apart in `X`."""
+def check_classes(estimator: Any) -> None:
+    """Raise unless the solver takes as many classes as there are in `estimator.classes_`."""
     classes = estimator.classes_
     if len(classes) < 2:
         raise ValueError(
             "This solver needs samples of at least 2 classes in the data, but the data contains "
             f"only one class: {classes[0]!r}"
         )
-    if estimator.solver == "liblinear":
-        if len(classes) > 2:
-            raise ValueError(
-                "The 'liblinear' solver does not support multiclass classification (n_classes >= "
-                "3). Either use another solver or wrap the estimator in a OneVsRestClassifier to "
-                "keep applying a one-versus-rest scheme. Only binary classification is supported."
-            )
-        if X.max() > 1e30:
-            raise ValueError(
-                "Using the 'liblinear' solver while X contains a maximum value > 1e30 results in "
-                "a frozen fit. Please choose another solver or rescale the input X."
-            )
+    if estimator.solver == "liblinear" and len(classes) > 2:
+        raise ValueError(
+            "The 'liblinear' solver does not support multiclass classification (n_classes >= "
+            "3). Either use another solver or wrap the estimator in a OneVsRestClassifier to "
+            "keep applying a one-versus-rest scheme. Only binary classification is supported."
+        )
+
+
+def check_values(estimator: Any, X: Any) -> None:
+    """Raise ValueError if the solver refuses values of X."""
+    if estimator.solver == "liblinear" and X.max() > 1e30:
+        raise ValueError(
+            "Using the 'liblinear' solver while X contains a maximum value > 1e30 results in "
+            "a frozen fit. Please choose another solver or rescale the input X."
+        )
 
 
 def penalty_strength(C: float, mass: float) -> float:

@@ -13,17 +13,20 @@ saga              factorisation where that is small, else with conjugate gradien
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from cukernels.runtime import to_device, to_host
-from estimators.linear.descent import Callback, DescentResult
+from estimators.linear.descent import Callback, DescentResult, Stage
 from estimators.linear.loss import LinearObjective
 from estimators.linear.newton import minimize_newton
-from estimators.linear.proximal import LARGEST_HESSIAN, minimize_proximal
+from estimators.linear.proximal import minimize_proximal
 from estimators.optimize import lbfgs
-from estimators.optimize.lbfgs import CONVERGED, INTERRUPTED
+from estimators.optimize.lbfgs import CONVERGED, HALTED, INTERRUPTED
+from estimators.optimize.states import LBFGSState
+from estimators.shared.scaling import OVERFLOWED
 
 FACTORIZABLE = 500  # parameters up to which a factorisation costs less than conjugate gradients
 
@@ -32,10 +35,6 @@ SCALE_DATA = (
     "    https://scikit-learn.org/stable/modules/preprocessing.html\n"
     "Please also refer to the documentation for alternative solver options:\n"
     "    https://scikit-learn.org/stable/modules/linear_model.html#logistic-regression"
-)
-OVERFLOWED = (  # what scikit-learn's saga says of an epoch
-    "Floating-point under-/overflow occurred at iteration #{}. Scaling input data with "
-    "StandardScaler or MinMaxScaler might help."
 )
 FAILED = {
     "newton-cg": "newton-cg failed to converge at loss = {fun}. Increase the number of iterations.",
@@ -75,6 +74,7 @@ def solve(
     *,
     tol: float,
     max_iter: int,
+    stage: Stage | None = None,
     callback: Callback | None = None,
 ) -> Solution:
     """Minimise the objective of one model plus an L1 norm by a solver other than "lbfgs".
@@ -90,39 +90,25 @@ def solve(
     tol : float
         The largest component of the (smallest sub)gradient at which to stop.
     max_iter : int
-    callback : callable, default=None
-        Called as ``callback(x, value)`` after each iteration.
+    stage, callback
+        As `descend` takes them.
     """
     result: DescentResult
+    settings: Any = {"tol": tol, "max_iter": max_iter, "stage": stage, "callback": callback}
     if l1 > 0:
-        result = minimize_proximal(objective, l1, x0, tol=tol, max_iter=max_iter, callback=callback)
+        result = minimize_proximal(objective, l1, x0, **settings)
     else:
-        result = minimize_newton(
-            objective, x0, factorize=_factorizes(solver, len(x0)), tol=tol, max_iter=max_iter,
-            callback=callback,
-        )  # fmt: skip
+        result = minimize_newton(objective, x0, factorize=factorizes(solver, len(x0)), **settings)
     complaint = ""
     if result.overflowed:
-        complaint = OVERFLOWED.format(result.n_iter + 1)
-    elif not (result.converged or result.interrupted):
+        complaint = OVERFLOWED.format("iteration", result.n_iter + 1)
+    elif not (result.converged or result.interrupted or result.halted):
         complaint = FAILED[solver].format(fun=result.fun, n_iter=result.n_iter)
     return Solution(result.x, result.n_iter, complaint, result.interrupted)
 
 
-def columns_of_hessian(solver: str, n_features: int, n_parameters: int, *, has_l1: bool) -> int:
-    """Return how many columns of samples there are while a GPU makes a Hessian; 0 without one.
-
-    They are the samples with a column of ones, and again times the weights of a block. With an L1
-    norm a Hessian is that of some parameters: there are at most their columns, those of two
-    outputs, and these again times the weights.
-    """
-    if has_l1:
-        return n_features + 1 + 3 * min(n_features + 1, LARGEST_HESSIAN)
-    return 2 * (n_features + 1) if _factorizes(solver, n_parameters) else 0
-
-
-def _factorizes(solver: str, n_parameters: int) -> bool:
-    """Whether Newton's method factorises the Hessian."""
+def factorizes(solver: str, n_parameters: int) -> bool:
+    """Whether a solver factorises a Hessian of so many parameters, if there is no L1 norm."""
     if solver in ("lbfgs", "newton-cg"):
         return False
     return solver == "newton-cholesky" or n_parameters <= FACTORIZABLE
@@ -134,6 +120,7 @@ def solve_lbfgs(
     *,
     tol: np.ndarray,
     max_iter: np.ndarray,
+    states: Sequence[LBFGSState | None] | None = None,
     callback: lbfgs.Callback | None = None,
 ) -> list[Solution]:
     """Minimise the objective of a stack of models by L-BFGS.
@@ -145,8 +132,8 @@ def solve_lbfgs(
         Where to start.
     tol, max_iter : arrays of shape (M,)
         Those of each model, as `solve` takes them.
-    callback : callable, default=None
-        As `minimize_lbfgs` takes it.
+    states, callback
+        As `minimize_lbfgs` takes them.
     """
     result = lbfgs.minimize_lbfgs(
         objective.value_and_gradient,
@@ -155,6 +142,7 @@ def solve_lbfgs(
         gtol=tol,
         ftol=64 * np.finfo(np.float64).eps,
         noise=0.0 if objective.dtype == np.float64 else np.finfo(objective.dtype).eps,
+        states=states,
         callback=callback,
     )
     ends = zip(
@@ -167,7 +155,7 @@ def solve_lbfgs(
 
 
 def _lbfgs_complaint(status: int, message: str, n_iter: int, max_iter: int) -> str:
-    if status in (CONVERGED, INTERRUPTED):
+    if status in (CONVERGED, INTERRUPTED) or message == HALTED[1]:
         return ""
     text = f"lbfgs failed to converge after {n_iter} iteration(s) (status={status}):\n{message}\n"
     if n_iter == max_iter:

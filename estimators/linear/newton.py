@@ -14,6 +14,7 @@ from estimators.linear.descent import (
     Callback,
     DescentResult,
     Point,
+    Stage,
     check_finite,
     descend,
     evaluate,
@@ -28,6 +29,7 @@ def minimize_newton(
     factorize: bool,
     tol: float,
     max_iter: int,
+    stage: Stage | None = None,
     callback: Callback | None = None,
 ) -> DescentResult:
     """Minimise the objective of a single model.
@@ -42,8 +44,8 @@ def minimize_newton(
     tol : float
         The largest component of the gradient at which to stop.
     max_iter : int
-    callback : callable, default=None
-        Called as ``callback(x, value)`` after each iteration.
+    stage, callback
+        As `descend` takes them.
 
     Returns
     -------
@@ -58,7 +60,10 @@ def minimize_newton(
     def lower(point: Point) -> Point | None:
         return _backtrack(objective, point, step_of(objective, point.x, point.slope))
 
-    return descend(x0, at, lower, lambda before, point: tol, max_iter=max_iter, callback=callback)
+    def steepest(before: Point | None, point: Point) -> float:
+        return tol
+
+    return descend(x0, at, lower, steepest, max_iter=max_iter, stage=stage, callback=callback)
 
 
 def fix_class_means(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -66,6 +66,7 @@ class CompiledFit(PerceptronFit):
     class_weight: Any = None
     sample_weight: Any = None
     _is_done: bool = False
+    tells_of_epochs: ClassVar[bool] = False
 
     def _prepare(self, sample_weight: Any) -> None:
         estimator, labels = self.estimator, self.labels

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -31,6 +31,8 @@ class PerceptronFit(LinearFit, ABC):
         Where it runs.
     n_iter : int
         Epochs done.
+    tells_of_epochs : bool
+        Whether the engine tells of each epoch, so that there can be callbacks and files.
     """
 
     w: np.ndarray
@@ -40,6 +42,7 @@ class PerceptronFit(LinearFit, ABC):
     incremental: bool = False
     device: str = "cpu"
     n_iter: int = 0
+    tells_of_epochs: ClassVar[bool] = True
 
     @classmethod
     def of(
@@ -101,9 +104,9 @@ class PerceptronFit(LinearFit, ABC):
         """Set the fitted attributes of the estimator, with the warnings and errors of its fit."""
         raise_error_of(self)
         estimator = self.estimator
-        estimator.coef_, estimator.intercept_ = self.learned
-        estimator.n_iter_ = self.n_iter
-        estimator.t_ += self.n_iter * len(self.labels)
+        vars(estimator).update(
+            attributes_of(estimator, len(self.labels), self.learned, self.n_iter)
+        )
         is_at_limit = self.n_iter == self.epochs and not self.incremental
         if estimator.tol is not None and is_at_limit:
             warn(
@@ -111,3 +114,24 @@ class PerceptronFit(LinearFit, ABC):
                 "max_iter to improve the fit.",
                 ConvergenceWarning,
             )
+
+
+def attributes_of(
+    estimator: Any, n_rows: int, learned: tuple[np.ndarray, np.ndarray], n_iter: int
+) -> dict[str, Any]:
+    """Return the fitted attributes after some epochs over so many rows.
+
+    Parameters
+    ----------
+    estimator : Perceptron
+        The estimator, whose `t_` is that before the first of these epochs.
+    n_rows : int
+        How many samples it learns from.
+    learned : (ndarray, ndarray)
+        Its weights and intercepts.
+    n_iter : int
+        Epochs done.
+    """
+    coef, intercept = learned
+    t = estimator.t_ + n_iter * n_rows
+    return {"coef_": coef, "intercept_": intercept, "n_iter_": n_iter, "t_": t}

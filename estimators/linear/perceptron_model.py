@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from sklearn.utils import compute_class_weight
 
+from estimators.checkpoints.fits import described
 from estimators.linear.perceptron_fit import PerceptronFit
-from estimators.linear.perceptron_order import drawn
+from estimators.linear.perceptron_order import drawn, epoch_permutations
+from estimators.linear.perceptron_state import PerceptronStage, initial_state
+from estimators.linear.resume import read_stage
 from estimators.shared.base import check_weights
 from estimators.shared.labels import check_scoring_weights
 
@@ -37,6 +42,8 @@ class SweptModel(PerceptronFit):
         Factors of the updates, for samples and classes together; None where all are 1.
     held_out : integer ndarray
         Places among `rows` of the samples that early stopping scores on.
+    seeds : integer ndarray of shape (1 or K,) or None
+        What the orders of the samples follow from.
     permutations : integer ndarray of shape (1 or K, n_rows) or None
         How each epoch permutes the order of the last one, for all problems or for each.
     """
@@ -44,6 +51,7 @@ class SweptModel(PerceptronFit):
     sample_weight: np.ndarray = field(init=False)
     update_weight: np.ndarray | None = field(init=False)
     held_out: np.ndarray = field(init=False)
+    seeds: np.ndarray | None = field(init=False)
     permutations: np.ndarray | None = field(init=False)
 
     @staticmethod
@@ -59,9 +67,7 @@ class SweptModel(PerceptronFit):
         by_class = compute_class_weight(
             estimator.class_weight, classes=estimator.classes_, y=estimator.classes_[labels]
         )
-        self.held_out, self.permutations = drawn(
-            estimator, samples, self.rows, labels, len(by_class)
-        )
+        self.held_out, self.seeds = drawn(estimator, samples, self.rows, labels, len(by_class))
         if len(self.held_out):
             check_scoring_weights(self.sample_weight[self.held_out])
         if self.is_multinomial and len(self.w) == 1:
@@ -71,6 +77,39 @@ class SweptModel(PerceptronFit):
         self.update_weight = _update_weight(
             labels, self.sample_weight, by_class, self.is_multinomial
         )
+        self.permutations = epoch_permutations(samples, len(labels), self.seeds)
+
+    def resume(self, path: str | os.PathLike[str]) -> None:
+        """Go on from a file.
+
+        Raises
+        ------
+        ValueError
+            If the file is of another fit, or damaged.
+        """
+        state = {name: a[0] for name, a in initial_state([self]).items()}
+        problems = np.zeros(1 if self.is_multinomial else len(self.w), int)
+        start = PerceptronStage(state, problems, problems, problems, self.seeds, self.held_out, 0)
+        n_rows = len(self.labels)
+        read = partial(PerceptronStage.read, start=start, n_rows=n_rows)
+        description = described(self.estimator, self.data)
+        self.resumed = stage = read_stage(path, description, read, self.epochs)
+        self.held_out, self.seeds = stage.held_out, stage.seeds
+        # what it has learned, if it is interrupted before the next epoch
+        self.w, self.b, self.n_iter = stage.state["w"], stage.state["b"], stage.n_iter
+        self.permutations = epoch_permutations(self.samples, n_rows, self.seeds)
+        if len(self.held_out):
+            check_scoring_weights(self.sample_weight[self.held_out])
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What it learns from, as `described` takes it."""
+        return {
+            "X": self.X if self.rows is None else self.X[self.rows],
+            "y": self.labels,
+            "the classes": self.estimator.classes_,
+            "sample_weight": self.sample_weight,
+        }
 
     @property
     def is_multinomial(self) -> bool:
@@ -92,7 +131,8 @@ class SweptModel(PerceptronFit):
         samples = (id(self.samples), id(self.rows), id(self.labels), self.w.dtype)
         order = (id(self.permutations), e.early_stopping, self.held_out.tobytes())
         rule = (e.multi_class, len(self.w), e.fit_intercept, e.learning_rate)
-        return (self.device, samples, order, rule, self.penalty[1] > 0, self.incremental)
+        alone = None if self.resumed is None else id(self)  # others are in their first epoch
+        return (self.device, samples, order, rule, self.penalty[1] > 0, self.incremental, alone)
 
     @property
     def n_bytes(self) -> int:
@@ -107,11 +147,17 @@ class SweptModel(PerceptronFit):
     @property
     def learned(self) -> tuple[np.ndarray, np.ndarray]:
         """The arrays that become `coef_` and `intercept_`, with one row for two classes."""
-        w, b = self.w, self.b
-        if self.is_multinomial and len(w) == 2:
-            w, b = w[1:] - w[:1], b[1:] - b[:1]
-        # as in scikit-learn, a single intercept stays in double precision
-        return w, b if len(b) == 1 else b.astype(w.dtype)
+        return scoring_weights(self.w, self.b, self.is_multinomial)
+
+
+def scoring_weights(
+    w: np.ndarray, b: np.ndarray, is_multinomial: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return `coef_` and `intercept_` of weights and intercepts, with one row for two classes."""
+    if is_multinomial and len(w) == 2:
+        w, b = w[1:] - w[:1], b[1:] - b[:1]
+    # as in scikit-learn, a single intercept stays in double precision
+    return w, b if len(b) == 1 else b.astype(w.dtype)
 
 
 def _canonical(X: Any) -> Any:

@@ -17,7 +17,7 @@ from estimators.shared.samples import Samples
 def drawn(
     estimator: Any, samples: Samples, rows: np.ndarray | None, labels: np.ndarray, n_classes: int
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return the rows held out and the permutations of a fit, in scikit-learn's order of draws.
+    """Return the rows held out and the seeds of the orders of a fit, drawn as by scikit-learn.
 
     A generator that the user gave, or NumPy's own, moves on with each draw, those that nobody
     needs included. With two classes the draw that seeds scikit-learn's data set comes before the
@@ -34,8 +34,8 @@ def drawn(
     -------
     held_out : integer ndarray
         As from `held_out_places`.
-    permutations : integer ndarray of shape (1 or n_classes, n_rows) or None
-        How each epoch permutes the order of the last; None if it does not. Classes that compete
+    seeds : integer ndarray of shape (1 or n_classes,) or None
+        What the orders of the samples follow from; None if they do not change. Classes that compete
         share the first one's.
     """
     rng, largest = check_random_state(estimator.random_state), np.iinfo(np.int32).max
@@ -50,14 +50,8 @@ def drawn(
         generators = [rng]
     if estimator.multi_class == "multinomial":
         del generators[1:]
-    seeds = tuple(int(each.randint(largest)) for each in generators)
-    if not estimator.shuffle:
-        return held_out, None
-    n = len(labels)
-    permutations = samples.once(
-        ("permutations", n, seeds), lambda: np.stack([fisher_yates(n, s) for s in seeds])
-    )
-    return held_out, permutations
+    seeds = np.array([each.randint(largest) for each in generators], np.int64)
+    return held_out, seeds if estimator.shuffle else None
 
 
 def held_out_places(
@@ -94,6 +88,31 @@ def held_out_places(
         return places()
     # the fits hold the rows while they share the result, so no other array gets their identity
     return samples.once(("held out", id(rows), fraction, seed), places)
+
+
+def epoch_permutations(
+    samples: Samples, n_rows: int, seeds: np.ndarray | None
+) -> np.ndarray | None:
+    """Return how each epoch permutes the order of the last, (n_orders, n_rows), or None."""
+    if seeds is None:
+        return None
+    each = tuple(seeds.tolist())
+    return samples.once(
+        ("permutations", n_rows, each), lambda: np.stack([fisher_yates(n_rows, s) for s in each])
+    )
+
+
+def order_after(permutations: np.ndarray | None, n_rows: int, n_epochs: int) -> np.ndarray:
+    """Return the order of some samples after so many epochs, (n_orders, n_rows)."""
+    if permutations is None:
+        return np.arange(n_rows)[None]
+    order, power = np.tile(np.arange(n_rows), (len(permutations), 1)), permutations
+    while n_epochs:  # by squares of the permutation
+        if n_epochs % 2:
+            order = np.take_along_axis(order, power, axis=1)
+        n_epochs //= 2
+        power = np.take_along_axis(power, power, axis=1) if n_epochs else power
+    return order
 
 
 def fisher_yates(n: int, seed: int) -> np.ndarray:

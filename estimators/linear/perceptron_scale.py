@@ -7,6 +7,8 @@ of the fit. Early stopping scores the weights without it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 _BLOCK = 1024  # steps that are multiplied at once
@@ -34,3 +36,24 @@ def scale_after(scale: float, kept: np.ndarray) -> float:
                 break
             product, left = kept.dtype.type(1), left[small[0] + 1 :]
     return float(product)
+
+
+def scales_after(
+    scales: np.ndarray, penalties: Sequence[tuple[float, float]], rates: np.ndarray, dtype: np.dtype
+) -> np.ndarray:
+    """Return the factors of several models after an epoch.
+
+    Parameters
+    ----------
+    scales : array of shape (M,)
+        The factors before it.
+    penalties : sequence of (float, float)
+        The strength of each penalty, and the share of L1 in it.
+    rates : array of shape (M, n_steps)
+        The rates of the steps.
+    dtype : dtype
+        That of the weights.
+    """
+    alpha, l1_ratio = np.array(penalties).T[:, :, None]
+    kept = np.maximum(1 - (1 - l1_ratio) * rates * alpha, 0).astype(dtype)
+    return np.array([scale_after(*each) for each in zip(scales, kept, strict=True)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,18 @@ import numpy as np
 from cukernels import csr_perceptron_sweep, perceptron_sweep
 from cukernels.runtime import Array, namespace, to_device, to_host
 from estimators.linear.perceptron_model import SweptModel
-from estimators.linear.perceptron_scale import scale_after
-from estimators.linear.perceptron_state import put_rows, take_rows
+from estimators.linear.perceptron_order import order_after
+from estimators.linear.perceptron_scale import scales_after
+from estimators.linear.perceptron_state import (
+    PerceptronStage,
+    initial_state,
+    put_rows,
+    take_rows,
+)
 from estimators.linear.scores import device_scores, scores_of
 from estimators.shared.rows import SparseRows, placed_rows
 from estimators.shared.samples import scattered
+from estimators.shared.scaling import OVERFLOWED
 
 # scikit-learn's factor: in sparse data every sample moves the bias, and few move a given weight.
 _SPARSE_BIAS_RATE = 0.01
@@ -44,7 +52,8 @@ class PerceptronStack:
     def __init__(self, models: Sequence[SweptModel]) -> None:
         first = self._first = models[0]
         self.models = list(models)
-        self.n_iter = 0
+        resumed: PerceptronStage | None = first.resumed  # a model that goes on is alone
+        self.n_iter = 0 if resumed is None else resumed.n_iter
         device, dtype = self._device, self._dtype = first.device, first.w.dtype
         self._x = first.samples.keep(
             device, ("perceptron's", dtype), lambda: placed_rows(first.X, dtype, device)
@@ -54,9 +63,8 @@ class PerceptronStack:
         self._held_out_x = placed_rows(first.X[self._rows(first.held_out)], dtype, device)
         self._is_held_out = np.zeros(len(first.labels), bool)
         self._is_held_out[first.held_out] = True
-        orders = 1 if first.permutations is None else len(first.permutations)
         # a row an order: the places of the samples in the order of this epoch
-        self._places = np.tile(np.arange(len(first.labels)), (orders, 1))
+        self._places = order_after(first.permutations, len(first.labels), self.n_iter)
 
         n_rows = len(first.w)
         self._classes = np.arange(1, 2) if n_rows == 1 else np.arange(n_rows)
@@ -65,11 +73,19 @@ class PerceptronStack:
         self._best = np.full(shape, -np.inf if first.estimator.early_stopping else np.inf)
         self._waited = np.zeros(shape, int)  # epochs without improvement
         self._scale = np.ones(len(models))  # of each model; see `perceptron_scale`
-        state = self._initial_state()
+        state = initial_state(models)
+        if resumed is not None:
+            self._goes_on, self._best = resumed.goes_on[None], resumed.best[None]
+            self._waited = resumed.waited[None]
+            state = {name: a[None] for name, a in resumed.state.items()}
         self._state = {name: to_device(a, device) for name, a in state.items()}
         self._weight = self._update_weights()
         # what a sweep takes besides state and order, for the problems that go on
         self._constants: dict[str, Any] = {}
+        if resumed is not None:
+            for n_iter in range(self.n_iter if first.estimator.early_stopping else 0):
+                self._count_shrinkage(len(first.labels) - len(first.held_out), n_iter)
+            self._go_on(self._are_unfinished() & (not resumed.has_halted))
 
     def epoch(self) -> list[float]:
         """Go once over the samples; return the mean loss of each model that did not fail.
@@ -82,19 +98,59 @@ class PerceptronStack:
         with np.errstate(over="ignore", invalid="ignore"):  # weights that overflow are told below
             objective, is_finite = self._sweep(order)
             losses = objective.mean(axis=1, where=self._goes_on) / max(order.shape[1], 1)
-            self._judge(objective, order.shape[1])
+            accuracies = self._judge(objective, order.shape[1])
         for model, is_well in zip(self.models, is_finite, strict=True):
             if not is_well:
-                model.error = ValueError(
-                    f"Floating-point under-/overflow occurred at epoch #{self.n_iter}. Scaling "
-                    "input data with StandardScaler or MinMaxScaler might help."
-                )
+                model.error = ValueError(OVERFLOWED.format("epoch", self.n_iter))
+        stays = self._are_unfinished() & is_finite
+        for m in np.flatnonzero(is_finite).tolist():
+            if self.models[m].callbacks is not None:
+                loss, score = float(losses[m]), None if accuracies is None else accuracies[m]
+                stays[m] &= not self._tell(m, loss, score, order.shape[1], is_last=not stays[m])
+        self._go_on(stays)
+        return losses[is_finite].tolist()
+
+    def _are_unfinished(self) -> np.ndarray:
+        """Return which models have problems that go on, and epochs left."""
         epochs = np.array([model.epochs for model in self.models])
-        stays = self._goes_on.any(axis=1) & is_finite & (self.n_iter < epochs)
+        return self._goes_on.any(axis=1) & (self.n_iter < epochs)
+
+    def _go_on(self, stays: np.ndarray) -> None:
+        """Let the other models take what they learned and leave."""
         if not stays.all():
             self.save(np.flatnonzero(~stays))
             self._keep(np.flatnonzero(stays))
-        return losses[is_finite].tolist()
+
+    def _tell(
+        self, m: int, loss: float, score: float | None, n_steps: int, *, is_last: bool
+    ) -> bool:
+        """Tell the callbacks of a model; return whether it is to end here."""
+        model, e = self.models[m], self.models[m].estimator
+        rate = e.eta0
+        if e.learning_rate != "constant":
+            rate /= (e.t_ + max(self.n_iter * n_steps - 1, 0)) ** e.power_t
+        info = model.callbacks.info(self.n_iter, loss, score, rate)
+        # what `partial_fit` has learned is gone on from by the estimator itself
+        stage = None if model.incremental else partial(self._stage, m)
+        return model.tell(info, (partial(self._weights_of, m), self.n_iter), stage, is_last=is_last)
+
+    def _stage(self, m: int) -> PerceptronStage:
+        """Return how far a model has come."""
+        one, model = np.array([m]), self.models[m]
+        return PerceptronStage(
+            {name: to_host(take_rows(a, one))[0] for name, a in self._state.items()},
+            self._goes_on[m],
+            self._best[m],
+            self._waited[m],
+            model.seeds,
+            model.held_out,
+            self.n_iter,
+        )
+
+    def _weights_of(self, m: int) -> list[np.ndarray]:
+        """Return copies of the weights and of the intercepts of a model."""
+        one = np.array([m])
+        return [to_host(take_rows(self._state[name], one))[0] for name in ("w", "b")]
 
     def save(self, chosen: Iterable[int]) -> None:
         """Copy the weights of some models from the device into the models."""
@@ -123,17 +179,6 @@ class PerceptronStack:
     def _rows(self, places: np.ndarray) -> np.ndarray:
         """Return the rows of X at some places among those that the models learn from."""
         return places if self._first.rows is None else self._first.rows[places]
-
-    def _initial_state(self) -> dict[str, np.ndarray]:
-        """Return the weights and intercepts, and what a penalty keeps from epoch to epoch."""
-        w = np.stack([model.w for model in self.models])
-        # intercepts stay in double precision between epochs, as in scikit-learn's loop
-        state = {"w": w, "b": np.stack([model.b for model in self.models]).astype(float)}
-        if any(model.penalty[0] for model in self.models):
-            state["norms"] = np.stack([(w**2).sum(axis=-1), np.abs(w).sum(axis=-1)], axis=-1)
-        if self._first.penalty[1]:
-            state |= {"due": np.zeros(w.shape[:-1], w.dtype), "paid": np.zeros_like(w)}
-        return state
 
     def _update_weights(self) -> Array | None:
         """Return the factors of the updates, or None where all are 1.
@@ -226,23 +271,24 @@ class PerceptronStack:
         return to_device(rates[:, None] if self._first.is_multinomial else rates, self._device)
 
     def _rates(self, n_steps: int, n_iter: int | None = None) -> np.ndarray:
-        """Return the rate of each step, (M, n), or (M, 1) if it is constant.
-
-        They are those of the epoch after `n_iter` others, or of the next one.
-        """
+        """Return the rates of the epoch after `n_iter` others or the next, (M, n) or (M, 1)."""
         estimators = [model.estimator for model in self.models]
         if self._first.estimator.learning_rate == "constant":
             return _a_model_each(e.eta0 for e in estimators)
         done = (self.n_iter if n_iter is None else n_iter) * n_steps + np.arange(n_steps)
         return np.stack([e.eta0 / (e.t_ + done) ** e.power_t for e in estimators])
 
-    def _judge(self, objective: np.ndarray, n_samples: int) -> None:
-        """Count the epochs without improvement, and stop the problems that had too many."""
+    def _judge(self, objective: np.ndarray, n_samples: int) -> list[float] | None:
+        """Count the epochs without improvement, and stop the problems that had too many.
+
+        Returns the accuracy of each model on the samples held out, if there are any.
+        """
         estimators = [model.estimator for model in self.models]
         tol = _a_model_each(-np.inf if e.tol is None else e.tol for e in estimators)
+        accuracies = None
         if self._first.estimator.early_stopping:
-            self._count_shrinkage(n_samples)
-            value = self._scores()
+            self._count_shrinkage(n_samples, self.n_iter - 1)
+            value, accuracies = self._scores()
             worse = value < self._best + tol
             best = np.maximum(self._best, value)
         else:
@@ -255,44 +301,47 @@ class PerceptronStack:
         )
         if not np.array_equal(goes_on, self._goes_on):
             self._goes_on, self._constants = goes_on, {}
+        return accuracies
 
-    def _count_shrinkage(self, n_steps: int) -> None:
-        """Bring the scales of the models up to date, after an epoch with so many steps."""
-        if "norms" not in self._state or self._first.is_multinomial:
-            return
-        alpha, l1_ratio = np.array([model.penalty for model in self.models]).T[:, :, None]
-        kept = np.maximum(1 - (1 - l1_ratio) * self._rates(n_steps, self.n_iter - 1) * alpha, 0)
-        kept = np.broadcast_to(kept.astype(self._dtype), (len(self.models), n_steps))
-        self._scale = np.array([scale_after(*each) for each in zip(self._scale, kept, strict=True)])
+    def _count_shrinkage(self, n_steps: int, n_iter: int) -> None:
+        """Bring the scales of the models up to date, after the epoch that follows `n_iter`."""
+        if "norms" in self._state and not self._first.is_multinomial:
+            penalties = [model.penalty for model in self.models]
+            rates = np.broadcast_to(self._rates(n_steps, n_iter), (len(self.models), n_steps))
+            self._scale = scales_after(self._scale, penalties, rates, self._dtype)
 
-    def _scores(self) -> np.ndarray:
-        """Return the accuracy of each problem on the samples held out.
+    def _scores(self) -> tuple[np.ndarray, list[float]]:
+        """Return the accuracies of each problem, and of each model, on the samples held out.
 
         As in scikit-learn, a problem of one class against the rest is scored with its weights
         divided by their scale, and with its intercept as it is.
         """
         first = self._first
         labels = first.labels[first.held_out]
-        accuracies = []
-        for model, scores in zip(self.models, self._held_out_scores(), strict=True):
+        of_problems, of_models = [], []
+        held_out = self._held_out_products(), to_host(self._state["b"]), self._scale
+        for model, products, b, scale in zip(self.models, *held_out, strict=True):
+            scores = products + b  # in double precision
             if first.is_multinomial:
                 right = (scores.argmax(axis=1) == labels)[:, None]
             else:
-                right = (scores > 0) == (labels[:, None] == self._classes)
+                right = (products / scale + b > 0) == (labels[:, None] == self._classes)
             weight = model.sample_weight[first.held_out]
-            accuracies.append(np.average(right, axis=0, weights=weight))
-        return np.stack(accuracies)
+            of_problems.append(np.average(right, axis=0, weights=weight))
+            if right.shape[1] > 1 and model.callbacks is not None:
+                right = (scores.argmax(axis=1) == labels)[:, None]
+            of_models.append(float(np.average(right[:, 0], weights=weight)))
+        return np.stack(of_problems), of_models
 
-    def _held_out_scores(self) -> Iterator[np.ndarray]:
-        """Yield the scores of each model on the samples held out."""
-        x, w, b = self._held_out_x, self._state["w"], to_host(self._state["b"])
-        if isinstance(w, np.ndarray):
-            no_bias = np.zeros(w.shape[1], w.dtype)
-            scores: Any = (scores_of(x, own, no_bias) for own in w)
-        else:
-            scores = device_scores(x, w)
-        for own, own_b, scale in zip(scores, b, self._scale, strict=True):
-            yield own / scale + own_b  # in double precision
+    def _held_out_products(self) -> Iterator[np.ndarray]:
+        """Yield the products of the weights of each model and the samples held out."""
+        x, w = self._held_out_x, self._state["w"]
+        if not isinstance(w, np.ndarray):
+            yield from device_scores(x, w)
+            return
+        no_bias = np.zeros(w.shape[1], w.dtype)
+        for own in w:
+            yield scores_of(x, own, no_bias)
 
 
 def _a_model_each(values: Iterable[float]) -> np.ndarray:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from cukernels.runtime import current, on_one_blas_thread
+from estimators.checkpoints.fits import described
 from estimators.costs.memory import check_memory, present_bytes
-from estimators.linear.perceptron_model import SweptModel
+from estimators.linear.perceptron_fit import attributes_of
+from estimators.linear.perceptron_model import SweptModel, scoring_weights
 from estimators.linear.perceptron_stack import PerceptronStack
+from estimators.shared.callbacks import EpochCallbacks, listed
 from estimators.shared.fit_protocol import Watch
 from estimators.shared.progress import Reporter
 from estimators.shared.samples import make_room
@@ -40,6 +45,8 @@ class SweptFit(SweptModel):
         check_memory(memory, present=present)
         reporter = Reporter(first.estimator.verbose if is_alone else 0, first.epochs)
         with current(first.device), reporter:
+            for fit in fits:
+                fit._begin()
             stack = PerceptronStack(fits)
             try:
                 while stack.models:
@@ -50,3 +57,28 @@ class SweptFit(SweptModel):
                         watch(len(stack.models), float(np.nanmin(losses, initial=np.inf)))
             finally:  # an interrupt keeps what is trained
                 stack.save(range(len(stack.models)))
+
+    def _begin(self) -> None:
+        """Get ready to tell the callbacks, if there are any."""
+        estimator = self.estimator
+        if not listed(estimator.callbacks):
+            return
+        data = self.data
+        # No bound methods: cycles through them would keep X until Python looks for cycles.
+        attributes = partial(_attributes, estimator, len(self.labels), self.is_multinomial)
+        self.callbacks = EpochCallbacks(
+            estimator, data["X"], data["y"], self.sample_weight, self.epochs, attributes
+        )
+        self.callbacks.describe = partial(described, estimator, data)
+
+
+def _attributes(
+    estimator: Any,
+    n_rows: int,
+    is_multinomial: bool,
+    weights: Callable[[], tuple[np.ndarray, np.ndarray]],
+    n_iter: int,
+) -> dict[str, Any]:
+    """Return the fitted attributes after an epoch."""
+    learned = scoring_weights(*weights(), is_multinomial)
+    return attributes_of(estimator, n_rows, learned, n_iter)

@@ -9,14 +9,13 @@ an iteration takes orthant-wise L-BFGS steps instead (Andrew and Gao, ICML 2007)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from estimators.linear.descent import (
     Callback,
     DescentResult,
     Point,
+    Stage,
     check_finite,
     descend,
     evaluate,
@@ -25,6 +24,7 @@ from estimators.linear.lasso import quadratic_lasso, subgradient
 from estimators.linear.loss import LinearObjective
 from estimators.linear.newton import fix_class_means
 from estimators.optimize.curvature import CurvatureMemory
+from estimators.optimize.states import PAIRS
 
 LARGEST_HESSIAN = 600  # parameters; with more of them, L-BFGS steps are far cheaper
 REDUCTION = 0.3  # an iteration ends when the slope of the quadratic model is so much smaller
@@ -41,6 +41,7 @@ def minimize_proximal(
     *,
     tol: float,
     max_iter: int,
+    stage: Stage | None = None,
     callback: Callback | None = None,
 ) -> DescentResult:
     """Minimise ``objective + l1 * |x|_1``, the norm over the penalised parameters.
@@ -57,8 +58,8 @@ def minimize_proximal(
         lowered the value by no more than 0.01 `tol` of it. Where features are small, so are
         gradients, and the first alone would stop far from the minimum.
     max_iter : int
-    callback : callable, default=None
-        Called as ``callback(x, value)`` after each iteration.
+    stage, callback
+        As `descend` takes them.
 
     Returns
     -------
@@ -66,30 +67,29 @@ def minimize_proximal(
         After Ctrl-C too: the last completed iteration, with `interrupted` True.
     """
     penalized = _L1Objective(objective, l1)
+    if stage is not None:
+        assert stage.memory is not None
+        penalized.memory = stage.memory
 
-    def lower(point: _Point) -> _Point | None:
+    def lower(point: Point) -> Point | None:
         return penalized.newton_step(point) or penalized.orthant_steps(point)
 
-    def steepest(before: _Point | None, point: _Point) -> float:
+    def steepest(before: Point | None, point: Point) -> float:
         if before is None:
             return 0.0
         least_decrease = max(FLAT * tol, penalized.rounding) * before.value
         return tol if before.value - point.value <= least_decrease else 0.0
 
-    return descend(x0, penalized.at, lower, steepest, max_iter=max_iter, callback=callback)
-
-
-@dataclass(frozen=True, eq=False)
-class _Point(Point):
-    """A point with the value that includes the norm, and the smallest subgradient as its slope.
-
-    Attributes
-    ----------
-    gradient : ndarray of shape (P,)
-        The gradient without the norm.
-    """
-
-    gradient: np.ndarray
+    return descend(
+        x0,
+        penalized.at,
+        lower,
+        steepest,
+        max_iter=max_iter,
+        memory=penalized.memory,
+        stage=stage,
+        callback=callback,
+    )
 
 
 class _L1Objective:
@@ -98,16 +98,16 @@ class _L1Objective:
     def __init__(self, objective: LinearObjective, l1: float) -> None:
         self.objective = objective
         self.l1 = l1 * objective.penalized
-        self.memory = CurvatureMemory(1, 10, objective.n_parameters, like=np.empty(0))
+        self.memory = CurvatureMemory(1, PAIRS, objective.n_parameters, like=np.empty(0))
         self.rounding = 16 * np.finfo(objective.dtype).eps
 
-    def at(self, x: np.ndarray) -> _Point:
-        """Evaluate a point."""
+    def at(self, x: np.ndarray) -> Point:
+        """Evaluate a point; its slope is the smallest subgradient."""
         value, gradient = evaluate(self.objective, x)
         slope = subgradient(x, gradient, self.l1)
-        return _Point(x, value + self.l1 @ np.abs(x), slope, gradient)
+        return Point(x, value + self.l1 @ np.abs(x), slope, gradient)
 
-    def newton_step(self, point: _Point) -> _Point | None:
+    def newton_step(self, point: Point) -> Point | None:
         """Minimise the quadratic model with the norm over the working set; None if that fails."""
         x, l1, objective = point.x, self.l1, self.objective
         working = np.flatnonzero((x != 0) | (point.slope != 0) | (l1 == 0))
@@ -134,7 +134,7 @@ class _L1Objective:
                 return trial
         return None
 
-    def orthant_steps(self, point: _Point) -> _Point | None:
+    def orthant_steps(self, point: Point) -> Point | None:
         """Take some L-BFGS steps; None if there is not even one."""
         found = None
         for _ in range(STEPS):
@@ -144,7 +144,7 @@ class _L1Objective:
             found = point = step
         return found
 
-    def orthant_step(self, point: _Point) -> _Point | None:
+    def orthant_step(self, point: Point) -> Point | None:
         """Take an L-BFGS step within the orthant of the point; None if there is none."""
         x, slope, norm = point.x, point.slope, self.l1 > 0
         if not slope.any():
@@ -173,7 +173,7 @@ class _L1Objective:
             self.memory.forget([0])
         return None
 
-    def _lower(self, trial: _Point, point: _Point, predicted: float) -> bool:
+    def _lower(self, trial: Point, point: Point, predicted: float) -> bool:
         """Whether the value fell by enough of the prediction or, at equal value, the slope did."""
         if trial.value < point.value and trial.value <= point.value + DECREASE * predicted:
             return True

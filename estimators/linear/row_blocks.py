@@ -93,6 +93,27 @@ def _even(rows: np.ndarray) -> np.ndarray:
     return padded(rows, 2)
 
 
+def block_rows(X: Any, *, as_array: bool = False) -> int:
+    """Return how many rows a block has: those that stay in a core's cache, or all if X is sparse.
+
+    `as_array` asks how many rows of sparse X, with ones, become an array at a time.
+    """
+    n_samples, n_features = X.shape
+    if sp.issparse(X) and not as_array:
+        return n_samples
+    n_columns = n_features + as_array
+    return min(n_samples, max(64, BLOCK_BYTES // max(n_columns * X.dtype.itemsize, 1)))
+
+
+def are_dense(squares: float, n_rows: int, n_columns: int) -> bool:
+    """Whether products of the columns of sparse rows are faster made of arrays.
+
+    A row of f values takes f**2 multiplications, of which `squares` is the sum, or n_columns**2 as
+    an array.
+    """
+    return _DENSE_STEPS * squares > n_rows * n_columns**2
+
+
 def row_blocks(X: Any, targets: np.ndarray, sample_weight: np.ndarray | None) -> list[RowBlock]:
     """Divide X into blocks that stay in a core's cache; sparse X is one block.
 
@@ -102,10 +123,7 @@ def row_blocks(X: Any, targets: np.ndarray, sample_weight: np.ndarray | None) ->
     targets : ndarray of shape (N,) or (N, K)
     sample_weight : ndarray of shape (N,) or (M, N), or None
     """
-    n_samples, n_features = X.shape
-    size = n_samples
-    if not sp.issparse(X):
-        size = max(64, BLOCK_BYTES // max(n_features * X.itemsize, 1))
+    n_samples, size = X.shape[0], block_rows(X)
     weights = None if sample_weight is None else np.atleast_2d(sample_weight)
     blocks = []
     for start in range(0, n_samples, size):
@@ -130,8 +148,7 @@ def gram_chunks(x: Any) -> Iterator[tuple[slice, Any]]:
     if sp.issparse(x):
         n_rows, n_columns = x.shape
         filled = np.bincount(x.indices, minlength=n_rows)
-        # a row of f values takes f**2 multiplications, or n_columns**2 as an array
-        if _DENSE_STEPS * np.sum(filled**2) > n_rows * n_columns**2:
+        if are_dense(float(np.sum(filled**2)), n_rows, n_columns):
             x = x.tocsr()
             for rows in slices(n_rows, max(64, BLOCK_BYTES // (n_columns * x.dtype.itemsize))):
                 yield rows, x[rows].toarray()

@@ -21,7 +21,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import column_or_1d
 
 from cukernels.activations import ACTIVATIONS
-from cukernels.runtime import Work
+from cukernels.runtime import Work, resolve_device
 from estimators.costs.memory import ANY_GPU, MemoryEstimate
 from estimators.costs.network_memory import Training, network_memory
 from estimators.costs.work import network_fit_work
@@ -37,13 +37,13 @@ from estimators.scikit_learn import (
     check_partial_fit_first_call,
     fit_context,
 )
-from estimators.shared.base import float_dtype
+from estimators.shared.all_or_nothing import all_or_nothing
 from estimators.shared.callbacks import CALLBACKS
-from estimators.shared.device_arrays import device_for, device_of, on_host, received
+from estimators.shared.device_arrays import device_for, on_host, received
 from estimators.shared.labels import count_outputs
 from estimators.shared.progress import VERBOSE
 from estimators.shared.samples import Samples
-from estimators.shared.validation import stand_in, validated
+from estimators.shared.validation import validated, validated_shape
 from estimators.shared.warnings import warn
 from estimators.training.network import Network
 from estimators.training.optimizers import SOLVERS, VECTORS_OF_LBFGS, solver_named
@@ -105,6 +105,7 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
     # Fit -------------------------------------------------------------------------------------
 
     @fit_context(prefer_skip_nested_validation=True)
+    @all_or_nothing
     def fit(
         self,
         X: Any,
@@ -154,6 +155,7 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
 
     @available_if(_is_stochastic)
     @fit_context(prefer_skip_nested_validation=True)
+    @all_or_nothing
     def partial_fit(
         self,
         X: Any,
@@ -216,7 +218,9 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
     def estimate_memory(self, X: Any, y: Any = None) -> MemoryEstimate:
         """Estimate the memory of the device that `fit` will need. Nothing is allocated.
 
-        A fit on a GPU that needs more than is free raises MemoryError before its first step.
+        A fit on a GPU that needs more than is free raises MemoryError before its first step. What
+        `fit` refuses for its shape or type is refused here in the same words. Numbers are not
+        looked at, so NaN in X is only found by `fit`.
 
         Parameters
         ----------
@@ -232,17 +236,16 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
             and the `device`.
         """
         model = clone(self)
-        rows = model._as_rows(received(X))
-        if not sp.issparse(rows) and device_of(rows) is None:
-            rows = np.asarray(rows)
-        kept = model._dtypes_of(rows)
-        if rows.dtype not in (kept if isinstance(kept, tuple) else (kept,)):
-            dtype = float_dtype(rows) if self.dtype == "auto" else np.dtype(self.dtype)
-            rows = rows.astype(dtype) if sp.issparse(rows) else stand_in(rows.shape, dtype)
+        model._validate_params()
+        resolve_device(self.device)
+        given = model._as_rows(received(X))
+        rows, y = validated_shape(model, given, on_host(y), **model._input_options(given))
+        if y is not None:
+            LabelBinarizer().fit(y)  # which refuses what it cannot make columns of
         n_outputs = count_outputs(y, getattr(self, "classes_", ()))
         network = model._build_network(rows.shape[1], n_outputs)
         device = device_for(
-            X, self.device, lambda: model._fit_work(network, rows, incremental=False)
+            given, self.device, lambda: model._fit_work(network, rows, incremental=False)
         )
         n_rows, more = model._rows_learned(rows.shape[0])
         if np.ndim(y) > 1 and np.shape(y)[1] > 1:  # the targets of several labels are numbers
@@ -287,10 +290,6 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
         dtype = self._network_dtype(X)
         return network_fit_work(network, X, dtype, memory, batch_size, n_epochs)
 
-    def _network_dtype(self, X: Any) -> np.dtype:
-        """The dtype of weights and of batches; images of bytes stay bytes up to their batch."""
-        return X.dtype if X.dtype.kind == "f" else np.dtype(self.dtype)
-
     def _prepare(self, samples: Samples, sample_weight: Any = None, **options: Any) -> NeuralFit:
         """Return the fit before its first step; see `prepare_fit`. A search calls this too."""
         return prepare_fit(self, samples, sample_weight, **options)
@@ -300,28 +299,22 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
     ) -> tuple[Any, np.ndarray]:
         """Validate samples and labels; `shape` is that of a sample, if the network is known."""
         X, y = self._as_rows(received(X), shape=shape), on_host(y)
-        sparse = self.__sklearn_tags__().input_tags.sparse
         with np.errstate(over="ignore"):  # what float32 does not hold is refused in words
-            X, y = validated(
-                self,
-                X,
-                y,
-                accept_sparse="csr" if sparse else False,
-                multi_output=True,
-                dtype=self._dtypes_of(X),
-                order="C",
-                reset=reset,
-            )
+            X, y = validated(self, X, y, reset=reset, **self._input_options(X))
         check_classification_targets(y)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         return X, y
 
-    def _dtypes_of(self, X: Any) -> Any:
-        """The dtypes that samples may have: bytes stay what they are up to their batch."""
-        if sp.issparse(X) or isinstance(self._dtypes, tuple):
-            return self._dtypes
-        return self._dtypes, np.dtype(np.uint8)
+    def _input_options(self, X: Any) -> dict[str, Any]:
+        """Return what `validated` is told of samples: bytes stay bytes up to their batch."""
+        floats = self._dtypes if isinstance(self._dtypes, tuple) else (self._dtypes,)
+        return {
+            "accept_sparse": "csr" if self.__sklearn_tags__().input_tags.sparse else False,
+            "multi_output": True,
+            "dtype": floats if sp.issparse(X) else (*floats, np.dtype(np.uint8)),
+            "order": "C",
+        }
 
 
 def _check_one_axis(classes: Any) -> None:

@@ -18,16 +18,17 @@ from cukernels.runtime import current, on_one_blas_thread, to_device
 from estimators.costs.memory import MemoryEstimate
 from estimators.layers.layer import Rows
 from estimators.neural.attributes import fitted_attributes
-from estimators.neural.callbacks import EpochCallbacks
+from estimators.neural.callbacks import NetworkCallbacks
 from estimators.neural.placed_fit import PlacedFit, joined_data
 from estimators.neural.predictor import Predictor
-from estimators.neural.resume import fit_described, resume
+from estimators.neural.resume import describe_network, resume_network
 from estimators.neural.stack_memory import check_stack_memory, stack_memory
 from estimators.shared.base import float_dtype
 from estimators.shared.fit_protocol import Watch, raise_error_of
 from estimators.shared.parts import brought
 from estimators.shared.progress import Reporter
 from estimators.shared.samples import Samples
+from estimators.shared.scaling import ADVICE
 from estimators.shared.warnings import warn
 from estimators.training.full_batch import train_at_once
 from estimators.training.loop import train
@@ -58,7 +59,7 @@ class NeuralFit(PlacedFit):
         All samples as validated, and their targets in the form that the loss takes.
     device : str
         Where it runs.
-    callbacks : EpochCallbacks
+    callbacks : NetworkCallbacks
         The callbacks that it tells of its epochs.
     incremental : bool
         Whether this is a call of `partial_fit`.
@@ -78,7 +79,7 @@ class NeuralFit(PlacedFit):
     X: Any
     targets: np.ndarray
     device: str
-    callbacks: EpochCallbacks
+    callbacks: NetworkCallbacks
     incremental: bool = False
     complaint: str = ""
     error: Exception | None = None
@@ -159,7 +160,7 @@ class NeuralFit(PlacedFit):
             return
         self.callbacks.write_to(path, seconds)
         if path.exists():
-            resume(self, path)
+            resume_network(self, path)
 
     def _ready(self, *, alone: bool) -> Member:
         """Return the member, with its callbacks.
@@ -167,15 +168,15 @@ class NeuralFit(PlacedFit):
         In a stack of several it is silent, and what its callbacks raise stops it alone.
         """
         own = weakref.proxy(self)  # a cycle would keep the samples until Python looks for cycles
-        self.callbacks.describe = partial(fit_described, own)
+        self.callbacks.describe = partial(describe_network, own)
         self.member.is_resumable = self.callbacks.writes
         if alone:
-            self.member.on_epoch_end = self.callbacks.epoch
+            self.member.on_epoch_end = self.callbacks.tell
             return self.member
 
         def epoch(*state: Any) -> bool:
             try:
-                return own.callbacks.epoch(*state)
+                return own.callbacks.tell(*state)
             except Exception as error:
                 own.error = error
                 return True
@@ -220,7 +221,7 @@ class NeuralFit(PlacedFit):
             for i in range(0, len(fits), at_once):
                 learned = np.stack([fit.learned for fit in fits[i : i + at_once]])
                 parameters = network.views(to_device(learned, device))
-                stack = Predictor(network, fits[0].objective, parameters, device, model._dtypes)
+                stack = Predictor(network, fits[0].objective, parameters, device, model._own_dtype)
                 with np.errstate(over="ignore", invalid="ignore"):  # of models that diverged
                     outputs.extend(stack.probabilities(rows, float_dtype(X)))
         return outputs
@@ -249,7 +250,7 @@ class NeuralFit(PlacedFit):
         """Raise ValueError, or warn if early stopping has kept the weights of a good epoch."""
         complaint = (
             "Solver produced non-finite parameter weights. The input data may contain large "
-            "values and need to be preprocessed, or learning_rate_init is too high."
+            f"values and need to be preprocessed, or learning_rate_init is too high. {ADVICE}"
         )
         if not has_best:
             raise ValueError(complaint)

@@ -96,6 +96,15 @@ class NetworkModel(Classifier):
     def _dtypes(self) -> Any:
         return FLOATS if self.dtype == "auto" else np.dtype(self.dtype)
 
+    @property
+    def _own_dtype(self) -> np.dtype:
+        """The dtype of a network whose samples are no floats: with "auto" that is float64."""
+        return np.dtype("float64" if self.dtype == "auto" else self.dtype)
+
+    def _network_dtype(self, X: Any) -> np.dtype:
+        """The dtype of weights and of batches; images of bytes stay bytes up to their batch."""
+        return X.dtype if X.dtype.kind == "f" else self._own_dtype
+
     # Fitted parameters -----------------------------------------------------------------------
 
     def _parameters(self, network: Network) -> list[Parameters]:
@@ -171,7 +180,8 @@ class NetworkModel(Classifier):
         network = self._network_of_weights() if is_given else self._network
         rows = self._as_rows(X, shape=network.shapes[0])
         X = rows if self._are_whole_numbers(rows) else self._checked_rows(rows)
-        own = X.dtype if is_given else None  # weights that a user has set may have any dtype
+        # weights that a user has set may have any dtype
+        own = self._network_dtype(X) if is_given else None
         holding = device_holding(X, self.device)
         device = self._device_of_prediction(network, X)
         with current(device):
@@ -180,7 +190,7 @@ class NetworkModel(Classifier):
                 for p in self._parameters(network)
             ]
             objective = Objective(self.loss, self.out_activation_)
-            predictor = Predictor(network, objective, parameters, device, self._dtypes)
+            predictor = Predictor(network, objective, parameters, device, self._own_dtype)
             return (predictor.on_device if holding else predictor.probabilities)(X, dtype)[0]
 
     def _are_whole_numbers(self, X: Any) -> bool:
@@ -189,8 +199,7 @@ class NetworkModel(Classifier):
         Images of bytes then take their own memory once, and not four times more as floats.
         """
         return (
-            not isinstance(self._dtypes, tuple)
-            and (isinstance(X, np.ndarray) or device_of(X) is not None)
+            (isinstance(X, np.ndarray) or device_of(X) is not None)
             and X.dtype.kind in "biu"
             and X.ndim == 2
             and len(X) > 0
@@ -200,7 +209,7 @@ class NetworkModel(Classifier):
 
     def _device_of_prediction(self, network: Network, X: Any) -> str:
         """Return where the outputs for validated samples are computed."""
-        dtype = X.dtype if X.dtype.kind == "f" else np.dtype(self.dtype)
+        dtype = self._network_dtype(X)
         return device_for(X, self.device, lambda: network_prediction_work(network, X, dtype))
 
     def _checked_rows(self, X: Any) -> Any:

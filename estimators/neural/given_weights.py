@@ -55,7 +55,7 @@ def set_weights(
             f"{len(classes)} classes {classes} need {expected} output(s), but the last layer has "
             f"{n_outputs}"
         )
-    dtype = np.dtype("float64" if model.dtype == "auto" else model.dtype)
+    dtype = model._own_dtype
     n_features = coefs[0].shape[0]
     network = model._build_network(n_features, n_outputs)
     for name, arrays in (("coefs", coefs), ("intercepts", intercepts)):

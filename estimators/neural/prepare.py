@@ -19,9 +19,9 @@ from sklearn.utils import check_random_state
 from cukernels.runtime import resolve_device
 from estimators.costs.work import learned_samples
 from estimators.neural.augment import RandomChanges
-from estimators.neural.callbacks import EpochCallbacks
+from estimators.neural.callbacks import NetworkCallbacks
 from estimators.neural.fit import NeuralFit
-from estimators.neural.resume import resume
+from estimators.neural.resume import resume_network
 from estimators.shared.device_arrays import device_for, device_holding, on_host
 from estimators.shared.labels import (
     check_kind,
@@ -35,9 +35,10 @@ from estimators.shared.labels import (
 )
 from estimators.shared.progress import Reporter
 from estimators.shared.samples import Samples, scattered
+from estimators.shared.scaling import largest_of, warn_of_large
 from estimators.training.data import Data
 from estimators.training.held_out import HeldOut, places_of
-from estimators.training.member import Member, TrainingState, dropout_streams
+from estimators.training.member import Arrays, Member, TrainingState, dropout_streams
 from estimators.training.network import Network
 from estimators.training.objective import Objective
 from estimators.training.optimizers import STEPPED, listed, solver_named
@@ -99,6 +100,8 @@ def prepare_fit(
     objective = Objective.of(estimator)
     network = estimator._build_network(X.shape[1], indicators.shape[1], shape)
     _check_solver(estimator, network)
+    if (first or not incremental) and dtype == np.float32 and not network.normalises_input:
+        warn_of_large(estimator, samples.once("largest", lambda: largest_of(X)))
     device = device_for(
         X,
         estimator.device,
@@ -120,16 +123,16 @@ def prepare_fit(
     member = _member(estimator, network, settings, state, learned, rng, incremental)
     member.sample_weight, member.held_out = weight, held_out
 
-    callbacks = EpochCallbacks(estimator, network, X, y, sample_weight, int(member.epochs))
+    callbacks = NetworkCallbacks(estimator, network, X, y, sample_weight, int(member.epochs))
     targets = _targets(estimator, objective, samples, dtype, y, indicators, rows)
     fit = NeuralFit(
         estimator, network, objective, member, samples, X, targets, device, callbacks, incremental,
         held_out_of=partial(held_out_of, estimator, y, weight),
     )  # fmt: skip
     if resume_from is not None:
-        resume(fit, resume_from)
+        resume_network(fit, resume_from)
     if not incremental:
-        callbacks.begin(member.state)
+        callbacks.begin(member.state, Arrays(member.state.params, member.state.moments))
     return fit
 
 

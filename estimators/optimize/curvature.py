@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -47,6 +48,15 @@ class CompactInverse:
         for name in self._ARRAYS:
             setattr(taken, name, getattr(self, name)[keep])
         return taken
+
+    def of_model(self, model: int) -> dict[str, np.ndarray]:
+        """Return a copy of what is remembered of a model."""
+        return {name: np.array(getattr(self, name)[model]) for name in self._ARRAYS}
+
+    def take_up(self, model: int, parts: Mapping[str, np.ndarray]) -> None:
+        """Go on with what `of_model` has returned."""
+        for name in self._ARRAYS:
+            getattr(self, name)[model] = parts[name]
 
     def forget(self, models: list[int]) -> None:
         """Empty the memory of some models."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from cukernels import lbfgs_products, lbfgs_step
+from cukernels import lbfgs_products, lbfgs_step, scatter_rows
 from cukernels.quasi_newton import (
     COEFFICIENTS,
     COUNT,
@@ -30,6 +30,7 @@ from cukernels.quasi_newton import (
 )
 from cukernels.runtime import Array, like, namespace, to_host
 from estimators.optimize.curvature import CompactInverse
+from estimators.optimize.states import LBFGSState
 from estimators.optimize.vectors import ValueAndGradient
 
 
@@ -87,6 +88,52 @@ class DeviceVectors:
         self._gg, self._largest = self._record[:, GG], self._record[:, LARGEST]
         self._source = np.arange(len(models))  # with the gradient
         return self._record[:, VALUE], self._largest
+
+    def vectors_of(self, model: int) -> dict[str, Any]:
+        """Return the vectors of a model and of its memory on the host, as `LBFGSState` has them.
+
+        What is noted of it is done to these copies, in the arithmetic of `lbfgs_step`.
+        """
+        size, row = self.memory.size, self._rows[model]
+        source, slot = self._source[model], self._slot[model]
+        memory = self.memory.of_model(model)
+        x, gradient, pairs = (np.array(to_host(a[row])) for a in self._standing)
+        if source >= 0:
+            x, before = np.array(to_host(self._point[source])), gradient
+            gradient = np.array(to_host(self._slope[source]))
+            if slot >= 0:
+                s_factor, y_factor = self._factors[model]
+                direction = to_host(self._direction[row])
+                pairs[slot] = s_factor * direction.astype(np.float64)
+                pairs[size + slot] = y_factor * (gradient.astype(np.float64) - before)
+        count = min(int(memory["n_pairs"]), size)
+        pairs[count:size] = pairs[size + count :] = 0  # nobody has written them
+        return {
+            "x": x, "gradient": gradient, "memory": memory | {"pairs": pairs},
+            "products": self._products[model].copy(), "square": float(self._gg[model]),
+        }  # fmt: skip
+
+    def take_up(self, model: int, state: LBFGSState) -> None:
+        """Go on with a model, at whose point it is, as another run has left it."""
+        row, pairs = like(self._rows[[model]], self._x), state.memory["pairs"]
+        for a, values in zip(self._standing, (state.x, state.gradient, pairs), strict=True):
+            scatter_rows(a, like(values[None], a), row)
+        self.memory.take_up(model, state.memory)
+        gradient = state.gradient.astype(np.float64)
+        products, square = state.products, state.square
+        if products is None:  # the other run was on the host
+            products, square = pairs.astype(np.float64) @ gradient, float(gradient @ gradient)
+        largest = np.abs(gradient).max(initial=0)
+        for name, own in (("_products", products), ("_gg", square), ("_largest", largest)):
+            merged = getattr(self, name).copy()
+            merged[model] = own
+            setattr(self, name, merged)
+        self._source[model] = -1
+
+    @property
+    def _standing(self) -> tuple[Array, Array, Array]:
+        """Where the models stand, the gradients there, and the pairs; a row a model."""
+        return self._x, self._gradient, self._pairs
 
     def choose(self, fresh: np.ndarray) -> np.ndarray:
         """Choose directions for the models of a mask; return the slope of all along theirs."""

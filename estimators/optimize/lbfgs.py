@@ -8,18 +8,19 @@ models never mix: the steps of each are, bit for bit, those that it would take a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from cukernels.runtime import Array, and_surely
+from cukernels.runtime import Array, and_surely, like, to_host
 from estimators.optimize.device_vectors import DeviceVectors
 from estimators.optimize.line_search import LARGEST_STEP, WolfeSearch
+from estimators.optimize.states import PAIRS, Iteration, LBFGSState
 from estimators.optimize.vectors import HostVectors, ValueAndGradient, merge
 
-Callback = Callable[[np.ndarray, Array, np.ndarray], Any]
+Callback = Callable[[np.ndarray, Array, np.ndarray, Iteration], Any]
 Limit = float | np.ndarray  # one for all models, or one for each
 
 CONVERGED, LIMIT, ABNORMAL, INTERRUPTED = 0, 1, 2, 3
@@ -70,8 +71,9 @@ def minimize_lbfgs(
     ftol: Limit = 2.2e-9,
     max_fun: Limit = 15000,
     max_line_search: int = 50,
-    memory: int = 10,
+    memory: int = PAIRS,
     noise: float = 0.0,
+    states: Sequence[LBFGSState | None] | None = None,
     callback: Callback | None = None,
 ) -> LBFGSResult:
     """Minimise a stack of M smooth functions of P variables each.
@@ -105,10 +107,13 @@ def minimize_lbfgs(
     noise : float, default=0.0
         Relative rounding error of the values, for values that are rounded more than their
         gradients. While a value moves no further than that, a smaller gradient counts as progress.
+    states : sequence of M LBFGSState or None, default=None
+        What some models go on from, by the rules of this run; None for those that begin in `x0`.
     callback : callable, default=None
-        Called as ``callback(models, x, values)`` with the models that have just ended an
-        iteration; `x` is an array or, on a device, a sequence of one for each. It may return which
-        of these are to halt, as booleans, and it ends the whole run by raising StopIteration.
+        Called as ``callback(models, x, values, iteration)`` with the models that have just ended an
+        iteration; `x` is an array or, on a device, a sequence of one for each, and `iteration`
+        tells more of them. It may return which of these are to halt, as booleans, and it ends the
+        whole run by raising StopIteration.
 
     Returns
     -------
@@ -117,17 +122,18 @@ def minimize_lbfgs(
     """
     gtol = np.maximum(gtol, 2 * math.sqrt(np.finfo(x0.dtype).tiny))
     limits = [np.broadcast_to(limit, len(x0)) for limit in (max_iter, gtol, ftol, max_fun)]
-    run = _Run(value_and_gradient, x0, memory, noise, limits)
+    resumed = {m: state for m, state in enumerate(states or ()) if state is not None}
+    run = _Run(value_and_gradient, x0, memory, noise, limits, resumed)
     try:
-        run.begin()
+        run.begin(resumed)
         while len(run.models):
             run.choose_directions()
-            before = run.value
+            before, largest = run.value, run.largest
             moved, stuck = run.try_steps(max_line_search)
-            halted = None
+            halted, ends = None, run.judge(moved, before)
             if callback is not None and len(moved):
-                halted = callback(run.models[moved], run.vectors.points(moved), run.value[moved])
-            ends = run.judge(moved, before)
+                told = run.models[moved], run.vectors.points(moved), run.value[moved]
+                halted = callback(*told, Iteration(run, moved, before, largest, ends))
             if halted is not None:
                 ends |= {i: HALTED for i, halts in zip(moved, halted, strict=True) if halts}
             run.end(ends | run.restart(stuck))
@@ -153,8 +159,11 @@ class _Run:
         memory: int,
         noise: float,
         limits: list[np.ndarray],
+        resumed: Mapping[int, LBFGSState],
     ) -> None:
         n_models = len(x0)
+        if resumed:
+            x0 = _with_points(x0, resumed)
         self.evaluate, self.noise = evaluate, noise
         self.tiny = np.finfo(x0.dtype).tiny
         self.max_iter, self.gtol, self.ftol, self.max_fun = limits
@@ -168,6 +177,9 @@ class _Run:
         self.largest = np.zeros(n_models)  # component of the gradient
         self.n_iter = np.zeros(n_models, dtype=int)
         self.n_evaluations = np.zeros(n_models, dtype=int)
+        for i, state in resumed.items():
+            self.value[i], self.n_iter[i] = state.value, state.n_iter
+            self.n_evaluations[i] = state.n_evaluations
         self.result = LBFGSResult(
             self.vectors.results(),
             self.value.copy(),
@@ -177,18 +189,28 @@ class _Run:
             [CTRL_C[1]] * n_models,
         )
 
-    def begin(self) -> None:
-        """Evaluate the first points."""
-        self.value, self.largest = self.vectors.begin(self.evaluate, self.models)
-        self.n_evaluations += 1
+    def begin(self, resumed: Mapping[int, LBFGSState]) -> None:
+        """Evaluate the first points, and take up the models that another run has left there."""
+        value, largest = self.vectors.begin(self.evaluate, self.models)
+        before = value
+        if resumed:
+            value, before, largest = value.copy(), value.copy(), largest.copy()
+        for i, state in resumed.items():
+            self.vectors.take_up(i, state)
+            value[i], before[i], largest[i] = state.value, state.value_before, state.largest_before
+        self.value, self.largest = value, largest
         ends: dict[int, End] = {}
-        for i, largest in enumerate(self.largest):
-            if not (np.isfinite(self.value[i]) and np.isfinite(largest)):
+        for i in (i for i in range(len(value)) if i not in resumed):
+            self.n_evaluations[i] = 1
+            if not (np.isfinite(value[i]) and np.isfinite(largest[i])):
                 ends[i] = NOT_FINITE
-            elif largest <= self.gtol[i]:
+            elif largest[i] <= self.gtol[i]:
                 ends[i] = FLAT_GRADIENT
             elif self.max_iter[i] == 0:
                 ends[i] = MAX_ITER
+        if resumed:
+            ends |= self.judge(list(resumed), before)
+            ends |= {i: HALTED for i, state in resumed.items() if state.has_halted}
         self.end(ends)
 
     def choose_directions(self) -> None:
@@ -301,6 +323,14 @@ class _Run:
     def end_all(self, why: End) -> None:
         """Write all models that still run into the result."""
         self.end(dict.fromkeys(range(len(self.models)), why))
+
+
+def _with_points(x0: Array, resumed: Mapping[int, LBFGSState]) -> Array:
+    """Return where models start, which is where another run has left some of them."""
+    x = np.array(to_host(x0))
+    for i, state in resumed.items():
+        x[i] = state.x
+    return like(x, x0)
 
 
 def _nothing() -> None:

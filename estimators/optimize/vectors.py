@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from cukernels import matmul
 from cukernels.runtime import Array
 from estimators.optimize.curvature import CurvatureMemory
+from estimators.optimize.states import LBFGSState
 
 ValueAndGradient = Callable[[Array, np.ndarray], tuple[Array, Array]]
 
@@ -45,6 +47,17 @@ class HostVectors:
         value, self.gradient = evaluate(self.x, models)
         self.direction = -self.gradient
         return _double(value), self.largest()
+
+    def vectors_of(self, model: int) -> dict[str, Any]:
+        """Return copies of the vectors of a model and of its memory, as `LBFGSState` has them."""
+        x, gradient = self.x[model].copy(), self.gradient[model].copy()
+        memory = self.memory.of_model(model)
+        return {"x": x, "gradient": gradient, "memory": memory, "products": None, "square": None}
+
+    def take_up(self, model: int, state: LBFGSState) -> None:
+        """Go on with a model, at whose point it is, as another run has left it."""
+        self.gradient[model] = state.gradient
+        self.memory.take_up(model, state.memory)
 
     def choose(self, fresh: np.ndarray) -> np.ndarray:
         """Choose directions for the models of a mask; return the slope of all along theirs."""

@@ -63,6 +63,8 @@ class StackedFit:
         The fit of the last step of `estimator`; None if scikit-learn is to run the call alone.
     steps : str
         Equal for fits whose pipelines have equal steps before the last.
+    refusal : str
+        Why the fit could not be prepared, if it should have been.
     error : Exception or None
         An error of the search, which takes the place of the fit's own result.
     seconds : float
@@ -78,6 +80,7 @@ class StackedFit:
             self.arguments[name] = shared.rows(self.arguments[name])
         self.shared = shared
         self.prepared: Fit | None = None
+        self.refusal = ""
         self.error: Exception | None = None
         self.seconds = 0.0
         self.tried_to_prepare = self.is_under_way = self.is_interrupted = False
@@ -133,8 +136,8 @@ class StackedFit:
             self.prepared = last._prepare(samples, rows=rows, **weights)
             if self.kept is not None:
                 self.kept.take_up(self.prepared)
-        except Exception:  # alone it fails in the same way, and scikit-learn reports it
-            self.prepared = None
+        except Exception as error:  # alone it fails in the same way, and scikit-learn reports it
+            self.prepared, self.refusal = None, f"{type(error).__name__}: {error}"
         self.seconds = time.perf_counter() - begun
 
     def result(self) -> Any:

@@ -30,14 +30,17 @@ class MeasuredParallel(Parallel):
         Whether fits train together. Those that do not have copies of their rows.
     found : list of MemoryEstimate
         What stacks need is appended here.
+    refused : list of str
+        Why fits cannot be prepared is appended here.
     """
 
     def __init__(
         self, *args: Any, max_stack_bytes: int | None, fused: bool, found: list[MemoryEstimate],
-        **kwargs: Any,
+        refused: list[str], **kwargs: Any,
     ) -> None:  # fmt: skip
         super().__init__(*args, **kwargs)
-        self._max_stack_bytes, self._fused, self._found = max_stack_bytes, fused, found
+        self._max_stack_bytes, self._fused = max_stack_bytes, fused
+        self._found, self._refused = found, refused
 
     def __call__(self, iterable: Iterable[Call]) -> Any:
         """Return results for the calls, in their order."""
@@ -45,6 +48,7 @@ class MeasuredParallel(Parallel):
         fits = [StackedFit(call, shared) for call in iterable]
         if self._fused:
             self._found += [_of_stack(s) for s in _stacks(fits, self._max_stack_bytes)]
+            self._refused += [fit.refusal for fit in fits if fit.refusal]
         else:
             self._found += [_alone(fit) for fit in fits if _is_ours(fit)]
         return [_RESULT | {"parameters": fit.arguments.get("parameters")} for fit in fits]
@@ -77,12 +81,12 @@ def _of_stack(stack: list[StackedFit]) -> MemoryEstimate:
     if estimate.device != "cpu":
         return estimate
     X, n_test = first.arguments["X"], len(first.arguments["test"])
-    of_X = n_bytes_of(X)
-    held = of_X * n_test // max(X.shape[0], 1)  # what a fold is scored on
+    of_X, n_rows = n_bytes_of(X), X.shape[0] if hasattr(X, "shape") else len(X)
+    held = of_X * n_test // max(n_rows, 1)  # what a fold is scored on
     if first.own_samples is not None:  # X itself, and what steps make of what is scored
         held += of_X + first.samples_bytes * n_test // max(first.own_samples.X.shape[0], 1)
         if len({id(fit.own_samples) for fit in stack}) == 1:  # else more is taken after the steps
-            held += of_X * len(first.arguments["train"]) // max(X.shape[0], 1)
+            held += of_X * len(first.arguments["train"]) // max(n_rows, 1)
     return replace(estimate, data=estimate.data + held)
 
 

@@ -20,7 +20,7 @@ from estimators.search.turns import current_turn
 from estimators.shared.device_arrays import device_of
 from estimators.shared.fit_protocol import NotTrainedError
 from estimators.shared.memory import free_memory
-from estimators.shared.warnings import warn
+from estimators.shared.warnings import one_of_each, warn
 
 _FRACTION_OF_FREE_MEMORY = 0.25
 
@@ -71,7 +71,7 @@ def run_fits(
     ]
     limit = _limits(fits, max_stack_bytes)
     # where samples on a GPU are split and scored, that GPU has to be the current one
-    with shared.outputs, current(device_of(fits[0].arguments["X"]) or "cpu"):
+    with one_of_each(), shared.outputs, current(device_of(fits[0].arguments["X"]) or "cpu"):
         try:
             return _results(fits, limit, progress)
         finally:

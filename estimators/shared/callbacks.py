@@ -1,10 +1,13 @@
-"""Tell scikit-learn's callbacks (release 1.9 and later) of a fit and of each iteration."""
+"""Callbacks of a fit: those of the parameter `callbacks`, and those of scikit-learn's API."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
+from copy import copy
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,8 +24,149 @@ CALLBACKS = [
 ]
 
 
+class EpochInfo(NamedTuple):
+    """How far a fit has come after an epoch, as `on_epoch_end` is told.
+
+    Attributes
+    ----------
+    epoch : int
+        Epochs of this fit (iterations of solvers that have no epochs), from 1 on.
+    n_epochs : int
+        The most epochs that are planned.
+    loss : float
+        Mean loss of the epoch; of solvers that have no epochs, the value that they minimise.
+    validation_score : float or None
+        Accuracy on the validation set, if there is one.
+    learning_rate : float
+        Learning rate of the last step; NaN for solvers that have none.
+    seconds : float
+        Time since the fit began.
+    """
+
+    epoch: int
+    n_epochs: int
+    loss: float
+    validation_score: float | None
+    learning_rate: float
+    seconds: float
+
+
+Write = Callable[[Path, dict[str, Any], EpochInfo, bool], None]
+
+
+class EpochCallbacks:
+    """All callbacks of one fit: those of `callbacks`, and those of scikit-learn's API.
+
+    Parameters
+    ----------
+    estimator : estimator
+        The estimator that is fitted.
+    X, y, sample_weight
+        What it is fitted on.
+    n_epochs : int
+        The most epochs.
+    attributes : callable
+        Returns the fitted attributes for the state of an epoch. It is called only where a callback
+        wants them.
+
+    Attributes
+    ----------
+    describe : callable
+        Returns what a file is to say of the fit itself. It is called once, before the first file.
+    """
+
+    describe: Callable[[], dict[str, Any]]
+
+    def __init__(
+        self,
+        estimator: Any,
+        X: Any,
+        y: np.ndarray,
+        sample_weight: Any,
+        n_epochs: int,
+        attributes: Callable[..., dict[str, Any]],
+    ) -> None:
+        self._estimator, self._n_epochs, self._attributes = estimator, n_epochs, attributes
+        self._functions = as_functions(estimator.callbacks)
+        self._writers = [c for c in listed(estimator.callbacks) if _is_writer(c)]
+        self._description: dict[str, Any] | None = None
+        self._of_scikit_learn = FitCallbacks(estimator, X, y, sample_weight, n_epochs, attributes)
+        self._begun = time.perf_counter()
+
+    @property
+    def writes(self) -> bool:
+        """Whether a callback writes files to resume from."""
+        return bool(self._writers)
+
+    def write_to(self, path: Path, seconds: float) -> None:
+        """Write a file every so many seconds, beside those that callbacks want."""
+        self._writers.append(_Timed(path, seconds))
+
+    @property
+    def are_heard(self) -> bool:
+        """Whether there is anybody to tell of an epoch."""
+        return bool(self._functions or self._writers) or self._of_scikit_learn.have_begun
+
+    def begin(self, *state: Any) -> None:
+        """Tell that the fit starts from a state, as `attributes` takes it."""
+        self._of_scikit_learn.begin(*state)
+
+    def info(self, epoch: int, loss: float, score: float | None, rate: float) -> EpochInfo:
+        """Return how far the fit has come."""
+        seconds = time.perf_counter() - self._begun
+        return EpochInfo(epoch, self._n_epochs, loss, score, rate, seconds)
+
+    def epoch(
+        self,
+        info: EpochInfo,
+        state: tuple,
+        write: Write | None,
+        *,
+        is_last: bool = False,
+        has_ended: bool = False,
+    ) -> bool:
+        """Tell that an epoch has ended; return whether a callback wants to stop.
+
+        Parameters
+        ----------
+        info : EpochInfo
+            How far the fit has come.
+        state : tuple
+            As `attributes` takes it.
+        write : callable or None
+            Writes a file; ``write(path, description, info, has_ended)``. None if there is nothing
+            to go on from.
+        is_last : bool, default=False
+            Whether the fit ends here, if nothing changes its limits.
+        has_ended : bool, default=False
+            Whether it ends here in any case.
+        """
+        stop = bool(self._functions) and self._functions_stop(info, state)
+        stop = self._of_scikit_learn.iteration(*state) or stop
+        if self._writers and write is not None:
+            has_ended = has_ended or stop
+            is_last = is_last or has_ended or info.epoch >= self._n_epochs
+            paths = [writer.checkpoint_path(info, is_last) for writer in self._writers]
+            for path in dict.fromkeys(path for path in paths if path is not None):
+                if self._description is None:
+                    self._description = self.describe()
+                write(path, self._description, info, has_ended)
+        return stop
+
+    def end(self) -> None:
+        """Tell that the estimator has its fitted attributes."""
+        self._of_scikit_learn.end()
+
+    def _functions_stop(self, info: EpochInfo, state: tuple) -> bool:
+        """Call the functions with a copy of the estimator as it is now; True if one says stop."""
+        snapshot = without_callbacks(copy(self._estimator))
+        vars(snapshot).update(self._attributes(*state))
+        # A list, so that all of them are told, also after one that wants to stop.
+        return any([function(snapshot, info) is True for function in self._functions])
+
+
 class FitCallbacks:
-    """Calls the callbacks of one fit; does nothing where there are none.
+    """Calls scikit-learn's callbacks of one fit; does nothing where there are none.
 
     Parameters
     ----------
@@ -51,6 +195,11 @@ class FitCallbacks:
         self._estimator, self._max_iter, self._attributes = estimator, max_iter, attributes
         self._iteration: Any = None
         self._fit: Any = None
+
+    @property
+    def have_begun(self) -> bool:
+        """Whether there are any, who know of the fit."""
+        return self._fit is not None
 
     def begin(self, *state: Any) -> None:
         """Report that the fit starts from a state, as `attributes` takes it."""
@@ -89,3 +238,50 @@ def without_callbacks(estimator: Any) -> Any:
     for name in [n for n in vars(estimator) if n.startswith(LEFT_BY_CALLBACKS)]:
         delattr(estimator, name)
     return estimator
+
+
+def as_functions(callbacks: Any) -> list[Callable[[Any, EpochInfo], Any]]:
+    """Return the functions that the `callbacks` parameter stands for: none, one or several.
+
+    Raises
+    ------
+    ValueError
+        If one of them cannot be called and has no `on_epoch_end`.
+    """
+    functions = []
+    for callback in listed(callbacks):
+        function = getattr(callback, "on_epoch_end", None if _is_writer(callback) else callback)
+        if function is None:
+            continue
+        if not callable(function):
+            raise ValueError(
+                "callbacks must be functions f(estimator, info) or objects with a method "
+                f"on_epoch_end(estimator, info), got {callback!r}"
+            )
+        functions.append(function)
+    return functions
+
+
+def listed(callbacks: Any) -> list[Any]:
+    """Return what the `callbacks` parameter stands for: none, one or several."""
+    if callbacks is None:
+        return []
+    is_one = hasattr(callbacks, "on_epoch_end") or _is_writer(callbacks)
+    return list(callbacks) if isinstance(callbacks, Iterable) and not is_one else [callbacks]
+
+
+class _Timed:
+    """Wants a file every so many seconds, and none at the end, when there is a result."""
+
+    def __init__(self, path: Path, seconds: float) -> None:
+        self._path, self._seconds, self._last = path, seconds, time.monotonic()
+
+    def checkpoint_path(self, info: EpochInfo, is_last: bool) -> Path | None:
+        if is_last or time.monotonic() < self._last + self._seconds:
+            return None
+        self._last = time.monotonic()
+        return self._path
+
+
+def _is_writer(callback: Any) -> bool:
+    return callable(getattr(callback, "checkpoint_path", None))

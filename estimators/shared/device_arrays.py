@@ -17,6 +17,7 @@ from sklearn import get_config
 
 from cukernels.gpu import chosen_device
 from cukernels.runtime import Array, Work, current, resolve_device, to_host
+from estimators.shared.memory import out_of_memory
 
 _CUDA = (2, 13)  # DLPack's numbers of a GPU's memory, and of memory that both sides share
 
@@ -57,6 +58,16 @@ def received(X: Any) -> Any:
             "give X.get()"
         )
     return np.asarray(X) if _is_dispatched(X) else X
+
+
+def check_on_host(X: Any, estimator: Any) -> None:
+    """Raise TypeError if samples lie on a GPU and an estimator takes them from the host alone."""
+    device = device_of(X)
+    if device is not None:
+        raise TypeError(
+            f"X is on {device}, and {type(estimator).__name__} takes samples from the host, "
+            "wherever it computes: give cupy.asnumpy(X)"
+        )
 
 
 def on_host(values: Any) -> Any:
@@ -139,6 +150,12 @@ def in_kind(method: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
 
     @functools.wraps(method)
     def answer(self: Any, X: Any) -> Any:
+        try:
+            return in_own_kind(self, X)
+        except MemoryError as error:
+            raise out_of_memory(error) from error
+
+    def in_own_kind(self: Any, X: Any) -> Any:
         if type(X) is np.ndarray:
             return method(self, X)
         X = _values(X)

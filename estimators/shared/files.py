@@ -44,6 +44,12 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[Any]]:
         raise
 
 
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a text in the place of what is there, as `replacing` does."""
+    with replacing(path) as file:
+        file.write(text.encode())
+
+
 def _begin_of(target: Path) -> str:
     """How the name begins of an unfinished file that a process of this machine writes."""
     return f".{target.name}.{socket.gethostname()}."

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from cukernels.runtime import device_memory
+from cukernels.runtime import LOWER, device_memory
 
+_WORDS = "out of memory: "
 _ASSUMED = 2**32  # bytes, where the system does not say how many there are
 
 
@@ -18,6 +19,14 @@ def free_memory(device: str = "cpu") -> int:
     pool holds without using them.
     """
     return _free_main_memory() if device == "cpu" else device_memory(device)[0]
+
+
+def out_of_memory(error: MemoryError) -> MemoryError:
+    """Return an error that tells what to lower; that of a GPU, which does, is returned itself."""
+    if _WORDS in str(error):
+        return error
+    asked = str(error).rstrip(".") or "an allocation failed"  # NumPy names the bytes and the shape
+    return MemoryError(f"the host is {_WORDS}{asked}. Lower {LOWER}.")
 
 
 def _free_main_memory() -> int:

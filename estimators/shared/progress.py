@@ -30,7 +30,6 @@ class Reporter:
         self._lines = not self._wants_bar and bool(verbose)
         self._total, self._unit = total, unit
         self._bar: Any = None
-        self._n_iter = 0
         self._shown = {"loss": ""}  # what is written beside the bar
 
     def learning_rate(self, rate: float) -> None:
@@ -60,11 +59,6 @@ class Reporter:
             print(message)  # noqa: T201
         if self._bar is not None:
             self._bar.write(message, file=sys.stderr)
-
-    def iteration(self, value: float) -> None:
-        """Show an iteration of a solver that ended with this value of the objective."""
-        self._n_iter += 1
-        self.epoch(self._n_iter, value)
 
     def __enter__(self) -> Reporter:
         """Show the bar.

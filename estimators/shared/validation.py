@@ -5,11 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from sklearn import get_config
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, validate_data
 
 from cukernels.runtime import Array, current, namespace
-from estimators.shared.device_arrays import device_holding
+from estimators.shared.device_arrays import device_holding, device_of
+
+# Where a sparse matrix has numbers of rows and columns, as they stay if it becomes a CSR matrix.
+_PLACES = {
+    "csr": ("indices", "indptr"), "csc": ("indices", "indptr"), "bsr": ("indices", "indptr"),
+    "coo": ("row", "col"),
+}  # fmt: skip
+_MOST = np.iinfo(np.int32).max  # a place of 32 bits
 
 
 def validated(estimator: Any, X: Any, *y: Any, dtype: Any, **options: Any) -> Any:
@@ -45,6 +54,76 @@ def validated(estimator: Any, X: Any, *y: Any, dtype: Any, **options: Any) -> An
     options |= {"dtype": None, "order": None, "ensure_all_finite": False}
     checked = validate_data(estimator, stand_in(X.shape, X.dtype), *y, **options)
     return (X, checked[1]) if y else X
+
+
+def validated_shape(
+    estimator: Any, X: Any, y: Any, *, dtype: Any, **options: Any
+) -> tuple[Any, Any]:
+    """Return X and y as a fit has them, or refuse them as it does, as far as shape and type tell.
+
+    Numbers of X are neither looked at nor converted: what is returned for X has the shape, the
+    dtype and, of a sparse matrix, the size of its arrays, and no memory for them. Lists, objects
+    and text are validated as a whole, since whether they are numbers is in their values.
+
+    The arguments are those of `validated`, for a y that may be None.
+    """
+    if y is None:
+        options.pop("multi_output", None)
+        return _validated_shape(estimator, X, dtype=dtype, **options), None
+    found = _validated_shape(estimator, X, y, dtype=dtype, **options)
+    check_classification_targets(found[1])
+    return found
+
+
+def _validated_shape(estimator: Any, X: Any, *y: Any, dtype: Any, **options: Any) -> Any:
+    kept = dtype if isinstance(dtype, tuple) else (dtype,)
+    device_holding(X, estimator.device)
+    found = _dtype_of(X)
+    if found is None or found.kind not in "biuf" or X.ndim < 2:  # one axis is quoted to the user
+        return validated(estimator, X, *y, dtype=dtype, **options)
+    if found not in kept:
+        found = np.dtype(kept[0])
+    if hasattr(X, "columns"):  # names of features
+        validate_data(estimator, X, skip_check_array=True)
+    own: Any = _csr_stand_in(X, found) if sp.issparse(X) else stand_in(X.shape, found)
+    options |= {"dtype": None, "order": None, "ensure_all_finite": False}
+    checked = validate_data(estimator, own, *y, **options)
+    if isinstance(X, sp.spmatrix) and X.dtype != found and max(own.nnz, *X.shape) <= _MOST:
+        # where SciPy converts numbers, it narrows places
+        own.indices, own.indptr = stand_in((own.nnz,), np.int32), own.indptr.astype(np.int32)
+    return checked
+
+
+def _dtype_of(X: Any) -> np.dtype | None:
+    """Return the dtype of what is an array, a sparse matrix or a frame of numbers, or None."""
+    if sp.issparse(X) or device_of(X) is not None:
+        return np.dtype(X.dtype)
+    if isinstance(X, np.ndarray):
+        return None if isinstance(X, np.matrix) else X.dtype
+    dtypes = list(getattr(X, "dtypes", ())) if hasattr(X, "columns") and hasattr(X, "ndim") else []
+    if dtypes and all(isinstance(own, np.dtype) and own.kind in "biuf" for own in dtypes):
+        return np.result_type(*dtypes)
+    return None
+
+
+def _csr_stand_in(X: Any, dtype: Any) -> Any:
+    """Return a CSR matrix as large as a sparse matrix will be, with memory for its rows alone."""
+    arrays = [getattr(X, name) for name in _PLACES.get(X.format, ())]
+    stored = X.nnz
+    if X.format == "dia":  # its zeros are dropped
+        stored = min(stored, int(np.count_nonzero(X.data)))
+    is_wide = max(stored, *X.shape) > _MOST or any(a.dtype.itemsize > 4 for a in arrays)
+    place = np.dtype(np.int64 if is_wide else np.int32)
+    bounds = np.zeros(X.shape[0] + 1, place)
+    bounds[-1] = stored
+    own = sp.csr_matrix(X.shape, dtype=dtype)
+    # given to the constructor, places of 64 bits would become narrower ones
+    own.data, own.indices, own.indptr = (
+        stand_in((stored,), dtype),
+        stand_in((stored,), place),
+        bounds,
+    )
+    return own
 
 
 def stand_in(shape: tuple[int, ...], dtype: Any) -> np.ndarray:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import FrameType
 
 import joblib
@@ -18,7 +21,20 @@ _FOLDERS = tuple(
 )
 
 
-def warn(message: str, category: type[Warning] = UserWarning) -> None:
+_said: ContextVar[set[tuple[str, int]] | None] = ContextVar("_said", default=None)
+
+
+@contextmanager
+def one_of_each() -> Iterator[None]:
+    """Let ``warn(..., once=True)`` warn once in this block, however many fits there are in it."""
+    token = _said.set(set() if _said.get() is None else _said.get())
+    try:
+        yield
+    finally:
+        _said.reset(token)
+
+
+def warn(message: str, category: type[Warning] = UserWarning, *, once: bool = False) -> None:
     """Warn as `warnings.warn` does, and point at the last line outside of these packages.
 
     scikit-learn and joblib count among these packages: their decorators, pipelines and searches
@@ -31,7 +47,15 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
         The text of the warning.
     category : type of warning, default=UserWarning
         The class of the warning.
+    once : bool, default=False
+        Whether to warn once in a block of `one_of_each`, as all fits of a search say the same.
     """
+    if once and (said := _said.get()) is not None:
+        caller = sys._getframe(1)
+        site = caller.f_code.co_filename, caller.f_lineno
+        if site in said:
+            return
+        said.add(site)
     level = 1
     outside: FrameType | None = sys._getframe()
     while outside is not None and outside.f_code.co_filename.startswith(_FOLDERS):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,9 @@ import numpy as np
 from cukernels import l2_penalty
 from cukernels.runtime import Array, and_surely, like, namespace, to_host
 from estimators.layers.layer import Mode
-from estimators.optimize.lbfgs import HALTED, INTERRUPTED, LIMIT, NOT_FINITE, LBFGSResult
+from estimators.optimize.lbfgs import HALTED, INTERRUPTED, LIMIT, NOT_FINITE, Iteration, LBFGSResult
 from estimators.shared.fit_protocol import Watch
+from estimators.shared.scaling import ADVICE
 from estimators.training.data import BatchLayout, Data
 from estimators.training.member import Arrays, Member
 from estimators.training.network import Network
@@ -88,13 +90,17 @@ def train_at_once(
         backward(dz, network.views(grads))
         return l2_penalty(loss, grads, params, strength, n_decayed=network.n_decayed), grads
 
-    def report(models: np.ndarray, params: Array, values: np.ndarray) -> list[bool]:
+    def report(
+        models: np.ndarray, params: Array, values: np.ndarray, ended: Iteration
+    ) -> list[bool]:
         stop = []
-        for m, own, value in zip(models.tolist(), params, values.tolist(), strict=True):
+        each = zip(models.tolist(), params, values.tolist(), strict=True)
+        for place, (m, own, value) in enumerate(each):
             member = members[m]
             member.state = replace(member.state, n_iter=member.state.n_iter + 1, loss=value)
             member.reporter.epoch(member.state.n_iter, value)
-            stop.append(member.told_to_stop(Arrays(own, {})))
+            arrays = Arrays(own, {}, partial(ended.state, place), ended.is_last(place))
+            stop.append(member.told_to_stop(arrays))
         if watch is not None:
             watch(len(models), float(values.min()))
         return stop
@@ -106,6 +112,7 @@ def train_at_once(
             max_iter=np.array([m.settings.max_iter for m in members]),
             gtol=np.array([m.settings.tol for m in members]),
             max_fun=np.array(max_fun),
+            states=[m.of_lbfgs for m in members],
             callback=report,
         )
 
@@ -124,7 +131,7 @@ def _complaint(member: Member, result: LBFGSResult, m: int) -> str:
     """Return why model `m` stopped short of its `tol`, or "" if it reached it."""
     settings, message = member.settings, result.message[m]
     if message == NOT_FINITE[1]:
-        advice = "The input data may contain large values and need to be preprocessed."
+        advice = f"The input data may contain large values and need to be preprocessed. {ADVICE}"
     elif result.status[m] == LIMIT and message != HALTED[1]:
         advice = (
             "Increase the number of iterations to improve the convergence "

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
+from cukernels import lose_overflowed
 from cukernels.runtime import Array, and_surely, in_parallel, to_host
 from cukernels.training import loss_total
 from estimators.costs.compile_ahead import compile_ahead
@@ -123,6 +124,7 @@ class StepByStep:
         stack.begin_epoch()
         total = loss_total(stack.params, stack.network.n_decayed)
         self._take_steps(total)  # after which nothing holds the rows of sparse samples
+        lose_overflowed(total, stack.params)
         n_rows = np.array([len(m.rows) for m in stack.members])
         losses = to_host(total).sum(axis=1) / n_rows
         return losses, validation_scores(
@@ -149,6 +151,7 @@ class StepByStep:
             for step in ends:
                 for group in stack.groups:
                     group.learn(objective, step, total)
+            lose_overflowed(total, stack.params)
 
         kinds = tuple((step.n_rows, step.weight is None) for step in ends)
         compile_ahead(stack, objective, ("launched", *kinds), take)

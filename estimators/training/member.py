@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cukernels.runtime import Array, to_host
+from estimators.optimize.states import LBFGSState
 from estimators.shared.progress import Reporter
 from estimators.training.held_out import HeldOut
 from estimators.training.optimizers import solver_named
@@ -24,10 +25,20 @@ _LEAST_RATE = 1e-6  # "adaptive" does not go on below it
 
 
 class Arrays(NamedTuple):
-    """The arrays of a model after an epoch, where it trains: parameters (P,) and moments (P,)."""
+    """The arrays of a model after an epoch, where it trains: parameters (P,) and moments (P,).
+
+    Attributes
+    ----------
+    of_lbfgs : callable or None
+        Returns what "lbfgs" keeps of the model besides.
+    are_last : bool
+        Whether the training ends with them, if nothing changes its limits.
+    """
 
     params: Array
     moments: dict[str, Array]
+    of_lbfgs: Callable[[], LBFGSState] | None = None
+    are_last: bool = False
 
 
 @dataclass
@@ -140,6 +151,8 @@ class Member:
         Whether `state` has the arrays that the training has made.
     has_ended : bool
         Whether there is nothing to train, as in a fit that is resumed after its end.
+    of_lbfgs : LBFGSState or None
+        What "lbfgs" goes on from, in a fit that is resumed.
     is_resumable : bool
         Whether somebody may ask for `streams`.
     """
@@ -160,6 +173,7 @@ class Member:
     is_over: bool = False
     is_saved: bool = False
     has_ended: bool = False
+    of_lbfgs: LBFGSState | None = None
     is_resumable: bool = False
     _n_drawn: int = 0  # epochs of this fit
     _streams_before: Streams | None = None  # before the last epoch was drawn
@@ -239,7 +253,7 @@ class Member:
         Parameters
         ----------
         loss : float
-            Mean loss of the epoch.
+            Mean loss of the epoch; infinity if its last step has made parameters that are none.
         score : float or None
             Accuracy on the samples held out, if there are any.
         arrays : Arrays
@@ -290,7 +304,8 @@ class Member:
         # "not better" rather than "worse", so that a score of NaN is no improvement
         worse = not score >= state.best_validation_score + self.settings.tol
         state.no_improvement = state.no_improvement + 1 if worse else 0
-        if score > state.best_validation_score:
+        # of weights that are not finite some have scores, where an activation is bounded
+        if score > state.best_validation_score and np.isfinite(state.loss):
             state.best_validation_score = score
             state.best_params = params.copy()
 

@@ -110,6 +110,12 @@ class Network:
         """Whether the output for a row depends on that row alone while training."""
         return all(layer.rows is Rows.ALONE for layer in self.layers)
 
+    @property
+    def normalises_input(self) -> bool:
+        """Whether what the first weights make of samples is the same for samples of any scale."""
+        until = next(iter(self.weighted[1:]), len(self.layers))
+        return any(layer.normalises for layer in self.layers[:until])
+
     @functools.cached_property
     def operations(self) -> int:
         """The floating-point operations of all products in the forward pass of one sample."""

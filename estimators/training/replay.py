@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from cukernels import take_step
+from cukernels import lose_overflowed, take_step
 from cukernels.graphs import Arena, Lanes, Recorded, Table, pinned, read
 from cukernels.runtime import Array, like, namespace
 from cukernels.training import loss_total
@@ -198,6 +198,7 @@ class Replay:
         with self.arena.used():
             for steps in self.steps:
                 steps.work()
+            lose_overflowed(self.total, self.stack.params)
             if self._scorer is not None:
                 self._scorer.launch()
 
@@ -232,6 +233,7 @@ class Replay:
             self.total.data.memset_async(0, self.total.nbytes, work)
             for steps in self.steps:
                 steps.run(self._half)
+            lose_overflowed(self.total, stack.params)
             read(self.total, self._losses, work)
             if self._scorer is not None and self._score is not None:
                 self._score()

@@ -15,7 +15,9 @@ from estimators.scikit_learn import (
     ClassNamePrefixFeaturesOutMixin,
     fit_context,
 )
+from estimators.shared.all_or_nothing import all_or_nothing
 from estimators.shared.base import FLOATS
+from estimators.shared.device_arrays import check_on_host
 from estimators.shared.image_shapes import (
     inferred_image_shape,
     rows_of_images,
@@ -50,7 +52,8 @@ class FilterBankTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         for each pixel (with a warning from 8 x 8 pixels on); if neither is possible, they are
         images of a single line. Images in 3-D and 4-D input have their own shape.
     device : str, default="auto"
-        Where to compute: "cpu", "cuda", "cuda:N" or "auto".
+        Where to compute: "cpu", "cuda", "cuda:N", or "auto", which is the CPU here, always. Images
+        come from the host.
 
     Attributes
     ----------
@@ -96,6 +99,7 @@ class FilterBankTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         self.device = device
 
     @fit_context(prefer_skip_nested_validation=True)
+    @all_or_nothing
     def fit(self, X: Any, y: Any = None) -> FilterBankTransformer:
         """Make the filters for images of this size. Nothing is learned from the pixels.
 
@@ -117,6 +121,7 @@ class FilterBankTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
             If `scales` are not three positive numbers, or `image_shape` does not fit X.
         """
         resolve_device(self.device)
+        check_on_host(X, self)
         X, given = rows_of_images(X, type(self).__name__)
         X = validate_data(self, X, dtype=FLOATS)
         scales = np.asarray(self.scales, float)
@@ -154,6 +159,7 @@ class FilterBankTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
             ``responses.reshape(n_samples, height, width, 38)``.
         """
         check_is_fitted(self)
+        check_on_host(X, self)
         X, _ = rows_of_images(X, type(self).__name__, self.image_shape_)
         X = validate_data(self, X, dtype=FLOATS, reset=False)
         device = resolve_device(self.device)

@@ -19,7 +19,9 @@ from estimators.scikit_learn import (
     Interval,
     fit_context,
 )
+from estimators.shared.all_or_nothing import all_or_nothing
 from estimators.shared.base import FLOATS
+from estimators.shared.device_arrays import check_on_host
 from estimators.shared.image_shapes import (
     Shape,
     inferred_image_shape,
@@ -51,7 +53,8 @@ class VisualWordsTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     random_state : int, RandomState instance or None, default=None
         Draws the places and the first centres.
     device : str, default="auto"
-        Where to compute the distances: "cpu", "cuda", "cuda:N" or "auto".
+        Where to compute the distances: "cpu", "cuda", "cuda:N", or "auto", which is the CPU here,
+        always. Samples come from the host.
 
     Attributes
     ----------
@@ -107,6 +110,7 @@ class VisualWordsTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         self.device = device
 
     @fit_context(prefer_skip_nested_validation=True)
+    @all_or_nothing
     def fit(self, X: Any, y: Any = None) -> VisualWordsTransformer:
         """Cluster the features of the places.
 
@@ -128,6 +132,7 @@ class VisualWordsTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             or columns than the grid, or if there are fewer places than words.
         """
         resolve_device(self.device)
+        check_on_host(X, self)
         X, self._given_shape = rows_of_images(X, type(self).__name__)
         X = validate_data(self, X, dtype=FLOATS, order="C")
         if self._given_shape is not None and self._given_shape[2] != self.n_channels:
@@ -182,6 +187,7 @@ class VisualWordsTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             values of an image sum to 1.
         """
         check_is_fitted(self)
+        check_on_host(X, self)
         X, _ = rows_of_images(X, type(self).__name__, self._given_shape)
         X = validate_data(self, X, dtype=FLOATS, order="C", reset=False)
         words = self.nearest_words(X)
@@ -203,6 +209,7 @@ class VisualWordsTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             Indices into `words_`.
         """
         check_is_fitted(self)
+        check_on_host(X, self)
         X, _ = rows_of_images(X, type(self).__name__, self._given_shape)
         X = validate_data(self, X, dtype=FLOATS, order="C", reset=False)
         places = X.reshape(-1, self.n_channels)

@@ -42,8 +42,9 @@ from softgpu.build import BUILD, FOLDER, built_library
 from softgpu.library import Launch, Library, Usage
 
 __all__ = [
-    "Launch", "Launched", "Transfers", "Usage", "environment", "install", "is_installed",
-    "launched", "limited_memory", "profile", "real_gpu", "settings", "transfers", "visible",
+    "Failing", "Launch", "Launched", "Transfers", "Usage", "environment", "failing_allocations",
+    "install", "is_installed", "launched", "limited_memory", "profile", "real_gpu", "settings",
+    "transfers", "visible",
 ]  # fmt: skip
 
 ARCHITECTURES = ("90", "80", "75", "86")
@@ -209,6 +210,41 @@ def limited_memory(free: int, device: int = 0) -> Iterator[None]:
         yield
     finally:
         made.call("softgpu_set_capacity", device, before)
+
+
+class Failing:
+    """Allocations that are to fail."""
+
+    def __init__(self, made: Library, count: int) -> None:
+        self._made, self._count = made, count
+
+    @property
+    def failed(self) -> int:
+        """How many have failed so far; CuPy's pools ask again, after they have freed what they can.
+
+        It is 0 where there were too few allocations for any to fail.
+        """
+        return self._count - self._made.option("failures")
+
+
+@contextlib.contextmanager
+def failing_allocations(first: int, count: int = 2**40) -> Iterator[Failing]:
+    """Let allocations of a device's memory, or of pinned memory of the host, fail for a while.
+
+    Parameters
+    ----------
+    first : int
+        The first that fails, from 1 on.
+    count : int, default=2**40
+        How many fail, that one and those after it.
+    """
+    made = _installed()
+    made.set_option("allocations", first - 1)
+    made.set_option("failures", count)
+    try:
+        yield Failing(made, count)
+    finally:
+        made.set_option("allocations", -1)
 
 
 class Launched(Sequence[Launch]):

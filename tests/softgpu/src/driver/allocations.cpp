@@ -49,6 +49,8 @@ Allocation::~Allocation() {
 
 u64 Allocations::allocate(u64 bytes, Place place, Device& device) {
     const bool counts = place != Place::host;
+    if (driver().fails_to_allocate())
+        refuse(Error::out_of_memory, "%lu bytes, which were to fail", bytes);
     if (counts && bytes > device.free_bytes())
         refuse(Error::out_of_memory, "%lu bytes, where %lu of %lu are free", bytes,
                device.free_bytes(), device.memory);

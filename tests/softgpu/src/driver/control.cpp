@@ -23,6 +23,8 @@ s64* option(const std::string& name) {
         {"sticky", &o.sticky},
         {"verbose", &o.verbose},
         {"visible", &o.visible},
+        {"allocations", &o.allocations},
+        {"failures", &o.failures},
     };
     const auto found = all.find(name);
     if (found == all.end()) refuse(Error::invalid_value, "no option %s", name.c_str());

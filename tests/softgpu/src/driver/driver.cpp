@@ -23,6 +23,17 @@ int Driver::visible() const {
     return options.visible >= 0 && options.visible < all ? static_cast<int>(options.visible) : all;
 }
 
+bool Driver::fails_to_allocate() {
+    if (options.allocations < 0) return false;
+    if (options.allocations > 0) {
+        options.allocations--;
+        return false;
+    }
+    if (options.failures <= 0) return false;
+    options.failures--;
+    return true;
+}
+
 Device& Driver::device(int number) {
     if (!visible()) refuse(Error::no_device, "there is no device");
     if (number < 0 || number >= visible())

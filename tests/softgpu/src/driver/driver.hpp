@@ -32,6 +32,8 @@ struct Options {
     s64 sticky = 0;    // after a fault every call fails, as on a GPU
     s64 verbose = 0;   // 1: refusals, 2: launches too, to stderr
     s64 visible = -1;  // how many devices the runtime reports
+    // How many allocations succeed from now on, and how many then fail. -1: all succeed.
+    s64 allocations = -1, failures = 0;
 };
 
 // Transfers and waits so far.
@@ -63,6 +65,9 @@ struct Driver {
 
     // How many devices the runtime reports.
     int visible() const;
+
+    // Counts an allocation, and says whether it is one that Python wants to fail.
+    bool fails_to_allocate();
 
     // Refuses a number that is none of a visible device.
     Device& device(int number);
