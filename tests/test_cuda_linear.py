@@ -20,6 +20,7 @@ from _cuda_models import (
 )
 from cukernels.gpu.kernel import KERNELS
 from estimators import LogisticRegression, Perceptron
+from estimators.linear import device_loss
 from estimators.linear.device_loss import DeviceObjective
 from estimators.linear.logistic_solvers import solve_lbfgs
 from estimators.linear.loss import LinearObjective
@@ -169,6 +170,24 @@ def test_parts_of_an_iteration_are_read_once(solver, samples, softgpu):
     ):
         run()
         assert counts(softgpu, run)[:2].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_a_hessian_is_made_block_by_block(n_classes, cupy, monkeypatch):
+    """It is that of the host, of all parameters or of some, however little is read at once."""
+    y, options = np.arange(len(X)) % n_classes, {"l2": np.array([0.1])}
+    host = LinearObjective(X, y, n_classes, **options)
+    device = DeviceObjective(X, y, n_classes, device=here(), **options)
+    x = np.random.default_rng(0).standard_normal(host.n_parameters)
+    for subset in (None, np.arange(3, host.n_parameters, 2), np.array([2, host.n_parameters - 1])):
+        expected = host.hessian(host.probabilities(x), subset)
+        got = device.hessian(device.probabilities(x), subset)
+        np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-12)
+        for most in (0, 3_000):
+            with monkeypatch.context() as patch:
+                patch.setattr(device_loss, "BYTES_READ_AT_ONCE", most)
+                again = device.hessian(device.probabilities(x), subset)
+            assert again.tobytes() == got.tobytes()
 
 
 @pytest.mark.each_device

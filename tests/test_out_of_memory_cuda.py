@@ -15,7 +15,7 @@ from sklearn.exceptions import NotFittedError
 from estimators import ConvNetClassifier, LogisticRegression, MLPClassifier, Perceptron
 from estimators.costs import memory as memories
 from estimators.model_selection import GridSearchCV
-from estimators.neural import stack_memory
+from estimators.shared import samples as shared_samples
 
 pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("ignore")]
 
@@ -56,7 +56,7 @@ def learned(model):
 @pytest.fixture
 def unchecked(monkeypatch):
     """Nobody looks beforehand whether there is enough memory."""
-    for module in (memories, stack_memory):
+    for module in (memories, shared_samples):
         monkeypatch.setattr(module, "device_memory", lambda device: (2**60, 2**60))
 
 

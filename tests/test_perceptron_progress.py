@@ -77,6 +77,13 @@ def test_refuses(parameters, call, message):
     assert_same(clf.fit(X, y), ScikitLearns().fit(X, y))
 
 
+def test_our_own_sweeps_refuse_a_single_class(swept):
+    """As scikit-learn's loop does."""
+    X, y = DATA["iris"]
+    with pytest.raises(ValueError, match="has to be greater than one; got 1 class"):
+        Perceptron().partial_fit(X, np.zeros(150), classes=[0])
+
+
 def test_ctrl_c_keeps_what_is_trained(monkeypatch):
     X, y = DATA["iris"]
     epoch = PerceptronStack.epoch

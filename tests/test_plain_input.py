@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+from sklearn.base import clone
 
 from estimators import ConvNetClassifier, LogisticRegression, MLPClassifier, Perceptron
 from estimators.shared import base
@@ -98,3 +99,43 @@ def test_every_part_of_a_large_array_is_looked_at(monkeypatch):
         x = X.copy()
         x[row, row % 16] = np.nan
         assert not is_plainly_valid(model, x, (np.float64,))
+
+
+class Tensor:
+    """What of PyTorch's tensors matters here, as not all machines have PyTorch."""
+
+    def __init__(self, values, requires_grad=True, dtype="torch.float64"):
+        self.values, self.requires_grad, self.dtype = values, requires_grad, dtype
+        self.shape, self.ndim = values.shape, values.ndim
+
+    def detach(self):
+        return Tensor(self.values, False)
+
+    def __len__(self):
+        return len(self.values)
+
+    def __array__(self, dtype=None, copy=None):
+        if self.requires_grad:
+            raise RuntimeError("Can't call numpy() on Tensor that requires grad.")
+        return np.asarray(self.values, dtype)
+
+
+def tensors(of):
+    if of == "ours":
+        return Tensor(X), Tensor(X, dtype="torch.bfloat16")
+    torch = pytest.importorskip("torch")
+    return torch.tensor(X, requires_grad=True), torch.tensor(X, dtype=torch.bfloat16)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("of", ["ours", "torch"])
+@pytest.mark.parametrize("name", MODELS)
+def test_tensors_with_gradients_and_of_a_type_of_their_own(name, of):
+    gradients, short = tensors(of)
+    model = clone(MODELS[name]).set_params(random_state=0, device="cpu")
+    own = model.fit(gradients, Y).predict(gradients)
+    assert type(own) is np.ndarray
+    np.testing.assert_array_equal(own, clone(model).fit(X, Y).predict(X))
+    for call in (lambda: model.fit(short, Y), lambda: model.predict(short)):
+        with pytest.raises(TypeError, match=r"Tensor has the type bfloat16, .* X\.float\(\)"):
+            call()

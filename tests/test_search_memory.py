@@ -20,7 +20,7 @@ from estimators.model_selection import (
     HalvingRandomSearchCV,
     RandomizedSearchCV,
 )
-from estimators.neural import stack_memory
+from estimators.shared import samples as shared_samples
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -63,7 +63,7 @@ def test_an_estimate_is_what_the_largest_stack_needs(name, cupy, softgpu, monkey
         with softgpu.limited_memory(int(1.1 * memory.total)):
             clone(search).fit(X, Y)
         free()
-        for module in (memories, stack_memory):  # nobody looks before it begins
+        for module in (memories, shared_samples):  # nobody looks before it begins
             monkeypatch.setattr(module, "device_memory", lambda device: (2**60, 2**60))
         if name in ("alone", "perceptron"):  # scikit-learn goes on after a fit that fails
             search = clone(search).set_params(error_score="raise")

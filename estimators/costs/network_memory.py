@@ -20,7 +20,9 @@ from estimators.layers.layer import Elementwise
 from estimators.layers.made import StepSize
 
 STEPS_AHEAD = 4  # whose samples are on a GPU, or on their way, where samples stay on the host
-VALUES_SCORED_AT_ONCE = 2**20  # the most values that the widest layer of a model makes at once
+# The most values that the widest layer of a model makes at once while it is scored, and if samples
+# come from the host.
+VALUES_SCORED_AT_ONCE, VALUES_STREAMED_AT_ONCE = 2**20, 2**18
 _PLACE, _ROW = 8, 4  # bytes of a label, or of a row's number in an array; and in a table
 _SETTINGS, _CHANGES = 4 * 8, 4 * 4  # bytes that a step is told of a model, and of an image
 _OF_MODEL = 5  # small vectors of the solver's settings, and what belongs to a step
@@ -47,8 +49,11 @@ class Training(NamedTuple):
         The bytes of the target of a row.
     weighted, augmented : bool, default=False
         Whether rows have weights, and whether images change.
-    streamed : bool, default=False
-        Whether samples stay on the host, and come to the GPU step by step.
+    streamed, scores_alone : bool, default=False
+        Whether samples stay on the host, and come to the GPU step by step; and whether those held
+        out do, or are sparse, so that scores are no work that is recorded.
+    scored_values : int, default=None
+        The values of sparse rows held out; None where they are some of the samples.
     """
 
     n_rows: int
@@ -63,6 +68,8 @@ class Training(NamedTuple):
     weighted: bool = False
     augmented: bool = False
     streamed: bool = False
+    scores_alone: bool = False
+    scored_values: int | None = None
 
     @property
     def itemsize(self) -> int:
@@ -127,23 +134,57 @@ def _replayed(network: Any, X: Any, training: Training) -> tuple[int, int]:
             step += rounded(STEPS_AHEAD * groups * rows * sample)
         take_step(network, training.step_size(rows), blocks, changes=training.augmented)
     tables += _OF_MODEL * rounded(models * _PLACE)
-    if training.n_scored and not training.streamed:
+    if training.scores_alone:
+        step += sum(_scored_alone(network, X, training))
+    elif training.n_scored:
         tables += training.n_scored * models * (_PLACE + 1)
         tables += training.n_scored * (1 if groups == 1 else models) * _ROW
-        _score(network, X, training, blocks)
+        _score(network, X, training, blocks, sets=1 if groups == 1 else models)
     return tables, step + blocks.total
 
 
-def _score(network: Any, X: Any, training: Training, blocks: Blocks) -> None:
-    """Make and drop what it takes to score the models on rows held out."""
-    at_once = max(1, VALUES_SCORED_AT_ONCE // max(map(prod, network.shapes)))
+def _scored_alone(network: Any, X: Any, training: Training) -> tuple[int, int]:
+    """Return the bytes of what scores gather at first, and the most that are there later."""
+    if not training.n_scored:
+        return 0, 0
+    n_rows, blocks, places = training.n_scored * training.models, Blocks(), 0
+    gathered = 2 * _PLACE * n_rows  # rows and labels
+    if sp.issparse(X) or training.scored_values is not None:
+        values = training.scored_values
+        if values is None:
+            values = X.nnz * training.n_scored // max(X.shape[0], 1)
+        stored, places = _stored(X, training, training.models * values, n_rows)
+        gathered += stored
+    is_streamed = not (sp.issparse(X) or training.scored_values is not None)
+    most = VALUES_STREAMED_AT_ONCE if is_streamed else VALUES_SCORED_AT_ONCE
+    _score(network, X, training, blocks, sets=training.models, most=most)
+    return gathered, max(places, blocks.most)
+
+
+def _stored(X: Any, training: Training, values: int, n_rows: int) -> tuple[int, int]:
+    """Return the bytes of sparse rows that are gathered, and those of where they are found."""
+    integer = X.indices.itemsize if sp.issparse(X) else _ROW
+    return values * (training.itemsize + integer) + n_rows * integer, values * _PLACE
+
+
+def _score(
+    network: Any, X: Any, training: Training, blocks: Blocks, *, sets: int,
+    most: int = VALUES_SCORED_AT_ONCE,
+) -> None:  # fmt: skip
+    """Make and drop what it takes to score the models on rows held out, of so many sets.
+
+    The widest layer makes at most so many values of each model.
+    """
+    at_once = max(1, most // max(map(prod, network.shapes)))
     scored = training._replace(n_rows=training.n_scored, batch_size=at_once)
     for _, rows in scored.kinds:
-        values = rows * (1 if training.groups == 1 else training.models) * prod(network.shapes[0])
-        samples = [values * X.dtype.itemsize]
-        if X.dtype != training.dtype:
+        values = rows * sets * prod(network.shapes[0])
+        is_sparse = sp.issparse(X) or training.scored_values is not None
+        samples = [] if is_sparse else [values * X.dtype.itemsize]
+        if X.dtype != training.dtype and not is_sparse:
             samples.append(values * training.itemsize)
-        score_rows(network, training.step_size(rows), blocks, x=samples)
+        size = training.step_size(rows, n_sorted=int(is_sparse))  # which sorts nothing forward
+        score_rows(network, size, blocks, x=samples)
 
 
 def _launched(network: Any, X: Any, training: Training) -> tuple[int, int]:
@@ -155,17 +196,18 @@ def _launched(network: Any, X: Any, training: Training) -> tuple[int, int]:
     rows, blocks = training.kinds[0][1], Blocks()
     gathered, n_sorted, places = 2 * _PLACE * n_rows * models, 0, 0  # rows in their order, labels
     if sp.issparse(X):
-        integer = X.indices.itemsize
         values = X.nnz * n_rows * models // max(X.shape[0], 1)
-        gathered += values * (training.itemsize + integer) + n_rows * models * integer
+        stored, places = _stored(X, training, values, n_rows * models)
+        gathered += stored
         n_sorted = sort_bytes(
-            values * rows // max(n_rows, 1), models * X.shape[1], training.itemsize, integer
-        )
-        places = values * _PLACE
+            values * rows // max(n_rows, 1), models * X.shape[1], training.itemsize,
+            X.indices.itemsize,
+        )  # fmt: skip
     else:
         gathered += n_rows * prod(network.shapes[0]) * training.itemsize
     take_step(network, training.step_size(rows, n_sorted), blocks)
-    return gathered, max(places, blocks.most)
+    taken = gathered, max(places, blocks.most)  # and dropped, before the scores
+    return max(taken, _scored_alone(network, X, training), key=sum)
 
 
 # On a CPU --------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,8 @@ from cukernels.runtime import Array, like, namespace, to_device, to_host
 from estimators.linear.loss import LinearObjective
 from estimators.linear.row_blocks import with_ones
 from estimators.shared.rows import SparseRows, placed_rows
+
+BYTES_READ_AT_ONCE = 2**24  # of the blocks of a Hessian; larger ones are read alone
 
 
 class DeviceObjective(LinearObjective):
@@ -101,27 +103,23 @@ class DeviceObjective(LinearObjective):
             shares = to_device(np.full(n_rows, 1 / n_rows, self.dtype), self.device)
         yield with_ones(x, self.intercept_scaling), shares
 
-    def _grams(self, weighted: Iterator[tuple[Any, Array, Any]]) -> Iterator[np.ndarray]:
+    def _columns(self, x: Any, chosen: list[np.ndarray]) -> Sequence[Any]:
+        return super()._columns(x, chosen) if sp.issparse(x) else _Columns(x, chosen)
+
+    def _grams(
+        self, weighted: Iterator[tuple[Any, Array, Any]], shapes: list[tuple[int, int]]
+    ) -> Iterator[np.ndarray]:
         if isinstance(self._rows, SparseRows):  # they are on the host
-            yield from super()._grams(weighted)
+            yield from super()._grams(weighted, shapes)
             return
-        # one array for all of them, which is read at once
-        factors = [(a, w[:, None] * b) for a, w, b in weighted]
-        ends = np.cumsum([a.shape[1] * b.shape[1] for a, b in factors])
-        room = namespace(factors[0][0]).empty(int(ends[-1]), self.dtype)
-        for (a, b), place in zip(factors, np.split(room, ends[:-1].tolist()), strict=True):
-            gram = place.reshape(a.shape[1], b.shape[1])
-            matmul_backward(  # a' b
-                b,
-                a,
-                gram,
-                None,
-                b,
-                needs=("b",),
-                out={"b": gram},  # type: ignore[call-arg]
-            )
-        for (a, b), read in zip(factors, np.split(to_host(room), ends[:-1]), strict=True):
-            yield read.reshape(a.shape[1], b.shape[1])
+        sizes = [m * n for m, n in shapes]
+        for group in _groups(sizes, BYTES_READ_AT_ONCE // self.dtype.itemsize):
+            ends = np.cumsum(sizes[group])
+            room = namespace(self._rows).empty(int(ends[-1]), self.dtype)
+            for place, shape in zip(np.split(room, ends[:-1].tolist()), shapes[group], strict=True):
+                _set_gram(place.reshape(shape), *next(weighted))
+            parts = np.split(to_host(room), ends[:-1])
+            yield from map(np.reshape, parts, shapes[group])
 
     def _of(self, models: np.ndarray) -> tuple[Array, Array | None]:
         """Return the penalties and shares of some models, which are mostly those of last time."""
@@ -179,3 +177,44 @@ class DeviceObjective(LinearObjective):
         x = sp.csc_matrix(self._x)
         arrays = (x.data, x.indices, x.indptr)
         return SparseRows(*(to_device(array, self.device) for array in arrays))
+
+
+class _Columns(Sequence[Array]):
+    """The columns of samples that belong to each output, copied only when they are wanted."""
+
+    def __init__(self, x: Array, chosen: list[np.ndarray]) -> None:
+        self._x, self._chosen = x, chosen
+        every = np.arange(x.shape[1])
+        self._are_all = [np.array_equal(own, every) for own in chosen]
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    def __getitem__(self, k: Any) -> Any:
+        return self._x if self._are_all[k] else self._x[:, self._chosen[k]]
+
+
+def _groups(sizes: list[int], most: int) -> Iterator[slice]:
+    """Divide blocks of some sizes among groups; only single blocks may be larger than `most`."""
+    begin, total = 0, 0
+    for i, size in enumerate(sizes):
+        if i > begin and total + size > most:
+            yield slice(begin, i)
+            begin, total = i, 0
+        total += size
+    if sizes:
+        yield slice(begin, len(sizes))
+
+
+def _set_gram(gram: Array, left: Array, weights: Array, right: Array) -> None:
+    """Set an array to ``left.T @ diag(weights) @ right``; what that takes is given back."""
+    right = weights[:, None] * right
+    matmul_backward(  # of the product of `left` and an array like `gram`, the gradient in that
+        right,
+        left,
+        gram,
+        None,
+        right,
+        needs=("b",),
+        out={"b": gram},  # type: ignore[call-arg]
+    )

@@ -15,6 +15,7 @@ import scipy.sparse as sp
 from cukernels.matmul import of_product
 from cukernels.runtime import LARGE, threads
 from estimators.costs.memory import MemoryEstimate, samples_bytes
+from estimators.linear.device_loss import BYTES_READ_AT_ONCE
 from estimators.linear.logistic_solvers import factorizes
 from estimators.linear.proximal import LARGEST_HESSIAN
 from estimators.linear.row_blocks import are_dense, block_rows
@@ -167,12 +168,27 @@ def _on_device(problem: _Problem) -> tuple[int, int]:
     if problem.solver != "lbfgs":
         step += itemsize * X.shape[0] * k  # probabilities
         if problem.n_in_hessian and not sp.issparse(X):
-            n_columns = X.shape[1] + 1
-            pairs = k * (k + 1) // 2  # of classes, whose products are made together
-            own = 1 + k + pairs + (problem.has_l1 and k == 1)
-            made = itemsize * (X.shape[0] * n_columns * own + pairs * n_columns**2)
-            step = max(step, made + itemsize * X.shape[0] * (k + pairs))
+            step = max(step, _hessian_on_device(problem))
     return parameters, step
+
+
+def _hessian_on_device(problem: _Problem) -> int:
+    """Return the most bytes that a Hessian of dense samples has at once on a GPU.
+
+    There are the samples with a column of ones, and again times the weights of a block; their
+    shares and probabilities, and what makes those weights; the blocks that are read at once; and
+    the parts of the sums of one. With an L1 norm there are the columns of its parameters, too, and
+    those of two outputs.
+    """
+    X, k, itemsize = problem.X, problem.n_outputs, problem.itemsize
+    n_rows, n_columns = X.shape[0], X.shape[1] + 1
+    columns = 2 * n_columns
+    if problem.has_l1:
+        columns = n_columns + 3 * min(n_columns, problem.n_in_hessian)
+    block = itemsize * n_columns**2
+    read = min(k * (k + 1) // 2, max(BYTES_READ_AT_ONCE // block, 1)) * block
+    parts = of_product(n_columns, n_columns, n_rows, 1, X.dtype, problem.device, a_k=False)
+    return itemsize * n_rows * (columns + k + 4) + read + parts
 
 
 def _pass_on_device(problem: _Problem) -> int:

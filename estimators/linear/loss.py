@@ -7,7 +7,8 @@ dtype of X: the stopping rules compare values that differ by less than float32 c
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -227,18 +228,29 @@ class LinearObjective:
         column : integer array of shape (S,)
             The column of `x` that each parameter multiplies.
         """
-        columns = [x[:, column[place]] for place in places]
-        pairs = [(k, j) for k in range(len(columns)) for j in range(k + 1)]
-        weighted = (
-            (columns[k], shares * p[:, k] * (float(j == k) - p[:, j]), columns[j]) for k, j in pairs
-        )
-        for (k, j), gram in zip(pairs, self._grams(weighted), strict=True):
+        columns = self._columns(x, [column[place] for place in places])
+        pairs = [(k, j) for k in range(len(places)) for j in range(k + 1)]
+
+        def factors(k: int, j: int) -> tuple[Any, Array, Any]:
+            left = columns[k]
+            right = left if j == k else columns[j]
+            return left, shares * p[:, k] * (float(j == k) - p[:, j]), right
+
+        weighted = itertools.starmap(factors, pairs)
+        shapes = [(len(places[k]), len(places[j])) for k, j in pairs]
+        for (k, j), gram in zip(pairs, self._grams(weighted, shapes), strict=True):
             hessian[np.ix_(places[k], places[j])] += gram
             if j != k:
                 hessian[np.ix_(places[j], places[k])] += gram.T
 
-    def _grams(self, weighted: Iterator[tuple[Any, Array, Any]]) -> Iterator[np.ndarray]:
-        """Yield ``left.T @ diag(weights) @ right`` for each left, weights and right."""
+    def _columns(self, x: Any, chosen: list[np.ndarray]) -> Sequence[Any]:
+        """Return the columns of some rows of X that belong to each output."""
+        return [x[:, own] for own in chosen]
+
+    def _grams(
+        self, weighted: Iterator[tuple[Any, Array, Any]], shapes: list[tuple[int, int]]
+    ) -> Iterator[np.ndarray]:
+        """Yield ``left.T @ diag(weights) @ right`` for each three, which have these shapes."""
         return (weighted_gram(*each) for each in weighted)
 
     def unpacked(self, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

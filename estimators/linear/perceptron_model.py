@@ -14,7 +14,7 @@ from sklearn.utils import compute_class_weight
 
 from estimators.checkpoints.fits import described
 from estimators.linear.perceptron_fit import PerceptronFit
-from estimators.linear.perceptron_order import epoch_permutations, held_out_places, order_seeds
+from estimators.linear.perceptron_order import drawn, epoch_permutations
 from estimators.linear.perceptron_state import PerceptronStage, initial_state
 from estimators.linear.resume import read_stage
 from estimators.shared.base import check_weights
@@ -67,7 +67,7 @@ class SweptModel(PerceptronFit):
         by_class = compute_class_weight(
             estimator.class_weight, classes=estimator.classes_, y=estimator.classes_[labels]
         )
-        self.held_out = held_out_places(estimator, samples, self.rows, labels)
+        self.held_out, self.seeds = drawn(estimator, samples, self.rows, labels, len(by_class))
         if len(self.held_out):
             check_scoring_weights(self.sample_weight[self.held_out])
         if self.is_multinomial and len(self.w) == 1:
@@ -77,7 +77,6 @@ class SweptModel(PerceptronFit):
         self.update_weight = _update_weight(
             labels, self.sample_weight, by_class, self.is_multinomial
         )
-        self.seeds = order_seeds(estimator, len(by_class))
         self.permutations = epoch_permutations(samples, len(labels), self.seeds)
 
     def resume(self, path: str | os.PathLike[str]) -> None:

@@ -14,6 +14,46 @@ from estimators.shared.labels import check_members
 from estimators.shared.samples import Samples
 
 
+def drawn(
+    estimator: Any, samples: Samples, rows: np.ndarray | None, labels: np.ndarray, n_classes: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the rows held out and the seeds of the orders of a fit, drawn as by scikit-learn.
+
+    A generator that the user gave, or NumPy's own, moves on with each draw, those that nobody
+    needs included. With two classes the draw that seeds scikit-learn's data set comes before the
+    split. With more, each class has a generator of its own, seeded after the split.
+
+    Parameters
+    ----------
+    estimator, samples, rows, labels
+        As `held_out_places` takes them.
+    n_classes : int
+        How many classes there are.
+
+    Returns
+    -------
+    held_out : integer ndarray
+        As from `held_out_places`.
+    seeds : integer ndarray of shape (1 or n_classes,) or None
+        What the orders of the samples follow from; None if they do not change. Classes that compete
+        share the first one's.
+    """
+    rng, largest = check_random_state(estimator.random_state), np.iinfo(np.int32).max
+    if n_classes > 2:
+        held_out = held_out_places(estimator, samples, rows, labels)
+        generators = list(map(check_random_state, rng.randint(largest, size=n_classes)))
+        for each in generators:
+            each.randint(1, largest)
+    else:
+        rng.randint(1, largest)
+        held_out = held_out_places(estimator, samples, rows, labels)
+        generators = [rng]
+    if estimator.multi_class == "multinomial":
+        del generators[1:]
+    seeds = np.array([each.randint(largest) for each in generators], np.int64)
+    return held_out, seeds if estimator.shuffle else None
+
+
 def held_out_places(
     estimator: Any, samples: Samples, rows: np.ndarray | None, labels: np.ndarray
 ) -> np.ndarray:
@@ -48,25 +88,6 @@ def held_out_places(
         return places()
     # the fits hold the rows while they share the result, so no other array gets their identity
     return samples.once(("held out", id(rows), fraction, seed), places)
-
-
-def order_seeds(estimator: Any, n_classes: int) -> np.ndarray | None:
-    """Return what the orders of the samples follow from, (1 or n_classes,), or None.
-
-    None stands for no shuffling. The seeds come from the same draws as in scikit-learn: with more
-    than two classes, each class has its own. Classes that compete share the first one's order.
-    """
-    if not estimator.shuffle:
-        return None
-    rng, largest = check_random_state(estimator.random_state), np.iinfo(np.int32).max
-    generators = [rng]
-    if n_classes > 2:
-        generators = list(map(check_random_state, rng.randint(largest, size=n_classes)))
-    if estimator.multi_class == "multinomial":
-        del generators[1:]
-    for each in generators:
-        each.randint(1, largest)  # scikit-learn draws this one to seed its data set
-    return np.array([each.randint(largest) for each in generators], np.int64)
 
 
 def epoch_permutations(

@@ -108,6 +108,7 @@ def prepare_partial_fit(
     if len(unknown):
         raise ValueError(f"y has classes {unknown} that are not in classes {estimator.classes_}")
     estimator.classes_ = np.asarray(estimator.classes_)
+    estimator._check_classes()
     estimator.t_ = 1.0 if first else getattr(estimator, "t_", 1.0)
     n_classes = len(estimator.classes_)
     device = estimator._fit_device(X, n_classes, 1)

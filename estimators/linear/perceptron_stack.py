@@ -12,6 +12,7 @@ from cukernels import csr_perceptron_sweep, perceptron_sweep
 from cukernels.runtime import Array, namespace, to_device, to_host
 from estimators.linear.perceptron_model import SweptModel
 from estimators.linear.perceptron_order import order_after
+from estimators.linear.perceptron_scale import scales_after
 from estimators.linear.perceptron_state import (
     PerceptronStage,
     initial_state,
@@ -54,8 +55,8 @@ class PerceptronStack:
         resumed: PerceptronStage | None = first.resumed  # a model that goes on is alone
         self.n_iter = 0 if resumed is None else resumed.n_iter
         device, dtype = self._device, self._dtype = first.device, first.w.dtype
-        self._x = first.samples.once(
-            ("perceptron's samples", device, dtype), lambda: placed_rows(first.X, dtype, device)
+        self._x = first.samples.keep(
+            device, ("perceptron's", dtype), lambda: placed_rows(first.X, dtype, device)
         )
         labels = scattered(first.labels, first.rows, first.X.shape[0])
         self._y = to_device(labels, device)
@@ -71,6 +72,7 @@ class PerceptronStack:
         self._goes_on = np.ones(shape, bool)
         self._best = np.full(shape, -np.inf if first.estimator.early_stopping else np.inf)
         self._waited = np.zeros(shape, int)  # epochs without improvement
+        self._scale = np.ones(len(models))  # of each model; see `perceptron_scale`
         state = initial_state(models)
         if resumed is not None:
             self._goes_on, self._best = resumed.goes_on[None], resumed.best[None]
@@ -81,6 +83,8 @@ class PerceptronStack:
         # what a sweep takes besides state and order, for the problems that go on
         self._constants: dict[str, Any] = {}
         if resumed is not None:
+            for n_iter in range(self.n_iter if first.estimator.early_stopping else 0):
+                self._count_shrinkage(len(first.labels) - len(first.held_out), n_iter)
             self._go_on(self._are_unfinished() & (not resumed.has_halted))
 
     def epoch(self) -> list[float]:
@@ -167,6 +171,7 @@ class PerceptronStack:
             _goes_on=self._goes_on[chosen],
             _best=self._best[chosen],
             _waited=self._waited[chosen],
+            _scale=self._scale[chosen],
             _weight=weight,
             _constants={},
         )
@@ -265,12 +270,12 @@ class PerceptronStack:
         rates = self._rates(n_steps)[models]
         return to_device(rates[:, None] if self._first.is_multinomial else rates, self._device)
 
-    def _rates(self, n_steps: int) -> np.ndarray:
-        """Return the rate of each step, (M, n), or (M, 1) if it is constant."""
+    def _rates(self, n_steps: int, n_iter: int | None = None) -> np.ndarray:
+        """Return the rates of the epoch after `n_iter` others or the next, (M, n) or (M, 1)."""
         estimators = [model.estimator for model in self.models]
         if self._first.estimator.learning_rate == "constant":
             return _a_model_each(e.eta0 for e in estimators)
-        done = self.n_iter * n_steps + np.arange(n_steps)
+        done = (self.n_iter if n_iter is None else n_iter) * n_steps + np.arange(n_steps)
         return np.stack([e.eta0 / (e.t_ + done) ** e.power_t for e in estimators])
 
     def _judge(self, objective: np.ndarray, n_samples: int) -> list[float] | None:
@@ -282,6 +287,7 @@ class PerceptronStack:
         tol = _a_model_each(-np.inf if e.tol is None else e.tol for e in estimators)
         accuracies = None
         if self._first.estimator.early_stopping:
+            self._count_shrinkage(n_samples, self.n_iter - 1)
             value, accuracies = self._scores()
             worse = value < self._best + tol
             best = np.maximum(self._best, value)
@@ -297,16 +303,29 @@ class PerceptronStack:
             self._goes_on, self._constants = goes_on, {}
         return accuracies
 
+    def _count_shrinkage(self, n_steps: int, n_iter: int) -> None:
+        """Bring the scales of the models up to date, after the epoch that follows `n_iter`."""
+        if "norms" in self._state and not self._first.is_multinomial:
+            penalties = [model.penalty for model in self.models]
+            rates = np.broadcast_to(self._rates(n_steps, n_iter), (len(self.models), n_steps))
+            self._scale = scales_after(self._scale, penalties, rates, self._dtype)
+
     def _scores(self) -> tuple[np.ndarray, list[float]]:
-        """Return the accuracies of each problem, and of each model, on the samples held out."""
+        """Return the accuracies of each problem, and of each model, on the samples held out.
+
+        As in scikit-learn, a problem of one class against the rest is scored with its weights
+        divided by their scale, and with its intercept as it is.
+        """
         first = self._first
         labels = first.labels[first.held_out]
         of_problems, of_models = [], []
-        for model, scores in zip(self.models, self._held_out_scores(), strict=True):
+        held_out = self._held_out_products(), to_host(self._state["b"]), self._scale
+        for model, products, b, scale in zip(self.models, *held_out, strict=True):
+            scores = products + b  # in double precision
             if first.is_multinomial:
                 right = (scores.argmax(axis=1) == labels)[:, None]
             else:
-                right = (scores > 0) == (labels[:, None] == self._classes)
+                right = (products / scale + b > 0) == (labels[:, None] == self._classes)
             weight = model.sample_weight[first.held_out]
             of_problems.append(np.average(right, axis=0, weights=weight))
             if right.shape[1] > 1 and model.callbacks is not None:
@@ -314,16 +333,15 @@ class PerceptronStack:
             of_models.append(float(np.average(right[:, 0], weights=weight)))
         return np.stack(of_problems), of_models
 
-    def _held_out_scores(self) -> Iterator[np.ndarray]:
-        """Yield the scores of each model on the samples held out."""
-        x, w, b = self._held_out_x, self._state["w"], to_host(self._state["b"])
-        if isinstance(w, np.ndarray):
-            no_bias = np.zeros(w.shape[1], w.dtype)
-            scores: Any = (scores_of(x, own, no_bias) for own in w)
-        else:
-            scores = device_scores(x, w)
-        for own, own_b in zip(scores, b, strict=True):
-            yield own + own_b  # in double precision
+    def _held_out_products(self) -> Iterator[np.ndarray]:
+        """Yield the products of the weights of each model and the samples held out."""
+        x, w = self._held_out_x, self._state["w"]
+        if not isinstance(w, np.ndarray):
+            yield from device_scores(x, w)
+            return
+        no_bias = np.zeros(w.shape[1], w.dtype)
+        for own in w:
+            yield scores_of(x, own, no_bias)
 
 
 def _a_model_each(values: Iterable[float]) -> np.ndarray:

@@ -18,6 +18,7 @@ from estimators.linear.perceptron_stack import PerceptronStack
 from estimators.shared.callbacks import EpochCallbacks, listed
 from estimators.shared.fit_protocol import Watch
 from estimators.shared.progress import Reporter
+from estimators.shared.samples import make_room
 
 
 @dataclass(eq=False)
@@ -37,9 +38,11 @@ class SweptFit(SweptModel):
         first = fits[0]
         is_alone = len(fits) == 1
         memory = cls.memory_of(fits)
-        key = ("perceptron's samples", first.device, first.w.dtype)
-        is_placed = first.samples.has(key)
-        check_memory(memory, present=present_bytes(first.X, first.device, is_placed=is_placed))
+        is_placed = first.samples.kept(first.device, ("perceptron's", first.w.dtype)) is not None
+        present = present_bytes(first.X, first.device, is_placed=is_placed)
+        if first.device != "cpu":
+            make_room(memory.total - present, first.device, [first.samples])
+        check_memory(memory, present=present)
         reporter = Reporter(first.estimator.verbose if is_alone else 0, first.epochs)
         with current(first.device), reporter:
             for fit in fits:

@@ -22,6 +22,7 @@ from cukernels.runtime import (
 from estimators.costs.work import linear_prediction_work
 from estimators.shared.base import FLOATS
 from estimators.shared.device_arrays import device_holding
+from estimators.shared.parts import brought, in_parts
 from estimators.shared.rows import SparseRows, placed_rows
 from estimators.shared.validation import validated
 
@@ -49,9 +50,12 @@ def _linear_scores(X: Any, coef: np.ndarray, intercept: Any, device: str) -> Arr
     coef = np.ascontiguousarray(coef, dtype)
     bias = np.broadcast_to(np.asarray(intercept, dtype), coef.shape[:1]).copy()
     with current(device), np.errstate(over="ignore", invalid="ignore"):  # X may be very large
-        x = placed_rows(X, dtype, device)
-        scores = scores_of(x, to_device(coef, device), to_device(bias, device))
-        return scores if holding else to_host(scores)
+        own_coef, own_bias = to_device(coef, device), to_device(bias, device)
+
+        def of(rows: Any) -> Array:
+            return scores_of(placed_rows(rows, dtype, device), own_coef, own_bias)
+
+        return of(X) if holding else in_parts(of, X, device)
 
 
 def scores_of(x: Array | SparseRows, coef: Array, bias: Array) -> Array:
@@ -91,14 +95,18 @@ def scores_together(fits: Sequence[Any], X: Any) -> list[np.ndarray]:
     at_once = max(1, _SCORES_AT_ONCE // max(1, len(rows) * len(learned[0][1])))
     with current(device):
         dtype = np.result_type(rows.dtype, learned[0][0].dtype)
-        x = to_device(namespace(rows).asarray(rows, dtype), device)[None]
+        x = brought(namespace(rows).asarray(rows, dtype), device)
         for i in range(0, len(fits), at_once):
             coef, intercept = (
                 to_device(np.stack(parts).astype(dtype), device)
                 for parts in zip(*learned[i : i + at_once], strict=True)
             )
+
+            def of(some: Array, coef: Array = coef, intercept: Array = intercept) -> Array:
+                return matmul(to_device(some, device)[None], coef, intercept, transpose_b=True)
+
             with np.errstate(over="ignore", invalid="ignore"):  # of models that diverged
-                outputs.extend(to_host(matmul(x, coef, intercept, transpose_b=True)))
+                outputs.extend(in_parts(of, x, device, axis=1))
     return outputs
 
 

@@ -19,29 +19,30 @@ from estimators.costs.memory import MemoryEstimate
 from estimators.layers.layer import Rows
 from estimators.neural.attributes import fitted_attributes
 from estimators.neural.callbacks import NetworkCallbacks
+from estimators.neural.placed_fit import PlacedFit, joined_data
 from estimators.neural.predictor import Predictor
 from estimators.neural.resume import describe_network, resume_network
 from estimators.neural.stack_memory import check_stack_memory, stack_memory
 from estimators.shared.base import float_dtype
 from estimators.shared.fit_protocol import Watch, raise_error_of
+from estimators.shared.parts import brought
 from estimators.shared.progress import Reporter
 from estimators.shared.samples import Samples
 from estimators.shared.scaling import ADVICE
 from estimators.shared.warnings import warn
-from estimators.training.data import Data, placed_samples
 from estimators.training.full_batch import train_at_once
 from estimators.training.loop import train
 from estimators.training.member import Member
 from estimators.training.network import Network
 from estimators.training.objective import Objective
-from estimators.training.optimizers import VECTORS_OF_LBFGS, Solver, solver_named
+from estimators.training.optimizers import VECTORS_OF_LBFGS
 from estimators.training.schedules import PER_STEP
 
 _PREDICTED_VALUES = 2**26  # of the widest layer of all models at once: 256 MB of float32
 
 
 @dataclass(eq=False)
-class NeuralFit:
+class NeuralFit(PlacedFit):
     """A fit of a network that is prepared and not yet run; see `fit_protocol.Fit`.
 
     Attributes
@@ -66,8 +67,6 @@ class NeuralFit:
         What a solver for all rows at once had to say against its result.
     error : Exception or None
         What a callback has raised, for `finish`.
-    streamed : bool
-        Whether the device has no room for the samples, so that they come to it step by step.
     held_out_of : callable
         Returns some rows of the samples as a `HeldOut`.
     """
@@ -84,16 +83,10 @@ class NeuralFit:
     incremental: bool = False
     complaint: str = ""
     error: Exception | None = None
-    streamed: bool = False
     held_out_of: Any = None
     has_begun: ClassVar[bool] = True  # the weights that it starts from are a result already
 
     # Which fits run together -----------------------------------------------------------------
-
-    @property
-    def solver(self) -> Solver:
-        """The entry of its solver."""
-        return solver_named(self.member.settings.solver)
 
     @property
     def key(self) -> Hashable:
@@ -136,10 +129,7 @@ class NeuralFit:
         members = [fit._ready(alone=len(fits) == 1) for fit in fits]
         check_stack_memory(fits)
         with current(first.device), first.member.reporter:
-            sets = {id(data): data for data in (fit._data() for fit in fits)}
-            data, begins = Data.joined(list(sets.values()))
-            for fit in fits:
-                fit.member.first_row = int(begins[list(sets).index(id(fit._data()))])
+            data = joined_data(fits)
             if first.solver.goes_by_steps:
                 going = [member for member in members if not member.has_ended]
                 epochs = max((int(m.epochs) - m.state.n_iter for m in going), default=0)
@@ -172,25 +162,6 @@ class NeuralFit:
         if path.exists():
             resume_network(self, path)
 
-    @property
-    def can_stream(self) -> bool:
-        """Whether samples may stay on the host, and come to a GPU step by step."""
-        return self.solver.goes_by_steps and isinstance(self.X, np.ndarray)
-
-    @property
-    def _place(self) -> tuple[Hashable, ...]:
-        """Where the samples lie, and how."""
-        return (self.device, self.network.shapes[0], self.member.state.params.dtype)
-
-    @property
-    def placed(self) -> Any:
-        """The samples as another fit has brought them to the device or left them; or None."""
-        if sp.issparse(self.X):
-            key: tuple = ("data on", self._place, id(self.targets))
-            return self.X if self.samples.has(key) else None
-        key = ("samples on", self._place)
-        return self.samples.once(key, lambda: None) if self.samples.has(key) else None
-
     def _ready(self, *, alone: bool) -> Member:
         """Return the member, with its callbacks.
 
@@ -213,20 +184,6 @@ class NeuralFit:
         self.member.on_epoch_end = epoch
         self.member.reporter = Reporter(verbose=0, total=0)
         return self.member
-
-    def _data(self) -> Data:
-        """Return samples and targets on the device: one copy for all fits that share them."""
-        shape, place = self.network.shapes[0], self._place
-
-        def placed() -> tuple[np.ndarray, Data]:
-            X = self.samples.once(
-                ("samples on", place),
-                lambda: placed_samples(self.X, shape, self.device, streamed=self.streamed),
-            )
-            return self.targets, Data(X, to_device(self.targets, self.device), place[-1])
-
-        # The entry holds the targets, so that no other array can have their identity.
-        return self.samples.once(("data on", place, id(self.targets)), placed)[1]
 
     # What it has learned ---------------------------------------------------------------------
 
@@ -259,7 +216,7 @@ class NeuralFit:
         outputs: list[np.ndarray] = []
         with current(device):
             if not sp.issparse(rows):
-                rows = to_device(rows, device)
+                rows = brought(rows, device)
                 at_once = max(1, _PREDICTED_VALUES // (len(rows) * widest))
             for i in range(0, len(fits), at_once):
                 learned = np.stack([fit.learned for fit in fits[i : i + at_once]])

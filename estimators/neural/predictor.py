@@ -17,9 +17,9 @@ from cukernels.runtime import (
     on_one_blas_thread,
     shares,
     to_device,
-    to_host,
 )
 from estimators.layers.layer import Mode, Parameters
+from estimators.shared.parts import in_parts
 from estimators.shared.rows import placed_rows
 from estimators.training.network import Network
 from estimators.training.objective import Objective
@@ -56,7 +56,7 @@ class Predictor:
 
         The arguments are those of `on_device`.
         """
-        return to_host(self.on_device(X, dtype))
+        return in_parts(lambda rows: self.on_device(rows, dtype), X, self.device, axis=1)
 
     def on_device(self, X: Any, dtype: np.dtype) -> Array:
         """Return the probabilities of the outputs, (M, n_samples, n_outputs), where they are made.

@@ -12,10 +12,11 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 
-from cukernels.runtime import current, resolve_device, to_device
+from cukernels.runtime import resolve_device
 from estimators.costs.work import learned_samples
 from estimators.neural.augment import RandomChanges
 from estimators.neural.callbacks import NetworkCallbacks
@@ -35,7 +36,7 @@ from estimators.shared.labels import (
 from estimators.shared.progress import Reporter
 from estimators.shared.samples import Samples, scattered
 from estimators.shared.scaling import largest_of, warn_of_large
-from estimators.training.data import Data, placed_samples
+from estimators.training.data import Data
 from estimators.training.held_out import HeldOut, places_of
 from estimators.training.member import Arrays, Member, TrainingState, dropout_streams
 from estimators.training.network import Network
@@ -195,14 +196,14 @@ def _last_state(
 def _validation_set(
     estimator: Any, X_val: Any, y_val: Any, network: Network, device: str
 ) -> HeldOut:
-    """Return the samples that the user gives for validation."""
+    """Return the samples that the user gives for validation. They stay where they are as yet."""
     X, y = estimator._check_X_y(X_val, y_val, reset=False, shape=network.shapes[0])
     device_holding(X, device)
     check_scored(y, estimator._label_binarizer)
     labels = places_of(y, estimator.classes_)
-    with current(device):
-        placed = placed_samples(X, network.shapes[0], device)
-        data = Data(placed, to_device(labels, device), estimator._network_dtype(X))
+    if not sp.issparse(X):
+        X = X.reshape(len(X), *network.shapes[0])
+    data = Data(X, labels, estimator._network_dtype(X))
     one_class = len(estimator.classes_) == 1
     return HeldOut(np.arange(X.shape[0]), labels, data=data, one_class=one_class)
 

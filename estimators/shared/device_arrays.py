@@ -44,10 +44,11 @@ def received(X: Any) -> Any:
     RuntimeError
         If X lies on a GPU that this process cannot use.
     TypeError
-        If X is one of CuPy's sparse matrices.
+        If X is one of CuPy's sparse matrices, or of a type that NumPy does not have.
     """
     if type(X) is np.ndarray:
         return X
+    X = _values(X)
     device = device_of(X)
     if device is not None:
         return _as_cupy(X, device)
@@ -157,6 +158,7 @@ def in_kind(method: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     def in_own_kind(self: Any, X: Any) -> Any:
         if type(X) is np.ndarray:
             return method(self, X)
+        X = _values(X)
         own = received(X)
         device = device_of(own)
         if device is None:
@@ -176,6 +178,16 @@ def chosen(classes: Any, winners: Array) -> Array:
     if classes.dtype.kind not in "biuf":  # a GPU has no strings
         return classes[to_host(winners)]
     return sys.modules["cupy"].asarray(classes)[winners]
+
+
+def _values(X: Any) -> Any:
+    """Return an array without the gradients that PyTorch would track; it exports no other."""
+    if "bfloat16" in str(getattr(X, "dtype", "")):
+        raise TypeError(
+            f"this {type(X).__name__} has the type bfloat16, which NumPy does not have: give it as "
+            "float32, a tensor X as X.float()"
+        )
+    return X.detach() if getattr(X, "requires_grad", False) is True else X
 
 
 def _as_cupy(X: Any, device: str) -> Array:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
+from threading import Lock
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 import numpy as np
 import scipy.sparse as sp
 from sklearn.utils.validation import validate_data
 
+from cukernels.runtime import device_memory
 from estimators.shared.device_arrays import on_host, received
 
 T = TypeVar("T")
@@ -26,6 +29,7 @@ class Samples:
     def __init__(self, X: Any, y: Any) -> None:
         self.X, self.y = received(X), on_host(y)
         self._made: dict[Hashable, Any] = {}
+        self._kept: dict[str, dict[Hashable, Any]] = {}
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
         """Return what `make` returned when this method was first called with this key.
@@ -48,6 +52,26 @@ class Samples:
         """Return whether something was made for this key."""
         return key in self._made
 
+    def keep(self, device: str, key: Hashable, make: Callable[[], T]) -> T:
+        """Return what `make` returned first, as `once` does, for arrays on a device.
+
+        They are there until `let_go`: others may need the room.
+        """
+        with _lock:
+            _keepers.add(self)
+        kept = self._kept.setdefault(device, {})
+        if key not in kept:
+            kept[key] = make()
+        return kept[key]
+
+    def kept(self, device: str, key: Hashable) -> Any:
+        """Return what a device keeps for this key, or None."""
+        return self._kept.get(device, {}).get(key)
+
+    def let_go(self, device: str) -> None:
+        """Let a device drop what it keeps; who uses it now still holds it."""
+        self._kept.pop(device, None)
+
     def checked(self, estimator: Any, *settings: Hashable) -> tuple[Any, Any]:
         """Return X and y as ``estimator._check_X_y`` returns them.
 
@@ -59,6 +83,22 @@ class Samples:
             X = estimator._as_rows(self.X)
             validate_data(estimator, X, reset=True, skip_check_array=True)
         return self.once(key, lambda: estimator._check_X_y(self.X, self.y, reset=True))
+
+
+_keepers: WeakSet[Samples] = WeakSet()
+_lock = Lock()  # jobs of a search run on threads
+
+
+def make_room(n_bytes: int, device: str, users: Iterable[Samples]) -> int:
+    """Return how many bytes of a GPU are free; others than `users` let go if they are too few."""
+    free, _ = device_memory(device)
+    if free >= n_bytes:
+        return free
+    with _lock:
+        others = set(_keepers) - set(users)
+    for samples in others:
+        samples.let_go(device)
+    return device_memory(device)[0]
 
 
 def n_bytes_of(X: Any) -> int:

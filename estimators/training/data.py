@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from itertools import repeat
 from typing import Any, NamedTuple
 
@@ -11,7 +12,6 @@ import scipy.sparse as sp
 
 from cukernels import gather_rows
 from cukernels.runtime import Array, like, namespace, to_device, to_host
-from estimators.layers.layer import Shape
 from estimators.shared.rows import SparseRows
 
 
@@ -102,8 +102,24 @@ class Data:
         self.X, self.y = X, y
         self.dtype = np.dtype(X.dtype if dtype is None else dtype)
         self.is_streamed = isinstance(X, np.ndarray) and not isinstance(y, np.ndarray)
-        if sp.issparse(X):
-            self._values, self._columns = like(X.data, y), like(X.indices, y)
+
+    @cached_property
+    def stored(self) -> tuple[Array, Array]:
+        """The values of sparse samples and their columns, on the device of `y`."""
+        return like(self.X.data, self.y), like(self.X.indices, self.y)
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether the samples are where `y` is."""
+        return "stored" in vars(self) if sp.issparse(self.X) else not self.is_streamed
+
+    def brought_to(self, device: str, *, streamed: bool) -> Data:
+        """Return the same data with `y` on a device, and the samples too unless `streamed`."""
+        if sp.issparse(self.X) or (streamed and isinstance(self.X, np.ndarray)):
+            X = self.X
+        else:
+            X = to_device(self.X, device)
+        return Data(X, to_device(self.y, device), self.dtype)
 
     def gathered(self, places: Array) -> Array:
         """Return dense samples of these rows, on the device of `y`."""
@@ -114,8 +130,12 @@ class Data:
         return x if x.dtype == self.dtype else x.astype(self.dtype)
 
     @classmethod
-    def joined(cls, sets: Sequence[Data]) -> tuple[Data, np.ndarray]:
-        """Join data sets end to end, and return where each begins; a single one is not copied."""
+    def joined(cls, sets: Sequence[Data], *, streamed: bool = False) -> tuple[Data, np.ndarray]:
+        """Join data sets end to end, and return where each begins; a single one is not copied.
+
+        Samples of several sets that lie on the host go straight to their places on the device of
+        the targets, unless they are to be streamed.
+        """
         begins = np.cumsum([0, *(data.y.shape[0] for data in sets[:-1])])
         if len(sets) == 1:
             return sets[0], begins
@@ -123,8 +143,13 @@ class Data:
         samples = [data.X for data in sets]
         if sp.issparse(samples[0]):
             X = sp.vstack(samples, "csr")
-        else:
+        elif streamed or all(isinstance(x, xp.ndarray) for x in samples):
             X = namespace(samples[0]).concatenate(samples)
+        else:
+            ends = [*begins[1:], begins[-1] + len(samples[-1])]
+            X = xp.empty((int(ends[-1]), *samples[0].shape[1:]), np.result_type(*samples))
+            for begin, end, x in zip(begins, ends, samples, strict=True):
+                X[begin:end].set(np.ascontiguousarray(x, X.dtype))
         return cls(X, xp.concatenate([data.y for data in sets]), sets[0].dtype), begins
 
     def batches(self, rows: np.ndarray, layout: BatchLayout) -> Iterator[Batch]:
@@ -148,7 +173,8 @@ class Data:
         lengths = self.X.indptr[rows + 1] - begin
         ends = np.concatenate([[0], np.cumsum(lengths)])  # of each row, among the gathered values
         places = like(np.arange(ends[-1]) + np.repeat(begin - ends[:-1], lengths), self.y)
-        values, columns = gather_rows(self._values, places), gather_rows(self._columns, places)
+        values, columns = (gather_rows(stored, places) for stored in self.stored)
+        del places  # there are more bytes of them than of values
         bounds = layout.bounds
         steps = list(zip(bounds, bounds[1:], strict=False))
         own = [ends[a : b + 1] - ends[a] for a, b in steps]
@@ -194,26 +220,6 @@ class Batch(NamedTuple):
         places = self.places[models, rows]
         x = self.data.gathered(places) if self.x is None else self.x
         return x, gather_rows(self.data.y, places) if self.y is None else self.y[models, rows]
-
-
-def placed_samples(X: Any, shape: Shape, device: str, *, streamed: bool = False) -> Any:
-    """Bring samples to a device, each in the shape that a network takes; CSR matrices stay.
-
-    Parameters
-    ----------
-    X : array of shape (N, n_features) or CSR matrix
-        The samples.
-    shape : tuple of int
-        The shape of a sample.
-    device : str
-        Where they go.
-    streamed : bool, default=False
-        Whether samples on the host stay there, as `Data` has them.
-    """
-    if sp.issparse(X):
-        return X
-    X = X.reshape(len(X), *shape)
-    return X if streamed and isinstance(X, np.ndarray) else to_device(X, device)
 
 
 def _sparse_rows(X: Any) -> SparseRows:

@@ -123,6 +123,17 @@ class StepByStep:
         stack, objective, data = self.stack, self.objective, self.data
         stack.begin_epoch()
         total = loss_total(stack.params, stack.network.n_decayed)
+        self._take_steps(total)  # after which nothing holds the rows of sparse samples
+        lose_overflowed(total, stack.params)
+        n_rows = np.array([len(m.rows) for m in stack.members])
+        losses = to_host(total).sum(axis=1) / n_rows
+        return losses, validation_scores(
+            stack.network, objective, data, stack.members, stack.params
+        )
+
+    def _take_steps(self, total: Array) -> None:
+        """Take all steps of an epoch."""
+        stack, objective, data = self.stack, self.objective, self.data
         steps: Iterable[Step] = epoch_steps(stack.members, data, stack.params)
         if not isinstance(stack.params, np.ndarray):
             steps = self._compiled(list(steps), total)
@@ -131,12 +142,6 @@ class StepByStep:
         else:
             for step in steps:
                 _by_chunks(stack, objective, step, total)
-        lose_overflowed(total, stack.params)
-        n_rows = np.array([len(m.rows) for m in stack.members])
-        losses = to_host(total).sum(axis=1) / n_rows
-        return losses, validation_scores(
-            stack.network, objective, data, stack.members, stack.params
-        )
 
     def _compiled(self, steps: list[Step], total: Array) -> list[Step]:
         """Return the steps, once their kernels are compiled."""

@@ -12,9 +12,9 @@ import scipy.sparse as sp
 from cukernels import right_rows
 from cukernels.graphs import pinned, read
 from cukernels.runtime import Array, like, namespace, to_host
-from estimators.costs.network_memory import VALUES_SCORED_AT_ONCE
-from estimators.layers.layer import Mode
-from estimators.training.data import BatchLayout, Data
+from estimators.costs.network_memory import VALUES_SCORED_AT_ONCE, VALUES_STREAMED_AT_ONCE
+from estimators.layers.layer import Mode, Parameters
+from estimators.training.data import Batch, BatchLayout, Data
 from estimators.training.held_out import HeldOut
 from estimators.training.member import Member
 from estimators.training.network import Network
@@ -35,14 +35,17 @@ def validation_scores(
     """
     scores: list[float | None] = [None] * len(members)
     for group in _groups(members):
-        outputs = []
         parameters = network.views(group.of(params))
         source, places = group.source(data), group.rows
-        layout = _layout(network, places)
-        for batch in source.batches(layout.flattened(places, np.intp), layout):
+        most = VALUES_STREAMED_AT_ONCE if source.is_streamed else VALUES_SCORED_AT_ONCE
+        layout = _layout(network, places, most)
+
+        def of(batch: Batch, parameters: list[Parameters] = parameters) -> np.ndarray:
             x, _targets = batch.take()
             z, _backward = network.forward(parameters, x, Mode())
-            outputs.append(to_host(objective.probabilities(z)))
+            return to_host(objective.probabilities(z))
+
+        outputs = list(map(of, source.batches(layout.flattened(places, np.intp), layout)))
         for m, held_out, p in zip(
             group.models, group.held_out, np.concatenate(outputs, axis=1), strict=True
         ):
@@ -107,8 +110,8 @@ def _shared(rows: list[np.ndarray]) -> list[np.ndarray]:
     return rows[:1] if all(np.array_equal(r, rows[0]) for r in rows[1:]) else rows
 
 
-def _layout(network: Network, rows: list[np.ndarray]) -> BatchLayout:
-    size = max(1, VALUES_SCORED_AT_ONCE // max(map(prod, network.shapes)))
+def _layout(network: Network, rows: list[np.ndarray], most: int | None = None) -> BatchLayout:
+    size = max(1, (most or VALUES_SCORED_AT_ONCE) // max(map(prod, network.shapes)))
     return BatchLayout.of(np.array([len(r) for r in rows]), size)
 
 
