@@ -117,6 +117,9 @@ STEPS = {"mlpclassifier__alpha": [1e-4, 1e-3]}
 IN_MAIN_MEMORY = {
     "mlp": (ON_CPU, {"alpha": [1e-4, 1e-3]}, None, 3.0),
     "little": (ON_CPU, {"alpha": [1e-4, 1e-3]}, 1_000_000, 1.0),
+    "logistic": (LogisticRegression(max_iter=2), CS, None, 3.0),
+    "logistic, one by one": (LogisticRegression(max_iter=2, solver="sag"), CS, None, 3.0),
+    "perceptron": (Perceptron(max_iter=1), ALPHAS, None, 1.5),
     "pipeline": (make_pipeline(StandardScaler(), ON_CPU), STEPS, None, 25.0),
     "pipeline in parts": (make_pipeline(StandardScaler(), ON_CPU), STEPS, 40_000_000, 9.0),
     "pipeline, one by one": (make_pipeline(StandardScaler(), ON_CPU), STEPS, 1_000_000, 3.5),

@@ -38,6 +38,7 @@ from estimators.optimize.states import LBFGSState
 from estimators.shared.callbacks import EpochCallbacks
 from estimators.shared.fit_protocol import NotTrainedError, Watch, raise_error_of
 from estimators.shared.progress import Reporter
+from estimators.shared.samples import n_bytes_of
 from estimators.shared.warnings import warn
 
 _CACHE = 5 << 19  # bytes for the scores of a block of rows and their gradients
@@ -99,19 +100,21 @@ class LogisticFit(LinearFit):
     def memory_of(cls, fits: Sequence[Any]) -> MemoryEstimate:
         """Return what fits need that run together.
 
-        Folds come one by one. Each has a copy of its rows, to the end.
+        Folds come one by one, or on the CPU one for each core, and each has a copy of its rows.
         """
-        together = fits[0].estimator.solver == "lbfgs"
+        first = fits[0]
+        together = first.estimator.solver == "lbfgs"
         models = Counter((id(fit.samples), id(fit.rows)) for fit in fits)
         folds = {(id(fit.samples), id(fit.rows)): fit for fit in fits}
-        estimates, data = [], 0
+        estimates = []
         for fold, fit in folds.items():
             rows, n_classes = learned_samples(fit.X, fit.rows), len(fit.estimator.classes_)
             stack = models[fold] if together else 1
-            estimate = fit.estimator._fit_memory(rows, n_classes, fit.device, stack)
-            data += estimate.data * (1 if together else models[fold])
-            estimates.append(estimate)
+            estimates.append(fit.estimator._fit_memory(rows, n_classes, fit.device, stack))
         most = max(estimates, key=lambda estimate: estimate.parameters + estimate.step)
+        data = max(estimate.data for estimate in estimates)
+        if first.device == "cpu" and first.rows is not None:
+            data = data * min(len(folds), threads() if together else 1) + n_bytes_of(first.X)
         return replace(most, data=data)
 
     @classmethod
@@ -171,15 +174,14 @@ class LogisticFit(LinearFit):
         raise_error_of(self)
         if self.solution is None:
             raise NotTrainedError("the training was interrupted before it began")
-        estimator = self.estimator
         assert self.objective is not None
-        solution = self.solution
-        vars(estimator).update(
-            _attributes_of(self.objective, self.X.dtype, solution.x, solution.n_iter)
-        )
-        if self.solution.complaint:
-            warn(self.solution.complaint, ConvergenceWarning)
-        self.callbacks.end()
+        end = self.solution
+        attributes = _attributes_of(self.objective, self.X.dtype, end.x, end.n_iter)
+        vars(self.estimator).update(attributes)
+        if end.complaint:
+            warn(end.complaint, ConvergenceWarning)
+        if self.callbacks is not None:
+            self.callbacks.end()
 
     def resume(self, path: str | os.PathLike[str]) -> None:
         """Go on from a file.
@@ -316,8 +318,12 @@ def _run_stack(stack: Sequence[LogisticFit], X: Any, silent: bool, watch: Watch 
             solutions = [alone]
 
     def store() -> None:
+        # in a search others come, and what follows needs no samples
+        small = objective.without_samples()
         for fit, solution in zip(stack, solutions, strict=True):
-            fit.solution = solution
+            fit.solution, fit.objective = solution, small
+            if not are_heard:  # they hold the samples, too
+                fit.callbacks = None
 
     and_surely(store, store)
     if any(solution.interrupted for solution in solutions):

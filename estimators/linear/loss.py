@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -252,6 +252,14 @@ class LinearObjective:
     ) -> Iterator[np.ndarray]:
         """Yield ``left.T @ diag(weights) @ right`` for each three, which have these shapes."""
         return (weighted_gram(*each) for each in weighted)
+
+    def without_samples(self) -> Self:
+        """Return a copy that `unpacked` is all that can be asked of."""
+        copy = object.__new__(type(self))
+        copy.__dict__.update(
+            {name: value for name, value in vars(self).items() if np.isscalar(value)}
+        )
+        return copy
 
     def unpacked(self, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return `coef` of shape (K, D) and the intercepts of shape (K,) of a row of parameters."""

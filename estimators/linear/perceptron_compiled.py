@@ -7,7 +7,7 @@ scikit-learn's own. It is reached through `SGDClassifier`, scikit-learn's public
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,10 +17,12 @@ from sklearn.linear_model import SGDClassifier
 from sklearn.utils import compute_class_weight
 
 from cukernels.runtime import in_parallel, threads
+from estimators.costs.memory import MemoryEstimate
 from estimators.linear.perceptron_fit import PerceptronFit
 from estimators.shared.base import check_weights
 from estimators.shared.fit_protocol import Watch
 from estimators.shared.labels import NO_AVERAGE, check_members
+from estimators.shared.samples import n_bytes_of
 
 # Parameters that mean the same in SGDClassifier.
 _PARAMETERS = (
@@ -99,6 +101,15 @@ class CompiledFit(PerceptronFit):
     def has_begun(self) -> bool:
         """Whether it is done: the loop gives nothing before its end."""
         return self._is_done
+
+    @classmethod
+    def memory_of(cls, fits: Sequence[CompiledFit]) -> MemoryEstimate:
+        """Return what fits need that run together, with the copy of the rows of their fold."""
+        estimate, first = super().memory_of(fits), fits[0]
+        if first.rows is None:
+            return estimate
+        copy = n_bytes_of(first.X) * len(first.rows) // max(first.X.shape[0], 1)
+        return replace(estimate, data=estimate.data + copy)
 
     @classmethod
     def run(cls, fits: Sequence[CompiledFit], watch: Watch | None = None) -> None:
