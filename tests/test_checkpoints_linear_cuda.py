@@ -9,6 +9,8 @@ from sklearn.base import clone
 from _checkpoints import LINEAR, NETWORKS, SPARSE, WEIGHT, X, Y, assert_equal, fit_of, some, written
 from _cuda_models import here
 from estimators import LogisticRegression, Perceptron
+from estimators.callbacks import Checkpoint
+from estimators.checkpoints.archive import read_archive
 from estimators.optimize.lbfgs import minimize_lbfgs
 from test_lbfgs import STARTS, rosenbrock
 
@@ -99,3 +101,17 @@ def test_the_state_of_a_device_is_not_read_unless_it_is_asked_for(cupy, monkeypa
     model = clone(LINEAR["lbfgs"]).set_params(device=here())
     model.set_params(callbacks=lambda e, info: told.append(info)).fit(X, Y)
     assert len(told) == LogisticRegression(device=here(), tol=1e-9).fit(X, Y).n_iter_[0] > 2
+
+
+@pytest.mark.parametrize("name", ["ovr stops", "early stopping"])
+def test_the_score_told_is_that_of_the_classifier(name, cupy, tmp_path):
+    """Not the mean of its problems', which early stopping looks at."""
+    told, file = [], tmp_path / "one.ckpt"
+    model = clone(ON_A_GPU[name]).set_params(device=here())
+    model.set_params(callbacks=[Checkpoint(file), lambda *both: told.append(both)])
+    fit_of(model, X, sample_weight=WEIGHT)
+    held_out = read_archive(file)[1]["held_out"]
+    for snapshot, info in told:
+        score = snapshot.score(X[held_out], Y[held_out], WEIGHT[held_out])
+        assert info.validation_score == pytest.approx(score, abs=1e-12)
+    assert len(told) > 2

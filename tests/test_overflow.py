@@ -114,13 +114,17 @@ def test_samples_are_looked_at_once_in_a_search(monkeypatch):
     assert len(looked) == 1
 
 
-def test_all_parts_of_the_samples_are_looked_at(monkeypatch):
-    monkeypatch.setattr(scaling, "_AT_ONCE", 7)
-    values = np.zeros((30, 3))
-    for place in np.ndindex(values.shape):
-        values[place] = -5
-        assert scaling.largest_of(values) == scaling.largest_of(sp.csr_matrix(values)) == 5
-        values[place] = 0
+def test_every_feature_is_looked_at(monkeypatch):
+    """In all samples, or in some of each part where there are many."""
+    monkeypatch.setattr(scaling, "_LOOKED_AT", 30)
+    for n in (10, 30, 1000):
+        for feature in range(3):
+            values = np.zeros((n, 3))
+            values[:, feature] = -5
+            assert scaling.largest_of(values) == scaling.largest_of(sp.csr_matrix(values)) == 5
+    values = np.zeros((10, 3))
+    values[7, 1] = 6  # of few samples, all
+    assert scaling.largest_of(values) == 6
     assert scaling.largest_of(np.zeros((0, 3))) == scaling.largest_of(sp.csr_matrix((2, 3))) == 0
 
 

@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from cukernels import gather_rows, scatter_rows
-from cukernels.runtime import Array, like
+from cukernels.runtime import Array, like, namespace
 from estimators.checkpoints.parts import array_in, as_arrays, count_in, rows_in
 
 Places = tuple[np.ndarray, ...] | np.ndarray  # along the first axis, or along each of the first
@@ -124,13 +124,14 @@ def put_rows(a: Array, values: Array, places: Places) -> Array:
     """
     if values.size == a.size:  # places are in ascending order
         return values.reshape(a.shape)
-    a = a.copy()
-    if isinstance(a, np.ndarray):
-        a[places] = values
-        return a
-    flat, rows = _flat(a, places)
+    copy = namespace(a).empty_like(a)
+    namespace(a).copyto(copy, a)  # on a GPU by no kernel
+    if isinstance(copy, np.ndarray):
+        copy[places] = values
+        return copy
+    flat, rows = _flat(copy, places)
     scatter_rows(flat, values, like(rows, a))
-    return a
+    return copy
 
 
 def _flat(a: Array, places: Places) -> tuple[Array, np.ndarray]:

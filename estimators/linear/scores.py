@@ -108,3 +108,16 @@ def scores_together(fits: Sequence[Any], X: Any) -> list[np.ndarray]:
             with np.errstate(over="ignore", invalid="ignore"):  # of models that diverged
                 outputs.extend(in_parts(of, x, device, axis=1))
     return outputs
+
+
+def n_outputs(n_classes: int) -> int:
+    """Return how many scores there are for so many classes."""
+    return n_classes if n_classes > 2 else 1
+
+
+def two_columns(scores: Array) -> Array:
+    """Return scores of shape (n_samples, n_classes); of two classes the first has score 0."""
+    if scores.ndim > 1:
+        return scores
+    xp = namespace(scores)
+    return xp.stack([xp.zeros_like(scores), scores], axis=1)

@@ -26,7 +26,7 @@ OVERFLOWED = "Floating-point under-/overflow occurred at {} #{}. " + ADVICE
 # and income nothing is learned.
 LARGE = 2.0**13
 
-_AT_ONCE = 2**20  # values that are looked at together, so that both looks find them in the cache
+_LOOKED_AT = 2**20  # values; a feature that is not scaled shows in any part of the samples
 
 
 def warn_of_large(estimator: Any, largest: float) -> None:
@@ -48,7 +48,9 @@ def warn_of_large(estimator: Any, largest: float) -> None:
 
 
 def largest_of(X: Any) -> float:
-    """Return the largest absolute value of samples; bytes are known to have none above 255.
+    """Return the largest absolute value of samples, or of a part of them that tells.
+
+    Bytes are known to have none above 255.
 
     Parameters
     ----------
@@ -61,9 +63,7 @@ def largest_of(X: Any) -> float:
         with current(str(device_of(X))):
             return _largest(X)
     values = X.data if sp.issparse(X) else X
-    at_once = max(1, _AT_ONCE * len(values) // max(values.size, 1))
-    parts = range(0, len(values), at_once)
-    return max((_largest(values[i : i + at_once]) for i in parts), default=0.0)
+    return _largest(values[:: max(1, values.size // _LOOKED_AT)])
 
 
 def _largest(values: Array) -> float:
