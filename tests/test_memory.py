@@ -79,7 +79,6 @@ MODELS = {
     "logistic-sparse": (LogisticRegression(max_iter=2), SPARSE, Y),
     "newton-cholesky": (NEWTON, X[:300, :40].astype(float), Y[:300] % 6),
     "newton-cholesky-two-classes": (NEWTON, X[:, :60], Y > 4),
-    "newton-cholesky-sparse": (NEWTON, SPARSE[:, :90], Y),
     "liblinear": (LogisticRegression(solver="liblinear", max_iter=1), X[:, :60], Y > 4),
     "liblinear-wide": (LogisticRegression(solver="liblinear", max_iter=1), WIDE, WIDE_Y > 4),
     "newton-cg": (LogisticRegression(solver="newton-cg", max_iter=1), X, Y),
