@@ -6,6 +6,7 @@ import _thread
 import ast
 import inspect
 import sys
+import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -243,6 +244,16 @@ def a_fit_fails_in_a_stack_only(patch):
 
     patch.setattr(LogisticFit, "finish", fails_once)
     model_selection.cross_val_score(LogisticRegression(), X, Y, cv=2)
+
+
+@scene
+def a_network_of_a_search_begins_anew(patch):
+    with tempfile.TemporaryDirectory() as folder:
+        search = model_selection.GridSearchCV(MLPClassifier((2,)), {"alpha": [1]}, cv=2)
+        search.set_params(refit=False, checkpoint=folder).fit(X, Y)
+        for path in Path(folder).glob("*.json"):  # no checkpoint of a network
+            path.rename(path.with_suffix(".ckpt"))
+        search.fit(X, Y)
 
 
 class Told(NamedTuple):

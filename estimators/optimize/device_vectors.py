@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from cukernels import lbfgs_products, lbfgs_step, scatter_rows
+from cukernels import lbfgs_products, lbfgs_step, matmul, scatter_rows
 from cukernels.quasi_newton import (
     COEFFICIENTS,
     COUNT,
@@ -122,7 +122,8 @@ class DeviceVectors:
         gradient = state.gradient.astype(np.float64)
         products, square = state.products, state.square
         if products is None:  # the other run was on the host
-            products, square = pairs.astype(np.float64) @ gradient, float(gradient @ gradient)
+            rows = np.concatenate([pairs, state.gradient[None]]).astype(np.float64)
+            *products, square = matmul(rows, gradient[:, None])[:, 0]
         largest = np.abs(gradient).max(initial=0)
         for name, own in (("_products", products), ("_gg", square), ("_largest", largest)):
             merged = getattr(self, name).copy()
