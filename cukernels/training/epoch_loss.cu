@@ -59,6 +59,6 @@ __global__ void __launch_bounds__(256)
     }
     const int rest = n / V * V + int(threadIdx.x);
     if (rest < n) is_finite = is_finite && fabs(w[rest]) < infinity<T>();
-    if (!__syncthreads_and(is_finite) && threadIdx.x == 0)
-        total[int64(model) * gridDim.x + chunk] = infinity<double>();
+    const float lost = block_reduce<Sum, 256>(is_finite ? 0.0f : 1.0f);
+    if (lost > 0 && threadIdx.x == 0) total[int64(model) * gridDim.x + chunk] = infinity<double>();
 }
