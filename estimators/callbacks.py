@@ -6,11 +6,11 @@ import os
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from estimators.checkpoints.archive import read_archive
+from estimators.shared.callbacks import EpochInfo
 
-__all__ = ["Checkpoint"]
+__all__ = ["Checkpoint", "EpochInfo"]
 
 
 class Checkpoint:
@@ -97,7 +97,7 @@ class Checkpoint:
         more = f", seconds={self.seconds}" if self.seconds else ""
         return f"Checkpoint({str(self.path)!r}, every={self.every}, keep={self.keep!r}{more})"
 
-    def checkpoint_path(self, info: Any, is_last: bool) -> Path | None:
+    def checkpoint_path(self, info: EpochInfo, is_last: bool) -> Path | None:
         """Return the file to write now, or None.
 
         A callback of your own with a method of this name decides when and where to write.
@@ -118,7 +118,7 @@ class Checkpoint:
         self._written = time.monotonic()
         return path
 
-    def _is_better(self, info: Any, path: Path) -> bool:
+    def _is_better(self, info: EpochInfo, path: Path) -> bool:
         """Return whether no epoch before was as good, those in the file included."""
         score = info.validation_score
         value = -info.loss if score is None else score

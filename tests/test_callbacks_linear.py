@@ -13,11 +13,10 @@ from sklearn.exceptions import FitFailedWarning
 from _checkpoints import LINEAR, SPARSE, X, Y, assert_equal, fit_of, quietly
 from _requirements import RELEASE
 from estimators import LogisticRegression, Perceptron
-from estimators.callbacks import Checkpoint
+from estimators.callbacks import Checkpoint, EpochInfo
 from estimators.linear.logistic_fit import LogisticFit
 from estimators.linear.perceptron_swept import SweptFit
 from estimators.model_selection import GridSearchCV
-from estimators.neural.callbacks import EpochInfo
 from estimators.shared.samples import Samples
 
 each = pytest.mark.parametrize("name", LINEAR)

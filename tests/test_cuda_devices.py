@@ -126,7 +126,8 @@ def test_a_look_into_a_network_on_another_device(two_devices: Any) -> None:
 @pytest.mark.parametrize("case", [*MODELS, "filters"])
 def test_says_what_memory_is_wanted_and_what_to_lower(case: str, softgpu: Any) -> None:
     model, samples = MODELS.get(case, (FilterBankTransformer(), X))
-    lowered = "block_size" if case == "neighbors" else "batch_size of a network, max_stack_bytes"
+    of_networks = "batch_size or hidden_layer_sizes of a network, max_stack_bytes"
+    lowered = "block_size" if case == "neighbors" else of_networks
 
     def use(model: Any) -> None:
         if hasattr(model.fit(samples, Y), "predict"):

@@ -10,6 +10,7 @@ import pickle
 import numpy as np
 import pytest
 from sklearn import model_selection as sk
+from sklearn.base import clone
 from sklearn.exceptions import FitFailedWarning
 from sklearn.linear_model import RidgeClassifier
 from sklearn.metrics import accuracy_score, make_scorer
@@ -89,8 +90,6 @@ def test_a_search_that_was_stopped(name, after, digits, tmp_path, monkeypatch):
         write(self, result)
 
     monkeypatch.setattr(kept.KeptFit, "write", stopped)
-    if name == "scikit-learn's":
-        monkeypatch.setattr(kept.contextlib, "suppress", lambda *_: pytest.MonkeyPatch().context())
     with pytest.raises(Killed):
         search(name, tmp_path).fit(*digits)
     monkeypatch.undo()
@@ -179,6 +178,16 @@ def test_searches_share_a_folder_and_take_their_own(digits, tmp_path):
     np.testing.assert_array_equal(
         more.cv_results_["mean_test_score"][:3], one.cv_results_["mean_test_score"]
     )
+
+
+@pytest.mark.parametrize("name", ["mlp", "pipeline"])
+def test_what_is_printed_is_no_part_of_a_result(name, digits, tmp_path, request):
+    one = search(name, tmp_path).fit(*digits)
+    request.getfixturevalue("no_fits")
+    loud = clone(search(name, tmp_path, verbose=3))
+    names = [n for n in loud.estimator.get_params() if n.endswith("verbose")]
+    loud.estimator.set_params(**dict.fromkeys(names, True))
+    assert_same_results(loud.fit(*digits).cv_results_, one.cv_results_)
 
 
 def test_several_scores_and_the_best(digits, tmp_path, request):

@@ -9,11 +9,9 @@ import numpy as np
 
 from estimators.neural.attributes import fitted_attributes
 from estimators.neural.resume import write_network
-from estimators.shared.callbacks import EpochCallbacks, EpochInfo
+from estimators.shared.callbacks import EpochCallbacks
 from estimators.training.member import Arrays, Member, TrainingState
 from estimators.training.network import Network
-
-__all__ = ["EpochInfo", "NetworkCallbacks"]
 
 
 class NetworkCallbacks(EpochCallbacks):

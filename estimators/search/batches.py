@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from estimators.search.fits import StackedFit
 from estimators.search.shared_steps import first_steps
 
+FRACTION_OF_FREE_MEMORY = 0.25  # that the models of a search may take, if nobody says
 _COPIES = 2  # of samples that a pipeline makes for a fold: its own, and those of all folds joined
 
 

@@ -18,9 +18,10 @@ from typing import Any
 
 import joblib
 import sklearn
+from sklearn.base import clone
 
 from cukernels import __version__
-from estimators.scikit_learn import Call, function_of
+from estimators.scikit_learn import Call, PassthroughScorer, function_of
 from estimators.search.fits import arguments_of
 from estimators.shared.files import replacing
 from estimators.shared.warnings import warn
@@ -95,13 +96,22 @@ def kept_fits(folder: str | os.PathLike[str], calls: Sequence[Call]) -> list[Kep
         X, y = a.get("X"), a.get("y")
         if (id(X), id(y)) not in samples:
             samples[id(X), id(y)] = _hashed("X or y", (X, y))
-        of = {name: a.get(name) for name in _OF_RESULT}
+        of = {name: a.get(name) for name in _OF_RESULT} | {"estimator": _silent(a["estimator"])}
+        if isinstance(a.get("scorer"), PassthroughScorer):  # it has the estimator in it
+            of["scorer"] = None
         versions = (__version__, sklearn.__version__, function_of(call).__name__)
         name = _hashed(
             "the estimator, a parameter or a scorer", (samples[id(X), id(y)], of, versions)
         )
         kept.append(KeptFit(path / f"{name}.json", path / f"{name}.ckpt"))
     return kept
+
+
+def _silent(estimator: Any) -> Any:
+    """Return a clone that prints nothing: what a fit prints is no part of its result."""
+    names = clone(estimator).get_params()
+    own = {name: 0 for name in names if name.rpartition("__")[2] == "verbose"}
+    return clone(estimator).set_params(**own)
 
 
 def _hashed(what: str, of: Any) -> str:

@@ -8,13 +8,11 @@ from typing import Any
 
 from estimators.costs.memory import MemoryEstimate
 from estimators.scikit_learn import Call, Parallel
-from estimators.search.batches import batches
+from estimators.search.batches import FRACTION_OF_FREE_MEMORY, batches
 from estimators.search.fits import StackedFit
 from estimators.search.shared_steps import Shared, can_stack, last_step
 from estimators.shared.memory import free_memory
 from estimators.shared.samples import n_bytes_of
-
-_FRACTION_OF_FREE_MEMORY = 0.25
 
 
 class MeasuredParallel(Parallel):
@@ -94,7 +92,7 @@ def _stacks(fits: Sequence[StackedFit], max_stack_bytes: int | None) -> Iterator
     """Yield fits that run together, as `run_fits` runs them."""
 
     def limit(device: str) -> int:
-        return max_stack_bytes or int(_FRACTION_OF_FREE_MEMORY * free_memory(device))
+        return max_stack_bytes or int(FRACTION_OF_FREE_MEMORY * free_memory(device))
 
     for batch in batches(fits, limit):
         stacks: dict[Any, list[StackedFit]] = {}

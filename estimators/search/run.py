@@ -11,7 +11,7 @@ from typing import Any
 
 from cukernels.runtime import current
 from estimators.scikit_learn import Call
-from estimators.search.batches import batches
+from estimators.search.batches import FRACTION_OF_FREE_MEMORY, batches
 from estimators.search.fits import StackedFit
 from estimators.search.kept import KeptFit
 from estimators.search.progress import SearchProgress
@@ -21,8 +21,6 @@ from estimators.shared.device_arrays import device_of
 from estimators.shared.fit_protocol import NotTrainedError
 from estimators.shared.memory import free_memory
 from estimators.shared.warnings import one_of_each, warn
-
-_FRACTION_OF_FREE_MEMORY = 0.25
 
 
 def run_fits(
@@ -92,7 +90,7 @@ def _limits(fits: list[StackedFit], max_stack_bytes: int | None) -> Callable[[st
             return max_stack_bytes
         names = [named for named, own in devices.items() if own == device] or ["cuda"]
         jobs = max(turn.jobs_beside(partial(device_of_fit, named, X)) for named in names)
-        return int(_FRACTION_OF_FREE_MEMORY * free_memory(device) / jobs)
+        return int(FRACTION_OF_FREE_MEMORY * free_memory(device) / jobs)
 
     for device in devices.values():  # before anything is on it; "auto" tells its device only later
         limit(device)
