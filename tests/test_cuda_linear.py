@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from sklearn.base import clone
 
 from _cuda_models import (
     PERCEPTRONS,
@@ -20,7 +23,7 @@ from _cuda_models import (
 )
 from cukernels.gpu.kernel import KERNELS
 from estimators import LogisticRegression, Perceptron
-from estimators.linear import device_loss
+from estimators.linear import device_loss, perceptron_state
 from estimators.linear.device_loss import DeviceObjective
 from estimators.linear.logistic_solvers import solve_lbfgs
 from estimators.linear.loss import LinearObjective
@@ -120,6 +123,27 @@ def test_a_problem_that_stops_keeps_its_weights(settings, samples, softgpu):
     assert any(str(kernel).startswith("scatter_rows") for kernel in kernels)
     assert_same_linear_model(host, device, samples, 1e-10)
     counts(softgpu, lambda: clone_fitted(device, "cuda").fit(samples, Y))
+
+
+@pytest.mark.parametrize("call", [2, 3, 6])
+def test_ctrl_c_between_the_arrays_of_a_perceptron(call, cupy, monkeypatch):
+    """While those that go on are put back among problems that have stopped."""
+    model = Perceptron(n_iter_no_change=2, tol=0.01, device="cuda")
+    calls, scatter = itertools.count(1), perceptron_state.scatter_rows
+
+    def struck(*args):
+        if next(calls) == call:
+            raise KeyboardInterrupt
+        scatter(*args)
+
+    monkeypatch.setattr(perceptron_state, "scatter_rows", struck)
+    one = clone(model)
+    with pytest.warns(UserWarning, match="interrupted by user"):
+        one.fit(X, Y)
+    monkeypatch.undo()
+    whole = clone(model).set_params(max_iter=one.n_iter_).fit(X, Y)
+    np.testing.assert_array_equal(one.coef_, whole.coef_)
+    np.testing.assert_array_equal(one.intercept_, whole.intercept_)
 
 
 @pytest.mark.parametrize("multi_class", ["ovr", "multinomial"])

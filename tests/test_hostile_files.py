@@ -135,6 +135,16 @@ def test_a_file_that_is_made_to_do_harm(name, tmp_path):
     assert most < 4 * len(content) + 2**22
 
 
+def test_parts_that_are_larger_than_the_file_are_not_read(sound, tmp_path, monkeypatch):
+    """Their sizes stand in the directory, which may say anything."""
+    at = sound.rindex(b"PK\x01\x02")  # the last entry of the directory, an array
+    huge = sound[: at + 20] + (2 * (2**31).to_bytes(4, "little")) + sound[at + 28 :]
+    (tmp_path / "huge").write_bytes(huge)
+    monkeypatch.setattr(zipfile.ZipFile, "read", None)  # whoever reads a part fails otherwise
+    with pytest.raises(ValueError, match="its parts are larger than the file"):
+        read_archive(tmp_path / "huge")
+
+
 def test_names_of_paths_are_only_names(tmp_path):
     """Nothing is unpacked to the disk."""
     file = io.BytesIO()
