@@ -14,6 +14,7 @@ import argparse
 import contextlib
 import gc
 import hashlib
+import itertools
 import json
 import os
 import random
@@ -75,8 +76,11 @@ def in_process(
 ) -> Any:
     """Do work in a process of its own; stop that after so many seconds. None if it was killed."""
     read, write = os.pipe()
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {by})  # until the work takes it
     child = os.fork()
-    if not child:
+    if child:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    else:
         os.close(read)
         answer: Any = {"error": "?"}
         try:
@@ -116,7 +120,7 @@ def _strike(child: int, by: int) -> None:
 
 
 def killed(name: str, device: str, kills: int, rng: random.Random, folder: Path) -> Counter:
-    """Kill a fit at random moments until there were so many kills; count what came of it."""
+    """Kill a fit at random moments until it was resumed so often; count what came of it."""
     from estimators.callbacks import Checkpoint
 
     X, y = data(device)
@@ -130,12 +134,12 @@ def killed(name: str, device: str, kills: int, rng: random.Random, folder: Path)
 
     whole, seconds = in_process(fit)
     counts: Counter = Counter()
-    while counts["kills"] < kills:
+    while counts["resumes"] < kills:
         path.unlink(missing_ok=True)
         counts["fits"] += 1
-        while True:
-            # most of the time it is allowed to come further than before
-            done = in_process(fit, after=rng.uniform(0, 0.6 * seconds) + 0.01)
+        for attempt in itertools.count(2):
+            # it has more time with each attempt, so that it ends on a slow machine too
+            done = in_process(fit, after=rng.uniform(0, 0.3 * seconds * attempt) + 0.01)
             counts["within a write"] += any(n.endswith(".part") for n in os.listdir(folder))
             if done is not None:
                 break
@@ -149,14 +153,17 @@ def killed(name: str, device: str, kills: int, rng: random.Random, folder: Path)
 def interrupted(name: str, device: str, times: int, rng: random.Random) -> Counter:
     """Strike fits by SIGINT; count those that have not the weights of an epoch's end."""
     X, y = data(device)
-    make = cases(device)[name]
+    make, kinds = cases(device)[name], [signal.SIGINT, signal.SIGTERM]
 
     def fit() -> list[Any]:
-        for kind in (signal.SIGINT, signal.SIGTERM):
+        for kind in kinds:
             signal.signal(kind, signal.default_int_handler)
         begun, model = time.perf_counter(), make()
         try:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, kinds)
             model.fit(X, y)
+            for kind in kinds:  # what comes now is too late
+                signal.signal(kind, signal.SIG_IGN)
         except KeyboardInterrupt:  # before anything was prepared, or after all was done
             return ["", 0, 0.0]
         return [digest(model), model.n_iter_, time.perf_counter() - begun]
@@ -167,11 +174,11 @@ def interrupted(name: str, device: str, times: int, rng: random.Random) -> Count
     whole, n_iter, seconds = in_process(fit)
     of_epoch, counts = in_process(ends), Counter()
     assert whole == of_epoch[n_iter - 1]
-    for _ in range(times):
-        by = rng.choice([signal.SIGINT, signal.SIGTERM])
-        found, n_iter, _ = in_process(fit, after=rng.uniform(0, seconds), by=by)
+    while counts["within the fit"] < times:
+        after, by = rng.uniform(0, seconds), rng.choice(kinds)
+        found, n_iter, _ = in_process(fit, after=after, by=by)
         counts["interrupts"] += 1
-        counts["within the fit"] += bool(found) and n_iter < len(of_epoch)
+        counts["within the fit"] += 0 < n_iter < len(of_epoch)
         counts["differences"] += n_iter > 0 and found != of_epoch[n_iter - 1]
     return counts
 
