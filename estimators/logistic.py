@@ -25,9 +25,11 @@ from estimators.linear.logistic_parameters import (
     resolve_penalty,
 )
 from estimators.linear.loss import LinearObjective
+from estimators.linear.row_blocks import kept_forms
 from estimators.linear.scores import n_outputs, two_columns
 from estimators.scikit_learn import CallbackSupportMixin, Hidden, Interval, StrOptions, fit_context
 from estimators.shared.all_or_nothing import all_or_nothing
+from estimators.shared.base import float_dtype
 from estimators.shared.callbacks import CALLBACKS
 from estimators.shared.device_arrays import device_for, in_kind, on_host
 from estimators.shared.labels import total_weights
@@ -255,7 +257,7 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
         check_values(self, X)
         y = y if rows is None else y[rows]
         weights = total_weights(
-            self.class_weight, self.classes_, y, X.dtype, sample_weight, balance="weights"
+            self.class_weight, self.classes_, y, float_dtype(X), sample_weight, balance="weights"
         )
         n_classes = len(self.classes_)
         device = device_for(
@@ -270,6 +272,9 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
         if resume_from is not None:
             fit.resume(resume_from)
         return fit
+
+    def _input_options(self, X: Any) -> dict[str, Any]:
+        return super()._input_options(X) | kept_forms(X)
 
     def _check_classes(self) -> None:
         check_classes(self)

@@ -18,6 +18,7 @@ from estimators.linear.perceptron_compiled import CompiledFit
 from estimators.linear.perceptron_fit import PerceptronFit
 from estimators.linear.perceptron_prepare import prepare_fit, prepare_partial_fit
 from estimators.linear.perceptron_swept import SweptFit
+from estimators.linear.row_blocks import kept_forms
 from estimators.scikit_learn import Interval, StrOptions, fit_context
 from estimators.shared.all_or_nothing import all_or_nothing
 from estimators.shared.callbacks import CALLBACKS
@@ -267,6 +268,12 @@ class Perceptron(LinearClassifier):
         self : Perceptron
         """
         return self._run(prepare_partial_fit(self, Samples(X, y), classes, sample_weight))
+
+    def _input_options(self, X: Any) -> dict[str, Any]:
+        options = super()._input_options(X)
+        if self.multi_class == "multinomial":  # scikit-learn's loop takes nothing but floats
+            options["dtype"] = kept_forms(X)["dtype"]
+        return options
 
     def _fit_class(self, device: str) -> type[PerceptronFit]:
         """Return the kind of fit: by scikit-learn's loop, with one rule on one device, or swept."""

@@ -9,10 +9,8 @@ from typing import Any
 import numpy as np
 
 from cukernels.runtime.arrays import Array, namespace
-from cukernels.runtime.dtypes import INTEGER, Kind
+from cukernels.runtime.dtypes import INTEGER, REAL_OR_BYTES
 from cukernels.runtime.op import op
-
-_PIXELS = Kind("fdB", "a float32, float64 or uint8 array")
 
 
 def _images(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
@@ -30,7 +28,7 @@ def _images(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
 
 @op(
     samples=_images,
-    kinds={"x": _PIXELS, "moves": INTEGER},
+    kinds={"x": REAL_OR_BYTES, "moves": INTEGER},
     no_backward="its input is training data, which needs no gradient",
 )
 def shift_and_flip(x: Array, moves: Array) -> Array:

@@ -21,7 +21,7 @@ import scipy.sparse as sp
 
 from cukernels.matmul.even_products import even_product, padded
 from cukernels.perceptron.penalty import measure
-from cukernels.perceptron.rule import Sweep
+from cukernels.perceptron.rule import Sweep, as_floats
 from cukernels.perceptron.walk_numpy import At, Mistakes, walk
 
 BLOCK = 128  # samples: smaller blocks take more calls, larger ones a larger Gram matrix
@@ -30,9 +30,9 @@ BLOCK = 128  # samples: smaller blocks take more calls, larger ones a larger Gra
 TakeRows = Callable[[Any], tuple[Any, Any]]
 
 
-def dense_rows(x: np.ndarray) -> TakeRows:
-    """Return the function that takes rows of a matrix."""
-    return lambda rows: (x[rows], slice(None))
+def dense_rows(x: np.ndarray, dtype: Any) -> TakeRows:
+    """Return the function that takes rows of a matrix, as floats."""
+    return lambda rows: (as_floats(x[rows], dtype), slice(None))
 
 
 def sparse_rows(x: sp.csr_array) -> TakeRows:

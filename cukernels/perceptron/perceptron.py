@@ -9,9 +9,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from cukernels.perceptron.penalty import measure
-from cukernels.perceptron.rule import Sweep, SweepArguments, TakeRow, sweep_samples
+from cukernels.perceptron.rule import Sweep, SweepArguments, TakeRow, as_floats, sweep_samples
 from cukernels.runtime.arrays import Array
-from cukernels.runtime.dtypes import INTEGER
+from cukernels.runtime.dtypes import INTEGER, REAL_OR_BYTES
 from cukernels.runtime.op import op
 from cukernels.sparse.sparse import check_rows
 
@@ -74,6 +74,13 @@ def _problems(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
     yield case(140, 4, 3) | zero | small
 
 
+def _dense_problems(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
+    for case in _problems(rng):
+        yield case
+        if case["x"].size > 500:
+            yield case | {"x": rng.integers(256, size=case["x"].shape).astype(np.uint8)}
+
+
 def _sparse_problems(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
     for case in _problems(rng):
         x = case.pop("x")
@@ -82,11 +89,11 @@ def _sparse_problems(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
 
 
 @op(
-    samples=_problems,
+    samples=_dense_problems,
     outputs=("objective",),
     mutates=_STATE,
     no_backward=_IN_PLACE,
-    kinds=dict.fromkeys(("y", "order", "follows", "classes"), INTEGER),
+    kinds={"x": REAL_OR_BYTES} | dict.fromkeys(("y", "order", "follows", "classes"), INTEGER),
 )
 def perceptron_sweep(
     x: Array,
@@ -119,8 +126,9 @@ def perceptron_sweep(
 
     Parameters
     ----------
-    x : array of shape (N, D), float32 or float64
-        Samples.
+    x : array of shape (N, D), float32, float64 or uint8
+        Samples. Bytes become numbers of the dtype of `w`: on the CPU those of some samples at a
+        time, on a GPU all.
     y : integer array of shape (N,)
         Labels from 0 to K - 1; with `classes`, any integers.
     w : array of shape (..., K, D)
@@ -175,7 +183,7 @@ def perceptron_sweep(
         bias_rate=bias_rate, alpha=alpha, l1_ratio=l1_ratio, due=due, paid=paid, norms=norms,
         record=record,
     )  # fmt: skip
-    return sweep_samples(Sweep(given), lambda row: (x[row : row + 1], slice(None)))
+    return sweep_samples(Sweep(given), dense_row(x, w.dtype))
 
 
 @op(
@@ -239,6 +247,11 @@ def csr_perceptron_sweep(
     if isinstance(data, np.ndarray):
         check_rows("csr_perceptron_sweep", data, indices, indptr, w.shape[-1])
     return sweep_samples(Sweep(given), csr_row(data, indices, indptr))
+
+
+def dense_row(x: Array, dtype: Any) -> TakeRow:
+    """Return the function that takes a row, as floats, and all columns."""
+    return lambda row: (as_floats(x[row : row + 1], dtype), slice(None))
 
 
 def csr_row(data: Array, indices: Array, indptr: Array) -> TakeRow:

@@ -11,7 +11,13 @@ import numpy as np
 
 from cukernels.gpu.kernel import Kernel, architecture, contiguous, ctype
 from cukernels.gpu.shared_memory import shared_limit
-from cukernels.perceptron.rule import SweepArguments, check_rates, check_record, checked_order
+from cukernels.perceptron.rule import (
+    SweepArguments,
+    as_floats,
+    check_rates,
+    check_record,
+    checked_order,
+)
 from cukernels.runtime.arrays import Array, namespace
 
 THREADS, GROUP = 256, 32  # sweep_threads and group_size of perceptron.cu
@@ -28,7 +34,7 @@ _CSR_SWEEP = Kernel(
 
 def perceptron_sweep(x: Array, *args: Any, **kwargs: Any) -> Array:
     def launch(sweep: _Sweep) -> None:
-        rows, features = contiguous(x), sweep.w.shape[-1]
+        rows, features = contiguous(as_floats(x, sweep.w.dtype)), sweep.w.shape[-1]
         item, k = sweep.w.itemsize, sweep.k
         instance = _SWEEP[ctype(sweep.w), sweep.multinomial]
         # A block needs its classes in shared memory. If there is room, it takes samples in groups

@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from cukernels.perceptron.blocks_numpy import dense_rows, sparse_rows, sweep_blocks
-from cukernels.perceptron.perceptron import csr_row
+from cukernels.perceptron.perceptron import csr_row, dense_row
 from cukernels.perceptron.rule import Sweep, SweepArguments, sweep_samples
 from cukernels.perceptron.truncation_numpy import sweep_truncated
 from cukernels.sparse.sparse import check_rows
@@ -19,8 +19,8 @@ def perceptron_sweep(x: np.ndarray, *args: Any, **kwargs: Any) -> np.ndarray:
     if sweep.classes is None:
         if sweep.penalty.has_l1:
             return sweep_truncated(sweep, x)
-        return sweep_blocks(sweep, dense_rows(x))
-    return sweep_samples(sweep, lambda row: (x[row : row + 1], slice(None)))
+        return sweep_blocks(sweep, dense_rows(x, sweep.w.dtype))
+    return sweep_samples(sweep, dense_row(x, sweep.w.dtype))
 
 
 def csr_perceptron_sweep(

@@ -21,6 +21,11 @@ from cukernels.runtime.contract import check_integers
 TakeRow = Callable[[int], tuple[Array, Any]]
 
 
+def as_floats(x: Array, dtype: Any) -> Array:
+    """Return samples as they are, or bytes as numbers of a dtype."""
+    return x.astype(dtype) if x.dtype == np.uint8 else x
+
+
 class SweepArguments(NamedTuple):
     """The arguments of `perceptron_sweep` and of `csr_perceptron_sweep`, less the samples."""
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from cukernels.matmul.even_products import even_product, padded
 from cukernels.perceptron.penalty import measure
-from cukernels.perceptron.rule import Sweep
+from cukernels.perceptron.rule import Sweep, as_floats
 
 
 def sweep_truncated(sweep: Sweep, x: np.ndarray) -> np.ndarray:
@@ -24,7 +24,7 @@ def sweep_truncated(sweep: Sweep, x: np.ndarray) -> np.ndarray:
     objective = np.zeros(n_problems)
     sizes = sweep.sizes(sweep.rows(0, sweep.n_steps), sweep.eta)
     for step in range(sweep.n_steps):
-        sample = x[step if sweep.order is None else sweep.order[step]]
+        sample = as_floats(x[step if sweep.order is None else sweep.order[step]], sweep.w.dtype)
         score = even_product(weights.padded, sample[:, None])[:n_problems, 0] + b
         wrong, direction = _mistakes(score.reshape(-1, sweep.b.shape[-1]), labels[step])
         objective += weights.penalty
@@ -34,7 +34,7 @@ def sweep_truncated(sweep: Sweep, x: np.ndarray) -> np.ndarray:
             change = direction * _flat(sizes[..., step], sweep)[wrong]
             b[wrong] += sweep.bias_rate * change
             moves = change != 0
-            weights.add(wrong[moves], change[moves, None].astype(x.dtype) * sample)
+            weights.add(wrong[moves], change[moves, None].astype(sample.dtype) * sample)
         weights.truncate()
     weights.write_back()
     sweep.b[...] = b.reshape(sweep.b.shape)

@@ -17,7 +17,7 @@ from cukernels.runtime.chunks import shares, slices
 from cukernels.runtime.interrupts import and_surely
 from cukernels.runtime.machine import Work
 from cukernels.runtime.workers import in_parallel, threads
-from cukernels.runtime.workspace import LARGE, Workspaces
+from cukernels.runtime.workspace import LARGE, Workspaces, empty
 
 __all__ = [
     "LARGE",
@@ -39,5 +39,6 @@ __all__ = [
     "slices",
     "threads",
     "Work",
+    "empty",
     "Workspaces",
 ]

@@ -22,6 +22,7 @@ class Kind(NamedTuple):
 
 
 REAL = Kind("fd", "a float32 or float64 array")
+REAL_OR_BYTES = Kind("fdB", "a float32, float64 or uint8 array")
 INTEGER = Kind("bBhHiIlLqQ", "an array of integers")
 UNSIGNED = Kind("BHILQ", "an array of unsigned integers")
 BOOLEAN = Kind("?", "an array of booleans")

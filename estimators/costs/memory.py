@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from cukernels.runtime import LOWER, device_memory
+from estimators.shared.base import float_dtype
 from estimators.shared.device_arrays import device_of
 
 ANY_GPU = "cuda"
@@ -132,9 +133,10 @@ def perceptron_memory(
 
     A model has a row of weights for each of its problems, and visits the samples in so many orders.
     """
-    itemsize, (n_rows, n_features) = X.dtype.itemsize, X.shape
+    itemsize, (n_rows, n_features) = float_dtype(X).itemsize, X.shape
     learned = n_rows if n_learned is None else n_learned
-    data = samples_bytes(X, itemsize) + _PLACE * (n_rows + learned * orders)
+    stored = X.dtype.itemsize if device == "cpu" else itemsize
+    data = samples_bytes(X, stored) + _PLACE * (n_rows + learned * orders)
     parameters = 2 * (1 + has_l1) * itemsize * models * n_problems * n_features
     step = 0
     if device != "cpu" and not sp.issparse(X) and not has_l1:

@@ -14,6 +14,7 @@ import scipy.sparse as sp
 
 from cukernels.runtime import Work, threads
 from estimators.costs.memory import MemoryEstimate, samples_bytes
+from estimators.shared.base import float_dtype
 
 _EPOCHS = 20  # or iterations of a solver, at most
 _EVALUATIONS = 1.2  # of the objective, for each iteration
@@ -123,7 +124,7 @@ def logistic_fit_work(
     if solver == "newton-cholesky":
         operations += 2.0 * n_values * X.shape[1] * n_outputs**2
     return Work(
-        kind=kind_of(X, X.dtype),
+        kind=kind_of(X, float_dtype(X)),
         steps=steps,
         operations=operations,
         products=2,
@@ -163,7 +164,7 @@ def perceptron_fit_work(
 def linear_prediction_work(X: Any, coef: np.ndarray) -> Work:
     """Return the work of the scores of a linear model for samples X."""
     n_values = X.nnz if sp.issparse(X) else prod(X.shape)
-    dtype = np.result_type(X.dtype, coef.dtype)
+    dtype = np.result_type(float_dtype(X), coef.dtype)
     n_scores = X.shape[0] * len(coef)
     bytes_up = samples_bytes(X, dtype.itemsize) + dtype.itemsize * coef.size
     return Work(

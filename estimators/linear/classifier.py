@@ -12,8 +12,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from cukernels.runtime import Array, Work, like, resolve_device
 from estimators.costs.memory import MemoryEstimate
+from estimators.linear.row_blocks import kept_forms
 from estimators.linear.scores import linear_scores
-from estimators.shared.base import FLOATS, Classifier
+from estimators.shared.base import FLOATS, Classifier, is_plainly_valid
 from estimators.shared.device_arrays import (
     chosen,
     device_for,
@@ -60,11 +61,11 @@ class LinearClassifier(Classifier):
         """Validate samples and labels to learn from; X becomes a float array or a CSR matrix."""
         # the sum of X by which scikit-learn looks for NaN may overflow
         with np.errstate(over="ignore", invalid="ignore"):
-            X, y = validated(self, X, y, reset=reset, **self._input_options())
+            X, y = validated(self, X, y, reset=reset, **self._input_options(X))
         check_classification_targets(y)
         return X, y
 
-    def _input_options(self) -> dict[str, Any]:
+    def _input_options(self, X: Any) -> dict[str, Any]:
         """Return what `validated` is told of samples to learn from."""
         return {
             "accept_sparse": "csr",
@@ -108,7 +109,7 @@ class LinearClassifier(Classifier):
         model._validate_params()
         resolve_device(self.device)
         given = received(X)
-        samples, y = validated_shape(model, given, on_host(y), **model._input_options())
+        samples, y = validated_shape(model, given, on_host(y), **model._input_options(given))
         if y is not None:
             model.classes_ = np.unique(y)
             model._check_classes()
@@ -117,6 +118,19 @@ class LinearClassifier(Classifier):
             given, self.device, lambda: model._fit_work(samples, n_classes, self.max_iter)
         )
         return model._fit_memory(samples, n_classes, device)
+
+    def _checked_X(self, X: Any) -> Any:
+        """Return the X of a prediction, valid, with fit's columns; see `kept_forms`.
+
+        An array on a GPU stays there.
+        """
+        check_is_fitted(self)
+        if is_plainly_valid(self, X, FLOATS):
+            return X
+        options: Any = {"accept_sparse": "csr", "reset": False} | kept_forms(X)
+        # scikit-learn looks for NaN in the sum of X, which may overflow without any
+        with np.errstate(over="ignore", invalid="ignore"):
+            return validated(self, X, **options)
 
     @in_kind
     def decision_function(self, X: Any) -> Array:

@@ -36,14 +36,14 @@ class DeviceObjective(LinearObjective):
 
     def _place(self, X: Any, y: np.ndarray, sample_weight: np.ndarray | None) -> None:
         self._x = X
-        self._rows: Any = placed_rows(X, X.dtype, self.device)
+        self._rows: Any = placed_rows(X, self.dtype, self.device)
         self._labels = to_device(y.astype(np.int32), self.device)
         self._shares: Array | None = None  # of the samples in the mean, a row a model or one
         if sample_weight is not None:
             weights = np.atleast_2d(sample_weight)
             total = weights.sum(axis=1, dtype=np.float64, keepdims=True)
             shares = weights / np.where(total == 0, 1, total)
-            self._shares = to_device(shares.astype(X.dtype), self.device)
+            self._shares = to_device(shares.astype(self.dtype), self.device)
         self._chosen: tuple[Any, Any, Any] = ([], None, None)  # models, and what `_of` returns
 
     def value_and_gradient(self, parameters: Array, models: np.ndarray) -> tuple[Array, Array]:

@@ -35,6 +35,7 @@ from estimators.linear.resume import read_stage
 from estimators.linear.row_blocks import BLOCK_BYTES
 from estimators.optimize.lbfgs import Iteration
 from estimators.optimize.states import LBFGSState
+from estimators.shared.base import float_dtype
 from estimators.shared.callbacks import EpochCallbacks
 from estimators.shared.fit_protocol import NotTrainedError, Watch, raise_error_of
 from estimators.shared.progress import Reporter
@@ -81,6 +82,11 @@ class LogisticFit(LinearFit):
         self.strength = penalty_strength(self.C, float(mass))
 
     @property
+    def dtype(self) -> np.dtype:
+        """That of the passes over X, and of what is learned."""
+        return float_dtype(self.X)
+
+    @property
     def key(self) -> Hashable:
         """What the fits that run together have in common."""
         e = self.estimator
@@ -92,9 +98,7 @@ class LogisticFit(LinearFit):
         """The memory of its vectors of parameters, and of the scores of its rows."""
         n_outputs = len(self.estimator.classes_)
         n_parameters = n_outputs * (self.X.shape[1] + 1)
-        return (
-            8 * _VECTORS * n_parameters + 4 * self.X.dtype.itemsize * len(self.labels) * n_outputs
-        )
+        return 8 * _VECTORS * n_parameters + 4 * self.dtype.itemsize * len(self.labels) * n_outputs
 
     @classmethod
     def memory_of(cls, fits: Sequence[Any]) -> MemoryEstimate:
@@ -167,7 +171,7 @@ class LogisticFit(LinearFit):
     def learned(self) -> tuple[np.ndarray, np.ndarray]:
         """The arrays that become `coef_` and `intercept_`."""
         assert self.solution is not None and self.objective is not None
-        return _weights_of(self.objective, self.X.dtype, self.solution.x)
+        return _weights_of(self.objective, self.dtype, self.solution.x)
 
     def finish(self) -> None:
         """Set the fitted attributes of the estimator, with the warnings and errors of its fit."""
@@ -176,7 +180,7 @@ class LogisticFit(LinearFit):
             raise NotTrainedError("the training was interrupted before it began")
         assert self.objective is not None
         end = self.solution
-        attributes = _attributes_of(self.objective, self.X.dtype, end.x, end.n_iter)
+        attributes = _attributes_of(self.objective, self.dtype, end.x, end.n_iter)
         vars(self.estimator).update(attributes)
         if end.complaint:
             warn(end.complaint, ConvergenceWarning)
@@ -212,7 +216,7 @@ class LogisticFit(LinearFit):
         estimator, self.objective = self.estimator, objective
         y = estimator.classes_[self.labels]
         # A bound method would make a cycle, which keeps X until Python looks for cycles.
-        attributes_of = partial(_attributes_of, objective, self.X.dtype)
+        attributes_of = partial(_attributes_of, objective, self.dtype)
         self.callbacks = EpochCallbacks(
             estimator, X, y, self.sample_weight, estimator.max_iter, attributes_of
         )
@@ -252,10 +256,8 @@ def _stacks(fold: list[LogisticFit], n_folds: int) -> list[list[LogisticFit]]:
     The scores of a stack for a block of rows stay in the cache, and every core has a stack.
     """
     first = fold[0]
-    n_rows = min(
-        len(first.labels), BLOCK_BYTES // max(first.X.shape[1] * first.X.dtype.itemsize, 1)
-    )
-    n_bytes = 2 * n_rows * len(first.estimator.classes_) * first.X.dtype.itemsize
+    n_rows = min(len(first.labels), BLOCK_BYTES // max(first.X.shape[1] * first.dtype.itemsize, 1))
+    n_bytes = 2 * n_rows * len(first.estimator.classes_) * first.dtype.itemsize
     at_once = max(_LEAST_MODELS, _CACHE // max(n_bytes, 1))
     for_cores = max(_LEAST_MODELS, -(-len(fold) * n_folds // threads()))
     return [fold[some] for some in shares(len(fold), min(at_once, for_cores))]

@@ -19,6 +19,7 @@ from estimators.linear.device_loss import BYTES_READ_AT_ONCE
 from estimators.linear.logistic_solvers import factorizes
 from estimators.linear.proximal import LARGEST_HESSIAN
 from estimators.linear.row_blocks import are_dense, block_rows
+from estimators.shared.base import float_dtype
 
 _PLACE = _DOUBLE = 8  # bytes of a label, and of a parameter
 _LABELS = 3  # labels, or targets, of each sample: as given, as places, and as the loss takes them
@@ -54,9 +55,14 @@ class _Problem(NamedTuple):
     device: str
 
     @property
+    def dtype(self) -> Any:
+        """That of the passes over X."""
+        return float_dtype(self.X)
+
+    @property
     def itemsize(self) -> int:
         """The bytes of a value of X."""
-        return int(self.X.dtype.itemsize)
+        return int(self.dtype.itemsize)
 
     @property
     def n_parameters(self) -> int:
@@ -92,9 +98,11 @@ def logistic_memory(
         Whether the penalty has an L1 norm.
     """
     problem = _Problem(X, n_outputs, models, solver, has_l1, device)
-    data = samples_bytes(X, X.dtype.itemsize) + X.shape[0] * _PLACE
+    labels = X.shape[0] * _PLACE
     if device == "cpu":
+        data = samples_bytes(X, X.dtype.itemsize) + labels
         return MemoryEstimate(data, *_on_cpu(problem), device)
+    data = samples_bytes(X, problem.itemsize) + labels
     if sp.issparse(X):  # and the other way round, for the gradient in the weights
         data += X.nnz * (X.dtype.itemsize + X.indices.itemsize)
         data += X.shape[1] * X.indptr.itemsize
@@ -116,6 +124,8 @@ def _on_cpu(problem: _Problem) -> tuple[int, int]:
 
     scores = itemsize * rows * (all_outputs + (all_outputs > 1 and all_outputs % 2))
     kept = (_LABELS - 1) * _PLACE * n_rows
+    if X.dtype != problem.dtype:  # a block of floats for each thread
+        kept += itemsize * rows * X.shape[1]
     sums = n_blocks * _DOUBLE * problem.n_models * problem.n_parameters
     step = _PASS * scores + _VECTORS[k == 1] * itemsize * rows * problem.n_models + sums
     if problem.solver != "lbfgs":
@@ -187,7 +197,7 @@ def _hessian_on_device(problem: _Problem) -> int:
         columns = n_columns + 3 * min(n_columns, problem.n_in_hessian)
     block = itemsize * n_columns**2
     read = min(k * (k + 1) // 2, max(BYTES_READ_AT_ONCE // block, 1)) * block
-    parts = of_product(n_columns, n_columns, n_rows, 1, X.dtype, problem.device, a_k=False)
+    parts = of_product(n_columns, n_columns, n_rows, 1, problem.dtype, problem.device, a_k=False)
     return itemsize * n_rows * (columns + k + 4) + read + parts
 
 
@@ -203,6 +213,6 @@ def _pass_on_device(problem: _Problem) -> int:
     scores, weights = itemsize * n_rows * all_outputs, itemsize * all_outputs * n_features
     if sp.issparse(X):
         return 2 * scores + weights
-    forward = of_product(n_rows, all_outputs, n_features, 1, X.dtype, problem.device)
-    backward = of_product(n_features, all_outputs, n_rows, 1, X.dtype, problem.device)
+    forward = of_product(n_rows, all_outputs, n_features, 1, problem.dtype, problem.device)
+    backward = of_product(n_features, all_outputs, n_rows, 1, problem.dtype, problem.device)
     return weights + max(scores + forward, 2 * scores + backward)

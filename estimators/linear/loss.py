@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Self
 
 import numpy as np
@@ -20,10 +21,12 @@ from cukernels.training import loss_of_scores
 from estimators.linear.row_blocks import (
     RowBlock,
     gram_chunks,
+    is_ready,
     row_blocks,
     weighted_gram,
     with_ones,
 )
+from estimators.shared.base import float_dtype
 
 
 class LinearObjective:
@@ -35,8 +38,8 @@ class LinearObjective:
 
     Parameters
     ----------
-    X : ndarray or CSR matrix of shape (N, D), float32 or float64
-        Samples. The passes over them are in this dtype.
+    X : ndarray or CSR matrix of shape (N, D), float32, float64 or uint8
+        Samples. The passes over them are in their dtype, or in float64.
     y : integer array of shape (N,)
         Labels from 0 to n_classes - 1.
     n_classes : int
@@ -76,7 +79,8 @@ class LinearObjective:
         self._activation = "logistic" if self.n_outputs == 1 else "softmax"
         self.n_coef = self.n_outputs * self.n_features
         self.n_parameters = self.n_coef + self.n_outputs * fit_intercept
-        self.l2, self.loss, self.dtype, self.device = np.asarray(l2), loss, X.dtype, device
+        self.l2, self.loss, self.device = np.asarray(l2), loss, device
+        self.dtype = float_dtype(X)
         self.fit_intercept, self.intercept_scaling = fit_intercept, float(intercept_scaling)
         self.penalized = np.ones(self.n_parameters)
         if not penalize_intercept:
@@ -118,6 +122,7 @@ class LinearObjective:
         coef, bias = self._factors(parameters)
 
         def of_block(_: None, block: RowBlock) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            block = block.ready()
             # class-major, as sums over few classes are fast along the longer axis
             z = block.times(coef, bias).reshape(n_models, k, -1)
             weights, share = block.of_models(models)
@@ -130,8 +135,7 @@ class LinearObjective:
             return share * losses, d_bias, _repeated(share, k) * d_coef
 
         def in_workspace(_: None, block: RowBlock) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-            n_bytes = 2 * n_models * k * block.x.shape[0] * self.dtype.itemsize
-            with self._workspaces.block(n_bytes):  # the scores and their gradients
+            with self._room_for(block, 2 * n_models * k):  # the scores and their gradients
                 return of_block(None, block)
 
         values, d_bias = np.zeros(n_models), np.zeros((n_models, k))
@@ -148,11 +152,23 @@ class LinearObjective:
         gradients += shrinkage
         return values, gradients
 
+    def _room_for(self, block: RowBlock, n_values: int = 0) -> AbstractContextManager[None]:
+        """Return a workspace for so many values of a row, and for rows that are made ready."""
+        n_values *= block.x.shape[0]
+        if not is_ready(block.x, self.dtype):
+            n_values += block.x.size
+        return self._workspaces.block(n_values * self.dtype.itemsize)
+
     def probabilities(self, parameters: np.ndarray) -> list[Array]:
         """Return the (rows, K) probabilities of each block for a single model (M = 1)."""
         activation = ACTIVATIONS[self._activation]
         coef, bias = self._factors(parameters[None])
-        return [activation.forward(block.times(coef, bias).T) for block in self.blocks]
+        found = []
+        for block in self.blocks:
+            with self._room_for(block):
+                scores = block.ready().times(coef, bias)
+            found.append(activation.forward(scores.T))
+        return found
 
     def hessian_product(self, probabilities: list[Array], v: np.ndarray) -> np.ndarray:
         """Return the Hessian of the log-loss times `v` of shape (P,), from the probabilities.
@@ -165,9 +181,11 @@ class LinearObjective:
         coef, bias = self._factors(v[None])
         d_coef, d_bias = np.zeros((self.n_features, self.n_outputs)), np.zeros((1, self.n_outputs))
         for block, p in zip(self.blocks, probabilities, strict=True):
-            dz = block.sample_shares * backward(block.times(coef, bias).T, p).T
-            d_bias += dz.sum(axis=1)
-            d_coef += block.transposed_times(dz)
+            with self._room_for(block):
+                ready = block.ready()
+                dz = block.sample_shares * backward(ready.times(coef, bias).T, p).T
+                d_bias += dz.sum(axis=1)
+                d_coef += ready.transposed_times(dz)
         return self._packed(d_coef.T, d_bias)[0] + self.l2[0] * self.penalized * v
 
     def hessian(self, probabilities: list[Array], subset: np.ndarray | None = None) -> np.ndarray:

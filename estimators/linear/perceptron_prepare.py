@@ -11,6 +11,7 @@ from estimators.costs.work import learned_samples
 from estimators.linear.fit import learn_classes
 from estimators.linear.perceptron_fit import PerceptronFit
 from estimators.scikit_learn import check_partial_fit_first_call
+from estimators.shared.base import float_dtype
 from estimators.shared.callbacks import listed
 from estimators.shared.device_arrays import device_for, on_host
 from estimators.shared.rows import dense_rows_of
@@ -140,7 +141,7 @@ def _check_tells(fit_class: type[PerceptronFit], estimator: Any, resume_from: An
 def given_weights(
     n_classes: int, X: Any, coef: Any, intercept: Any
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return copies of the weights and intercepts that are given, in the dtype of X, or zeros.
+    """Return copies of the weights and intercepts that are given, as floats like X, or zeros.
 
     Parameters
     ----------
@@ -156,11 +157,12 @@ def given_weights(
         If one of them has another shape.
     """
     n_rows = 1 if n_classes == 2 else n_classes
-    w, b = np.zeros((n_rows, X.shape[1]), X.dtype), np.zeros(n_rows, X.dtype)
+    dtype = float_dtype(X)
+    w, b = np.zeros((n_rows, X.shape[1]), dtype), np.zeros(n_rows, dtype)
     for name, start, given in (("coef", w, coef), ("intercept", b, intercept)):
         if given is None:
             continue
-        given = np.asarray(given.toarray() if sp.issparse(given) else given, X.dtype)
+        given = np.asarray(given.toarray() if sp.issparse(given) else given, dtype)
         if given.size != start.size or (n_rows > 1 and given.shape != start.shape):
             raise ValueError(
                 f"Provided {name}_init does not match dataset: expected shape {start.shape}, "
@@ -185,5 +187,6 @@ def learned_weights(estimator: Any, X: Any) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(
             f"Number of features {X.shape[1]} does not match previous data {coef.shape[1]}."
         )
-    dtype = np.float64 if len(coef) == 1 else X.dtype
-    return np.array(coef, X.dtype, order="C"), np.array(intercept, dtype)
+    dtype = float_dtype(X)
+    own = np.float64 if len(coef) == 1 else dtype
+    return np.array(coef, dtype, order="C"), np.array(intercept, own)

@@ -19,8 +19,8 @@ from estimators.linear.perceptron_state import (
     put_rows,
     take_rows,
 )
-from estimators.linear.scores import device_scores, scores_of
-from estimators.shared.rows import SparseRows, placed_rows
+from estimators.linear.scores import device_scores, host_scores
+from estimators.shared.rows import SparseRows, placed_samples
 from estimators.shared.samples import scattered
 from estimators.shared.scaling import OVERFLOWED
 
@@ -56,11 +56,12 @@ class PerceptronStack:
         self.n_iter = 0 if resumed is None else resumed.n_iter
         device, dtype = self._device, self._dtype = first.device, first.w.dtype
         self._x = first.samples.keep(
-            device, ("perceptron's", dtype), lambda: placed_rows(first.X, dtype, device)
+            device, ("perceptron's", dtype), lambda: placed_samples(first.X, dtype, device)
         )
         labels = scattered(first.labels, first.rows, first.X.shape[0])
         self._y = to_device(labels, device)
-        self._held_out_x = placed_rows(first.X[self._rows(first.held_out)], dtype, device)
+        held_out = first.X[self._rows(first.held_out)]
+        self._held_out_x = placed_samples(held_out, dtype, device)
         self._is_held_out = np.zeros(len(first.labels), bool)
         self._is_held_out[first.held_out] = True
         # a row an order: the places of the samples in the order of this epoch
@@ -341,7 +342,7 @@ class PerceptronStack:
             return
         no_bias = np.zeros(w.shape[1], w.dtype)
         for own in w:
-            yield scores_of(x, own, no_bias)
+            yield host_scores(x, own, no_bias)
 
 
 def _a_model_each(values: Iterable[float]) -> np.ndarray:

@@ -20,7 +20,8 @@ from cukernels.runtime import (
     to_host,
 )
 from estimators.costs.work import linear_prediction_work
-from estimators.shared.base import FLOATS
+from estimators.linear.row_blocks import by_columns, in_blocks, kept_forms
+from estimators.shared.base import float_dtype
 from estimators.shared.device_arrays import device_holding
 from estimators.shared.parts import brought, in_parts
 from estimators.shared.rows import SparseRows, placed_rows
@@ -46,7 +47,7 @@ def linear_scores(X: Any, coef: np.ndarray, intercept: Any, device: str) -> Arra
 def _linear_scores(X: Any, coef: np.ndarray, intercept: Any, device: str) -> Array:
     holding = device_holding(X, device)
     device = holding or chosen_device(device, lambda: linear_prediction_work(X, coef))
-    dtype = np.result_type(X.dtype, coef.dtype)
+    dtype = np.result_type(float_dtype(X), coef.dtype)
     coef = np.ascontiguousarray(coef, dtype)
     bias = np.broadcast_to(np.asarray(intercept, dtype), coef.shape[:1]).copy()
     with current(device), np.errstate(over="ignore", invalid="ignore"):  # X may be very large
@@ -55,6 +56,8 @@ def _linear_scores(X: Any, coef: np.ndarray, intercept: Any, device: str) -> Arr
         def of(rows: Any) -> Array:
             return scores_of(placed_rows(rows, dtype, device), own_coef, own_bias)
 
+        if device == "cpu":
+            return in_blocks(of, X, dtype)
         return of(X) if holding else in_parts(of, X, device)
 
 
@@ -62,7 +65,16 @@ def scores_of(x: Array | SparseRows, coef: Array, bias: Array) -> Array:
     """Return ``x @ coef.T + bias`` on the device of `x`."""
     if isinstance(x, SparseRows):
         return csr_matmul(*x, coef.T.copy()) + bias
+    if by_columns(x):
+        return (matmul(coef, x, transpose_b=True) + bias[:, None]).T
     return matmul(x, coef, bias, transpose_b=True)
+
+
+def host_scores(x: np.ndarray | SparseRows, coef: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """Return what `scores_of` does, of samples on the host that may be bytes."""
+    if isinstance(x, SparseRows):
+        return scores_of(x, coef, bias)
+    return in_blocks(lambda rows: scores_of(rows, coef, bias), x, coef.dtype)
 
 
 def device_scores(x: Array | SparseRows, w: Array) -> Iterator[np.ndarray]:
@@ -85,7 +97,7 @@ def scores_together(fits: Sequence[Any], X: Any) -> list[np.ndarray]:
     their scores are sums over few columns, and models are as fast one by one.
     """
     model = fits[0].estimator
-    rows = validated(model, X, accept_sparse="csr", dtype=FLOATS, reset=False)
+    rows = validated(model, X, accept_sparse="csr", reset=False, **kept_forms(X))
     if sp.issparse(rows):
         return []
     learned = [fit.learned for fit in fits]
@@ -94,8 +106,10 @@ def scores_together(fits: Sequence[Any], X: Any) -> list[np.ndarray]:
     outputs: list[np.ndarray] = []
     at_once = max(1, _SCORES_AT_ONCE // max(1, len(rows) * len(learned[0][1])))
     with current(device):
-        dtype = np.result_type(rows.dtype, learned[0][0].dtype)
-        x = brought(namespace(rows).asarray(rows, dtype), device)
+        dtype = np.result_type(float_dtype(rows), learned[0][0].dtype)
+        x = rows
+        if device != "cpu":
+            x = brought(namespace(rows).ascontiguousarray(rows, dtype), device)
         for i in range(0, len(fits), at_once):
             coef, intercept = (
                 to_device(np.stack(parts).astype(dtype), device)
@@ -106,7 +120,10 @@ def scores_together(fits: Sequence[Any], X: Any) -> list[np.ndarray]:
                 return matmul(to_device(some, device)[None], coef, intercept, transpose_b=True)
 
             with np.errstate(over="ignore", invalid="ignore"):  # of models that diverged
-                outputs.extend(in_parts(of, x, device, axis=1))
+                parts = (
+                    in_blocks(of, x, dtype, 1) if device == "cpu" else in_parts(of, x, device, 1)
+                )
+                outputs.extend(parts)
     return outputs
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.exceptions import ConvergenceWarning
 
-from cukernels.runtime import current, on_one_blas_thread, to_device
+from cukernels.runtime import current, namespace, on_one_blas_thread, to_device
 from estimators.costs.memory import MemoryEstimate
 from estimators.layers.layer import Rows
 from estimators.neural.attributes import fitted_attributes
@@ -212,16 +212,19 @@ class NeuralFit(PlacedFit):
             rows = model._checked_rows(rows)
         device = model._device_of_prediction(network, rows)
         widest = max(map(prod, network.shapes))
+        takes = model._network_dtype(rows)
         at_once = 1  # rows of a sparse matrix belong to one model
         outputs: list[np.ndarray] = []
         with current(device):
             if not sp.issparse(rows):
+                if device != "cpu" and rows.dtype.kind == "f":
+                    rows = namespace(rows).ascontiguousarray(rows, takes)
                 rows = brought(rows, device)
                 at_once = max(1, _PREDICTED_VALUES // (len(rows) * widest))
             for i in range(0, len(fits), at_once):
                 learned = np.stack([fit.learned for fit in fits[i : i + at_once]])
                 parameters = network.views(to_device(learned, device))
-                stack = Predictor(network, fits[0].objective, parameters, device, model._own_dtype)
+                stack = Predictor(network, fits[0].objective, parameters, device, takes)
                 with np.errstate(over="ignore", invalid="ignore"):  # of models that diverged
                     outputs.extend(stack.probabilities(rows, float_dtype(X)))
         return outputs

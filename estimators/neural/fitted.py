@@ -17,7 +17,7 @@ from estimators.neural.summary import summary_table
 from estimators.shared.base import FLOATS, Classifier, float_dtype, is_plainly_valid
 from estimators.shared.device_arrays import chosen, device_for, device_holding, device_of, in_kind
 from estimators.shared.known_outputs import known_outputs
-from estimators.shared.validation import validated
+from estimators.shared.validation import fits_float32, is_large, validated
 from estimators.training.initial_weights import draw_as_scikit_learn
 from estimators.training.member import TrainingState
 from estimators.training.network import Network
@@ -103,7 +103,7 @@ class NetworkModel(Classifier):
 
     def _network_dtype(self, X: Any) -> np.dtype:
         """The dtype of weights and of batches; images of bytes stay bytes up to their batch."""
-        return X.dtype if X.dtype.kind == "f" else self._own_dtype
+        return X.dtype if X.dtype.kind == "f" and self.dtype == "auto" else self._own_dtype
 
     # Fitted parameters -----------------------------------------------------------------------
 
@@ -190,7 +190,8 @@ class NetworkModel(Classifier):
                 for p in self._parameters(network)
             ]
             objective = Objective(self.loss, self.out_activation_)
-            predictor = Predictor(network, objective, parameters, device, self._own_dtype)
+            takes = self._network_dtype(X)
+            predictor = Predictor(network, objective, parameters, device, takes)
             return (predictor.on_device if holding else predictor.probabilities)(X, dtype)[0]
 
     def _are_whole_numbers(self, X: Any) -> bool:
@@ -213,11 +214,18 @@ class NetworkModel(Classifier):
         return device_for(X, self.device, lambda: network_prediction_work(network, X, dtype))
 
     def _checked_rows(self, X: Any) -> Any:
-        """Validate X at prediction time."""
+        """Validate X at prediction time.
+
+        Many numbers of double precision stay so, and become those of the network some at a time.
+        """
         dtypes, rows = self._dtypes, X
+        if dtypes == np.float32 and is_large(X):
+            kept = validated(self, X, dtype=FLOATS, reset=False)
+            if fits_float32(kept):
+                return kept
         with np.errstate(over="ignore"):  # what float32 does not hold is refused in words
             if type(X) is np.ndarray and X.dtype.kind in "fiu" and not isinstance(dtypes, tuple):
-                rows = X.astype(dtypes, order="C", copy=False)
+                rows = X.astype(dtypes, copy=False)
             if is_plainly_valid(self, rows, dtypes):
                 return rows
         sparse = sp.issparse(X) and self.__sklearn_tags__().input_tags.sparse
@@ -227,7 +235,6 @@ class NetworkModel(Classifier):
                 X,
                 accept_sparse="csr" if sparse else False,
                 dtype=dtypes,
-                order="C",
                 reset=False,
             )
 

@@ -42,7 +42,7 @@ class Predictor:
     device : str
         Where the parameters are.
     takes : dtype, default=float32
-        What samples of whole numbers are converted to, a bounded number of them at a time.
+        What samples are converted to, a bounded number of them at a time.
     """
 
     network: Network
@@ -100,5 +100,7 @@ class Predictor:
         """Bring some samples to the device, in the shape that the network takes."""
         if sp.issparse(X):
             return placed_rows(X, X.dtype, self.device)
+        if isinstance(X, np.ndarray):
+            X = np.ascontiguousarray(X, self.takes if X.dtype.kind == "f" else None)
         placed = to_device(X.reshape(len(X), *self.network.shapes[0])[None], self.device)
-        return placed if X.dtype.kind == "f" else placed.astype(self.takes, order="C")
+        return placed.astype(self.takes, order="C", copy=False)

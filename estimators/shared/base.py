@@ -8,12 +8,10 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
-from sklearn.utils.validation import check_is_fitted
 
 from cukernels.runtime import in_parallel, shares
 from estimators.scikit_learn import BaseEstimator, check_sample_weight
 from estimators.shared.device_arrays import on_host
-from estimators.shared.validation import validated
 
 _LARGEST = int(np.finfo(float).max)
 _SUMMED = 2**20  # values of X that make a thread worth its start
@@ -89,18 +87,6 @@ class Classifier(ClassifierMixin, BaseEstimator):
         predicted = on_host(self.predict(X))
         weight = on_host(sample_weight)
         return accuracy_score(on_host(y), predicted, sample_weight=weight)
-
-    def _checked_X(self, X: Any) -> Any:
-        """Return the X of a prediction, valid: a float array or CSR matrix with fit's columns.
-
-        An array on a GPU stays there.
-        """
-        check_is_fitted(self)
-        if is_plainly_valid(self, X, FLOATS):
-            return X
-        # scikit-learn looks for NaN in the sum of X, which may overflow without any
-        with np.errstate(over="ignore", invalid="ignore"):
-            return validated(self, X, accept_sparse="csr", dtype=FLOATS, reset=False)
 
 
 def is_plainly_valid(estimator: Any, X: Any, dtypes: Any) -> bool:

@@ -42,6 +42,11 @@ def dense_rows_of(coef: Any) -> np.ndarray:
     return np.atleast_2d(coef.toarray() if sp.issparse(coef) else coef)
 
 
+def placed_samples(X: Any, dtype: Any, device: str) -> Array | SparseRows:
+    """Return what `placed_rows` does, but bytes on the host as they are."""
+    return X if device == "cpu" and X.dtype == np.uint8 else placed_rows(X, dtype, device)
+
+
 def placed_rows(X: Any, dtype: Any, device: str) -> Array | SparseRows:
     """Return an array or a CSR matrix as an array or `SparseRows` of a dtype on a device.
 
@@ -51,5 +56,5 @@ def placed_rows(X: Any, dtype: Any, device: str) -> Array | SparseRows:
         arrays = (X.data.astype(dtype, copy=False), X.indices, X.indptr)
         return SparseRows(*(to_device(array, device) for array in arrays))
     if device_of(X) is None:
-        X = np.asarray(X, dtype)
+        X = np.asarray(X, dtype, order=None if device == "cpu" else "C")
     return to_device(X, device).astype(dtype, copy=False)

@@ -10,7 +10,7 @@ from sklearn import get_config
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, validate_data
 
-from cukernels.runtime import Array, current, namespace
+from cukernels.runtime import Array, current, in_parallel, namespace, shares
 from estimators.shared.device_arrays import device_holding, device_of
 
 # Where a sparse matrix has numbers of rows and columns, as they stay if it becomes a CSR matrix.
@@ -18,6 +18,7 @@ _PLACES = {
     "csr": ("indices", "indptr"), "csc": ("indices", "indptr"), "bsr": ("indices", "indptr"),
     "coo": ("row", "col"),
 }  # fmt: skip
+_MANY = 2**22  # values: 32 MB of doubles
 _MOST = np.iinfo(np.int32).max  # a place of 32 bits
 
 
@@ -78,7 +79,7 @@ def validated_shape(
 def _validated_shape(estimator: Any, X: Any, *y: Any, dtype: Any, **options: Any) -> Any:
     kept = dtype if isinstance(dtype, tuple) else (dtype,)
     device_holding(X, estimator.device)
-    found = _dtype_of(X)
+    found = dtype_of(X)
     if found is None or found.kind not in "biuf" or X.ndim < 2:  # one axis is quoted to the user
         return validated(estimator, X, *y, dtype=dtype, **options)
     if found not in kept:
@@ -94,7 +95,7 @@ def _validated_shape(estimator: Any, X: Any, *y: Any, dtype: Any, **options: Any
     return checked
 
 
-def _dtype_of(X: Any) -> np.dtype | None:
+def dtype_of(X: Any) -> np.dtype | None:
     """Return the dtype of what is an array, a sparse matrix or a frame of numbers, or None."""
     if sp.issparse(X) or device_of(X) is not None:
         return np.dtype(X.dtype)
@@ -151,3 +152,18 @@ def _check_finite(estimator: Any, X: Array) -> None:
         if bool(found(X).any()):
             name = type(estimator).__name__
             assert_all_finite(np.array([wrong], X.dtype), estimator_name=name, input_name="X")
+
+
+def is_large(X: Any) -> bool:
+    """Whether X is an array or a frame of so many doubles that a copy of them is to be avoided."""
+    if sp.issparse(X) or device_of(X) is not None or dtype_of(X) != np.float64:
+        return False
+    return X.ndim == 2 and X.shape[0] * X.shape[1] >= _MANY
+
+
+def fits_float32(X: np.ndarray) -> bool:
+    """Whether no value of X is too large for single precision."""
+    largest = np.finfo(np.float32).max
+    parts = shares(len(X), max(1, _MANY // X.shape[1]))
+    found = in_parallel(lambda _, rows: (X[rows].min(), X[rows].max()), parts)
+    return all(-largest <= low and high <= largest for low, high in found)
