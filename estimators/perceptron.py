@@ -296,7 +296,10 @@ class Perceptron(LinearClassifier):
         has_l1 = self.penalty in ("l1", "elasticnet") and self.alpha > 0
         n_problems, is_multinomial = self._problems(n_classes)
         orders = n_problems if self.shuffle and not is_multinomial else 1
-        return perceptron_memory(X, n_problems, orders, has_l1, device, models, n_learned)
+        return perceptron_memory(
+            X, n_problems, orders, has_l1, device, models, n_learned,
+            held_out=self.early_stopping * self.validation_fraction,
+        )  # fmt: skip
 
     def _problems(self, n_classes: int) -> tuple[int, bool]:
         """Return how many rows of weights there are, and whether classes compete."""

@@ -12,7 +12,7 @@ from sklearn.datasets import make_classification
 from sklearn.exceptions import ConvergenceWarning
 
 from estimators import LogisticRegression
-from estimators.linear import logistic_fit
+from estimators.linear import row_blocks
 from estimators.shared.samples import Samples
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -177,11 +177,10 @@ def test_an_interrupt_leaves_each_as_far_as_it_got(solver):
 def test_models_of_a_fold_are_cut_for_the_cache_and_the_cores(
     monkeypatch, n_threads, n_bytes, parts
 ):
-    monkeypatch.setattr(logistic_fit, "threads", lambda: n_threads)
-    monkeypatch.setattr(logistic_fit, "_CACHE", n_bytes)
+    monkeypatch.setattr(row_blocks, "threads", lambda: n_threads)
+    monkeypatch.setattr(row_blocks, "_CACHE", n_bytes)
     X, y = samples()
-    shared = Samples(X, y)
-    fold = [LogisticRegression(C=C)._prepare(shared) for C in np.logspace(-3, 3, 20)]
-    cut = logistic_fit._stacks(fold, n_folds=2)
-    assert [len(part) for part in cut] == parts
-    assert [training for part in cut for training in part] == fold
+    cut = row_blocks.stack_shares(20, 2, X, len(y), n_classes=3)
+    models = np.arange(20)
+    assert [len(models[part]) for part in cut] == parts
+    assert np.concatenate([models[part] for part in cut]).tolist() == models.tolist()

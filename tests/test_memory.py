@@ -83,6 +83,9 @@ MODELS = {
     "liblinear-wide": (LogisticRegression(solver="liblinear", max_iter=1), WIDE, WIDE_Y > 4),
     "newton-cg": (LogisticRegression(solver="newton-cg", max_iter=1), X, Y),
     "perceptron": (Perceptron(max_iter=2), X, Y),
+    "perceptron-early-stopping": (
+        Perceptron(early_stopping=True, validation_fraction=0.3, max_iter=2), WIDE, WIDE_Y,
+    ),
     "perceptron-one-order": (Perceptron(max_iter=2, shuffle=False), X, Y),
     "perceptron-wide-l1": (Perceptron(max_iter=2, penalty="l1"), WIDE, WIDE_Y),
     "perceptron-multinomial": (Perceptron(max_iter=2, multi_class="multinomial"), WIDE, WIDE_Y),

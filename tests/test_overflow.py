@@ -22,12 +22,12 @@ SCALE = r"Scaling input data with StandardScaler or MinMaxScaler might help\."
 SHORT = {"hidden_layer_sizes": (8,), "max_iter": 2, "random_state": 0}
 
 
-def told(fit, what=SCALE):
-    """What a fit says of the scale, and the error that ends it."""
+def told(fit, what="StandardScaler"):
+    """What a fit says of the scale."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         fit()
-    return [w for w in caught if "StandardScaler" in str(w.message)]
+    return [w for w in caught if what in str(w.message)]
 
 
 # Samples that are too large ----------------------------------------------------------------------
@@ -39,6 +39,22 @@ def test_large_features_are_told_of_once_in_a_fit(factor, solver):
     (warning,) = told(lambda: MLPClassifier(**SHORT, solver=solver).fit(factor * X, Y))
     assert str(warning.message).startswith(f"X has values up to {factor:.1e}, with which MLP")
     assert warning.filename == __file__
+
+
+@pytest.mark.parametrize("factor", [1e4, 1e8, 1e19])
+@pytest.mark.parametrize(("solver", "l1_ratio"), [("lbfgs", 0), ("saga", 0.5), ("newton-cg", 0)])
+def test_a_linear_model_in_float32_tells_once_too(factor, solver, l1_ratio):
+    model = LogisticRegression(solver=solver, l1_ratio=l1_ratio)
+    large = (factor * X).astype(np.float32)
+    assert (
+        len(told(lambda: model.fit(large, Y), "cal")) == 1
+    )  # scikit-learn's words of lbfgs, or ours
+    assert not told(lambda: model.fit((255 * X).astype(np.float32), Y), "X has values")
+
+
+def test_a_search_of_linear_models_tells_once():
+    search = GridSearchCV(LogisticRegression(), {"C": [0.1, 1, 10]}, cv=2)
+    assert len(told(lambda: search.fit((1e4 * X).astype(np.float32), Y))) == 1
 
 
 def ages_and_hours(n=200):

@@ -127,16 +127,18 @@ def _amount(n_bytes: int) -> str:
 
 def perceptron_memory(
     X: Any, n_problems: int, orders: int, has_l1: bool, device: str, models: int = 1,
-    n_learned: int | None = None,
+    n_learned: int | None = None, held_out: float = 0.0,
 ) -> MemoryEstimate:  # fmt: skip
     """Return what the fit of a perceptron needs, or a stack of them that share their orders.
 
     A model has a row of weights for each of its problems, and visits the samples in so many orders.
+    The fraction of them that is `held_out` is copied.
     """
     itemsize, (n_rows, n_features) = float_dtype(X).itemsize, X.shape
     learned = n_rows if n_learned is None else n_learned
     stored = X.dtype.itemsize if device == "cpu" else itemsize
     data = samples_bytes(X, stored) + _PLACE * (n_rows + learned * orders)
+    data += int(held_out * samples_bytes(X, stored) * learned / max(n_rows, 1))
     parameters = 2 * (1 + has_l1) * itemsize * models * n_problems * n_features
     step = 0
     if device != "cpu" and not sp.issparse(X) and not has_l1:

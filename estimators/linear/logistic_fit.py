@@ -18,7 +18,6 @@ from cukernels.runtime import (
     current,
     in_parallel,
     on_one_blas_thread,
-    shares,
     threads,
     to_host,
 )
@@ -32,7 +31,7 @@ from estimators.linear.logistic_parameters import penalty_strength
 from estimators.linear.logistic_solvers import Solution, solve, solve_lbfgs
 from estimators.linear.loss import LinearObjective
 from estimators.linear.resume import read_stage
-from estimators.linear.row_blocks import BLOCK_BYTES
+from estimators.linear.row_blocks import stack_shares
 from estimators.optimize.lbfgs import Iteration
 from estimators.optimize.states import LBFGSState
 from estimators.shared.base import float_dtype
@@ -40,10 +39,9 @@ from estimators.shared.callbacks import EpochCallbacks
 from estimators.shared.fit_protocol import NotTrainedError, Watch, raise_error_of
 from estimators.shared.progress import Reporter
 from estimators.shared.samples import n_bytes_of
+from estimators.shared.scaling import largest_of, warn_of_large
 from estimators.shared.warnings import warn
 
-_CACHE = 5 << 19  # bytes for the scores of a block of rows and their gradients
-_LEAST_MODELS = 4  # a stack of fewer is little faster than one model after the other
 _VECTORS = 28  # vectors of parameters in the memory of L-BFGS and in an iteration
 
 
@@ -151,7 +149,14 @@ class LogisticFit(LinearFit):
 
         with current(first.device):
             if together and first.device == "cpu":
-                stacks = [stack for fold in folds.values() for stack in _stacks(fold, len(folds))]
+                n_classes = len(first.estimator.classes_)
+                stacks = [
+                    fold[some]
+                    for fold in folds.values()
+                    for some in stack_shares(
+                        len(fold), len(folds), first.X, len(fold[0].labels), n_classes
+                    )
+                ]
                 # callbacks need not know of threads
                 in_parallel(
                     run_on_rows,
@@ -184,6 +189,9 @@ class LogisticFit(LinearFit):
         vars(self.estimator).update(attributes)
         if end.complaint:
             warn(end.complaint, ConvergenceWarning)
+        if self.dtype == np.float32 and "scal" not in end.complaint.lower():
+            largest = self.samples.once("largest", lambda: largest_of(self.X))
+            warn_of_large(self.estimator, largest)
         if self.callbacks is not None:
             self.callbacks.end()
 
@@ -248,19 +256,6 @@ def _attributes_of(
     """Return the fitted attributes after an iteration with these parameters."""
     coef, intercept = _weights_of(objective, dtype, x)
     return {"coef_": coef, "intercept_": intercept, "n_iter_": np.array([n_iter], dtype=np.int32)}
-
-
-def _stacks(fold: list[LogisticFit], n_folds: int) -> list[list[LogisticFit]]:
-    """Divide the fits on the same rows into stacks.
-
-    The scores of a stack for a block of rows stay in the cache, and every core has a stack.
-    """
-    first = fold[0]
-    n_rows = min(len(first.labels), BLOCK_BYTES // max(first.X.shape[1] * first.dtype.itemsize, 1))
-    n_bytes = 2 * n_rows * len(first.estimator.classes_) * first.dtype.itemsize
-    at_once = max(_LEAST_MODELS, _CACHE // max(n_bytes, 1))
-    for_cores = max(_LEAST_MODELS, -(-len(fold) * n_folds // threads()))
-    return [fold[some] for some in shares(len(fold), min(at_once, for_cores))]
 
 
 def _run_stack(stack: Sequence[LogisticFit], X: Any, silent: bool, watch: Watch | None) -> None:

@@ -15,12 +15,14 @@ import scipy.sparse as sp
 
 from cukernels import csr_matmul, csr_matmul_backward, matmul
 from cukernels.matmul import padded
-from cukernels.runtime import Array, empty, in_parallel, namespace, slices, threads, to_host
+from cukernels.runtime import Array, empty, in_parallel, namespace, shares, slices, threads, to_host
 from estimators.shared.base import FLOATS, float_dtype
 from estimators.shared.device_arrays import device_of
 from estimators.shared.rows import SparseRows
 from estimators.shared.validation import dtype_of
 
+_CACHE = 5 << 19  # bytes for the scores of a block of rows and their gradients
+_LEAST_MODELS = 4  # a stack of fewer is little faster than one model after the other
 BLOCK_BYTES = 4 << 20  # bytes of X that stay in a core's share of the cache
 _COLUMNS = 64  # that become floats at a time, where the values of a column are neighbours
 _SMALL = 8  # how many times larger than the blocks that are converted samples have to be
@@ -131,6 +133,19 @@ def block_rows(X: Any, *, as_array: bool = False) -> int:
         return n_samples
     n_columns = n_features + as_array
     return min(n_samples, max(64, BLOCK_BYTES // max(n_columns * float_dtype(X).itemsize, 1)))
+
+
+def stack_shares(n_models: int, n_folds: int, X: Any, n_rows: int, n_classes: int) -> list[slice]:
+    """Divide models that learn from the same `n_rows` rows of X into stacks.
+
+    The scores of a stack for a block of rows stay in the cache, and every core has a stack of the
+    models of all folds.
+    """
+    itemsize = float_dtype(X).itemsize
+    of_block = 2 * min(n_rows, BLOCK_BYTES // max(X.shape[1] * itemsize, 1)) * n_classes * itemsize
+    at_once = max(_LEAST_MODELS, _CACHE // max(of_block, 1))
+    for_cores = max(_LEAST_MODELS, -(-n_models * n_folds // threads()))
+    return shares(n_models, min(at_once, for_cores))
 
 
 def kept_forms(X: Any) -> dict[str, Any]:

@@ -156,8 +156,6 @@ class NeuralFit(PlacedFit):
         ValueError
             If the file is of another fit, or damaged.
         """
-        if not self.solver.goes_by_steps:
-            return
         self.callbacks.write_to(path, seconds)
         if path.exists():
             resume_network(self, path)
