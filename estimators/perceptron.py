@@ -298,7 +298,7 @@ class Perceptron(LinearClassifier):
         orders = n_problems if self.shuffle and not is_multinomial else 1
         return perceptron_memory(
             X, n_problems, orders, has_l1, device, models, n_learned,
-            held_out=self.early_stopping * self.validation_fraction,
+            held_out=self.early_stopping * self.validation_fraction, is_multinomial=is_multinomial,
         )  # fmt: skip
 
     def _problems(self, n_classes: int) -> tuple[int, bool]:

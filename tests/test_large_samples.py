@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 import pandas as pd
 import pytest
+from threadpoolctl import threadpool_limits
 
 from estimators import LogisticRegression, MLPClassifier, Perceptron
 from estimators.linear import row_blocks
@@ -110,6 +111,71 @@ def test_what_is_kept_is_large_and_known(small):
         assert row_blocks.kept_forms(given).items() >= expected.items(), type(given)
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_bits_do_not_depend_on_the_number_of_cores(order):
+    """Nor does what is kept, which a file to resume from tells of."""
+    rng = np.random.default_rng(0)
+    X = np.asarray(rng.standard_normal((50_000, 180)), order=order)
+    y = X[:, :3].sum(axis=1) > rng.standard_normal(len(X))
+    assert row_blocks.kept_forms(X)["order"] is None
+    found = []
+    for n_threads in (1, 2):
+        with threadpool_limits(n_threads):
+            assert row_blocks.kept_forms(X)["order"] is None
+            model = LogisticRegression(max_iter=3).fit(X, y)
+            found.append([model.coef_, model.decision_function(X)])
+    for one, two in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_columns_of_the_other_byte_order_stay_floats(small):
+    X, y = problem()
+    frame = pd.DataFrame((X / 255).astype(">f4"))
+    native = (X / 255).astype(np.float32)
+    for model in (LogisticRegression(max_iter=3), Perceptron(multi_class="multinomial")):
+        coef = model.fit(native, y).coef_
+        assert model.fit(frame, y).coef_.dtype == np.float32
+        np.testing.assert_allclose(model.coef_, coef, rtol=1e-4)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_scores_are_made_in_their_place(order):
+    n, k = 100_000, 50
+    model = LogisticRegression()
+    rng = np.random.default_rng(0)
+    X = np.asarray(rng.standard_normal((n, 8)), order=order)
+    model.classes_, model.coef_ = np.arange(k), rng.standard_normal((k, 8))
+    model.intercept_, model.n_features_in_ = np.zeros(k), 8
+    scores = np.empty((n, k))
+    with no_more_than(1.3, scores):
+        model.decision_function(X)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"early_stopping": True}, {"multi_class": "multinomial"},
+     {"multi_class": "multinomial", "early_stopping": True}],
+    ids=str,
+)  # fmt: skip
+@pytest.mark.parametrize("n_classes", [2, 5])
+def test_what_a_perceptron_takes_is_known(options, n_classes):
+    X, y = problem(40_000, 200, n_classes)
+    if "multi_class" not in options:
+        X = X / 255
+    model = Perceptron(max_iter=2, tol=None, **options)
+    with threadpool_limits(1):
+        estimated = model.estimate_memory(X, y).total
+        model.fit(X, y)
+        tracemalloc.start()
+        model.fit(X, y)
+        peak = tracemalloc.get_traced_memory()[1] + X.nbytes
+        tracemalloc.stop()
+    assert 0.8 * peak < estimated < 1.2 * peak
+
+
 def test_few_samples_become_rows_at_once():
     X, _ = problem()
     assert row_blocks.kept_forms(np.asfortranarray(X))["order"] == "C"
@@ -138,9 +204,8 @@ LARGE = {
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("form", LARGE)
-def test_large_samples_are_not_copied(form, monkeypatch):
+def test_large_samples_are_not_copied(form):
     """Of 24 MB of bytes, a fit once made 188 MB of float64."""
-    monkeypatch.setattr(row_blocks, "threads", lambda: 1)  # what is large does not depend on it
     X, y = problem(30_000, 784, 2)
     made, share = LARGE[form]
     X = made(X)

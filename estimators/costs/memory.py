@@ -16,6 +16,7 @@ from estimators.shared.device_arrays import device_of
 ANY_GPU = "cuda"
 """A GPU of which nothing is asked, so that the parts of sums that fill it are not counted."""
 
+_OF_OURS, _OF_THEIRS = 15, 5  # vectors of samples that the fit of a perceptron makes
 _PLACE = 8  # bytes of the number of a row
 _GROUP, _MOST_OF_GROUPS = 32, 2**28  # samples of a group of a sweep; bytes of all their products
 
@@ -127,7 +128,7 @@ def _amount(n_bytes: int) -> str:
 
 def perceptron_memory(
     X: Any, n_problems: int, orders: int, has_l1: bool, device: str, models: int = 1,
-    n_learned: int | None = None, held_out: float = 0.0,
+    n_learned: int | None = None, held_out: float = 0.0, is_multinomial: bool = False,
 ) -> MemoryEstimate:  # fmt: skip
     """Return what the fit of a perceptron needs, or a stack of them that share their orders.
 
@@ -137,7 +138,10 @@ def perceptron_memory(
     itemsize, (n_rows, n_features) = float_dtype(X).itemsize, X.shape
     learned = n_rows if n_learned is None else n_learned
     stored = X.dtype.itemsize if device == "cpu" else itemsize
-    data = samples_bytes(X, stored) + _PLACE * (n_rows + learned * orders)
+    vectors = n_rows + learned * orders
+    if device == "cpu":  # labels, weights and orders, on their way into our loop or scikit-learn's
+        vectors = (_OF_OURS if is_multinomial else _OF_THEIRS) * learned
+    data = samples_bytes(X, stored) + _PLACE * vectors
     data += int(held_out * samples_bytes(X, stored) * learned / max(n_rows, 1))
     parameters = 2 * (1 + has_l1) * itemsize * models * n_problems * n_features
     step = 0

@@ -128,6 +128,7 @@ class LinearClassifier(Classifier):
         if is_plainly_valid(self, X, FLOATS):
             return X
         options: Any = {"accept_sparse": "csr", "reset": False} | kept_forms(X)
+        options["order"] = None  # products take any, a block at a time
         # scikit-learn looks for NaN in the sum of X, which may overflow without any
         with np.errstate(over="ignore", invalid="ignore"):
             return validated(self, X, **options)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ _CACHE = 5 << 19  # bytes for the scores of a block of rows and their gradients
 _LEAST_MODELS = 4  # a stack of fewer is little faster than one model after the other
 BLOCK_BYTES = 4 << 20  # bytes of X that stay in a core's share of the cache
 _COLUMNS = 64  # that become floats at a time, where the values of a column are neighbours
-_SMALL = 8  # how many times larger than the blocks that are converted samples have to be
+_SMALL = 16  # how many blocks samples have to be that are large beside what is converted
 _TOGETHER = 64  # a multiple of the rows that a BLAS takes at a time
 _DENSE_STEPS = 32  # multiplications of a dense product in the time of one of a sparse product
 
@@ -152,20 +153,25 @@ def kept_forms(X: Any) -> dict[str, Any]:
     """Return which dtypes and order of samples their validation is to keep.
 
     Large ones on the host stay as they are, where the blocks that are converted at a time are small
-    beside them. Others become rows of floats at once, which is as fast as it can be.
+    beside them. Others become rows of floats at once, which is as fast as it can be, and so do
+    floats that no product takes as they lie. What is large is the same on every machine, as the
+    bits of a product depend on the order of X.
     """
     found = None if sp.issparse(X) or device_of(X) is not None else dtype_of(X)
     if found in (*FLOATS, np.uint8) and X.ndim == 2:
         n_samples, n_features = X.shape
         n_values = max(64 * n_features, BLOCK_BYTES // float_dtype(X).itemsize)
-        if n_samples * n_features >= _SMALL * threads() * n_values:
+        is_large = n_samples * n_features >= _SMALL * n_values
+        if is_large and (found == np.uint8 or not isinstance(X, np.ndarray) or is_ready(X, found)):
             return {"dtype": (*FLOATS, np.uint8), "order": None}
     return {"dtype": FLOATS, "order": "C"}
 
 
 def is_ready(x: Any, dtype: Any) -> bool:
     """Whether products take samples on the host as they lie: floats with neighbours on an axis."""
-    return sp.issparse(x) or (x.dtype == dtype and x.dtype.itemsize in x.strides)
+    if sp.issparse(x):
+        return True
+    return x.dtype == dtype and x.dtype.itemsize in x.strides and min(x.strides) > 0
 
 
 def by_columns(x: Array) -> bool:
@@ -186,7 +192,9 @@ def float_rows(x: np.ndarray, dtype: Any) -> np.ndarray:
     return rows
 
 
-def in_blocks(of: Callable[[Any], np.ndarray], X: Any, dtype: Any, axis: int = 0) -> np.ndarray:
+def in_blocks(
+    of: Callable[[Any], np.ndarray], X: Any, shape: tuple[int, ...], dtype: Any, axis: int = 0
+) -> np.ndarray:
     """Return what a function makes of samples on the host, of a block of arrays at a time.
 
     What it makes of a sample must not depend on the others.
@@ -196,18 +204,27 @@ def in_blocks(of: Callable[[Any], np.ndarray], X: Any, dtype: Any, axis: int = 0
     of : callable
         Takes some of the samples, as floats of the dtype or as a CSR matrix.
     X : ndarray or CSR matrix of shape (n_samples, n_features)
+    shape : tuple of int
+        The shape of the result.
     dtype : dtype
+        That of the samples and of the result.
     axis : int, default=0
-        The axis of the samples in what the function returns.
+        The axis of the samples in the result.
     """
     if sp.issparse(X):
         return of(X)
-    size = block_rows(X)
-    if size < len(X):  # products take some rows at a time, and the last ones in another order
-        size -= size % _TOGETHER
-    rows = slices(len(X), max(size, 1)) or [slice(0, 0)]
-    found = in_parallel(lambda _, some: of(float_rows(X[some], dtype)), rows)
-    return found[0] if len(found) == 1 else np.concatenate(found, axis=axis)
+    of_sample = prod(shape) // max(shape[axis], 1)
+    size = min(block_rows(X), BLOCK_BYTES // max(of_sample * np.dtype(dtype).itemsize, 1))
+    size = max(size - size % _TOGETHER, _TOGETHER)  # a BLAS adds the last rows in another order
+    if size >= len(X):
+        return of(float_rows(X, dtype))
+    found = np.empty(shape, dtype)
+
+    def store(_: None, rows: slice) -> None:
+        found[(slice(None),) * axis + (rows,)] = of(float_rows(X[rows], dtype))
+
+    in_parallel(store, slices(len(X), size))
+    return found
 
 
 def are_dense(squares: float, n_rows: int, n_columns: int) -> bool:

@@ -20,12 +20,11 @@ from cukernels.runtime import (
     to_host,
 )
 from estimators.costs.work import linear_prediction_work
-from estimators.linear.row_blocks import by_columns, in_blocks, kept_forms
+from estimators.linear.row_blocks import by_columns, in_blocks
 from estimators.shared.base import float_dtype
 from estimators.shared.device_arrays import device_holding
 from estimators.shared.parts import brought, in_parts
 from estimators.shared.rows import SparseRows, placed_rows
-from estimators.shared.validation import validated
 
 _SCORES_AT_ONCE = 2**25
 
@@ -57,7 +56,7 @@ def _linear_scores(X: Any, coef: np.ndarray, intercept: Any, device: str) -> Arr
             return scores_of(placed_rows(rows, dtype, device), own_coef, own_bias)
 
         if device == "cpu":
-            return in_blocks(of, X, dtype)
+            return in_blocks(of, X, (X.shape[0], len(coef)), dtype)
         return of(X) if holding else in_parts(of, X, device)
 
 
@@ -66,7 +65,9 @@ def scores_of(x: Array | SparseRows, coef: Array, bias: Array) -> Array:
     if isinstance(x, SparseRows):
         return csr_matmul(*x, coef.T.copy()) + bias
     if by_columns(x):
-        return (matmul(coef, x, transpose_b=True) + bias[:, None]).T
+        scores = matmul(coef, x, transpose_b=True)
+        scores += bias[:, None]
+        return scores.T
     return matmul(x, coef, bias, transpose_b=True)
 
 
@@ -74,7 +75,8 @@ def host_scores(x: np.ndarray | SparseRows, coef: np.ndarray, bias: np.ndarray) 
     """Return what `scores_of` does, of samples on the host that may be bytes."""
     if isinstance(x, SparseRows):
         return scores_of(x, coef, bias)
-    return in_blocks(lambda rows: scores_of(rows, coef, bias), x, coef.dtype)
+    shape = (len(x), len(coef))
+    return in_blocks(lambda rows: scores_of(rows, coef, bias), x, shape, coef.dtype)
 
 
 def device_scores(x: Array | SparseRows, w: Array) -> Iterator[np.ndarray]:
@@ -97,7 +99,7 @@ def scores_together(fits: Sequence[Any], X: Any) -> list[np.ndarray]:
     their scores are sums over few columns, and models are as fast one by one.
     """
     model = fits[0].estimator
-    rows = validated(model, X, accept_sparse="csr", reset=False, **kept_forms(X))
+    rows = model._checked_X(X)
     if sp.issparse(rows):
         return []
     learned = [fit.learned for fit in fits]
@@ -120,10 +122,10 @@ def scores_together(fits: Sequence[Any], X: Any) -> list[np.ndarray]:
                 return matmul(to_device(some, device)[None], coef, intercept, transpose_b=True)
 
             with np.errstate(over="ignore", invalid="ignore"):  # of models that diverged
-                parts = (
-                    in_blocks(of, x, dtype, 1) if device == "cpu" else in_parts(of, x, device, 1)
-                )
-                outputs.extend(parts)
+                if device == "cpu":
+                    outputs.extend(in_blocks(of, x, (len(coef), len(x), coef.shape[1]), dtype, 1))
+                else:
+                    outputs.extend(in_parts(of, x, device, axis=1))
     return outputs
 
 

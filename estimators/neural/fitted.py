@@ -219,13 +219,14 @@ class NetworkModel(Classifier):
         Many numbers of double precision stay so, and become those of the network some at a time.
         """
         dtypes, rows = self._dtypes, X
-        if dtypes == np.float32 and is_large(X):
+        order: Any = None if is_large(X) else "C"
+        if dtypes == np.float32 and order is None:
             kept = validated(self, X, dtype=FLOATS, reset=False)
             if fits_float32(kept):
                 return kept
         with np.errstate(over="ignore"):  # what float32 does not hold is refused in words
             if type(X) is np.ndarray and X.dtype.kind in "fiu" and not isinstance(dtypes, tuple):
-                rows = X.astype(dtypes, copy=False)
+                rows = X.astype(dtypes, order="C", copy=False)
             if is_plainly_valid(self, rows, dtypes):
                 return rows
         sparse = sp.issparse(X) and self.__sklearn_tags__().input_tags.sparse
@@ -235,6 +236,7 @@ class NetworkModel(Classifier):
                 X,
                 accept_sparse="csr" if sparse else False,
                 dtype=dtypes,
+                order=order,
                 reset=False,
             )
 

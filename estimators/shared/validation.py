@@ -45,7 +45,8 @@ def validated(estimator: Any, X: Any, *y: Any, dtype: Any, **options: Any) -> An
     """
     device = device_holding(X, estimator.device)
     if device is None:
-        return validate_data(estimator, X, *y, dtype=dtype, **options)
+        found = validate_data(estimator, X, *y, dtype=dtype, **options)
+        return (_native(found[0]), *found[1:]) if y else _native(found)
     if X.ndim != 2 or not X.size or X.dtype.kind not in "biuf":
         seen = X.get() if X.ndim < 2 or X.dtype.kind not in "biuf" else stand_in(X.shape, X.dtype)
         return validate_data(estimator, seen, *y, dtype=dtype, **options)  # which refuses it
@@ -127,6 +128,13 @@ def _csr_stand_in(X: Any, dtype: Any) -> Any:
     return own
 
 
+def _native(X: Any) -> Any:
+    """Return X in the byte order of this machine, which columns of a frame may not have."""
+    if isinstance(X, np.ndarray) and not X.dtype.isnative:
+        return X.astype(X.dtype.newbyteorder("="))
+    return X
+
+
 def stand_in(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """Return an array on the host of a shape and dtype, without memory for its values."""
     return np.broadcast_to(np.zeros((), dtype), shape)
@@ -155,8 +163,10 @@ def _check_finite(estimator: Any, X: Array) -> None:
 
 
 def is_large(X: Any) -> bool:
-    """Whether X is an array or a frame of so many doubles that a copy of them is to be avoided."""
-    if sp.issparse(X) or device_of(X) is not None or dtype_of(X) != np.float64:
+    """Whether X is an array or a frame of so many floats that a copy of them is to be avoided."""
+    if sp.issparse(X) or device_of(X) is not None:
+        return False
+    if dtype_of(X) not in (np.float32, np.float64):
         return False
     return X.ndim == 2 and X.shape[0] * X.shape[1] >= _MANY
 
