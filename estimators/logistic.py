@@ -25,7 +25,6 @@ from estimators.linear.logistic_parameters import (
     resolve_penalty,
 )
 from estimators.linear.loss import LinearObjective
-from estimators.linear.row_blocks import kept_forms
 from estimators.linear.scores import n_outputs, two_columns
 from estimators.scikit_learn import CallbackSupportMixin, Hidden, Interval, StrOptions, fit_context
 from estimators.shared.all_or_nothing import all_or_nothing
@@ -36,6 +35,7 @@ from estimators.shared.labels import total_weights
 from estimators.shared.progress import VERBOSE
 from estimators.shared.samples import Samples
 
+_DEPRECATED = Hidden(StrOptions({"deprecated"}))
 INDEX_32 = ("liblinear", "sag", "saga")  # these solvers of scikit-learn take no 64-bit indices
 
 
@@ -130,12 +130,9 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
     array([0, 0])
     """
 
+    _goes_by_blocks = True
     _parameter_constraints: ClassVar[dict] = {
-        "penalty": [
-            StrOptions({"l1", "l2", "elasticnet"}),
-            None,
-            Hidden(StrOptions({"deprecated"})),
-        ],
+        "penalty": [StrOptions({"l1", "l2", "elasticnet"}), None, _DEPRECATED],
         "C": [Interval(Real, 0, None, closed="right")],
         "l1_ratio": [Interval(Real, 0, 1, closed="both"), None],
         "dual": ["boolean"],
@@ -272,9 +269,6 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
         if resume_from is not None:
             fit.resume(resume_from)
         return fit
-
-    def _input_options(self, X: Any) -> dict[str, Any]:
-        return super()._input_options(X) | kept_forms(X)
 
     def _check_classes(self) -> None:
         check_classes(self)

@@ -41,6 +41,7 @@ class LinearClassifier(Classifier):
     classes_: np.ndarray
     device: str
     max_iter: int
+    _goes_by_blocks = False  # whether a fit takes large samples as they are; see `kept_forms`
     _takes_large_sparse = False  # whether indices of sparse X may have 64 bits
 
     def _fit_memory(
@@ -67,12 +68,9 @@ class LinearClassifier(Classifier):
 
     def _input_options(self, X: Any) -> dict[str, Any]:
         """Return what `validated` is told of samples to learn from."""
-        return {
-            "accept_sparse": "csr",
-            "dtype": FLOATS,
-            "order": "C",
-            "accept_large_sparse": self._takes_large_sparse,
-        }
+        options = {"accept_sparse": "csr", "accept_large_sparse": self._takes_large_sparse}
+        forms = kept_forms(X) if self._goes_by_blocks else {"dtype": FLOATS, "order": "C"}
+        return options | forms
 
     def _run(self, fit: Any) -> Self:
         """Run a prepared fit and set the fitted attributes; Ctrl-C keeps what is learned."""
