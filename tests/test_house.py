@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import re
 from collections.abc import Iterator, Mapping
+from fnmatch import fnmatch
 from pathlib import Path
 from statistics import median
 
@@ -172,6 +174,17 @@ def test_tests_are_short():
     lengths = {p.name: len(p.read_text().splitlines()) for p in (ROOT / "tests").rglob("*.py")}
     assert len(lengths) > 100
     assert {name: n for name, n in lengths.items() if n > MOST_LINES_OF_TESTS} == {}
+
+
+def test_the_oldest_releases_leave_out_what_they_do_not_install():
+    """`make test-oldest` has neither CuPy nor PyTorch, and goes by the names of the files."""
+    left_out = re.findall(r"--ignore-glob='(.+?)'", (ROOT / "Makefile").read_text())
+    needs = re.compile(r'require\("(?:cupy|torch)"')
+    found = [p for p in (ROOT / "tests").rglob("test_*.py") if needs.search(p.read_text())]
+    on_a_gpu = 'pytestmark = pytest.mark.usefixtures("softgpu")'  # which has the marker gpu
+    named = [p for p in found if any(fnmatch(p.name, glob) for glob in left_out)]
+    assert left_out and named
+    assert [p.name for p in found if p not in named and on_a_gpu not in p.read_text()] == []
 
 
 def test_sources_of_kernels_have_names_of_their_own():

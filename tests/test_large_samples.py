@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 from estimators import LogisticRegression, MLPClassifier, Perceptron
 from estimators.linear import row_blocks
 from estimators.model_selection import GridSearchCV
+from estimators.shared import validation
 
 SOLVERS = ["lbfgs", "newton-cg", "newton-cholesky", "liblinear", "sag", "saga"]
 
@@ -235,6 +236,19 @@ def test_a_network_predicts_columns_some_rows_at_a_time():
     with no_more_than(0.9, X):
         found = model.predict_proba(X)
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("wrong", [1e39, -1e300, np.inf, np.nan])
+@each_order
+def test_a_network_refuses_what_it_cannot_hold(wrong, order, monkeypatch):
+    monkeypatch.setattr(validation, "_MANY", 1)  # that all samples are many
+    X, y = problem()
+    model = MLPClassifier((4,), max_iter=1).fit(X / 255, y)
+    X = np.asarray(X / 255, order=order)
+    X[200, 3] = wrong
+    with pytest.raises(ValueError, match="Input X contains"):
+        model.predict(X)
 
 
 @pytest.mark.filterwarnings("ignore")
