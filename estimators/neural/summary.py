@@ -17,6 +17,7 @@ import numpy as np
 
 from cukernels.runtime import resolve_device
 from estimators.costs.memory import ANY_GPU, MemoryEstimate, amount
+from estimators.layers.fields import Field
 from estimators.layers.layer import Layer, Shape
 from estimators.shared.device_arrays import device_for
 from estimators.training.network import Network
@@ -48,6 +49,9 @@ class LayerSummary:
         weights have none.
     activations : int
         The bytes of its output for one sample.
+    sees : tuple of int or None, default=None
+        How many rows and columns of an image a place of its output sees; None: all of it, or it
+        takes no images.
     """
 
     name: str
@@ -56,6 +60,7 @@ class LayerSummary:
     parameters: int | None
     multiplications: int | None
     activations: int | None
+    sees: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -192,6 +197,7 @@ def summary_of(
             parameters=sum(prod(p.shape) for p in layer.parameters(before).values()),
             multiplications=layer.operations(before) // 2,
             activations=itemsize * prod(after),
+            sees=_seen(layer, before),
         )
         for layer, before, after in zip(
             network.layers, network.shapes, network.shapes[1:], strict=False
@@ -251,6 +257,12 @@ def common(one: NetworkSummary, other: NetworkSummary) -> NetworkSummary:
             )
         )
     return NetworkSummary(_same_axes(one.input_shape, other.input_shape), layers)
+
+
+def _seen(layer: Layer, shape: Shape) -> tuple[int, int] | None:
+    """Return the rows and columns of an image that a place of a layer sees."""
+    fields = layer.sees((Field(1, 1, 0),) * 2, shape) if len(shape) == 3 else None
+    return None if fields is None else (fields[0].size, fields[1].size)
 
 
 def _same(a: int | None, b: int | None) -> int | None:
