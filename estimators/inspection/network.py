@@ -279,7 +279,7 @@ def _draw_place(ax: Any, place: Place, scale: float) -> list[Any]:
         ]
     style = _style(place.kind, scale) | {"zorder": 3}
     units = place.units()
-    patches = [Circle(middle, place.width / 2 - 0.02, **style) for middle in units]
+    patches: list[Any] = [Circle(middle, place.width / 2 - 0.02, **style) for middle in units]
     if not units:
         rounding = 0.06
         patches = [
@@ -328,7 +328,7 @@ def _draw_window(ax: Any, before: Place, after: Place, scale: float) -> None:
     place = after.x + 0.35 * after.width, after.bottom + 0.5 * after.height
     from matplotlib.patches import Rectangle
 
-    line = {"edgecolor": "0.15", "linewidth": 0.7 * scale}
+    line: dict[str, Any] = {"edgecolor": "0.15", "linewidth": 0.7 * scale}
     ax.add_patch(Rectangle((left, bottom), width, height, facecolor="none", zorder=5, **line))
     for corner in (bottom, bottom + height):
         ax.plot(

@@ -191,7 +191,7 @@ def summary_of(
     """Return the summary of a network whose values have so many bytes."""
     layers = [
         LayerSummary(
-            name=_call(layer),
+            name=name_of(layer),
             kind=layer.kind,
             output_shape=after,
             parameters=sum(prod(p.shape) for p in layer.parameters(before).values()),
@@ -288,7 +288,7 @@ def _count(number: int | None) -> str:
     return "?" if number is None else f"{number:,}"
 
 
-def _call(layer: Layer) -> str:
+def name_of(layer: Layer) -> str:
     """Return the layer as a user would write it, without the fields that have their defaults."""
     own = fields(layer)  # type: ignore[arg-type]
     given = [(f.name, getattr(layer, f.name)) for f in own if f.default is MISSING]
