@@ -41,32 +41,21 @@ class LayersInDiagram:
 
     def _get_params_html(self, *args: Any, **options: Any) -> Any:
         """Return the parameters with their HTML, and the layers after them."""
-        return _Shown(super()._get_params_html(*args, **options), _known_summary(self))  # type: ignore[misc]
+        parameters = super()._get_params_html(*args, **options)  # type: ignore[misc]
+        summary = _known_summary(self)
+        return parameters if summary is None else _with_layers(parameters, summary)
 
 
-class _Shown:
-    """Parameters of an estimator as scikit-learn shows them, with a table of layers.
+def _with_layers(parameters: Any, summary: NetworkSummary) -> Any:
+    """Return parameters of an estimator with a table of layers after their HTML."""
+    table = summary.html_table("parameters-table", "#000")
 
-    Parameters
-    ----------
-    parameters : ParamsDict
-        scikit-learn's.
-    summary : NetworkSummary or None
-        The layers.
-    """
+    class WithLayers(type(parameters)):  # type: ignore[misc]
+        def _repr_html_inner(self) -> str:
+            return super()._repr_html_inner() + _SHOWN.format(table=table)
 
-    def __init__(self, parameters: Any, summary: NetworkSummary | None) -> None:
-        self._parameters, self._summary = parameters, summary
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._parameters, name)
-
-    def _repr_html_inner(self) -> str:
-        shown = self._parameters._repr_html_inner()
-        if self._summary is None:
-            return shown
-        table = self._summary.html_table("parameters-table", "#000")
-        return shown + _SHOWN.format(table=table)
+    parameters.__class__ = WithLayers
+    return parameters
 
 
 def _known_summary(model: Any) -> NetworkSummary | None:
