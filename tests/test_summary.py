@@ -72,7 +72,7 @@ def test_the_memory_is_what_estimate_memory_tells(options):
     model = net(**options)
     told = model.summary((10, 12, 2), n_classes=2, n_samples=300, show=False)
     assert told.memory == model.estimate_memory(X)
-    assert str(told).startswith(f"memory of a fit to 300 samples: {told.memory!r}\n")
+    assert str(told).endswith(f"\nmemory of a fit to 300 samples: {told.memory!r}")
     larger = model.summary((10, 12, 2), n_classes=2, n_samples=3000, show=False)
     assert larger.memory.data > 9 * told.memory.data
 
@@ -104,8 +104,8 @@ def test_it_is_printed_or_returned(capsys):
     assert capsys.readouterr().out == ""
     assert printed == f"{summary}\n" == f"{summary!r}\n"
     lines = printed.splitlines()
-    assert lines[1].split() == ["layer", "output", *NUMBERS]
-    assert lines[4].split() == ["Dense(3)", "3", "12", "12", "bytes", "15"]
+    assert lines[0].split() == ["layer", "output", *NUMBERS]
+    assert lines[3].split() == ["Dense(3)", "3", "12", "12", "bytes", "15"]
     assert lines[-1].split() == ["total", "15", "16", "bytes", "19"]
     assert not any(line != line.rstrip() for line in lines)
     with pytest.raises(ValueError, match="n_samples must be at least 1, got 0"):

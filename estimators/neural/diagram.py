@@ -29,7 +29,7 @@ class LayersInDiagram:
         """Return the block of the network: its name, and how many parameters it has."""
         details, summary = str(self), _known_summary(self)
         if summary is not None and scikit_learn.asked_in_diagrams is None:
-            details = f"{details}\n\n{summary}"
+            details = f"{details}\n\n{summary}\n{summary.told_memory}".rstrip()
         count = None if summary is None else summary.parameters
         return scikit_learn.VisualBlock(
             "single",

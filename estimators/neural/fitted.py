@@ -82,18 +82,18 @@ class NetworkModel(LayersInDiagram, Classifier):
         n_classes : int, default=None
             Number of classes; only needed before a fit.
         n_samples : int, default=None
-            The samples of a fit whose memory is to be told. Without it, that of the parameters
-            (with what the solver keeps beside them) and of a step is. `estimate_memory` knows more:
-            it is given the samples themselves.
+            The samples of a fit whose memory is to be told below the table. `estimate_memory` knows
+            more, as it is given the samples themselves.
         show : bool, default=True
             Whether to print the table (in a notebook, to show it). If False, it is returned.
 
         Returns
         -------
         summary : NetworkSummary or None
-            With ``show=False`` an object with `input_shape`, `layers`, `memory` and the sums
-            `parameters`, `multiplications` and `activations`. Printed it is the table, and in a
-            notebook it is shown as one.
+            With ``show=False`` an object with `input_shape`, `layers`, the sums `parameters`,
+            `multiplications` and `activations`, and `memory`: that of the fit, or without
+            `n_samples` of parameters (with what the solver keeps beside them) and of a step.
+            Printed it is the table, and in a notebook it is shown as one.
 
         Raises
         ------

@@ -114,8 +114,9 @@ class NetworkSummary:
         ]
         rule = "-" * len(lines[0])
         lines = [line.rstrip() for line in lines]
-        head = [self.told_memory] if self.told_memory else []
-        return "\n".join([*head, lines[0], rule, *lines[1:-1], rule, lines[-1]])
+        # scripts read the table by its lines, so that nothing comes before it or unasked after it
+        more = [] if self.n_samples is None else [self.told_memory]
+        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1], *more])
 
     __repr__ = __str__
 
