@@ -20,9 +20,6 @@ nothing in the corners, where no ink is ever seen. The shared filters have seen 
 image.
 """
 
-import contextlib
-import io
-
 import matplotlib.pyplot as plt
 import numpy as np
 from _gallery import load, pick, save
@@ -39,12 +36,10 @@ slides = {
 }
 counts = {}
 for name, layer in slides.items():
-    text = io.StringIO()
-    with contextlib.redirect_stdout(text):
-        ConvNetClassifier(layers=[layer]).summary((200, 200), n_classes=10)
-    line = text.getvalue().splitlines()[3]  # after the heading and the input
-    counts[name] = int(line.split()[-1].replace(",", ""))
-    print(line)
+    net = ConvNetClassifier(layers=[layer])
+    first = net.summary((200, 200), n_classes=10, show=False).layers[0]
+    counts[name] = first.parameters
+    print(f"{first.name:38} {first.parameters:13,} parameters")
 
 # Training the three -------------------------------------------------------------------------------
 

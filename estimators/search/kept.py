@@ -22,6 +22,7 @@ from sklearn.base import clone
 
 from cukernels import __version__
 from estimators.scikit_learn import Call, PassthroughScorer, function_of
+from estimators.search.curves import CURVES, run_with_curves
 from estimators.search.fits import arguments_of
 from estimators.shared.files import replacing
 from estimators.shared.listeners import listeners_of
@@ -59,6 +60,8 @@ class KeptFit:
             return
         try:
             text = json.dumps(result)
+            if len(text) > _MOST_BYTES:  # the score of a fit is worth more than its curves
+                text = json.dumps({name: result[name] for name in result if name != CURVES})
         except TypeError:  # it holds an estimator or the like
             return
         with replacing(self.result_path) as file:
@@ -132,7 +135,7 @@ def run_kept(kept: KeptFit, call: Call) -> Any:
     """Run a call of scikit-learn's, or return the result that is there, and keep it."""
     result = kept.read()
     if result is None:
-        result = function_of(call)(*call[1], **call[2])
+        result = run_with_curves(call)
         with contextlib.suppress(OSError):  # the search itself writes it again
             kept.write(result)
     return result

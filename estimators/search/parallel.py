@@ -10,6 +10,7 @@ from sklearn.utils.parallel import delayed
 
 from estimators.scikit_learn import Call, Parallel, effective_n_jobs, function_of, is_fit
 from estimators.search.callbacks import check_callbacks
+from estimators.search.curves import asking_for_curves, run_with_curves, taken_out, wants_curves
 from estimators.search.fits import arguments_of, candidate
 from estimators.search.kept import KeptFit, kept_fits, run_kept
 from estimators.search.progress import SearchProgress
@@ -46,15 +47,17 @@ class StackedParallel(Parallel):
         What to show, if all calls run in this process; see `SearchProgress`.
     checkpoint : path or None, default=None
         The folder that keeps the results.
+    curves : list or None, default=None
+        Where to add the curves of each fit; None: they are not kept.
     """
 
     def __init__(
         self, *args: Any, max_stack_bytes: int | None, progress: bool | str, checkpoint: Any = None,
-        **kwargs: Any,
+        curves: list[Any] | None = None, **kwargs: Any,
     ) -> None:  # fmt: skip
         super().__init__(*args, **kwargs)
         self._max_stack_bytes, self._progress = max_stack_bytes, progress
-        self._checkpoint = checkpoint
+        self._checkpoint, self._curves = checkpoint, curves
 
     def __call__(self, iterable: Iterable[Call]) -> Any:
         """Return the results of the calls, in their order."""
@@ -62,6 +65,14 @@ class StackedParallel(Parallel):
         if not calls:
             return super().__call__(calls)
         _check_callbacks(calls)
+        if self._curves is not None:
+            calls = [asking_for_curves(call) for call in calls]
+        results = self._results(calls)
+        taken_out(results, self._curves)
+        return results
+
+    def _results(self, calls: list[Call]) -> Any:
+        """Return the results of the calls, those that are kept from their files."""
         if self._checkpoint is None:
             return self._run(calls, [None] * len(calls))
         kept = kept_fits(self._checkpoint, calls)
@@ -123,8 +134,10 @@ def _check_callbacks(calls: Sequence[Call]) -> None:
 
 
 def _keeping(call: Call, kept: KeptFit | None) -> Call:
-    """Return a call whose result is kept."""
-    return call if kept is None else delayed(run_kept)(kept, call)
+    """Return a call whose result is kept, in a file or with its curves."""
+    if kept is None:
+        return delayed(run_with_curves)(call) if wants_curves(call) else call
+    return delayed(run_kept)(kept, call)
 
 
 def _is_ours(call: Call) -> bool:
