@@ -1,4 +1,5 @@
-"""A whole search at once.
+"""A whole search at once
+======================
 
 How fast should a network learn, and how strong should its penalty be? Nobody knows beforehand, so
 one tries: 5 rates times 8 strengths are 40 candidates, each trained three times, every time with
@@ -47,7 +48,9 @@ search = GridSearchCV(model, grid, cv=3).fit(X, y)
 right = search.score(X_test, y_test)
 print(f"{search.best_score_:.3f} right with {search.best_params_}, {right:.3f} on the test set")
 
-# Together, and one after the other ----------------------------------------------------------------
+# %%
+# Together, and one after the other
+# ---------------------------------
 
 
 def seconds(n_candidates, fused):
@@ -66,7 +69,9 @@ for n, spent in alone.items():
 for n, spent in together.items():
     print(f"{n:3} networks: {spent:5.1f} s together, {spent / n:.3f} s each")
 
-# The picture --------------------------------------------------------------------------------------
+# %%
+# The picture
+# -----------
 
 figure, (scores, times) = plt.subplots(
     1, 2, figsize=(11, 4.6), layout="constrained", width_ratios=[1.25, 1]
@@ -80,4 +85,4 @@ for spent, name in ((alone, "one after the other"), (together, "together")):
     times.plot(list(spent), list(spent.values()), "o-", label=name)
 times.set(title="How long", xlabel="networks", ylabel="seconds", xlim=(0, None), ylim=(0, None))
 times.legend()
-save(figure, __file__)
+save(figure)

@@ -51,9 +51,9 @@ def load(n_train, n_test):
     return X_train[train], X_test[test], y_train[train], y_test[test]
 
 
-def save(figure, script):
+def save(figure):
     """Write the picture of an example, named as its file is."""
     OPTIONS.out.mkdir(parents=True, exist_ok=True)
-    path = OPTIONS.out / f"{Path(script).stem}.png"
+    path = OPTIONS.out / f"{Path(sys.argv[0]).stem}.png"  # the manual runs it without a __file__
     figure.savefig(path, dpi=90, metadata={"Software": None}, pil_kwargs={"optimize": True})
     print(f"wrote {path}", file=sys.stderr)
