@@ -63,6 +63,7 @@ copybutton_exclude = ".linenos, .gp, .go"  # neither prompts nor what is printed
 autosummary_generate = True
 autodoc_typehints = "none"  # the docstrings say more
 autodoc_member_order = "bysource"
+toc_object_entries_show_parents = "hide"
 numpydoc_show_class_members = False  # autodoc lists them
 numpydoc_class_members_toctree = False
 
@@ -85,6 +86,7 @@ sphinx_gallery_conf = {
     "notebook_extensions": set(),
     "show_signature": False,
     "write_computation_times": False,
+    "min_reported_time": 3600,  # seconds of the machine that builds the manual tell little
 }
 
 

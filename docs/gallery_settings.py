@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from typing import Any
 
 
 def arguments(gallery_conf: dict[str, Any], script_vars: dict[str, Any]) -> list[str]:
-    """The examples' command line: their pictures go elsewhere than into the repository."""
-    return ["--out", tempfile.gettempdir()]
+    """The examples' command line: the manual takes their pictures itself."""
+    return ["--unsaved"]
 
 
 def forget(gallery_conf: dict[str, Any], fname: str) -> None:

@@ -11,7 +11,6 @@ import importlib
 import inspect
 import pkgutil
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from shutil import rmtree
@@ -32,6 +31,11 @@ TITLES = {
     "estimators.convert": "Conversion",
     "estimators.datasets": "Data sets",
 }
+ROOMS = tuple(
+    f"cukernels.{room}"
+    for room in ("matmul", "images", "activations", "normalization", "training", "optimizers")
+)
+MACHINE = ("cukernels.gpu", "cukernels.runtime")  # no ops: how they are computed here
 FIRST = ("MLPClassifier", "ConvNetClassifier", "LogisticRegression", "Perceptron")
 Groups = dict[str, list[str]]
 
@@ -83,13 +87,16 @@ def _kind(name: str, thing: Any) -> str:
 
 
 def families() -> Groups:
-    """The ops by family; the summary of a family's module is its heading's text."""
+    """The ops by the folder of `cukernels` that they are in; first those that are used most."""
     found: Groups = {}
     for name in cukernels.__all__:
         thing = getattr(cukernels, name)
         if callable(thing):  # all but the registry itself
-            found.setdefault(thing.__module__, []).append(name)
-    return found
+            room = ".".join(thing.__module__.split(".")[:2])
+            found.setdefault("cukernels" if room in MACHINE else room, []).append(name)
+    order = [room for room in ROOMS if room in found]
+    others = sorted(set(found) - {*order, "cukernels"})
+    return {room: found[room] for room in [*order, *others, "cukernels"]}
 
 
 def theirs(cls: type) -> Iterator[str]:
@@ -134,9 +141,11 @@ def write(folder: Path) -> None:
         inspect.getdoc(cukernels) or "",
         "",
     ]
-    for family, names in families().items():
-        summary = (inspect.getdoc(sys.modules[family]) or "").splitlines()[0]
-        title = family.rpartition(".")[2].strip("_").replace("_", " ").capitalize()
+    for room, names in families().items():
+        summary = (inspect.getdoc(importlib.import_module(room)) or "").splitlines()[0]
+        title = room.rpartition(".")[2].replace("_", " ").capitalize()
+        if room == "cukernels":
+            title, summary = "This machine", "Its versions and devices, its speed, its precision."
         lines += [*_heading(title, "-"), summary, "", *_table("cukernels", names)]
     (folder / "ops.rst").write_text("\n".join(lines))
 

@@ -100,7 +100,7 @@ def test_a_new_module_and_a_new_function_appear_by_themselves(tmp_path, monkeypa
 
 def test_a_page_names_what_is_scikit_learns():
     theirs = set(REFERENCE["theirs"](estimators.MLPClassifier))
-    assert {"get_params", "set_params", "set_score_request"} <= theirs
+    assert {"set_params", "get_metadata_routing", "set_score_request"} <= theirs
     assert not {"fit", "predict", "partial_fit", "from_weights"} & theirs
 
 

@@ -109,7 +109,7 @@ def test_each_public_name_has_a_page_of_its_own(manual):
             assert f"{module}.{public}" in page.places
     fit = pages[folder / "reference/generated/estimators.MLPClassifier.html"].places
     assert "estimators.MLPClassifier.fit" in fit
-    assert "estimators.MLPClassifier.get_params" not in fit
+    assert "estimators.MLPClassifier.set_params" not in fit
 
 
 def test_the_gallery_shows_each_example_and_the_classes_that_it_uses(manual):
