@@ -30,6 +30,9 @@ TITLES = {
     "estimators.callbacks": "Callbacks",
     "estimators.convert": "Conversion",
     "estimators.datasets": "Data sets",
+    "cukernels.matmul": "Matrix products",
+    "cukernels.quasi_newton": "Quasi-Newton",
+    "cukernels": "This machine",
 }
 ROOMS = tuple(
     f"cukernels.{room}"
@@ -56,7 +59,7 @@ def modules() -> Iterator[tuple[str, list[str]]]:
     named = (f"estimators.{found.name}" for found in pkgutil.iter_modules(estimators.__path__))
     others = [name for name in named if hasattr(importlib.import_module(name), "__all__")]
     documented: set[int] = set()
-    for name in dict.fromkeys([*TITLES, *others]):
+    for name in dict.fromkeys([*(n for n in TITLES if n.startswith("estimators")), *others]):
         module = importlib.import_module(name)
         new = [n for n in public(module) if id(getattr(module, n)) not in documented]
         documented.update(id(getattr(module, n)) for n in new)
@@ -143,16 +146,18 @@ def write(folder: Path) -> None:
     ]
     for room, names in families().items():
         summary = (inspect.getdoc(importlib.import_module(room)) or "").splitlines()[0]
-        title = room.rpartition(".")[2].replace("_", " ").capitalize()
         if room == "cukernels":
-            title, summary = "This machine", "Its versions and devices, its speed, its precision."
+            summary = "Its versions and devices, its speed, its precision."
+        title = TITLES.get(room, room.rpartition(".")[2].replace("_", " ").capitalize())
         lines += [*_heading(title, "-"), summary, "", *_table("cukernels", names)]
     (folder / "ops.rst").write_text("\n".join(lines))
 
     head = [
         *_heading("Reference", "="),
         "All that is public, with a page for each class and function. What begins with an",
-        "underscore, and modules that are not named here, may change without notice.",
+        "underscore, and modules that are not named here, may change without notice. The",
+        ":ref:`index <genindex>` has all names, with those of methods, and there is a",
+        ":ref:`list of the modules <modindex>`.",
         "",
     ]
     toctree = [".. toctree::", "   :maxdepth: 2", "", *(f"   {p}" for p in [*pages, "ops"]), ""]

@@ -8,11 +8,13 @@ tests are skipped, and `make docs` is what continuous integration has.
 from __future__ import annotations
 
 import importlib
+import os
 import subprocess
 import sys
 from html.parser import HTMLParser
 from inspect import ismodule
 from pathlib import Path
+from shutil import copy, copytree, ignore_patterns
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -47,14 +49,26 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def manual(tmp_path_factory):
-    """The pages by their paths in the manual."""
-    folder = tmp_path_factory.mktemp("manual")
+    """The folder of the built manual, and its pages by their paths.
+
+    It is built of a copy: a build writes into its sources, and another one may be under way there.
+    """
+    sources = tmp_path_factory.mktemp("sources")
+    for name in ("docs", "examples"):
+        made = ignore_patterns("_build", "reference", "gallery" if name == "docs" else "")
+        copytree(ROOT / name, sources / name, ignore=made)
+    copy(ROOT / "pyproject.toml", sources)
+    folder = sources / "html"
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html"]
     run = subprocess.run(
-        [*command, "-D", "plot_gallery=0", ROOT / "docs", folder], capture_output=True, text=True
+        [*command, "-D", "plot_gallery=0", sources / "docs", folder],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
     )
     assert run.returncode == 0, run.stderr[-3000:]
-    return folder, {path: Page(path.read_text()) for path in folder.rglob("*.html")}
+    paths = (path for path in folder.rglob("*.html") if "_static" not in path.parts)
+    return folder, {path: Page(path.read_text()) for path in paths}
 
 
 def leads_to(folder: Path, path: Path, link: str) -> tuple[Path, str] | None:
@@ -92,8 +106,7 @@ def test_every_page_is_found_from_the_first_one(manual):
             seen.add(path)
             found = (leads_to(folder, path, link) for link in pages[path].links)
             ahead += [target for target, _ in filter(None, found)]
-    made_by_sphinx = {folder / f"{name}.html" for name in ("search", "genindex", "py-modindex")}
-    assert set(pages) - seen - made_by_sphinx == set()
+    assert set(pages) - seen == {folder / "search.html"}  # the theme has a form for it
 
 
 def test_each_public_name_has_a_page_of_its_own(manual):
