@@ -1,4 +1,5 @@
-"""Handwritten digits: one layer, a multi-layer perceptron, a convolutional network.
+"""Handwritten digits: one layer, a multi-layer perceptron, a convolutional network
+================================================================================
 
 Three models of the same digits, each with more between the pixels and the answer:
 
@@ -55,7 +56,9 @@ for name, model in models.items():
     print(f"{name:10} {wrong:5.2f} % wrong after {time.perf_counter() - start:.1f} seconds")
 linear, mlp, net = models.values()
 
-# The picture --------------------------------------------------------------------------------------
+# %%
+# The picture
+# -----------
 
 figure = plt.figure(figsize=(11, 16.6), layout="constrained")
 first, second, layers, third, fourth = figure.subfigures(5, 1, height_ratios=[1, 1, 1, 1.75, 1.55])
@@ -88,4 +91,4 @@ right.suptitle("ConvNet: what it takes for what")
 ConfusionMatrixDisplay.from_estimator(
     net, X_test, y_test, ax=right.subplots(), colorbar=False, cmap="Blues", text_kw={"fontsize": 7}
 )
-save(figure, __file__)
+save(figure)

@@ -1,4 +1,5 @@
-"""A whole search at once.
+"""A whole search at once
+======================
 
 How fast should a network learn, and how strong should its penalty be? Nobody knows beforehand, so
 one tries: 5 rates times 8 strengths are 40 candidates, each trained three times, every time with
@@ -49,7 +50,9 @@ search = GridSearchCV(model, grid, cv=3, keep_curves=True).fit(X, y)
 right = search.score(X_test, y_test)
 print(f"{search.best_score_:.3f} right with {search.best_params_}, {right:.3f} on the test set")
 
-# Together, and one after the other ----------------------------------------------------------------
+# %%
+# Together, and one after the other
+# ---------------------------------
 
 
 def seconds(n_candidates, fused):
@@ -68,7 +71,9 @@ for n, spent in alone.items():
 for n, spent in together.items():
     print(f"{n:3} networks: {spent:5.1f} s together, {spent / n:.3f} s each")
 
-# The picture --------------------------------------------------------------------------------------
+# %%
+# The picture
+# -----------
 
 figure, ((scores, times), (losses, best)) = plt.subplots(
     2, 2, figsize=(11, 8.4), layout="constrained", width_ratios=[1.25, 1]
@@ -87,4 +92,4 @@ SearchDisplay.from_estimator(search, kind="loss", log=True, ax=losses)
 losses.set_title("How each of them learns")
 SearchDisplay.from_estimator(search, kind="best", ax=best)
 best.set_title("How soon a good one is found")
-save(figure, __file__)
+save(figure)

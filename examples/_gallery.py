@@ -27,6 +27,9 @@ _parser.add_argument("--quick", action="store_true", help="small settings, for a
 _parser.add_argument(
     "--out", type=Path, default=Path(__file__).parent / "gallery", help="folder of the picture"
 )
+_parser.add_argument(
+    "--unsaved", action="store_true", help="write no picture, as when the manual takes it"
+)
 OPTIONS = _parser.parse_args()
 
 
@@ -57,9 +60,11 @@ def load(n_train, n_test):
     return X_train[train], X_test[test], y_train[train], y_test[test]
 
 
-def save(figure, script):
+def save(figure):
     """Write the picture of an example, named as its file is."""
+    if OPTIONS.unsaved:
+        return
     OPTIONS.out.mkdir(parents=True, exist_ok=True)
-    path = OPTIONS.out / f"{Path(script).stem}.png"
+    path = OPTIONS.out / f"{Path(sys.argv[0]).stem}.png"
     figure.savefig(path, dpi=90, metadata={"Software": None}, pil_kwargs={"optimize": True})
     print(f"wrote {path}", file=sys.stderr)
