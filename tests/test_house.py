@@ -21,7 +21,7 @@ PACKAGES = ("cukernels", "estimators")
 
 # From the top to the bottom. A name that ends in a dot stands for the files of that folder.
 FLOORS = (
-    ("estimators.convert.", "estimators.inspection."),
+    ("estimators.convert.", "estimators.datasets.", "estimators.inspection."),
     ("estimators",),
     (
         "estimators.callbacks",
@@ -39,7 +39,7 @@ FLOORS = (
     ("estimators.layers.", "estimators.optimize."),
     ("estimators.checkpoints.",),
     ("estimators.shared.",),
-    ("estimators.datasets", "estimators.scikit_learn"),
+    ("estimators.scikit_learn",),
     ("cukernels", "cukernels.__main__"),
     (
         "cukernels.images.",
