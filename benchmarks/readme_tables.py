@@ -1,7 +1,7 @@
 """The README's tables of figures, written from the committed results.
 
-    python benchmarks/readme_tables.py           says where the README differs; its exit status is 1 then
-    python benchmarks/readme_tables.py --write   puts the figures of benchmarks/results/ into the README
+    python benchmarks/readme_tables.py           says where the README differs, by its exit status too
+    python benchmarks/readme_tables.py --write   writes the figures of benchmarks/results/ into it
 
 A table stands between two comments of the README that name it. What is measured anew changes the
 README by this script, and never by hand; a test compares them.
