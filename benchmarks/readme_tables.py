@@ -1,6 +1,6 @@
 """The README's tables of figures, written from the committed results.
 
-    python benchmarks/readme_tables.py           says where the README differs, by its exit status too
+    python benchmarks/readme_tables.py           says where the README differs; exit status 1
     python benchmarks/readme_tables.py --write   writes the figures of benchmarks/results/ into it
 
 A table stands between two comments of the README that name it. What is measured anew changes the
