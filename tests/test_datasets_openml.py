@@ -198,6 +198,13 @@ def wrong(small, monkeypatch, pixels, labels):
     return load, home
 
 
+def test_labels_may_be_quoted(small, monkeypatch):
+    """As in some tables of OpenML's; a parser may leave the quotes there."""
+    _, pixels, labels, *_ = small
+    load, home = wrong(small, monkeypatch, pixels, [f"'{label}'" for label in labels])
+    assert_array_equal(load(data_home=home).y_train, labels[:13])
+
+
 def test_a_table_that_is_not_what_was_published(small, monkeypatch):
     """The same sizes with the MD5 that OpenML states, and yet another content."""
     _, pixels, labels, *_ = small

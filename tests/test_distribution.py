@@ -96,6 +96,12 @@ def test_the_wheel_is_the_same_for_every_python_and_system(wheel):
     )
 
 
+def outside(folder):
+    """Where a process sees no checkout, whose metadata pip would take for an installation."""
+    left_out = ("PYTHONPATH", "CUKERNELS_DATA", "VIRTUAL_ENV")
+    return {"cwd": folder, "env": {k: v for k, v in os.environ.items() if k not in left_out}}
+
+
 @pytest.fixture(scope="module")
 def python(wheel, tmp_path_factory):
     """The Python of an environment that has the wheel, and what it depends on."""
@@ -104,7 +110,7 @@ def python(wheel, tmp_path_factory):
     place = "Scripts" if os.name == "nt" else "bin"
     made = folder / "venv" / place / "python"
     install = ("install", "--no-deps", "--no-index", "--quiet", "--disable-pip-version-check")
-    run(sys.executable, "-m", "pip", "--python", made, *install, wheel)
+    run(sys.executable, "-m", "pip", "--python", made, *install, wheel, **outside(folder))
     # There may be no network: the dependencies are those of this environment, without our packages.
     others = folder / "others"
     others.mkdir()
@@ -115,12 +121,6 @@ def python(wheel, tmp_path_factory):
     code = "import sysconfig; print(sysconfig.get_path('purelib'))"
     Path(run(made, "-c", code).strip(), "others.pth").write_text(f"{others}\n")
     return made
-
-
-def outside(tmp_path):
-    """An environment of the process in which nothing names the checkout."""
-    left_out = ("PYTHONPATH", "CUKERNELS_DATA", "VIRTUAL_ENV")
-    return {"cwd": tmp_path, "env": {k: v for k, v in os.environ.items() if k not in left_out}}
 
 
 def test_the_first_example_of_the_readme_runs_on_the_wheel(python, tmp_path):
