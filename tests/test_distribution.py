@@ -39,7 +39,8 @@ def sources():
     if "pyproject.toml" not in listed:
         made = re.compile(r"PKG-INFO|setup\.cfg|.*(\.egg-info|\.venv[\w-]*|_cache|__pycache__)/.*")
         paths = [path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*") if path.is_file()]
-        listed = [path for path in paths if not made.match(path)]
+        left = tuple(f"{folder}/" for folder in BUILT)
+        listed = [p for p in paths if not made.match(p) and not p.startswith(left)]
     return {name for name in listed if (ROOT / name).is_file()}
 
 

@@ -22,7 +22,7 @@ MODULES = sorted(
     if ">>> " in path.read_text()
 )
 assert PAGES and MODULES
-PUBLIC = ("callbacks", "convert", "inspection", "model_selection")
+PUBLIC = ("callbacks", "convert", "datasets", "inspection", "model_selection")
 FLAGS = doctest.NORMALIZE_WHITESPACE
 quiet = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
