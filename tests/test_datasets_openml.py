@@ -258,6 +258,18 @@ def test_a_table_that_makes_no_sense(small, monkeypatch, what, message):
     assert not (home / "cukernels").exists()
 
 
+def test_what_the_variable_names_may_lack_the_data_set(small, monkeypatch, tmp_path):
+    """MNIST's own folder is not one of Fashion-MNIST or CIFAR-10, which are downloaded then."""
+    load, _, labels, server, home = small
+    monkeypatch.setenv("CUKERNELS_DATA", str(tmp_path))
+    if load is load_mnist:
+        with pytest.raises(FileNotFoundError, match="has no train-images-idx3-ubyte"):
+            load(data_home=home)
+        assert server.asked == []
+    else:
+        assert_array_equal(load(data_home=home).y_train, labels[:13])
+
+
 def test_a_folder_is_never_asked_for_at_openml(small, tmp_path):
     load, *_, server, home = small
     with pytest.raises(FileNotFoundError):
