@@ -101,7 +101,9 @@ def _joined(ours: Any, original: Any, defaults: dict[str, Any]) -> Signature:
     """Return the parameters of scikit-learn's constructor, and then those that only ours has."""
     theirs = signature(original.__init__)
     more = [
-        parameter.replace(kind=Parameter.KEYWORD_ONLY, default=defaults.get(name, parameter.default))
+        parameter.replace(
+            kind=Parameter.KEYWORD_ONLY, default=defaults.get(name, parameter.default)
+        )
         for name, parameter in signature(ours).parameters.items()
         if name not in theirs.parameters
     ]
@@ -141,8 +143,8 @@ def _learns(name: str, method: Callable) -> Callable:
         try:
             getattr(_view(self), name)(*args, **kwargs)
         except Exception as error:
-            # scikit-learn may refuse a value that is right here, in place of what is wrong
-            if refusal is not None and _is_of_parameters(error) and not _is_of_parameters(refusal):
+            # the value that scikit-learn refuses may be right here, and something else wrong
+            if refusal is not None and _is_of_parameters(error):
                 raise refusal from None
             raise
         vars(self)[_THEIRS] = True
@@ -180,7 +182,10 @@ def _generator_of(model: Any) -> Callable[[], None]:
 def _view(model: Any) -> Any:
     """Return an object of scikit-learn's class that shares the attributes of a stand-in."""
     original = type(model)._replaced
-    view = original.__new__(original)
+    names = [name for name in signature(original).parameters if hasattr(model, name)]
+    view = original(**{name: getattr(model, name) for name in names})
+    for name, value in vars(view).items():  # a constructor may set more than its parameters
+        vars(model).setdefault(name, value)
     view.__dict__ = vars(model)
     return view
 
@@ -202,8 +207,8 @@ def _ours_only(model: Any, method: str, arguments: dict[str, Any]) -> bool:
     if set(arguments) - set(signature(getattr(theirs, method)).parameters):
         return True
     known = signature(theirs).parameters
-    for name, parameter in signature(_declared(model).__init__).parameters.items():
-        if name in known or name == "self" or (name, getattr(model, name, None)) == _ON_THE_CPU:
+    for name, parameter in signature(_declared(model)).parameters.items():
+        if name in known or (name, getattr(model, name, None)) == _ON_THE_CPU:
             continue
         value = getattr(model, name, parameter.default)
         if value is not parameter.default and not _equal(value, parameter.default):
