@@ -37,9 +37,7 @@ class Replacement(ABCMeta):
     A program may have made some before the patch. Subclasses are classes like any other.
     """
 
-    def __instancecheck__(cls, instance: Any) -> bool:
-        return super().__instancecheck__(instance) or _descends(cls, type(instance))
-
+    # by which `isinstance` goes as well
     def __subclasscheck__(cls, subclass: Any) -> bool:
         return super().__subclasscheck__(subclass) or _descends(cls, subclass)
 
