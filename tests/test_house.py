@@ -21,8 +21,10 @@ PACKAGES = ("cukernels", "estimators")
 
 # From the top to the bottom. A name that ends in a dot stands for the files of that folder.
 FLOORS = (
+    ("estimators.__main__",),
     ("estimators.convert.", "estimators.datasets.", "estimators.inspection."),
     ("estimators",),
+    ("estimators.patching.",),
     (
         "estimators.callbacks.",
         "estimators.convnet",
