@@ -28,9 +28,11 @@ from estimators.scikit_learn import (
     rebound,
     validate_params,
 )
+from estimators.search.callbacks import check_callbacks
 from estimators.search.fits import report_failures
 from estimators.search.memory import MeasuredParallel
 from estimators.search.parallel import StackedParallel
+from estimators.search.progress import PROGRESS
 from estimators.shared.all_or_nothing import all_or_nothing
 from estimators.shared.warnings import one_of_each
 
@@ -62,10 +64,11 @@ _DOC = """{summary}
         How many bytes the models of a stack may take while they train, for weights, gradients,
         moments of the optimizer and the values of a batch. A stack that needs more is divided.
         None: a quarter of the free memory.
-    progress : bool, default=False
-        Whether to show a bar with the fits done, the epoch and the best score. It needs tqdm, the
-        extra `progress`; without tqdm, a line is printed for each fit. With ``n_jobs`` above 1,
-        joblib's `verbose` shows the progress instead.{more}
+    progress : bool or {{"bar", "tqdm", "rich", "lines"}}, default=False
+        Whether to show a bar with the fits done, the epoch and the best score. True, like "bar",
+        draws it by tqdm (the extra `progress`), or else by rich; either can be asked for by name.
+        "lines" prints a line for each fit, and so does a bar whose package is missing, with a
+        warning. With ``n_jobs`` above 1, joblib's `verbose` shows the progress instead.{more}
 {rest}"""
 
 _OF_SEARCHES = """
@@ -105,7 +108,7 @@ class _StackedSearch(BaseSearchCV):
 
     fused: bool
     max_stack_bytes: int | None
-    progress: bool
+    progress: bool | str
     checkpoint: Any
     _others: Mapping[str, Any] = MappingProxyType({})  # what `fit` uses beside `_replaced`
 
@@ -144,6 +147,8 @@ class _StackedSearch(BaseSearchCV):
         if self.fused:
             options = self.max_stack_bytes, self.progress, self.checkpoint
             fit = rebound(fit, **_replaced(*options) | dict(self._others))
+        else:
+            check_callbacks(self.estimator)
         with one_of_each():
             return fit(self, X, y, **params)
 
@@ -198,7 +203,7 @@ class _StackedSearch(BaseSearchCV):
 
 
 def _replaced(
-    max_stack_bytes: int | None, progress: bool, checkpoint: Any = None
+    max_stack_bytes: int | None, progress: bool | str, checkpoint: Any = None
 ) -> dict[str, Callable]:
     """Return what scikit-learn's functions use here in place of names of their own."""
     options: dict[str, Any] = {"max_stack_bytes": max_stack_bytes, "progress": progress}
@@ -225,7 +230,7 @@ def _stacked_search(cls: Any) -> Any:
         **constraints_of(original),
         "fused": ["boolean"],
         "max_stack_bytes": [Interval(Integral, 1, None, closed="left"), None],
-        "progress": ["boolean"],
+        "progress": PROGRESS,
         "checkpoint": [str, os.PathLike, None],
     }
     cls.__doc__ = _described(original, cls.__doc__, _SEARCH_NOTES)
@@ -268,6 +273,7 @@ def _stacked(original: Any, summary: str) -> Callable:
     def run(*args: Any, **kwargs: Any) -> Any:
         fused, max_stack_bytes, progress = (kwargs.pop(n, d) for n, d in _OPTIONS.items())
         if not fused:
+            check_callbacks(kwargs.get("estimator", next(iter(args), None)))
             with one_of_each():
                 return original(*args, **kwargs)
         own = rebound(original, **_replaced(max_stack_bytes, progress))

@@ -24,7 +24,7 @@ FLOORS = (
     ("estimators.convert.", "estimators.inspection."),
     ("estimators",),
     (
-        "estimators.callbacks",
+        "estimators.callbacks.",
         "estimators.convnet",
         "estimators.logistic",
         "estimators.mlp",

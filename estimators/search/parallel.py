@@ -9,6 +9,7 @@ from joblib.parallel import get_active_backend
 from sklearn.utils.parallel import delayed
 
 from estimators.scikit_learn import Call, Parallel, effective_n_jobs, function_of, is_fit
+from estimators.search.callbacks import check_callbacks
 from estimators.search.fits import arguments_of, candidate
 from estimators.search.kept import KeptFit, kept_fits, run_kept
 from estimators.search.progress import SearchProgress
@@ -41,14 +42,14 @@ class StackedParallel(Parallel):
     max_stack_bytes : int or None
         How much memory the models of a stack may take while they train; None is a quarter of the
         free memory of the device, divided by the number of jobs on it.
-    progress : bool
-        Whether to show a bar, if all calls run in this process.
+    progress : bool or str
+        What to show, if all calls run in this process; see `SearchProgress`.
     checkpoint : path or None, default=None
         The folder that keeps the results.
     """
 
     def __init__(
-        self, *args: Any, max_stack_bytes: int | None, progress: bool, checkpoint: Any = None,
+        self, *args: Any, max_stack_bytes: int | None, progress: bool | str, checkpoint: Any = None,
         **kwargs: Any,
     ) -> None:  # fmt: skip
         super().__init__(*args, **kwargs)
@@ -60,6 +61,7 @@ class StackedParallel(Parallel):
         calls = list(iterable)
         if not calls:
             return super().__call__(calls)
+        _check_callbacks(calls)
         if self._checkpoint is None:
             return self._run(calls, [None] * len(calls))
         kept = kept_fits(self._checkpoint, calls)
@@ -78,7 +80,7 @@ class StackedParallel(Parallel):
         if n_jobs == 1:
             if not is_ours:
                 return super().__call__(map(_keeping, calls, kept))
-            with SearchProgress(len(calls) if self._progress else 0) as progress:
+            with SearchProgress(len(calls), self._progress) as progress:
                 return run_fits(calls, self._max_stack_bytes, progress, kept)
         holding = device_of(arguments_of(calls[0]).get("X"))  # all calls have the same X
         if holding is not None and _has_device(calls[0]) and not _share_memory():
@@ -110,6 +112,14 @@ class StackedParallel(Parallel):
             for i, outcome in zip(group, outcomes, strict=True):
                 results[i] = outcome
         return results
+
+
+def _check_callbacks(calls: Sequence[Call]) -> None:
+    """Raise ValueError if several fits would write over each other's files."""
+    if len(calls) > 1:
+        arguments = [arguments_of(call) for call in calls]
+        for estimator in {id(a["estimator"]): a["estimator"] for a in arguments}.values():
+            check_callbacks(estimator, (a.get("parameters") for a in arguments))
 
 
 def _keeping(call: Call, kept: KeptFit | None) -> Call:
