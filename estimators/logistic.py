@@ -237,7 +237,7 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
         rows: np.ndarray | None = None,
         resume_from: Any = None,
     ) -> LogisticFit:
-        """Do all of a fit on some rows, whose weights are given, that comes before its first step."""
+        """Do what comes before the first step of a fit on some rows, whose weights are given."""
         C, l1_ratio = resolve_penalty(self)
         resolve_device(self.device)  # an unknown one is refused before anything else
         sample_weight = on_host(sample_weight)

@@ -31,7 +31,8 @@ class ProgressBar(EpochCallback):
 
     Notes
     -----
-    Fits that a search trains together show no bars of their own: ask for ``progress=True`` there.
+    Fits that a search trains together show no bars of their own: ask for ``progress=True`` there,
+    and see a bar of the search.
     Each call of `partial_fit` shows a bar of one epoch.
 
     Examples

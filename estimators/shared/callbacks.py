@@ -230,9 +230,9 @@ def told_of(fits: Sequence[Any], n_done: Sequence[int], *, is_alone: bool) -> It
             try:
                 getattr(callbacks, name)(*arguments, **options)
             except Exception as error:
-                if is_alone:
+                if is_alone and fit.error is None:
                     raise
-                fit.error = fit.error or error
+                fit.error = fit.error or error  # the first one is the news
 
     try:
         call("open", *((n,) for n in done), is_alone=is_alone)

@@ -1,0 +1,395 @@
+"""The protocol of callbacks, and the ready ones that stop a fit or show it."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import FitFailedWarning
+
+from _checkpoints import assert_equal, quietly
+from _requirements import require
+from estimators import ConvNetClassifier, LogisticRegression, MLPClassifier, Perceptron
+from estimators.callbacks import (
+    Checkpoint,
+    EarlyStopping,
+    EpochInfo,
+    LearningRateLogger,
+    ProgressBar,
+)
+from estimators.model_selection import GridSearchCV, cross_validate
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((120, 16))  # which are images of 4 x 4 pixels, too
+Y = (X @ RNG.standard_normal((16, 3)) + 4 * RNG.gumbel(size=(120, 3))).argmax(axis=1)
+SWEPT = {"multi_class": "multinomial", "tol": None, "max_iter": 9}
+MODELS = {
+    "mlp": MLPClassifier((6,), max_iter=9, random_state=0),
+    "lbfgs": MLPClassifier((6,), solver="lbfgs", max_iter=9, tol=1e-9, random_state=0),
+    "convnet": ConvNetClassifier((2,), hidden_layer_sizes=(4,), max_iter=9, random_state=0),
+    "logistic": LogisticRegression(max_iter=9, tol=1e-9),
+    "saga": LogisticRegression(solver="saga", max_iter=9, tol=1e-9),
+    "perceptron": Perceptron(**SWEPT),
+}
+each = pytest.mark.parametrize("name", MODELS)
+
+
+class Hears:
+    """Notes all that it is told, and does something at one place."""
+
+    def __init__(self, at=None, does=None):
+        self.heard, self.at, self.does = [], at, does
+
+    def note(self, what, estimator, info):
+        assert isinstance(info, EpochInfo)
+        self.heard.append((what, info.epoch))
+        self.infos = [*getattr(self, "infos", []), (estimator, info)]
+        if self.at in ((what, info.epoch), what):
+            return self.does()
+        return None
+
+    def on_fit_begin(self, estimator, info):
+        self.note("begin", estimator, info)
+
+    def on_epoch_end(self, estimator, info):
+        return self.note("epoch", estimator, info)
+
+    def on_fit_end(self, estimator, info):
+        self.note("end", estimator, info)
+
+
+def with_callbacks(name, *callbacks, **parameters):
+    return clone(MODELS[name]).set_params(**parameters).set_params(callbacks=list(callbacks))
+
+
+def fails():
+    raise OSError("the disk is full")
+
+
+def interrupts():
+    raise KeyboardInterrupt
+
+
+# The protocol ------------------------------------------------------------------------------------
+
+
+@each
+def test_a_fit_is_told_from_its_beginning_to_its_end(name):
+    hears = Hears()
+    model = quietly(with_callbacks(name, hears), X, Y)
+    n = int(np.max(model.n_iter_))
+    epochs = [("epoch", k + 1) for k in range(n)]
+    assert hears.heard == [("begin", 0), *epochs, ("end", n)]
+    (begun, first), (ended, last) = hears.infos[0], hears.infos[-1]
+    assert first.n_epochs == 9 and np.isnan(first.loss) and first.validation_score is None
+    assert not hasattr(begun, "coef_") and not hasattr(begun, "coefs_")
+    assert last is hears.infos[-2][1] and ended is hears.infos[-2][0]
+    assert_equal(ended, model)
+    assert begun.callbacks is None
+    # told, it is the same fit
+    assert_equal(model, quietly(clone(MODELS[name]), X, Y))
+
+
+@each
+def test_the_end_is_told_after_ctrl_c_and_after_a_failure(name):
+    hears = Hears()
+    with pytest.warns(UserWarning, match="interrupted by user"):
+        with_callbacks(name, hears, Hears(("epoch", 2), interrupts)).fit(X, Y)
+    assert hears.heard == [("begin", 0), ("epoch", 1), ("epoch", 2), ("end", 2)]
+    for place in ("begin", ("epoch", 2), "end"):
+        hears = Hears()
+        model = with_callbacks(name, hears, Hears(place, fails))
+        with pytest.raises(OSError, match="the disk is full"):
+            model.fit(X, Y)
+        assert hears.heard[0] == ("begin", 0) and hears.heard[-1] == ("end", hears.heard[-2][1])
+        assert not hasattr(model, "classes_")
+    # where a fit fails and a callback too, the fit is what is raised
+    both = Hears(("end", 1), fails), Hears(("epoch", 1), lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        with_callbacks(name, *both).fit(X, Y)
+
+
+@pytest.mark.parametrize("hook", ["on_fit_begin", "on_epoch_end", "on_fit_end"])
+@each
+def test_each_method_is_optional(name, hook):
+    told = []
+    one = type("One", (), {hook: lambda self, estimator, info: told.append(info.epoch)})()
+    model = clone(MODELS[name]).set_params(callbacks=one)  # and not in a list
+    n = int(np.max(quietly(model, X, Y).n_iter_))
+    expected = {"on_fit_begin": [0], "on_epoch_end": list(range(1, n + 1)), "on_fit_end": [n]}
+    assert told == expected[hook]
+
+
+def test_what_has_a_method_that_is_none_is_refused():
+    one = type("One", (), {"on_fit_begin": 3})()
+    with pytest.raises(ValueError, match="or objects with a method on_epoch_end"):
+        LogisticRegression(callbacks=[one]).fit(X, Y)
+
+
+@pytest.mark.parametrize("name", ["mlp", "convnet", "perceptron"])
+def test_partial_fit_is_an_epoch_and_no_fit(name):
+    hears = Hears()
+    model = with_callbacks(name, hears)
+    for _ in range(3):
+        model.partial_fit(X, Y, classes=np.unique(Y))
+    assert hears.heard == [("epoch", 1)] * 3
+
+
+@pytest.mark.parametrize("name", ["mlp", "lbfgs", "logistic", "saga", "perceptron"])
+def test_a_fit_that_goes_on_begins_where_the_file_was(name, tmp_path):
+    path = tmp_path / "{epoch}.ckpt"
+    quietly(with_callbacks(name, Checkpoint(path)), X, Y)
+    hears = Hears()
+    quietly(with_callbacks(name, hears), X, Y, resume_from=tmp_path / "3.ckpt")
+    assert hears.heard[:2] == [("begin", 3), ("epoch", 4)]
+
+
+@pytest.mark.parametrize("place", ["begin", ("epoch", 2), "end"])
+@pytest.mark.filterwarnings("ignore:One or more of the test scores")
+@pytest.mark.parametrize("name", ["mlp", "logistic", "perceptron"])
+def test_what_a_callback_raises_in_a_stack_is_its_fit_alone(name, place):
+    grid = {"callbacks": [[Hears(place, fails)], [Hears()]]}
+    search = GridSearchCV(clone(MODELS[name]).set_params(max_iter=9), grid, cv=2, refit=False)
+    with pytest.warns(FitFailedWarning, match=r"(?s)2 fits failed.*the disk is full"):
+        search.fit(X, Y)
+    scores = search.cv_results_["mean_test_score"]
+    assert np.isnan(scores[0]) and np.isfinite(scores[1])
+
+
+# EarlyStopping -----------------------------------------------------------------------------------
+
+
+def stops_at(stopping, losses, scores=None):
+    """The epoch after which it stops, told of these losses and scores."""
+    stopping.on_fit_begin(None, EpochInfo(0, 99, np.nan, None, 0.1, 0.0))
+    for k, loss in enumerate(losses):
+        score = None if scores is None else scores[k]
+        if stopping.on_epoch_end(None, EpochInfo(k + 1, 99, loss, score, 0.1, 0.0)):
+            return k + 1
+    return None
+
+
+def test_when_it_stops():
+    falls = [5, 4, 3, 3, 3, 2, 2, 2, 2, 2]
+    assert stops_at(EarlyStopping(patience=2), falls) == 5
+    assert stops_at(EarlyStopping(patience=3), falls) == 9
+    assert stops_at(EarlyStopping(patience=0), falls) == stops_at(EarlyStopping(patience=1), falls)
+    assert stops_at(EarlyStopping(patience=9), falls) is None
+    assert stops_at(EarlyStopping("loss", 2, min_delta=1.0), [5, 4.5, 4.2, 3.9]) == 3
+    assert stops_at(EarlyStopping("loss", 2, mode="max"), falls) == 3
+    # by the score, where there is one: more is better
+    scores = [0.1, 0.5, 0.4, 0.5, 0.6]
+    assert stops_at(EarlyStopping(patience=2), falls[:5], scores) == 4
+    assert stops_at(EarlyStopping("loss", patience=2), falls[:5], scores) == 5
+    # a baseline that is not reached counts, however it gets better
+    assert stops_at(EarlyStopping(patience=3, baseline=1.0), falls) == 3
+    assert stops_at(EarlyStopping(patience=3, baseline=4.5), falls) == 9
+    assert stops_at(EarlyStopping(patience=2, start_from_epoch=4), falls) == 8
+    # NaN is no improvement, also as the first
+    assert stops_at(EarlyStopping(patience=2), [np.nan, np.nan, 1.0]) == 2
+    assert stops_at(EarlyStopping(patience=3), [np.nan, 5, np.inf, np.nan, np.nan]) == 5
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"monitor": "val_loss"}, "monitor must be a function or one of .*'loss'"),
+        ({"mode": "less"}, "mode must be"),
+        ({"monitor": lambda e, i: 0.0}, "mode must be 'min' or 'max' where monitor is a function"),
+        ({"patience": -1}, "patience must be"),
+        ({"patience": 1.5}, "patience must be"),
+        ({"start_from_epoch": -1}, "start_from_epoch must be"),
+        ({"min_delta": -1.0}, "min_delta must not be below 0"),
+    ],
+)
+def test_what_early_stopping_refuses(parameters, message):
+    with pytest.raises(ValueError, match=message):
+        EarlyStopping(**parameters)
+
+
+@each
+def test_it_stops_each_estimator_and_ends_with_the_best(name):
+    """The best by a function of the estimator, which no built-in early stopping knows."""
+
+    def far_from_third(estimator, info):
+        return abs(info.epoch - 3)
+
+    for restore_best in (False, True):
+        stopping = EarlyStopping(far_from_third, 2, mode="min", restore_best=restore_best)
+        model = quietly(with_callbacks(name, stopping), X, Y)
+        assert np.max(model.n_iter_) == stopping.stopped_epoch_ == 5
+        assert (stopping.best_epoch_, stopping.best_value_) == (3, 0.0)
+        ends = quietly(clone(MODELS[name]).set_params(max_iter=3 if restore_best else 5), X, Y)
+        for attribute in ("coef_", "intercept_", "coefs_", "intercepts_"):
+            mine, theirs = (getattr(m, attribute, []) for m in (model, ends))
+            for a, b in zip(mine, theirs, strict=True):
+                np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(model.predict(X), ends.predict(X))
+        # it goes on from these weights, and says how long it has trained
+        model.set_params(warm_start=True, max_iter=1, callbacks=None).fit(X, Y)
+
+
+@each
+def test_ctrl_c_leaves_the_best(name):
+    stopping = EarlyStopping(
+        lambda estimator, info: abs(info.epoch - 2), 9, mode="min", restore_best=True
+    )
+    model = with_callbacks(name, stopping, Hears(("epoch", 4), interrupts))
+    with pytest.warns(UserWarning, match="interrupted by user"):
+        model.fit(X, Y)
+    ends = quietly(clone(MODELS[name]).set_params(max_iter=2), X, Y)
+    np.testing.assert_array_equal(model.predict(X), ends.predict(X))
+    for attribute in {"coef_", "coefs_"} & set(vars(ends)):
+        for a, b in zip(getattr(model, attribute), getattr(ends, attribute), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@each
+def test_a_search_stops_each_fit_by_itself_with_the_results_of_fits_alone(name):
+    """Stacked or not, scores are those of the best epochs; the user's object is untouched."""
+    stopping = EarlyStopping("loss", 2, 1e-2, restore_best=True)
+    model = with_callbacks(name, stopping)
+    key = {"logistic": "C", "saga": "C", "perceptron": "alpha"}.get(name, "alpha")
+    grid = {key: [1e-4, 1e-1, 10.0]}
+    if name == "perceptron":
+        model.set_params(penalty="l2")
+    searches = [GridSearchCV(model, grid, cv=3, fused=fused).fit(X, Y) for fused in (True, False)]
+    np.testing.assert_array_equal(*(search.cv_results_["mean_test_score"] for search in searches))
+    assert stopping.best_epoch_ is None
+    (own,) = searches[0].best_estimator_.callbacks
+    assert own is not stopping and own.best_epoch_ is not None
+
+
+def test_a_search_with_two_jobs():
+    model = with_callbacks("mlp", EarlyStopping("loss", 2, 0.1), ProgressBar())
+    alone, jobs = (cross_validate(model, X, Y, cv=4, n_jobs=n)["test_score"] for n in (None, 2))
+    np.testing.assert_array_equal(alone, jobs)
+
+
+def test_without_a_validation_score_it_says_what_to_do():
+    with pytest.raises(ValueError, match="give X_val and y_val to fit"):
+        with_callbacks("mlp", EarlyStopping("validation_score")).fit(X, Y)
+
+
+def test_weights_of_an_epoch_before_the_fit_diverged_are_kept():
+    stopping = EarlyStopping("loss", 20, restore_best=True)
+    model = with_callbacks(
+        "mlp", stopping, solver="sgd", learning_rate_init=1e3, activation="relu", max_iter=30
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            model.fit(X, Y)
+        except ValueError:
+            assert stopping.best_epoch_ is None  # its first epoch was lost already
+        else:
+            assert np.isfinite(model.coefs_[0]).all()
+
+
+def test_it_counts_the_calls_of_partial_fit():
+    stopping = EarlyStopping("loss", patience=3, min_delta=10.0)
+    model = with_callbacks("perceptron", stopping)
+    calls = 0
+    while stopping.stopped_epoch_ is None:
+        model.partial_fit(X, Y, classes=np.unique(Y))
+        calls += 1
+    assert calls == stopping.stopped_epoch_ == 4 and stopping.best_epoch_ == 1
+
+
+def test_it_says_that_it_stops(capsys):
+    stopping = EarlyStopping("loss", patience=2, min_delta=10.0, verbose=True)
+    quietly(with_callbacks("mlp", stopping), X, Y)
+    line = capsys.readouterr().out
+    assert line.startswith("Epoch 3: stopping, as 'loss' has not improved for 2 epochs.")
+    assert f"The best value is {stopping.best_value_:.6g}, of epoch 1." in line
+
+
+# What all of them do -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "callback",
+    [EarlyStopping("loss", 2, restore_best=True), LearningRateLogger(False), ProgressBar("rich")],
+    ids=repr,
+)
+def test_clone_and_pickle(callback):
+    new = clone(callback)
+    model = quietly(clone(MODELS["mlp"]).set_params(callbacks=[callback]), X, Y)
+    own = clone(model).callbacks[0]
+    assert own is not callback and repr(own) == repr(callback) == repr(new)
+    assert vars(own) == vars(new)  # it knows nothing of the fit
+    for one in (callback, pickle.loads(pickle.dumps(model)).callbacks[0]):
+        assert {n: v for n, v in vars(one).items() if n[-1:] == "_"} == {
+            n: v for n, v in vars(callback).items() if n[-1:] == "_"
+        }
+
+
+def test_the_rates_of_a_fit(capsys):
+    logger = LearningRateLogger()
+    model = with_callbacks("mlp", logger, solver="sgd", learning_rate="invscaling")
+    heard = Hears()
+    model.callbacks.append(heard)
+    quietly(model, X, Y)
+    rates = [info.learning_rate for _, info in heard.infos[1:-1]]
+    assert logger.learning_rates_ == rates and len(set(rates)) == 9
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [f"Epoch {k + 1}, learning rate = {r:.6g}" for k, r in enumerate(rates)]
+    # one line, where the rate stays; none, where there is no rate, or in a search
+    quietly(with_callbacks("mlp", LearningRateLogger()), X, Y)
+    assert capsys.readouterr().out == "Epoch 1, learning rate = 0.001\n"
+    logger = LearningRateLogger()
+    quietly(with_callbacks("logistic", logger), X, Y)
+    assert np.isnan(logger.learning_rates_).all() and len(logger.learning_rates_) == 9
+    cross_validate(with_callbacks("mlp", LearningRateLogger()), X, Y, cv=2)
+    assert capsys.readouterr().out == ""
+
+
+# ProgressBar -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backend", ["tqdm", "rich"])
+@each
+def test_a_bar_by_either_package(name, backend, capsys):
+    require(backend, "test")
+    bar = ProgressBar(backend)
+    model = quietly(with_callbacks(name, bar), X, Y)
+    out, err = capsys.readouterr()
+    n = int(np.max(model.n_iter_))
+    assert out == "" and f"{n}/9" in err and "loss=" in err and "epoch" in err
+    assert ("rate=" in err) == (name in ("mlp", "convnet", "perceptron"))
+    assert bar._reporter is None  # closed
+    # fits that a search trains together show nothing
+    grid = {"C" if "C" in model.get_params() else "alpha": [0.1, 1.0]}
+    GridSearchCV(with_callbacks(name, bar), grid, cv=2, refit=False).fit(X, Y)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_bar_is_closed_however_the_fit_ends(capsys):
+    for does in (interrupts, fails):
+        bar = ProgressBar()
+        model = with_callbacks("mlp", bar, Hears(("epoch", 2), does))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                model.fit(X, Y)
+            except OSError:
+                assert does is fails
+        assert bar._reporter is None and "2/9" in capsys.readouterr().err
+
+
+def test_a_bar_in_partial_fit_is_one_of_an_epoch(capsys):
+    bar = ProgressBar()
+    model = with_callbacks("mlp", bar)
+    for _ in range(2):
+        model.partial_fit(X, Y, classes=np.unique(Y))
+        assert "1/1" in capsys.readouterr().err and bar._reporter is None
+
+
+def test_an_unknown_backend_is_refused():
+    with pytest.raises(ValueError, match="backend must be one of"):
+        ProgressBar("curses")
