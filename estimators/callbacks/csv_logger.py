@@ -83,7 +83,7 @@ class CSVLogger(EpochCallback):
         return self.separator.join(EpochInfo._fields) + "\n"
 
     def on_fit_begin(self, estimator: Any, info: EpochInfo) -> None:
-        """Begin the file; see `EpochCallback`."""
+        """Begin the file."""
         super().on_fit_begin(estimator, info)
         self._file = self._begun(estimator, info.epoch)
 

@@ -129,7 +129,7 @@ class EarlyStopping(EpochCallback):
         return callable(self.monitor)
 
     def on_fit_begin(self, estimator: Any, info: EpochInfo) -> None:
-        """Forget the fit before; see `EpochCallback`."""
+        """Forget the fit before."""
         super().on_fit_begin(estimator, info)
         self._forget()
 

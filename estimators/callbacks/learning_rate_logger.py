@@ -27,7 +27,6 @@ class LearningRateLogger(EpochCallback):
 
     Examples
     --------
-    >>> import warnings
     >>> from sklearn.datasets import load_digits
     >>> from estimators import MLPClassifier
     >>> from estimators.callbacks import LearningRateLogger
@@ -36,8 +35,8 @@ class LearningRateLogger(EpochCallback):
     ...     (8,), max_iter=2, learning_rate="cosine", callbacks=LearningRateLogger()
     ... )
     >>> model = model.fit(X / 16, y)
-    Epoch 1, learning rate = 0.000528973
-    Epoch 2, learning rate = 2.51547e-06
+    Epoch 1, learning rate = 0.000546134
+    Epoch 2, learning rate = 0
     """
 
     is_silent = False
@@ -47,7 +46,7 @@ class LearningRateLogger(EpochCallback):
         self.learning_rates_: list[float] = []
 
     def on_fit_begin(self, estimator: Any, info: EpochInfo) -> None:
-        """Forget the rates of the fit before; see `EpochCallback`."""
+        """Forget the rates of the fit before."""
         super().on_fit_begin(estimator, info)
         self.learning_rates_ = []
 

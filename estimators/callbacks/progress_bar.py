@@ -53,7 +53,7 @@ class ProgressBar(EpochCallback):
         self.backend = backend
 
     def on_fit_begin(self, estimator: Any, info: EpochInfo) -> None:
-        """Show the bar; see `EpochCallback`."""
+        """Show the bar."""
         super().on_fit_begin(estimator, info)
         self._show(info)
 
@@ -80,7 +80,7 @@ class ProgressBar(EpochCallback):
             self._close()
 
     def on_fit_end(self, estimator: Any, info: EpochInfo) -> None:
-        """Leave the bar as it stands; see `EpochCallback`."""
+        """Leave the bar as it stands."""
         super().on_fit_end(estimator, info)
         self._close()
 

@@ -69,7 +69,7 @@ class TensorBoard(EpochCallback):
         self.log_dir = log_dir
 
     def on_fit_begin(self, estimator: Any, info: EpochInfo) -> None:
-        """Begin a file; see `EpochCallback`."""
+        """Begin a file."""
         super().on_fit_begin(estimator, info)
         self._file = self._begun(estimator, info.epoch)
 
