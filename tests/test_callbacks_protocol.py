@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -106,3 +108,29 @@ def test_what_a_callback_raises_in_a_stack_is_its_fit_alone(name, place):
     failed = [what for what, of in TOLD if of == place]
     assert {"begin": 0, "end": 36}.get(place, 8) >= failed.count("epoch")
     assert failed.count("end") == failed.count("begin") == 4  # each in its stack, and alone
+
+
+@pytest.mark.filterwarnings("ignore:Search interrupted", "ignore:One or more of the test scores")
+@pytest.mark.parametrize("name", ["mlp", "logistic", "perceptron"])
+def test_ctrl_c_in_a_search_ends_each_fit_that_has_begun(name):
+    TOLD.clear()
+    grid = {"callbacks": [[Hears()], [Hears(("epoch", 2), interrupts)]]}
+    search = GridSearchCV(clone(MODELS[name]), grid, cv=2, refit=False)
+    with contextlib.suppress(KeyboardInterrupt):  # where no candidate has begun all its folds
+        search.fit(X, Y)
+    told = [what for what, _ in TOLD]
+    assert told.count("begin") == told.count("end") >= 2
+
+
+@each
+def test_weights_stay_where_they_are_if_nobody_looks(name):
+    """One that does not look at them is given the estimator without; others are not."""
+    blind, sees = Hears(), Hears()
+    blind.needs_fitted = False
+    for callbacks, is_fitted in (([blind], False), ([blind, sees], True)):
+        blind.infos = []
+        quietly(with_callbacks(name, *callbacks), X, Y)
+        given = [estimator for estimator, _ in blind.infos[1:]]
+        assert given
+        for estimator in given:
+            assert bool({"coef_", "coefs_"} & set(vars(estimator))) == is_fitted

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pickle
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from pytest import MonkeyPatch
 from sklearn.base import clone
 
 from _checkpoints import quietly
@@ -98,6 +100,21 @@ def test_it_stops_each_estimator_and_ends_with_the_best(name):
 
 
 @each
+def test_a_function_monitors_the_estimator_as_it_is_then(name):
+    """The scores of snapshots, of which the last is the fit's."""
+    scores = []
+
+    def score(estimator, info):
+        scores.append(estimator.score(X, Y))
+        return scores[-1]
+
+    stopping = EarlyStopping(score, 99, mode="max", restore_best=True)
+    model = quietly(with_callbacks(name, stopping), X, Y)
+    assert stopping.best_value_ == max(scores) == model.score(X, Y)
+    assert stopping.best_epoch_ == 1 + scores.index(max(scores))
+
+
+@each
 def test_ctrl_c_leaves_the_best(name):
     stopping = EarlyStopping(
         lambda estimator, info: abs(info.epoch - 2), 9, mode="min", restore_best=True
@@ -126,6 +143,42 @@ def test_a_search_stops_each_fit_by_itself_with_the_results_of_fits_alone(name):
     assert stopping.best_epoch_ is None
     (own,) = searches[0].best_estimator_.callbacks
     assert own is not stopping and own.best_epoch_ is not None
+
+
+@pytest.mark.parametrize(
+    ("callback", "goes_on"), [(EarlyStopping("loss", 4), False), (ProgressBar(), True)], ids=repr
+)
+def test_a_killed_search_has_the_scores_of_one_that_was_not(callback, goes_on, tmp_path):
+    """A fit in its middle begins anew if its callback remembers something."""
+    grid, epochs = {"alpha": [1e-4, 1.0]}, []
+
+    def killed(estimator, info):
+        epochs.append(info.epoch)
+        if info.epoch == 5:
+            raise SystemExit
+        return False
+
+    killed_by, counts = SimpleNamespace(on_epoch_end=killed), SimpleNamespace()
+    counts.on_epoch_end = lambda estimator, info: epochs.append(info.epoch)
+    killed_by.may_stop = counts.may_stop = False
+    whole = GridSearchCV(with_callbacks("mlp", callback), grid, cv=2, refit=False).fit(X, Y)
+    search = GridSearchCV(with_callbacks("mlp"), grid, cv=2, refit=False, checkpoint=tmp_path)
+    with MonkeyPatch.context() as patch:
+        patch.setattr("estimators.search.kept._SECONDS", 0.0)
+        patch.setattr("estimators.search.kept._hashed", lambda what, of: _name_of(of))
+        with pytest.raises(SystemExit):
+            search.set_params(estimator__callbacks=[callback, killed_by]).fit(X, Y)
+        epochs.clear()
+        search.set_params(estimator__callbacks=[callback, counts]).fit(X, Y)
+    np.testing.assert_array_equal(*(s.cv_results_["mean_test_score"] for s in (whole, search)))
+    assert (min(epochs) > 1) == goes_on
+
+
+def _name_of(of):
+    """The name of a fit, which does not depend on its callbacks."""
+    if "parameters" not in (of[1] if isinstance(of[1], dict) else {}):
+        return "samples"
+    return f"{of[1]['parameters']['alpha']}-{of[1]['train'][0]}-{of[1]['train'][-1]}"
 
 
 def test_a_search_with_two_jobs():
@@ -256,3 +309,10 @@ def test_a_bar_in_partial_fit_is_one_of_an_epoch(capsys):
 def test_an_unknown_backend_is_refused():
     with pytest.raises(ValueError, match="backend must be one of"):
         ProgressBar("curses")
+
+
+def test_a_bar_can_be_pickled_while_it_is_shown():
+    bar = ProgressBar()
+    model = with_callbacks("mlp", bar)
+    model.callbacks.append(lambda estimator, info: pickle.loads(pickle.dumps(bar)).backend == 0)
+    assert quietly(model, X, Y).n_iter_ == 9

@@ -87,6 +87,7 @@ class EarlyStopping(EpochCallback):
     """
 
     is_silent = False
+    may_stop = True
 
     def __init__(
         self,

@@ -16,9 +16,12 @@ class EpochCallback:
     needs_fitted : bool
         Whether it looks at the weights of the estimator that it is called with. Where none does,
         they stay on their device.
+    may_stop : bool
+        Whether it stops fits, or chooses their weights, by what it remembers.
     """
 
     needs_fitted = False
+    may_stop = False
     _is_in_fit = False
     _epoch = 0  # the last one that has ended
 

@@ -24,6 +24,7 @@ from cukernels import __version__
 from estimators.scikit_learn import Call, PassthroughScorer, function_of
 from estimators.search.fits import arguments_of
 from estimators.shared.files import replacing
+from estimators.shared.listeners import listeners_of
 from estimators.shared.warnings import warn
 
 _OF_RESULT = (  # the arguments that a result follows from, beside X and y
@@ -67,6 +68,9 @@ class KeptFit:
     def take_up(self, fit: Any) -> None:
         """Let a fit that is prepared go on from where it was, and write how far it comes."""
         if not hasattr(fit, "keep_in"):
+            return
+        # what a callback remembers is in no file: only from its beginning is the fit the same
+        if any(listener.may_stop for listener in listeners_of(fit.estimator.callbacks)):
             return
         try:
             fit.keep_in(self.state_path, _SECONDS)

@@ -43,6 +43,11 @@ class Listener:
         """Whether it looks at the weights of the estimator that it is called with."""
         return bool(getattr(self._callback, "needs_fitted", True))
 
+    @property
+    def may_stop(self) -> bool:
+        """Whether the result of a fit may depend on what it remembers."""
+        return bool(getattr(self._callback, "may_stop", True))
+
     def be_silent(self, silent: bool) -> None:
         """Tell a callback that shows something whether to show nothing in the next fit."""
         if hasattr(self._callback, "is_silent"):
