@@ -256,7 +256,7 @@ class NetworkModel(LayersInDiagram, Classifier):
         """
         dtypes, rows = self._dtypes, X
         order: Any = None if is_large(X) else "C"
-        if dtypes == np.float32 and order is None:
+        if order is None and dtypes == np.float32:
             kept = validated(self, X, dtype=FLOATS, reset=False)
             if fits_float32(kept):
                 return kept

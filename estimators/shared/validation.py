@@ -164,6 +164,8 @@ def _check_finite(estimator: Any, X: Array) -> None:
 
 def is_large(X: Any) -> bool:
     """Whether X is an array or a frame of so many floats that a copy of them is to be avoided."""
+    if type(X) is np.ndarray and X.size < _MANY:  # at once, as one row is predicted in 50 us
+        return False
     if sp.issparse(X) or device_of(X) is not None:
         return False
     if dtype_of(X) not in (np.float32, np.float64):
