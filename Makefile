@@ -5,6 +5,8 @@ EXTRAS ?= test
 # The extra that `make gpu` installs: cuda12 for a driver that supports no CUDA 13.
 CUDA ?= kernels
 PYTEST_ARGS ?=
+# The tag of a release, such as v0.1.0, which `make dist` then holds the version to.
+TAG ?=
 
 VENV := .venv
 OLDEST := .venv-oldest
@@ -20,7 +22,7 @@ GPU_PYTEST := -m pytest -m gpu $(if $(wildcard /dev/nvidiactl),,-n 2 --dist work
 CXX_SOURCES = $(or $(shell find cukernels tests -name '*.cu' -o -name '*.cuh' -o -name '*.[ch]pp'),\
     $(error found no CUDA source))
 
-.PHONY: help demo test test-oldest lint format bench gpu docs clean
+.PHONY: help demo test test-oldest lint format bench gpu docs dist clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -62,8 +64,21 @@ docs: $(VENV)/.installed-docs ## the manual: guide, gallery and reference
 	$(PY) -m sphinx --fail-on-warning --keep-going --quiet -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
-clean: ## remove the environments and the built manual
-	rm -rf $(VENV) $(OLDEST) docs/_build docs/reference docs/gallery
+# From a copy of the commit: what else lies in the folder, or an older build has left, stays out.
+dist: $(VENV)/.installed-dist ## the source distribution and the wheel of the last commit, checked
+	rm -rf dist build/dist
+	mkdir -p build/dist
+	git archive HEAD | tar -x -C build/dist
+	$(PY) -m build --outdir dist build/dist
+	$(PY) -m twine check --strict dist/*
+	@test -z '$(TAG)' || test -f 'dist/cukernels-$(TAG:v%=%).tar.gz' || { echo \
+	    "make dist: the tag is $(TAG), but not the version: see cukernels/runtime/version.py" \
+	    >&2; exit 1; }
+	@test -z '$(TAG)' || grep -qF '## [$(TAG:v%=%)] - ' CHANGELOG.md || { echo \
+	    "make dist: CHANGELOG.md has no section of $(TAG:v%=%) with its date" >&2; exit 1; }
+
+clean: ## remove the environments, the built manual and the distributions
+	rm -rf $(VENV) $(OLDEST) docs/_build docs/reference docs/gallery build dist
 
 $(VENV)/.made $(OLDEST)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo \

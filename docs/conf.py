@@ -1,138 +1,93 @@
 """How Sphinx builds the manual; the reference and the gallery are written anew by each build."""
 
-import importlib
-import inspect
 import re
-import runpy
 import sys
 from pathlib import Path
-from shutil import copytree, rmtree
 
 import cukernels
 
 DOCS = Path(__file__).parent
-EXAMPLES = DOCS.parent / "examples"
+sys.path.insert(0, str(DOCS))
+
+import edit_link  # noqa: E402
+import inventories  # noqa: E402
+import reference  # noqa: E402
+
+REPOSITORY = edit_link.repository(DOCS.parent / "pyproject.toml")
 
 project = "cukernels"
 author = copyright = "The cukernels developers"
-release = cukernels.__version__
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.mathjax", "numpydoc"]
+release = version = cukernels.__version__
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.intersphinx",
+    "sphinx.ext.mathjax",
+    "numpydoc",
+    "sphinx_copybutton",
+    "sphinx_design",
+    "sphinx_gallery.gen_gallery",
+]
 exclude_patterns = ["_build"]
-html_theme = "alabaster"
-html_title = f"cukernels {release}"
-html_theme_options = {
-    "description": "scikit-learn's networks and linear models on short kernels",
-    "fixed_sidebar": True,
-    "page_width": "1100px",
-    "sidebar_width": "240px",
-}
-html_show_sourcelink = False
+templates_path = ["_templates"]
 default_role = "code"  # a name in single quotes is a name in the code
+nitpicky = False  # what other manuals lack, or a machine without a network, is no defect of ours
+intersphinx_mapping = inventories.mapping(DOCS / "_build" / "inventories")
+
+# The look -----------------------------------------------------------------------------------------
+
+html_theme = "pydata_sphinx_theme"
+html_title = f"cukernels {release}"
+html_static_path = ["_static"]
+html_css_files = ["manual.css"]
+html_show_sourcelink = False
+html_sidebars = {"index": []}
+html_theme_options = {
+    "logo": {"text": "cukernels"},
+    "navbar_start": ["navbar-logo", "version"],
+    "navbar_align": "left",
+    "secondary_sidebar_items": ["page-toc", "edit"],
+    "footer_start": ["copyright"],
+    "footer_end": ["sphinx-version"],
+    "show_nav_level": 1,
+    "show_toc_level": 2,
+    "show_version_warning_banner": False,
+    "icon_links": [{"name": "Repository", "url": REPOSITORY, "icon": "fa-solid fa-code-branch"}]
+    if REPOSITORY
+    else [],
+}
+copybutton_exclude = ".linenos, .gp, .go"  # neither prompts nor what is printed
+
+# The reference ------------------------------------------------------------------------------------
+
+autosummary_generate = True
 autodoc_typehints = "none"  # the docstrings say more
 autodoc_member_order = "bysource"
+toc_object_entries_show_parents = "hide"
 numpydoc_show_class_members = False  # autodoc lists them
 numpydoc_class_members_toctree = False
 
-REFERENCE = {
-    "estimators": ("Estimators", "estimators"),
-    "inspection": ("Displays", "estimators.inspection"),
-    "convert": ("Conversion", "estimators.convert"),
-    "datasets": ("Digits", "estimators.datasets"),
-    "callbacks": ("Callbacks", "estimators.callbacks"),
-    "model_selection": ("Model selection", "estimators.model_selection"),
+# The gallery --------------------------------------------------------------------------------------
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "gallery",
+    "filename_pattern": r"/\d\d_",
+    "ignore_pattern": r"^(?:_|demo)",  # what they share, and the table of `make demo`
+    "within_subsection_order": "FileNameSortKey",
+    "reset_argv": "gallery_settings.arguments",
+    "reset_modules": ("matplotlib", "gallery_settings.forget"),
+    "backreferences_dir": "gallery/backreferences",
+    "doc_module": ("cukernels", "estimators"),
+    "log_level": {"backreference_missing": "debug"},  # not every class has an example
+    "abort_on_example_error": True,
+    "capture_repr": (),  # what is printed is enough
+    "download_all_examples": False,
+    "notebook_extensions": set(),
+    "show_signature": False,
+    "write_computation_times": False,
+    "min_reported_time": 3600,  # seconds of the machine that builds the manual tell little
 }
-
-
-def _heading(text, mark):
-    return [text, mark * len(text), ""]
-
-
-def _entry(module, name):
-    """The directive that documents a public name of a module."""
-    thing = getattr(module, name)
-    full = f"{module.__name__}.{name}"
-    if inspect.isclass(thing):
-        lines = [f".. autoclass:: {full}", "   :members:", "   :inherited-members:"]
-        theirs = ", ".join(_theirs(thing))
-        return [*lines, *([f"   :exclude-members: {theirs}"] if theirs else []), ""]
-    kind = "autofunction" if callable(thing) else "autodata"
-    more = ["   :no-value:"] if kind == "autodata" else []
-    return [f".. {kind}:: {full}", *more, ""]
-
-
-def _theirs(cls):
-    """The public members that scikit-learn's base classes bring along: documented there."""
-    for name in dir(cls):
-        owner = next(c for c in cls.__mro__ if name in vars(c))
-        made_there = owner.__module__.startswith("sklearn.") or re.fullmatch(
-            r"set_\w+_request", name
-        )
-        if made_there and not name.startswith("_"):
-            yield name
-
-
-def _public(module):
-    own = [
-        name
-        for name, thing in vars(module).items()
-        if not name.startswith("_") and getattr(thing, "__module__", "") == module.__name__
-    ]
-    return getattr(module, "__all__", own)
-
-
-def write_reference():
-    """A page for each module of the estimators, and one for the ops, by family."""
-    folder = DOCS / "reference"
-    rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    pages = []
-    for page, (title, name) in REFERENCE.items():
-        if importlib.util.find_spec(name) is None:
-            continue
-        module = importlib.import_module(name)
-        lines = [*_heading(title, "="), f".. module:: {name}", "", inspect.getdoc(module), ""]
-        for public in sorted(_public(module)):
-            lines += _entry(module, public)
-        (folder / f"{page}.rst").write_text("\n".join(lines))
-        pages.append(page)
-
-    lines = [*_heading("Ops", "="), ".. module:: cukernels", "", inspect.getdoc(cukernels), ""]
-    families = {}
-    for public in cukernels.__all__:
-        thing = getattr(cukernels, public)
-        families.setdefault(getattr(thing, "__module__", ""), []).append(public)
-    families.pop("", None)  # the registry itself
-    for family, names in families.items():
-        summary = inspect.getdoc(sys.modules[family]).splitlines()[0]
-        lines += [*_heading(family.rpartition(".")[2].strip("_"), "-"), summary, ""]
-        for public in names:
-            lines += _entry(cukernels, public)
-    (folder / "ops.rst").write_text("\n".join(lines))
-    toctree = [".. toctree::", "   :maxdepth: 1", "", *(f"   {p}" for p in [*pages, "ops"]), ""]
-    (folder / "index.rst").write_text("\n".join([*_heading("Reference", "="), *toctree]))
-
-
-def write_gallery():
-    """A page for each example: its picture, its text, its code; and one that shows them all."""
-    folder = DOCS / "gallery"
-    rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    copytree(EXAMPLES / "gallery", folder / "pictures")
-    index = [*_heading("Gallery", "="), "The systems of two lectures on feature learning, and"]
-    index += ["searches for good settings of them.", ""]
-    index += [".. toctree::", "   :hidden:", ""]
-    pages = list(runpy.run_path(str(EXAMPLES / "_page.py"))["examples"]())
-    index += [f"   {path.stem}" for path, *_ in pages] + [""]
-    for path, title, text in pages:
-        title = f"{int(path.name[:2])}. {title}"
-        picture = f".. image:: pictures/{path.stem}.png"
-        source = f"../../examples/{path.name}"
-        lines = [*_heading(title, "="), text, "", picture, f"   :alt: {title}", ""]
-        lines += [f".. literalinclude:: {source}", "   :language: python", ""]
-        (folder / f"{path.stem}.rst").write_text("\n".join(lines))
-        index += [f":doc:`{title} <{path.stem}>`", "", picture, f"   :target: {path.stem}.html"]
-        index += [f"   :alt: {title}", ""]
-    (folder / "index.rst").write_text("\n".join(index))
 
 
 def escape(app, what, name, thing, options, lines):
@@ -146,10 +101,31 @@ def escape(app, what, name, thing, options, lines):
             lines[i] = re.sub(r"\(\*(?=\w)", r"(\*", line)
 
 
+def name_theirs(app, what, name, thing, options, lines):
+    """What a class has from scikit-learn's base classes is documented there, and named here."""
+    if what == "class" and (names := list(reference.theirs(thing))):
+        named = ", ".join(f"``{n}``" for n in names)
+        lines += ["", ".. rubric:: From scikit-learn's base classes", "", named, ""]
+
+
+def skip_theirs(app, what, name, thing, skip, options):
+    """Leave out of a class what scikit-learn's base classes bring along."""
+    made = getattr(getattr(thing, "fget", thing), "__module__", None) or ""
+    is_theirs = made.startswith("sklearn.") or re.fullmatch(r"set_\w+_request", name)
+    return True if is_theirs else None
+
+
+def add_edit_link(app, pagename, templatename, context, doctree):
+    """Tell the template `edit.html` where the source of a page can be edited, if it is known."""
+    context["edit_address"] = edit_link.edit_address(REPOSITORY, pagename)
+
+
 def setup(app):
-    """Run before numpydoc does."""
+    """Change docstrings before numpydoc does, and after."""
     app.connect("autodoc-process-docstring", escape, priority=400)
+    app.connect("autodoc-process-docstring", name_theirs, priority=600)
+    app.connect("autodoc-skip-member", skip_theirs)
+    app.connect("html-page-context", add_edit_link)
 
 
-write_reference()
-write_gallery()
+reference.write(DOCS / "reference")

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from estimators.logistic import LogisticRegression as LogisticRegression
     from estimators.mlp import MLPClassifier as MLPClassifier
     from estimators.neighbors import NearestNeighborClassifier as NearestNeighborClassifier
+    from estimators.patching.patch import patch_sklearn as patch_sklearn
+    from estimators.patching.patch import sklearn_is_patched as sklearn_is_patched
+    from estimators.patching.patch import unpatch_sklearn as unpatch_sklearn
     from estimators.perceptron import Perceptron as Perceptron
     from estimators.vision.filter_bank import FilterBankTransformer as FilterBankTransformer
     from estimators.vision.visual_words import VisualWordsTransformer as VisualWordsTransformer
@@ -25,6 +28,9 @@ _MODULES = {
     "NearestNeighborClassifier": "neighbors",
     "Perceptron": "perceptron",
     "VisualWordsTransformer": "vision.visual_words",
+    "patch_sklearn": "patching.patch",
+    "sklearn_is_patched": "patching.patch",
+    "unpatch_sklearn": "patching.patch",
 }
 
 
@@ -44,6 +50,16 @@ if not TYPE_CHECKING:  # a type checker would take any name for one that is here
         if name.startswith("_") or name not in _public_layers():
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return _public_layers()[name]
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """Patch scikit-learn in IPython and notebooks, by ``%load_ext estimators``."""
+    importlib.import_module(f"{__name__}.patching.patch").patch_sklearn()
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    """Take that back, by ``%unload_ext estimators``."""
+    importlib.import_module(f"{__name__}.patching.patch").unpatch_sklearn()
 
 
 def __dir__() -> list[str]:

@@ -271,6 +271,11 @@ class ConvNetClassifier(NeuralClassifier):
         warn_of_layout(shape)
         return Network(self._build_layers(shape, n_outputs), shape)
 
+    def _unlike_shapes(self) -> tuple[Shape, Shape]:
+        if self.image_shape is None:
+            return (512, 640, 3), (768, 896, 1)
+        return (given_image_shape(self.image_shape),) * 2
+
     @property
     def image_shape_(self) -> Shape:
         """Height, width and channels of the images."""

@@ -29,9 +29,9 @@ from estimators.linear.scores import n_outputs, two_columns
 from estimators.scikit_learn import CallbackSupportMixin, Hidden, Interval, StrOptions, fit_context
 from estimators.shared.all_or_nothing import all_or_nothing
 from estimators.shared.base import float_dtype
-from estimators.shared.callbacks import CALLBACKS
 from estimators.shared.device_arrays import device_for, in_kind, on_host
 from estimators.shared.labels import total_weights
+from estimators.shared.listeners import CALLBACKS
 from estimators.shared.progress import VERBOSE
 from estimators.shared.samples import Samples
 
@@ -81,8 +81,7 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
         The largest number of iterations of the solver.
     verbose : int or "bar", default=0
         From 1 on, each iteration prints a line, which is alike for all solvers. (scikit-learn's
-        solvers print lines of their own, about their inner steps.) "bar" shows a progress bar,
-        which needs tqdm.
+        solvers print lines of their own.) "bar" shows a progress bar, by tqdm or rich.
     warm_start : bool, default=False
         Whether to start from the last fit. "liblinear" never does.
     n_jobs : int, default=None
@@ -96,9 +95,8 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
     callbacks : callable, object, list of them, or None, default=None
         Called as ``f(estimator, info)``, or as ``callback.on_epoch_end(estimator, info)``, after
         each iteration. The estimator is a copy that is fitted as far as the fit has come; `info`
-        has `epoch` (the iteration), `n_epochs`, `loss` (the objective) and `seconds`. A callback
-        that returns True stops the fit. Those of scikit-learn's API (`set_callbacks`, release 1.9
-        and later) are called as well.
+        is an `EpochInfo`. A callback that returns True stops the fit; `estimators.callbacks` has
+        ready ones. Those of scikit-learn's API (`set_callbacks`) are called as well.
 
     Attributes
     ----------
@@ -239,11 +237,7 @@ class LogisticRegression(CallbackSupportMixin, LinearClassifier):
         rows: np.ndarray | None = None,
         resume_from: Any = None,
     ) -> LogisticFit:
-        """Do all of a fit that comes before its first step.
-
-        `rows` are the samples to learn from, by default all, and `sample_weight` is that of these
-        rows.
-        """
+        """Do what comes before the first step of a fit on some rows, whose weights are given."""
         C, l1_ratio = resolve_penalty(self)
         resolve_device(self.device)  # an unknown one is refused before anything else
         sample_weight = on_host(sample_weight)

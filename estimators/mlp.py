@@ -67,7 +67,7 @@ class MLPClassifier(NeuralClassifier):
         much. "lbfgs" stops when no component of the gradient is larger.
     verbose : int or "bar", default=False
         From 1 on, scikit-learn's lines are printed, one for each epoch, and here also one for each
-        iteration of "lbfgs". "bar" shows a progress bar, which needs tqdm.
+        iteration of "lbfgs". "bar" shows a progress bar, by tqdm or rich.
     warm_start : bool, default=False
         Whether `fit` goes on from the weights of the previous fit.
     momentum : float, default=0.9
@@ -106,8 +106,8 @@ class MLPClassifier(NeuralClassifier):
     callbacks : callable, object, list of them, or None, default=None
         Called as ``f(estimator, info)``, or as ``callback.on_epoch_end(estimator, info)``, after
         each epoch, or iteration of "lbfgs". The estimator is a copy that is fitted as far as the
-        fit has come; `info` has `epoch`, `n_epochs`, `loss`, `validation_score`, `learning_rate`
-        and `seconds`. A callback that returns True stops the fit. Those of scikit-learn's API
+        fit has come; `info` is an `EpochInfo`. A callback that returns True stops the fit.
+        `estimators.callbacks` has ready ones, such as EarlyStopping. Those of scikit-learn's API
         (`set_callbacks`, release 1.9 and later) are called as well.
 
     Attributes

@@ -28,9 +28,12 @@ from estimators.scikit_learn import (
     rebound,
     validate_params,
 )
+from estimators.search.callbacks import check_callbacks
+from estimators.search.curves import KEPT, curves_of_search
 from estimators.search.fits import report_failures
 from estimators.search.memory import MeasuredParallel
 from estimators.search.parallel import StackedParallel
+from estimators.search.progress import PROGRESS
 from estimators.shared.all_or_nothing import all_or_nothing
 from estimators.shared.warnings import one_of_each
 
@@ -47,7 +50,7 @@ __all__ = [
 ]
 
 _OPTIONS = {"fused": True, "max_stack_bytes": None, "progress": False}
-_OPTIONS_OF_SEARCHES = _OPTIONS | {"checkpoint": None}
+_OPTIONS_OF_SEARCHES = _OPTIONS | {"checkpoint": None, "keep_curves": False}
 
 _DOC = """{summary}
 
@@ -62,10 +65,11 @@ _DOC = """{summary}
         How many bytes the models of a stack may take while they train, for weights, gradients,
         moments of the optimizer and the values of a batch. A stack that needs more is divided.
         None: a quarter of the free memory.
-    progress : bool, default=False
-        Whether to show a bar with the fits done, the epoch and the best score. It needs tqdm, the
-        extra `progress`; without tqdm, a line is printed for each fit. With ``n_jobs`` above 1,
-        joblib's `verbose` shows the progress instead.{more}
+    progress : bool or {{"bar", "tqdm", "rich", "lines"}}, default=False
+        Whether to show a bar with the fits done, the epoch and the best score. True, like "bar",
+        draws it by tqdm (the extra `progress`), or else by rich; either can be asked for by name.
+        "lines" prints a line for each fit, and so does a bar whose package is missing, with a
+        warning. With ``n_jobs`` above 1, joblib's `verbose` shows the progress instead.{more}
 {rest}"""
 
 _OF_SEARCHES = """
@@ -75,7 +79,13 @@ _OF_SEARCHES = """
         folds takes them from there and runs the rest: after a kill, too, or once a worker has died.
         Its results are those of a search that was never stopped. Estimators and scorers have to be
         ones that can be pickled. The folder is made if it is not there; several jobs or workers
-        that see the same disk share it."""
+        that see the same disk share it.
+    keep_curves : bool, default=False
+        Whether to keep how each fit went, for `estimators.inspection.SearchDisplay`. The search
+        then has `loss_curves_` and `validation_curves_`: for each candidate, a row of
+        `cv_results_`, a list with an array for each fold, the `loss_curve_` or the
+        `validation_scores_` of that fit. It is None where a fit has none, or where `checkpoint` has
+        its result from a search that kept none. That takes at most 16 bytes an epoch of a fit."""
 
 
 def _described(original: Any, summary: str, rest: str) -> str:
@@ -105,8 +115,9 @@ class _StackedSearch(BaseSearchCV):
 
     fused: bool
     max_stack_bytes: int | None
-    progress: bool
+    progress: bool | str
     checkpoint: Any
+    keep_curves: bool
     _others: Mapping[str, Any] = MappingProxyType({})  # what `fit` uses beside `_replaced`
 
     @fit_context(prefer_skip_nested_validation=False)  # as scikit-learn's
@@ -141,11 +152,21 @@ class _StackedSearch(BaseSearchCV):
         fit = BaseSearchCV.fit
         if self.checkpoint is not None and not self.fused:
             raise ValueError("checkpoint belongs to fused=True, got fused=False")
+        if self.keep_curves and not self.fused:
+            raise ValueError("keep_curves belongs to fused=True, got fused=False")
+        curves: list[Any] | None = [] if self.keep_curves else None
         if self.fused:
-            options = self.max_stack_bytes, self.progress, self.checkpoint
+            options = self.max_stack_bytes, self.progress, self.checkpoint, curves
             fit = rebound(fit, **_replaced(*options) | dict(self._others))
+        else:
+            check_callbacks(self.estimator)
+        for name in KEPT:  # of an earlier fit
+            self.__dict__.pop(name, None)
         with one_of_each():
-            return fit(self, X, y, **params)
+            fit(self, X, y, **params)
+        if curves:
+            self.__dict__.update(curves_of_search(curves, self.n_splits_))
+        return self
 
     def estimate_memory(self, X: Any, y: Any = None, **params: Any) -> MemoryEstimate:
         """Estimate the memory of a device that the largest stack of `fit` will need.
@@ -187,8 +208,9 @@ class _StackedSearch(BaseSearchCV):
             refused=refused,
         )  # fmt: skip
         search = deepcopy(self).set_params(
-            refit=False, scoring=None, return_train_score=False, fused=True, checkpoint=None
-        )
+            refit=False, scoring=None, return_train_score=False, fused=True, checkpoint=None,
+            keep_curves=False,
+        )  # fmt: skip
         search._others = {"parallel": parallel}
         search.fit(X, y, **params)
         if not found:
@@ -198,12 +220,15 @@ class _StackedSearch(BaseSearchCV):
 
 
 def _replaced(
-    max_stack_bytes: int | None, progress: bool, checkpoint: Any = None
+    max_stack_bytes: int | None,
+    progress: bool | str,
+    checkpoint: Any = None,
+    curves: Any = None,
 ) -> dict[str, Callable]:
     """Return what scikit-learn's functions use here in place of names of their own."""
     options: dict[str, Any] = {"max_stack_bytes": max_stack_bytes, "progress": progress}
     return {
-        "parallel": partial(StackedParallel, **options, checkpoint=checkpoint),
+        "parallel": partial(StackedParallel, **options, checkpoint=checkpoint, curves=curves),
         "report_failures": report_failures,
         "cross_validate": partial(cross_validate, **options),  # which cross_val_score calls
     }
@@ -225,8 +250,9 @@ def _stacked_search(cls: Any) -> Any:
         **constraints_of(original),
         "fused": ["boolean"],
         "max_stack_bytes": [Interval(Integral, 1, None, closed="left"), None],
-        "progress": ["boolean"],
+        "progress": PROGRESS,
         "checkpoint": [str, os.PathLike, None],
+        "keep_curves": ["boolean"],
     }
     cls.__doc__ = _described(original, cls.__doc__, _SEARCH_NOTES)
     return cls
@@ -268,6 +294,7 @@ def _stacked(original: Any, summary: str) -> Callable:
     def run(*args: Any, **kwargs: Any) -> Any:
         fused, max_stack_bytes, progress = (kwargs.pop(n, d) for n, d in _OPTIONS.items())
         if not fused:
+            check_callbacks(kwargs.get("estimator", next(iter(args), None)))
             with one_of_each():
                 return original(*args, **kwargs)
         own = rebound(original, **_replaced(max_stack_bytes, progress))

@@ -21,8 +21,8 @@ from estimators.linear.perceptron_swept import SweptFit
 from estimators.linear.row_blocks import kept_forms
 from estimators.scikit_learn import Interval, StrOptions, fit_context
 from estimators.shared.all_or_nothing import all_or_nothing
-from estimators.shared.callbacks import CALLBACKS
 from estimators.shared.device_arrays import device_for
+from estimators.shared.listeners import CALLBACKS
 from estimators.shared.samples import Samples
 
 
@@ -85,10 +85,10 @@ class Perceptron(LinearClassifier):
         for these samples, and else the CPU.
     callbacks : callable, object, list of them, or None, default=None
         Called as ``f(estimator, info)``, or as ``callback.on_epoch_end(estimator, info)``, after
-        each epoch. The estimator is a copy that is fitted as far as the fit has come; `info` has
-        `epoch`, `n_epochs`, `loss`, `validation_score`, `learning_rate` and `seconds`. A callback
-        that returns True stops the fit. With ``multi_class="ovr"`` on the CPU there can be none,
-        which is a ValueError: scikit-learn's loop tells nothing before its end.
+        each epoch. The estimator is a copy that is fitted as far as the fit has come; `info` is an
+        `EpochInfo`. A callback that returns True stops the fit; `estimators.callbacks` has ready
+        ones. With ``multi_class="ovr"`` on the CPU there can be none, which is a ValueError:
+        scikit-learn's loop tells nothing before its end.
 
     Attributes
     ----------

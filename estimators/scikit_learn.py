@@ -72,9 +72,10 @@ class Name(NamedTuple):
 
 
 _PARAMETERS, _SEARCHES = "validating parameters", "training the fits of a search together"
-_CALLBACKS = "scikit-learn's callbacks"
+_CALLBACKS, _DIAGRAMS = "scikit-learn's callbacks", "the diagram of a network"
 LEFT_BY_CALLBACKS = "_skl_callbacks", "_callback_fit_ctx", "_parent_callback_ctx"
 _VALIDATION = "sklearn.utils._param_validation"
+_HTML = "sklearn.utils._" + ("repr_html.estimator" if RELEASE >= (1, 7) else "estimator_html_repr")
 
 NAMES = {
     "BaseEstimator": Name(
@@ -126,6 +127,11 @@ NAMES = {
     "MultimetricScorer": Name(
         "sklearn.metrics._scorer", "_MultimetricScorer", _SEARCHES, ("_scorers",)
     ),
+    "VisualBlock": Name(_HTML, "_VisualBlock", _DIAGRAMS),
+    "asked_in_diagrams": Name(
+        _HTML, "_write_estimator_html", _DIAGRAMS,
+        ("_get_params_html", "_repr_html_inner"), since=(1, 7),
+    ),
 }  # fmt: skip
 """What this package imports from scikit-learn, by the names that it has here."""
 
@@ -142,19 +148,16 @@ USES = {
 """Names that functions of scikit-learn find in their modules, and that `rebound` replaces."""
 
 _REPLACED_BY = {
-    "Parallel": "parallel",
-    "_warn_or_raise_about_fit_failures": "report_failures",
-    "cross_validate": "cross_validate",
-    "_safe_split": "split",
-    "time": "time",
-}
+    "Parallel": "parallel", "_warn_or_raise_about_fit_failures": "report_failures",
+    "cross_validate": "cross_validate", "_safe_split": "split", "time": "time",
+}  # fmt: skip
 
 _SHARED_ARGUMENTS = ("estimator", "X", "y", "train", "test", "fit_params")
 FITS: dict[str, tuple[str, ...]] = {
     "_fit_and_score": (
         *_SHARED_ARGUMENTS,
-        *("parameters", "scorer", "error_score", "return_train_score", "candidate_progress"),
-        *(("callback_ctx",) if RELEASE >= (1, 9) else ()),
+        *("parameters", "scorer", "error_score", "return_train_score", "return_estimator"),
+        *("candidate_progress", *(("callback_ctx",) if RELEASE >= (1, 9) else ())),
     ),
     "_fit_and_predict": _SHARED_ARGUMENTS,
 }
@@ -260,10 +263,8 @@ def rebound(function: Callable, **replacements: Any) -> Callable:
     own = FunctionType(
         function.__code__,
         {**function.__globals__, **{name: replacements[_REPLACED_BY[name]] for name in names}},
-        function.__name__,
-        function.__defaults__,
-        function.__closure__,
-    )
+        function.__name__, function.__defaults__, function.__closure__,
+    )  # fmt: skip
     own.__kwdefaults__ = function.__kwdefaults__
     return own
 

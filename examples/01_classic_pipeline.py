@@ -1,4 +1,5 @@
-"""The classic pipeline: pixels, filters, visual words.
+"""The classic pipeline: pixels, filters, visual words
+===================================================
 
 The oldest recipe for recognising an image has no training at all: give it the label of the most
 similar image that is known, where similar means the smallest sum of squared differences of pixels.
@@ -35,12 +36,16 @@ from estimators.inspection import FiltersDisplay, SearchDisplay
 X, X_test, y, y_test = load(800, 400)
 side = int(np.sqrt(X.shape[1]))
 
-# Nearest neighbour on pixels -------------------------------------------------------------------
+# %%
+# Nearest neighbour on pixels
+# ---------------------------
 
 neighbor = NearestNeighborClassifier().fit(X, y)
 print(f"nearest neighbour on pixels: {neighbor.score(X_test, y_test):.3f} right")
 
-# Filters, words, histograms, a linear classifier ------------------------------------------------
+# %%
+# Filters, words, histograms, a linear classifier
+# -----------------------------------------------
 
 with tempfile.TemporaryDirectory() as cache:  # the bank's responses, computed once a fold
     words = make_pipeline(
@@ -57,7 +62,9 @@ with tempfile.TemporaryDirectory() as cache:  # the bank's responses, computed o
 best = search.best_estimator_
 print(f"visual words: {search.score(X_test, y_test):.3f} right, with {search.best_params_}")
 
-# The picture --------------------------------------------------------------------------------------
+# %%
+# The picture
+# -----------
 
 figure = plt.figure(figsize=(10, 7), layout="constrained")
 top, bottom = figure.subfigures(2, 1, height_ratios=[1.1, 1])
@@ -98,4 +105,4 @@ for column, i, image in zip(maps.subplots(2, 4).T, chosen, found, strict=True):
 scores.suptitle("How many words, and in how many cells?")
 shown = SearchDisplay.from_estimator(search, ax=scores.subplots())
 shown.ax_.set(xlabel="cells along each side of the image", ylabel="visual words")
-save(figure, __file__)
+save(figure)

@@ -1,4 +1,5 @@
-"""Training set, validation set, test set.
+"""Training set, validation set, test set
+======================================
 
 A model that knows its training digits by heart has learned nothing yet: what counts are the errors
 on digits that it has not seen. So the data are cut in three. The *training set* sets the weights,
@@ -33,7 +34,9 @@ from estimators.inspection import SearchDisplay
 pool, X_test, pool_labels, y_test = load(3000, 2000)
 X, y = pool[:300], pool_labels[:300]
 
-# How long -----------------------------------------------------------------------------------------
+# %%
+# How long
+# --------
 
 rng = np.random.default_rng(0)
 mistaken = y.copy()
@@ -55,7 +58,9 @@ large = MLPClassifier(
 )  # fmt: skip
 large.fit(X, mistaken)
 
-# How strong a penalty -----------------------------------------------------------------------------
+# %%
+# How strong a penalty
+# --------------------
 
 strengths = {"C": np.logspace(-5, 3, pick(9, 3)).tolist()}
 search = GridSearchCV(
@@ -63,7 +68,9 @@ search = GridSearchCV(
 )
 search.fit(X, mistaken)
 
-# How many folds -----------------------------------------------------------------------------------
+# %%
+# How many folds
+# --------------
 
 n, neighbor = 150, NearestNeighborClassifier()
 splits = {str(k): KFold(k, shuffle=True, random_state=0) for k in pick((2, 3, 5, 10, 30), (2, 5))}
@@ -78,7 +85,9 @@ for start in range(0, len(pool), n)[: pick(20, 2)]:  # twenty times other digits
 for name, values in gaps.items():
     print(f"{name.split()[0]:>4} folds: {np.mean(values):+.1f} +- {np.std(values):.1f} % too high")
 
-# The picture --------------------------------------------------------------------------------------
+# %%
+# The picture
+# -----------
 
 figure, (long, strong, many) = plt.subplots(1, 3, figsize=(11, 3.6), layout="constrained")
 
@@ -103,4 +112,4 @@ many.axhline(0, color="0.3", linestyle="--", label="the truth")
 many.set_xticks(range(len(gaps)), list(gaps))
 many.set(title="How many folds", xlabel="folds", ylabel="estimate less truth, in %")
 many.legend(loc="lower right")
-save(figure, __file__)
+save(figure)

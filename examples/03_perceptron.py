@@ -1,4 +1,5 @@
-"""The perceptron, update by update.
+"""The perceptron, update by update
+================================
 
 A perceptron has a weight for each pixel. Its score is the sum of weights times pixels, and its
 guess the sign of the score. Rosenblatt's rule (1958) looks at one digit after the other and changes
@@ -30,7 +31,9 @@ from estimators.inspection import WeightsDisplay
 X, X_test, y, y_test = load(6000, 2000)
 side = int(np.sqrt(X.shape[1]))
 
-# Two classes, by hand -----------------------------------------------------------------------------
+# %%
+# Two classes, by hand
+# --------------------
 
 one, other = 4, 9
 pair, pair_test = np.isin(y, (one, other)), np.isin(y_test, (one, other))
@@ -53,7 +56,9 @@ for name, schedule in rates.items():
         assert np.allclose(model.coef_[0], w, atol=1e-4) and np.isclose(model.intercept_[0], b)
     print(f"{name}: {n} mistakes among {t} digits; Perceptron has the same weights after each")
 
-# Ten classes, with the one rate and the other -----------------------------------------------------
+# %%
+# Ten classes, with the one rate and the other
+# --------------------------------------------
 
 curves = {}
 for name, rate in rates.items():
@@ -63,14 +68,18 @@ for name, rate in rates.items():
         curve.partial_fit(X, y, classes=np.arange(10))
         curves[name].append(100 * (1 - curve.score(X_test, y_test)))
 
-# The templates of ten classes ---------------------------------------------------------------------
+# %%
+# The templates of ten classes
+# ----------------------------
 
 templates = Perceptron(
     multi_class="multinomial", learning_rate="invscaling", max_iter=pick(15, 3), tol=None
 ).fit(X, y)
 print(f"ten classes: {templates.score(X_test, y_test):.3f} right")
 
-# The picture --------------------------------------------------------------------------------------
+# %%
+# The picture
+# -----------
 
 figure = plt.figure(figsize=(10, 6.6), layout="constrained")
 steps_at, curves_at, templates_at = figure.subfigures(3, 1, height_ratios=[1, 1.15, 1.75])
@@ -98,4 +107,4 @@ errors_at.margins(y=0.3)
 
 templates_at.suptitle("Ten classes: the templates, raised (red) and lowered (blue) digit by digit")
 WeightsDisplay.from_estimator(templates, scale="each", ax=templates_at.subplots())
-save(figure, __file__)
+save(figure)

@@ -1,4 +1,5 @@
-"""Scores, probabilities, losses: logistic regression and softmax.
+"""Scores, probabilities, losses: logistic regression and softmax
+==============================================================
 
 A linear classifier has a score for each class. *Softmax* makes probabilities of them: it raises e
 to each score and divides by the sum. The *loss* of a digit is the negative logarithm of the
@@ -27,7 +28,9 @@ side = int(np.sqrt(X.shape[1]))
 names = np.array([3, 5, 8])
 three, three_test = np.isin(y, names), np.isin(y_test, names)
 
-# Three classes ------------------------------------------------------------------------------------
+# %%
+# Three classes
+# -------------
 
 model = LogisticRegression(C=0.1, max_iter=200, tol=1e-3).fit(X[three], y[three])
 digits, labels = X_test[three_test], y_test[three_test]
@@ -46,7 +49,9 @@ for i in shown:
     )
     print(f"a {labels[i]}   {numbers}   loss -log({of_the_truth[i]:.3f}) = {loss[i]:.3f}")
 
-# Two losses ---------------------------------------------------------------------------------------
+# %%
+# Two losses
+# ----------
 
 score = np.linspace(-8, 8, 200)
 chance = 1 / (1 + np.exp(-score))
@@ -55,7 +60,9 @@ curves = {
     "quadratic": ((chance - 1) ** 2 / 2, (chance - 1) * chance * (1 - chance), "C1"),
 }
 
-# Trained from a bad start -------------------------------------------------------------------------
+# %%
+# Trained from a bad start
+# ------------------------
 
 bad = np.zeros((X.shape[1], 10))
 for digit in range(10):  # each class begins with the average of the next digit as its template
@@ -76,7 +83,9 @@ for loss_name in ("log_loss", "squared_error"):
         callbacks=lambda model, info, history=history: history.append(model.score(X_test, y_test)),
     ).fit(X, y)
 
-# The picture --------------------------------------------------------------------------------------
+# %%
+# The picture
+# -----------
 
 figure = plt.figure(figsize=(10, 7), layout="constrained")
 top, bottom = figure.subfigures(2, 1, height_ratios=[1.2, 1])
@@ -115,4 +124,4 @@ training_at.set(
 )
 training_at.xaxis.get_major_locator().set_params(integer=True)
 training_at.legend()
-save(figure, __file__)
+save(figure)

@@ -1,4 +1,5 @@
-"""Networks that compute AND, OR, NOT and XNOR.
+"""Networks that compute AND, OR, NOT and XNOR
+===========================================
 
 A unit adds its weighted inputs and a bias, and squashes the sum to between 0 and 1 by the logistic
 function. With inputs of 0 and 1 and large weights it is a logical gate:
@@ -28,7 +29,9 @@ from estimators import LogisticRegression, MLPClassifier
 inputs = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], dtype=float)
 gate = MLPClassifier.from_weights
 
-# Gates by hand ------------------------------------------------------------------------------------
+# %%
+# Gates by hand
+# -------------
 
 AND = gate([[[20], [20]]], [[-30]])
 OR = gate([[[20], [20]]], [[-10]])
@@ -45,7 +48,9 @@ for row, *answers in zip(
     print(*row, "  {}   {}   {}".format(*answers))
 print("NOT 0 is", *NOT.predict([[0]]), "and NOT 1 is", *NOT.predict([[1]]))
 
-# XOR, learned -------------------------------------------------------------------------------------
+# %%
+# XOR, learned
+# ------------
 
 xor = [0, 1, 1, 0]
 line = LogisticRegression(C=1e4).fit(inputs, xor)
@@ -55,7 +60,9 @@ learned = MLPClassifier(
 print(f"XOR: one unit has {4 * line.score(inputs, xor):.0f} of 4 right, a network "
       f"{4 * learned.score(inputs, xor):.0f}")  # fmt: skip
 
-# The picture --------------------------------------------------------------------------------------
+# %%
+# The picture
+# -----------
 
 figure, axes = plt.subplots(2, 3, figsize=(9.5, 6.2), layout="constrained")
 plane = np.array([[-0.3, -0.3], [1.3, 1.3]])
@@ -86,4 +93,4 @@ for ax, (title, (model, answers)) in zip(axes.flat, panels.items(), strict=True)
         ax.text(*point, str(answer), color="white", ha="center", va="center", fontsize=9, zorder=4)
     ax.set(xlabel="a", ylabel="b", xticks=[0, 1], yticks=[0, 1], aspect="equal")
 figure.suptitle("Where a network says 1 (red) and 0 (blue); points have the colour of the answer")
-save(figure, __file__)
+save(figure)

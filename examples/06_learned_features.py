@@ -1,4 +1,5 @@
-"""Features made by hand against features learned.
+"""Features made by hand against features learned
+==============================================
 
 No line separates a ring from the points inside of it. Two ways lead out.
 
@@ -31,7 +32,9 @@ from estimators import LogisticRegression, MLPClassifier
 
 rings, inside = make_circles(300, noise=0.08, factor=0.45, random_state=0)
 
-# Three models of the rings ------------------------------------------------------------------------
+# %%
+# Three models of the rings
+# -------------------------
 
 line = LogisticRegression().fit(rings, inside)
 squares = make_pipeline(FunctionTransformer(np.square), LogisticRegression(C=100))
@@ -47,7 +50,9 @@ height = hidden @ normal + network.intercepts_[1][0] / np.linalg.norm(network.co
 flat = hidden - np.outer(hidden @ normal, normal)
 sideways = PCA(1).fit_transform(flat)[:, 0]
 
-# Digits -------------------------------------------------------------------------------------------
+# %%
+# Digits
+# ------
 
 X, X_test, y, y_test = load(6000, 2000)
 components = PCA(pick(40, 10), random_state=0)
@@ -65,7 +70,9 @@ scores = {name: model.fit(X, y).score(X_test, y_test) for name, model in models.
 for name, score in scores.items():
     print(f"digits, {' '.join(name.split()):30} {score:.3f} right")
 
-# The picture --------------------------------------------------------------------------------------
+# %%
+# The picture
+# -----------
 
 figure, axes = plt.subplot_mosaic(
     [["line", "squares", "digits"], ["network", "hidden", "digits"]],
@@ -111,4 +118,4 @@ axes["digits"].bar_label(bars, fmt="%.1f %%")
 axes["digits"].set_xticks(range(3), list(scores))
 axes["digits"].set(title="digits: errors on the test set", ylabel="% wrong")
 axes["digits"].spines[["top", "right"]].set_visible(False)
-save(figure, __file__)
+save(figure)

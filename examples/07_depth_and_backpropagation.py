@@ -1,4 +1,5 @@
-"""Two layers, three layers, and the gradients that train them.
+"""Two layers, three layers, and the gradients that train them
+===========================================================
 
 A multi-layer perceptron is a chain: a product with weights, an activation, a product, and so on.
 Without activations between them, products of products are one product. However deep, such a network
@@ -27,7 +28,9 @@ from estimators.inspection import LossCurveDisplay
 
 X, X_test, y, y_test = load(5000, 2000)
 
-# Depth, with and without activations --------------------------------------------------------------
+# %%
+# Depth, with and without activations
+# -----------------------------------
 
 shapes = {"one layer": (), "two layers": (100,), "three layers": (100, 50)}
 networks, errors = {}, {}
@@ -43,7 +46,9 @@ for activation in ("identity", "relu"):
 for (activation, name), error in errors.items():
     print(f"{name:13} {activation:9} {error:5.2f} % wrong")
 
-# Backpropagation, written out ---------------------------------------------------------------------
+# %%
+# Backpropagation, written out
+# ----------------------------
 
 rng = np.random.default_rng(0)
 sizes = [X.shape[1], 12, 8, 10]
@@ -99,7 +104,9 @@ for k in range(3):
         print(f"{kind} {k + 1:<3} {values.size:8} {np.abs(pair[0]).max():14.6f} {gap:19.1e}")
         assert gap < 1e-8 * max(1, np.abs(pair[0]).max())
 
-# The picture --------------------------------------------------------------------------------------
+# %%
+# The picture
+# -----------
 
 figure = plt.figure(figsize=(10, 7), layout="constrained")
 top, bottom = figure.subfigures(2, 1)
@@ -141,4 +148,4 @@ table = table_at.table(
 table.auto_set_font_size(False)
 table.set_fontsize(9)
 table.scale(1, 1.15)
-save(figure, __file__)
+save(figure)

@@ -1,4 +1,5 @@
-"""Handwritten digits: one layer, a multi-layer perceptron, a convolutional network.
+"""Handwritten digits: one layer, a multi-layer perceptron, a convolutional network
+================================================================================
 
 Three models of the same digits, each with more between the pixels and the answer:
 
@@ -9,7 +10,8 @@ Three models of the same digits, each with more between the pixels and the answe
 * A *multi-layer perceptron* (`MLPClassifier`) has as many templates as hidden units, none of which
   has to be of a whole digit.
 * A *convolutional network* (`ConvNetClassifier`) looks through small filters that are the same at
-  every place, so that what it learns at one place it knows at all. Its filters are edges and
+  every place, so that what it learns at one place it knows at all. The picture of its layers shows
+  what a place of each sees of the one before. Its filters are edges and
   strokes; the rows of maps show what they make of a digit, layer by layer, down to the
   probabilities; and the patches are what filters of the second layer are most excited by: on the
   left of the line an ideal one, made by gradient ascent, then real ones.
@@ -30,6 +32,7 @@ from estimators.inspection import (
     ErrorsDisplay,
     FiltersDisplay,
     MaximalPatchesDisplay,
+    NetworkDisplay,
     WeightsDisplay,
 )
 
@@ -53,10 +56,12 @@ for name, model in models.items():
     print(f"{name:10} {wrong:5.2f} % wrong after {time.perf_counter() - start:.1f} seconds")
 linear, mlp, net = models.values()
 
-# The picture --------------------------------------------------------------------------------------
+# %%
+# The picture
+# -----------
 
-figure = plt.figure(figsize=(11, 14), layout="constrained")
-first, second, third, fourth = figure.subfigures(4, 1, height_ratios=[1, 1, 1.75, 1.55])
+figure = plt.figure(figsize=(11, 16.6), layout="constrained")
+first, second, layers, third, fourth = figure.subfigures(5, 1, height_ratios=[1, 1, 1, 1.75, 1.55])
 
 left, right = first.subfigures(1, 2)
 left.suptitle("One layer: a template a class (red: ink for it, blue: against)")
@@ -69,6 +74,9 @@ left.suptitle("MLP: the weights of 18 of its 64 hidden units")
 WeightsDisplay.from_estimator(mlp, units=range(18), scale="each", columns=6, ax=left.subplots())
 right.suptitle("ConvNet: the filters of the first layer")
 FiltersDisplay.from_estimator(net, columns=4, ax=right.subplots())
+
+layers.suptitle("ConvNet: its layers")
+NetworkDisplay.from_estimator(net, ax=layers.subplots())
 
 left, right = third.subfigures(1, 2, width_ratios=[1.1, 1])
 left.suptitle("ConvNet: what the layers make of a digit")
@@ -83,4 +91,4 @@ right.suptitle("ConvNet: what it takes for what")
 ConfusionMatrixDisplay.from_estimator(
     net, X_test, y_test, ax=right.subplots(), colorbar=False, cmap="Blues", text_kw={"fontsize": 7}
 )
-save(figure, __file__)
+save(figure)

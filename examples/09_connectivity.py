@@ -1,4 +1,5 @@
-"""Fully connected, locally connected, convolutional.
+"""Fully connected, locally connected, convolutional
+=================================================
 
 How many weights does a layer of 40,000 units need to look at an image of 200 x 200 pixels?
 
@@ -20,9 +21,6 @@ nothing in the corners, where no ink is ever seen. The shared filters have seen 
 image.
 """
 
-import contextlib
-import io
-
 import matplotlib.pyplot as plt
 import numpy as np
 from _gallery import load, pick, save
@@ -30,7 +28,9 @@ from _gallery import load, pick, save
 from estimators import Conv2D, ConvNetClassifier, Dense, LocallyConnected2D
 from estimators.inspection import FiltersDisplay, WeightsDisplay
 
-# Counting, without allocating ---------------------------------------------------------------------
+# %%
+# Counting, without allocating
+# ----------------------------
 
 slides = {
     "fully connected": Dense(40_000),
@@ -39,14 +39,14 @@ slides = {
 }
 counts = {}
 for name, layer in slides.items():
-    text = io.StringIO()
-    with contextlib.redirect_stdout(text):
-        ConvNetClassifier(layers=[layer]).summary((200, 200), n_classes=10)
-    line = text.getvalue().splitlines()[3]  # after the heading and the input
-    counts[name] = int(line.split()[-1].replace(",", ""))
-    print(line)
+    net = ConvNetClassifier(layers=[layer])
+    first = net.summary((200, 200), n_classes=10, show=False).layers[0]
+    counts[name] = first.parameters
+    print(f"{first.name:38} {first.parameters:13,} parameters")
 
-# Training the three -------------------------------------------------------------------------------
+# %%
+# Training the three
+# ------------------
 
 X, X_test, y, y_test = load(6000, 3000)
 side = int(np.sqrt(X.shape[1]))
@@ -68,7 +68,9 @@ for name, layer in layers.items():
     sizes[name] = model.coefs_[0].size + model.intercepts_[0].size
     print(f"{name:18} {sizes[name]:8,} parameters in the layer, {errors[name]:.2f} % wrong")
 
-# The picture --------------------------------------------------------------------------------------
+# %%
+# The picture
+# -----------
 
 figure = plt.figure(figsize=(11, 6.6), layout="constrained")
 top, bottom = figure.subfigures(2, 1, height_ratios=[0.8, 1])
@@ -112,4 +114,4 @@ FiltersDisplay.from_estimator(
 )  # fmt: skip
 parts[2].suptitle("convolutional: the same everywhere")
 FiltersDisplay.from_estimator(models["convolutional"], columns=8, ax=parts[2].subplots())
-save(figure, __file__)
+save(figure)

@@ -1,4 +1,5 @@
-"""One convolution, in numbers: 32 x 32 x 3 pixels, six filters of 5 x 5 x 3, maps of 28 x 28 x 6.
+"""One convolution, in numbers: 32 x 32 x 3 pixels, six filters of 5 x 5 x 3, maps of 28 x 28 x 6
+==============================================================================================
 
 A filter of a layer that reads colours has a weight for each of its 5 x 5 places and 3 colours, 75
 in all, and a bias. It fits into 32 x 32 pixels at 32 - 5 + 1 = 28 places along each side, so that
@@ -22,7 +23,9 @@ from cukernels import conv2d
 from estimators import AvgPool2D, Conv2D, ConvNetClassifier
 from estimators.inspection import FiltersDisplay
 
-# Patches of two photographs, at half their size ---------------------------------------------------
+# %%
+# Patches of two photographs, at half their size
+# ----------------------------------------------
 
 photographs = [
     photo[: 426 // 2 * 2, :640].reshape(213, 2, 320, 2, 3).mean(axis=(1, 3)).astype("float32") / 255
@@ -36,7 +39,9 @@ patches = np.stack(
     [photographs[k][i : i + 32, j : j + 32] for k, (i, j) in zip(labels, corners, strict=True)]
 )
 
-# The layer, and the numbers of the slide ----------------------------------------------------------
+# %%
+# The layer, and the numbers of the slide
+# ---------------------------------------
 
 net = ConvNetClassifier(
     layers=[Conv2D(6, kernel_size=5, padding="valid"), AvgPool2D(28)],
@@ -58,7 +63,9 @@ under_it = image[row : row + 5, column : column + 5]
 by_hand = [(under_it * one).sum() + b for one, b in zip(filters, bias, strict=True)]
 assert np.allclose(maps[row, column], by_hand, atol=1e-5)
 
-# The picture --------------------------------------------------------------------------------------
+# %%
+# The picture
+# -----------
 
 figure = plt.figure(figsize=(11, 4.4), layout="constrained")
 parts = figure.subfigures(1, 3, width_ratios=[1, 1.1, 1.6])
@@ -76,4 +83,4 @@ for k, ax in enumerate(parts[2].subplots(2, 3).flat):
     ax.imshow(centred, cmap="RdBu_r", vmin=-largest, vmax=largest)
     ax.plot(column, row, "s", markersize=5, color="black", fillstyle="none")
     ax.set(xticks=[0, 27], yticks=[0, 27], title=f"filter {k + 1}")
-save(figure, __file__)
+save(figure)

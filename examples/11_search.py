@@ -1,4 +1,5 @@
-"""A whole search at once.
+"""A whole search at once
+======================
 
 How fast should a network learn, and how strong should its penalty be? Nobody knows beforehand, so
 one tries: 5 rates times 8 strengths are 40 candidates, each trained three times, every time with
@@ -14,8 +15,10 @@ the scaling and the components here are fitted three times, once a fold, and not
 
 Left: the score of each candidate on digits that it has not learned from. The rate matters most: too
 low, and the network has not got anywhere after 15 epochs; too high, and it throws away what it has
-learned. With the right one a penalty helps as well. Right: how the time grows with the number of
-networks, trained together and one after the other.
+learned. With the right one a penalty helps as well. Below, with ``keep_curves=True``, the loss of
+each candidate over its epochs, in the colour of its score: the best is not the one that learns its
+own digits best. Right: how the time grows with the number of networks, trained together and one
+after the other; and the best score so far, while the candidates are tried in their order.
 """
 
 import time
@@ -43,11 +46,13 @@ grid = {
     "network__alpha": [0.001, 0.01, 0.1, 0.5, 1, 2, 5, 10],
     "network__learning_rate_init": [0.001, 0.003, 0.01, 0.03, 0.1],
 }
-search = GridSearchCV(model, grid, cv=3).fit(X, y)
+search = GridSearchCV(model, grid, cv=3, keep_curves=True).fit(X, y)
 right = search.score(X_test, y_test)
 print(f"{search.best_score_:.3f} right with {search.best_params_}, {right:.3f} on the test set")
 
-# Together, and one after the other ----------------------------------------------------------------
+# %%
+# Together, and one after the other
+# ---------------------------------
 
 
 def seconds(n_candidates, fused):
@@ -66,10 +71,12 @@ for n, spent in alone.items():
 for n, spent in together.items():
     print(f"{n:3} networks: {spent:5.1f} s together, {spent / n:.3f} s each")
 
-# The picture --------------------------------------------------------------------------------------
+# %%
+# The picture
+# -----------
 
-figure, (scores, times) = plt.subplots(
-    1, 2, figsize=(11, 4.6), layout="constrained", width_ratios=[1.25, 1]
+figure, ((scores, times), (losses, best)) = plt.subplots(
+    2, 2, figsize=(11, 8.4), layout="constrained", width_ratios=[1.25, 1]
 )
 SearchDisplay.from_estimator(
     search, params=["network__learning_rate_init", "network__alpha"], ax=scores
@@ -80,4 +87,9 @@ for spent, name in ((alone, "one after the other"), (together, "together")):
     times.plot(list(spent), list(spent.values()), "o-", label=name)
 times.set(title="How long", xlabel="networks", ylabel="seconds", xlim=(0, None), ylim=(0, None))
 times.legend()
-save(figure, __file__)
+
+SearchDisplay.from_estimator(search, kind="loss", log=True, ax=losses)
+losses.set_title("How each of them learns")
+SearchDisplay.from_estimator(search, kind="best", ax=best)
+best.set_title("How soon a good one is found")
+save(figure)

@@ -1,7 +1,8 @@
-"""The same search on a cluster.
+"""The same search on a cluster
+============================
 
 joblib sends the work of a search wherever it is told: to processes, to threads, or to the workers
-of a Dask cluster. Two lines more than in the example before, and everything else stays:
+of a Dask cluster. Two lines more than in the example before, and everything else stays::
 
     with LocalCluster(n_workers=2) as cluster, Client(cluster):
         with joblib.parallel_config("dask"):
@@ -88,7 +89,7 @@ def main():
     shares.set(title="Who trains what", xlabel="candidate", ylabel="fold")
     shares.set_yticks(np.arange(FOLDS) + 0.5, range(FOLDS))
     shares.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2, frameon=False)
-    save(figure, __file__)
+    save(figure)
 
 
 if __name__ == "__main__":  # the workers import this file

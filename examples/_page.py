@@ -24,10 +24,13 @@ which have no digits in them.
 
 
 def examples():
-    """The numbered scripts, each with the title and the text of its docstring."""
+    """The numbered scripts, each with the title and the text of its docstring, in Markdown.
+
+    The docstrings are reStructuredText, as the manual's gallery wants them.
+    """
     for path in sorted(HERE.glob("[0-9]*.py")):
         title, _, text = ast.get_docstring(ast.parse(path.read_text())).partition("\n\n")
-        yield path, title.rstrip("."), text
+        yield path, title.splitlines()[0], text.replace("::\n\n    ", ":\n\n    ")
 
 
 def page():

@@ -97,6 +97,7 @@ def main():
         digits = load_mnist(options.data, scale=True, return_X_y=True)
     else:
         title, models = "scikit-learn's digits", ON_DIGITS
+        print("on scikit-learn's digits; --data FOLDER takes those of MNIST", file=sys.stderr)
         digits = load_digits_split(scale=True, return_X_y=True)
 
     # The number of epochs is chosen here, so that reaching it is no surprise.

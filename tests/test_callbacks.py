@@ -1,25 +1,20 @@
-"""Callbacks of the networks, their own and scikit-learn's, and the progress bar."""
+"""Callbacks of the networks, their own and scikit-learn's."""
 
 from __future__ import annotations
 
 import pickle
-import sys
 import threading
 import warnings
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_digits
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import log_loss
 
-from _estimators import LEARNERS, NETWORKS, one_each, with_known
+from _estimators import LEARNERS
 from _requirements import RELEASE, require
-from estimators import ConvNetClassifier, LogisticRegression, MLPClassifier, Perceptron
-from estimators.model_selection import cross_val_score
-from estimators.shared.progress import Reporter
+from estimators import ConvNetClassifier, MLPClassifier, Perceptron
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -123,7 +118,6 @@ def test_true_stops(network, digits):
 
 
 def _fitted_silently(model, X, y):
-    import warnings
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -238,106 +232,3 @@ def test_scikit_learns_own_callbacks(network, digits, capsys):
     assert [row["accuracy"] for row in rows] == heard
     printed = capsys.readouterr().out
     assert f"{type(network).__name__} - fit" in printed and "100%" in printed
-
-
-# The bar -----------------------------------------------------------------------------------------
-
-
-def test_the_bar_shows_loss_score_rate_and_time_left(digits, capsys):
-    require("tqdm", "progress")
-    X, y = digits
-    model = MLPClassifier((8,), max_iter=3, verbose="bar", learning_rate="cosine", random_state=0)
-    model.fit(X, y, X_val=X, y_val=y)
-    bar = capsys.readouterr().err.split("\r")[-1]
-    loss, score = model.loss_curve_[-1], model.validation_scores_[-1]
-    assert f"loss={loss:.4f}, rate=0" in bar
-    assert f"validation={score:.4f}" in bar
-    assert "3/3" in bar and "<00:00" in bar and "epoch" in bar
-
-
-@one_each([with_known(cls, verbose="bar", **SMALL) for cls in WITH_A_BAR])
-def test_a_bar_for_every_estimator(estimator, digits, capsys):
-    """It goes to the stream of errors, and tells how far the fit is and what it has come to."""
-    require("tqdm", "progress")
-    model = clone(estimator).fit(*digits)
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert f"{model.n_iter_ if np.isscalar(model.n_iter_) else model.n_iter_[0]}/3" in err
-    assert "loss=" in err
-    is_network = type(estimator) in NETWORKS
-    assert ("epoch" if is_network else "iteration") in err
-    assert ("rate=0.001" in err) == ("validation=" in err) == is_network
-
-
-def test_the_bar_is_the_one_for_notebooks_where_there_is_one(monkeypatch):
-    auto = require("tqdm.auto", "progress")
-    made = []
-
-    class Bar(SimpleNamespace):
-        def __init__(self, **arguments):
-            made.append(arguments)
-            super().__init__(close=lambda: None)
-
-    monkeypatch.setattr(auto, "tqdm", Bar)
-    with Reporter("bar", 10):
-        assert made == [{"total": 10, "unit": "epoch"}]
-
-
-@pytest.fixture
-def no_tqdm(monkeypatch):
-    for name in ("tqdm", "tqdm.auto"):
-        monkeypatch.setitem(sys.modules, name, None)  # so that its import fails
-
-
-@pytest.mark.parametrize(
-    "model",
-    [
-        MLPClassifier((8,), max_iter=3, early_stopping=True, random_state=0),
-        MLPClassifier((8,), max_iter=3, solver="lbfgs", random_state=0),
-        ConvNetClassifier((2,), max_iter=3, random_state=0),
-        LogisticRegression(max_iter=3),
-    ],
-    ids=["adam", "lbfgs", "images", "logistic"],
-)
-def test_without_tqdm_a_bar_is_a_warning_and_lines(model, digits, no_tqdm, capsys):
-    X, y = digits
-    clone(model).set_params(verbose=1).fit(X, y)
-    lines = capsys.readouterr().out
-    with pytest.warns(UserWarning, match=r"progress bar needs tqdm.*pip install"):
-        clone(model).set_params(verbose="bar").fit(X, y)
-    assert capsys.readouterr().out == lines != ""
-
-
-def test_an_integer_needs_no_tqdm(digits, no_tqdm, capsys):
-    X, y = digits
-    for model in (MLPClassifier((8,), max_iter=2), LogisticRegression(max_iter=2), Perceptron()):
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            clone(model).set_params(verbose=10).fit(X, y)
-        assert "1" in capsys.readouterr().out
-
-
-def test_a_search_without_tqdm_prints_a_line_a_fit(digits, no_tqdm, capsys):
-    with pytest.warns(UserWarning, match="progress bar needs tqdm"):
-        scores = cross_val_score(MLPClassifier((8,), max_iter=2), *digits, cv=3, progress=True)
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split(",")[0] for line in lines] == [f"Fit {k} of 3 done" for k in (1, 2, 3)]
-    assert lines[-1].endswith(f"best score = {scores.max():.4f}")
-
-
-@pytest.mark.parametrize("name", ["bars", "Bar", -1, 0.5, None])
-def test_verbose_is_a_number_or_the_bar(name, digits):
-    for cls in WITH_A_BAR:
-        with pytest.raises(ValueError, match="'verbose' parameter of .* must be .*'bar'"):
-            cls(verbose=name).fit(*digits)
-
-
-def test_stacked_fits_show_no_bar_of_their_own(digits, capsys):
-    require("tqdm", "progress")
-    for model in (
-        MLPClassifier((8,), max_iter=2, verbose="bar"),
-        LogisticRegression(verbose="bar"),
-    ):
-        cross_val_score(model, *digits, cv=2)
-        assert capsys.readouterr() == ("", "")

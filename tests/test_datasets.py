@@ -15,8 +15,8 @@ from numpy.testing import assert_array_equal
 from sklearn.datasets import load_digits
 from sklearn.utils import Bunch
 
-from estimators import datasets
-from estimators.datasets import load_digits_split, load_mnist, read_idx
+from _openml import NoServer, install
+from estimators.datasets import load_digits_split, load_fashion_mnist, load_mnist, read_idx
 
 TYPES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
 
@@ -58,11 +58,8 @@ def folder(tmp_path, digits):
 
 @pytest.fixture(autouse=True)
 def no_download(monkeypatch):
-    def fetch(*args, **kwargs):
-        raise AssertionError("a test must not download anything")
-
     monkeypatch.delenv("CUKERNELS_DATA", raising=False)
-    monkeypatch.setattr(datasets, "fetch_openml", fetch)
+    install(monkeypatch, NoServer())
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
@@ -236,6 +233,34 @@ def test_the_argument_wins_over_the_environment_variable(folder, monkeypatch, tm
         load_mnist()
 
 
+def test_a_folder_of_several_data_sets(folder, monkeypatch):
+    """What the environment variable names may hold one folder a data set."""
+    both = folder / "both"
+    for name, offset in (("mnist", 0), ("fashion-mnist", 1)):
+        (both / name).mkdir(parents=True)
+        for path in folder.glob("*ubyte*"):
+            (both / name / path.name).write_bytes(path.read_bytes())
+        (both / name / "train-labels-idx1-ubyte").write_bytes(
+            idx(np.arange(7, dtype=np.uint8) + offset)
+        )
+    monkeypatch.setenv("CUKERNELS_DATA", str(both))
+    assert_array_equal(load_mnist().y_train, np.arange(7))
+    assert_array_equal(load_fashion_mnist().y_train, np.arange(1, 8))
+    monkeypatch.setenv("CUKERNELS_DATA", str(folder / "nowhere"))
+    with pytest.raises(FileNotFoundError, match="there is no folder .*nowhere"):
+        load_fashion_mnist()
+
+
+def test_fashion_mnist_says_what_the_labels_mean(folder):
+    clothes = load_fashion_mnist(folder, as_images=True, dtype="uint8")
+    assert clothes.X_train.shape == (7, 28, 28)
+    assert clothes.target_names[clothes.y_test].tolist() == ["Sneaker", "Bag", "Ankle boot"]
+    (folder / "train-labels-idx1-ubyte").write_bytes(idx(np.arange(4, 11, dtype=np.uint8)))
+    assert load_mnist(folder).target_names.tolist() == [4, 5, 6, 7, 8, 9, 10]
+    with pytest.raises(ValueError, match="train labels have 10 among them; .* from 0 to 9"):
+        load_fashion_mnist(folder)
+
+
 def test_a_missing_file_is_named(folder):
     (folder / "train-labels-idx1-ubyte").unlink()
     with pytest.raises(FileNotFoundError, match=r"has no train-labels-idx1-ubyte or .*\.gz"):
@@ -314,33 +339,6 @@ def test_bad_dtypes(load):
         load(dtype="int64")
     with pytest.raises(ValueError, match=r"scaled to \[0, 1\] do not fit dtype uint8"):
         load(dtype="uint8", scale=True)
-
-
-def test_without_a_folder_mnist_comes_from_openml(monkeypatch):
-    images = np.zeros((70_000, 784))
-    images[60_000] = 255
-    labels = np.repeat(["3", "8"], [60_000, 10_000]).astype(object)
-
-    def fetch(name, *, version, as_frame, parser):
-        assert (name, version, as_frame) == ("mnist_784", 1, False)
-        assert parser in ("pandas", "liac-arff")
-        return Bunch(data=images, target=labels)
-
-    monkeypatch.setattr(datasets, "fetch_openml", fetch)
-    mnist = load_mnist(dtype="uint8")
-    assert (mnist.X_train.shape, mnist.X_test.shape) == ((60_000, 784), (10_000, 784))
-    assert mnist.X_train.max() == 0
-    assert_array_equal(mnist.X_test[0], 255)
-    assert (set(mnist.y_train), set(mnist.y_test)) == ({3}, {8})
-
-
-def test_a_failed_download_says_what_to_do(monkeypatch):
-    def fetch(*args, **kwargs):
-        raise ConnectionError("no route")
-
-    monkeypatch.setattr(datasets, "fetch_openml", fetch)
-    with pytest.raises(OSError, match=r"no route.*data_dir or the environment variable CUKERNELS"):
-        load_mnist()
 
 
 def test_digits_split_is_stratified_and_fixed():

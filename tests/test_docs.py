@@ -1,4 +1,4 @@
-"""The manual: its examples are right, its code is Python, and it lists what is public."""
+"""The manual's text: its examples are right, its code is Python, its reference is complete."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ import ast
 import doctest
 import importlib
 import re
-import subprocess
-import sys
+import runpy
 import textwrap
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
+import estimators
+
 ROOT = Path(__file__).parent.parent
-PAGES = sorted((ROOT / "docs").glob("guide/*.rst"))
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.glob("guide/*.rst"))
 MODULES = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts)
     for package in ("cukernels", "estimators")
@@ -22,20 +26,24 @@ MODULES = sorted(
     if ">>> " in path.read_text()
 )
 assert PAGES and MODULES
-PUBLIC = ("callbacks", "convert", "inspection", "model_selection")
 FLAGS = doctest.NORMALIZE_WHITESPACE
 quiet = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+each_page = pytest.mark.parametrize("path", [DOCS / "index.rst", *PAGES], ids=lambda p: p.stem)
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+@quiet
+@each_page
 def test_the_examples_of_the_guide(path):
     failures, _ = doctest.testfile(str(path), module_relative=False, optionflags=FLAGS)
     assert failures == 0
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+@each_page
 def test_the_code_of_the_guide_is_python(path):
-    for block in re.findall(r"code-block:: python\n\n((?:(?: {3}.*)?\n)+)", path.read_text()):
+    text = path.read_text()
+    blocks = re.findall(r"^( *)\.\. code-block:: python\n\n((?:\1 {3}.*\n|\n)+)", text, re.M)
+    assert len(blocks) == text.count("code-block:: python")
+    for _, block in blocks:
         ast.parse(textwrap.dedent(block))
 
 
@@ -47,20 +55,99 @@ def test_the_examples_of_the_docstrings(name):
 
 
 def test_every_page_of_the_guide_is_in_its_table():
-    table = (ROOT / "docs" / "guide" / "index.rst").read_text()
+    table = (DOCS / "guide" / "index.rst").read_text()
     named = set(re.findall(r"^ {3}(\w+)$", table, re.MULTILINE))
     assert named == {path.stem for path in PAGES} - {"index"}
 
 
-def test_the_manual_builds_without_warnings(tmp_path):
-    """`make docs` does the same; here it is skipped where Sphinx is not installed."""
-    pytest.importorskip("sphinx")
-    pytest.importorskip("numpydoc")
-    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html"]
-    run = subprocess.run([*command, ROOT / "docs", tmp_path], capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr[-3000:]
-    reference = "".join(path.read_text() for path in (tmp_path / "reference").glob("*.html"))
-    for module in ("cukernels", "estimators", *(f"estimators.{name}" for name in PUBLIC)):
-        for public in importlib.import_module(module).__all__:
-            if public != "OPS":  # the registry, which is a dict
-                assert f'id="{module}.{public}"' in reference, public
+@quiet
+def test_the_first_fit_of_the_first_page_and_our_net_of_the_comparison_run(capsys):
+    for page, number in ((DOCS / "index.rst", 0), (DOCS / "guide/from_skorch_and_keras.rst", 0)):
+        blocks = re.findall(r"code-block:: python\n\n((?: {9}.*\n|\n)+)", page.read_text())
+        exec(textwrap.dedent(blocks[number]), {})
+        assert float(capsys.readouterr().out) > 0.95
+
+
+# The reference ------------------------------------------------------------------------------------
+
+REFERENCE = runpy.run_path(str(DOCS / "reference.py"))
+
+
+def test_the_four_estimators_come_first_and_everything_public_has_its_place():
+    (first, names), *others = REFERENCE["modules"]()
+    assert first == "estimators"
+    groups = REFERENCE["groups"](first, names)
+    assert next(iter(groups.values())) == [
+        "MLPClassifier", "ConvNetClassifier", "LogisticRegression", "Perceptron",
+    ]  # fmt: skip
+    assert sorted(sum(groups.values(), [])) == sorted(estimators.__all__)
+    pages = dict(others)
+    for name in ("callbacks", "convert", "inspection", "model_selection"):
+        module = importlib.import_module(f"estimators.{name}")
+        assert pages[module.__name__] == sorted(module.__all__)
+
+
+def test_a_new_module_and_a_new_function_appear_by_themselves(tmp_path, monkeypatch):
+    code = "__all__ = ['Novelty']\nclass Novelty:\n    'New.'\n"
+    (tmp_path / "novelties.py").write_text(code)
+    monkeypatch.setattr(estimators, "__path__", [*estimators.__path__, str(tmp_path)])
+    importlib.invalidate_caches()
+    assert dict(REFERENCE["modules"]())["estimators.novelties"] == ["Novelty"]
+    monkeypatch.setattr(estimators, "patch_it", REFERENCE["public"], raising=False)
+    groups = REFERENCE["groups"]("estimators", ["MLPClassifier", "patch_it"])
+    assert groups == {"Classifiers": ["MLPClassifier"], "Functions": ["patch_it"]}
+
+
+def test_a_page_names_what_is_scikit_learns():
+    theirs = set(REFERENCE["theirs"](estimators.MLPClassifier))
+    assert {"set_params", "get_metadata_routing", "set_score_request"} <= theirs
+    assert not {"fit", "predict", "partial_fit", "from_weights"} & theirs
+
+
+# What conf.py asks for ----------------------------------------------------------------------------
+
+
+class Manual(BaseHTTPRequestHandler):
+    """A manual that lists its pages, beside one that is no manual."""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        is_manual = self.path == "/manual/objects.inv"
+        self.wfile.write(b"# Sphinx inventory version 2\n" if is_manual else b"<html>sign in")
+
+    def log_message(self, *arguments):
+        """Print nothing."""
+
+
+def test_lists_of_other_manuals_are_fetched_kept_and_left_out(tmp_path):
+    mapping = runpy.run_path(str(DOCS / "inventories.py"))["mapping"]
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Manual)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    manuals = {"there": f"{address}/manual", "proxy": f"{address}/page"}
+    file = str(tmp_path / "kept" / "there.inv")
+    expected = {"there": (f"{address}/manual/", (file,))}
+    assert mapping(tmp_path / "kept", manuals) == expected
+    server.shutdown()
+    server.server_close()
+    assert mapping(tmp_path / "kept", manuals) == expected  # without a network
+    assert mapping(tmp_path / "never", manuals) == {}
+
+
+def test_links_to_edit_a_page_lead_to_its_source(tmp_path):
+    functions = runpy.run_path(str(DOCS / "edit_link.py"))
+    pages = ["index", *(f"guide/{path.stem}" for path in PAGES), "gallery/index"]
+    pages += [f"gallery/{path.stem}" for path in (ROOT / "examples").glob("[0-9]*.py")]
+    for page in pages:
+        address = functions["edit_address"]("https://example.org/us", page)
+        root, _, source = address.partition("/edit/main/")
+        assert root == "https://example.org/us" and (ROOT / source).is_file()
+        assert functions["edit_address"]("", page) == ""
+    assert functions["edit_address"]("https://example.org/us", "reference/ops") == ""
+
+    pyproject = tmp_path / "pyproject.toml"
+    pyproject.write_text("[project]\nname = 'x'\n")
+    assert functions["repository"](pyproject) == ""
+    pyproject.write_text("[project]\n[project.urls]\nRepository = 'https://example.org/us/'\n")
+    assert functions["repository"](pyproject) == "https://example.org/us"

@@ -34,6 +34,8 @@ def test_it_runs_and_draws_its_picture(path, tmp_path):
     assert run.returncode == 0, run.stderr
     (picture,) = tmp_path.iterdir()
     assert picture.name == f"{path.stem}.png"
+    uses_digits = " load(" in path.read_text()
+    assert uses_digits == ("these are scikit-learn's digits" in run.stderr)
     pixels = matplotlib.imread(picture)
     assert min(pixels.shape[:2]) >= 200
     assert pixels[..., :3].std() > 0.05  # not one colour

@@ -28,6 +28,8 @@ ROOT = Path(__file__).parent.parent
 FOLDERS = [*(Path(p.__file__).parent for p in (cukernels, estimators)), ROOT / "benchmarks"]
 # Those that open a file to write: all others ask them to.
 WRITERS = {"estimators/shared/files.py", "cukernels/runtime/machine_file.py"}
+# They add to the end of a file, a whole row or record by each call of the system.
+WRITERS |= {f"estimators/callbacks/{name}.py" for name in ("csv_logger", "tensorboard")}
 NEVER = {"pickle", "joblib.load", "dill", "cloudpickle", "marshal", "shelve"}
 
 

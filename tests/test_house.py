@@ -23,10 +23,12 @@ PACKAGES = ("cukernels", "estimators")
 
 # From the top to the bottom. A name that ends in a dot stands for the files of that folder.
 FLOORS = (
-    ("estimators.convert.", "estimators.inspection."),
+    ("estimators.__main__",),
+    ("estimators.convert.", "estimators.datasets.", "estimators.inspection."),
     ("estimators",),
+    ("estimators.patching.",),
     (
-        "estimators.callbacks",
+        "estimators.callbacks.",
         "estimators.convnet",
         "estimators.logistic",
         "estimators.mlp",
@@ -41,7 +43,7 @@ FLOORS = (
     ("estimators.layers.", "estimators.optimize."),
     ("estimators.checkpoints.",),
     ("estimators.shared.",),
-    ("estimators.datasets", "estimators.scikit_learn"),
+    ("estimators.scikit_learn",),
     ("cukernels", "cukernels.__main__"),
     (
         "cukernels.images.",

@@ -73,10 +73,11 @@ cukernels.show_versions()
 
 
 @pytest.mark.parametrize(
-    "package", [*PACKAGES, "estimators.datasets", "estimators.inspection", "estimators.convert"]
+    "package",
+    [*PACKAGES, *(f"estimators.{n}" for n in ("callbacks", "convert", "datasets", "inspection"))],
 )
 def test_import_is_light(package):
-    heavy = {"cupy", "torch", "matplotlib", "onnx", "skl2onnx", "tqdm"}
+    heavy = {"cupy", "torch", "matplotlib", "onnx", "skl2onnx", "tqdm", "tensorboard"}
     code = f"import sys, {package}; print(*{heavy} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert run.returncode == 0, run.stderr

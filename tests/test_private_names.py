@@ -36,7 +36,7 @@ OF_SKLEARN, OF_CUPY, OF_COMPILER = (
     Path(module.__file__) for module in (scikit_learn, arrays, cupy_cache)
 )
 CUPYS = {"_c_contiguous", "_core", "_kernel_cache_backend", "_get_arch_for_options_for_nvrtc"}
-OF_PYTHON = {"_replace", "_asdict", "_getframe"}  # of named tuples and of `sys`
+OF_PYTHON = {"_fields", "_replace", "_asdict", "_getframe"}  # of named tuples and of `sys`
 HERE = {alias: name for alias, name in NAMES.items() if name.since <= scikit_learn.RELEASE}
 VERSIONS = f"scikit-learn {sklearn.__version__} and joblib {joblib.__version__}"
 

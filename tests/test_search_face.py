@@ -17,7 +17,7 @@ pytestmark = QUIET
 def test_signatures_are_scikit_learns_with_our_options_more(name):
     own = inspect.signature(getattr(ours, name)).parameters
     theirs = inspect.signature(getattr(sk, name)).parameters
-    more = ["checkpoint"] if name in SEARCHES else []
+    more = ["checkpoint", "keep_curves"] if name in SEARCHES else []
     assert list(own) == [*theirs, "fused", "max_stack_bytes", "progress", *more]
     assert all(own[n].default is p.default and own[n].kind is p.kind for n, p in theirs.items())
 

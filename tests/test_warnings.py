@@ -187,8 +187,9 @@ def network_is_scored_on_what_nobody_learns(patch):
 
 
 @scene
-def network_shows_a_bar_without_tqdm(patch):
-    patch.setitem(sys.modules, "tqdm.auto", None)
+def network_shows_a_bar_without_tqdm_and_rich(patch):
+    for name in ("tqdm.auto", "rich", "rich.progress"):
+        patch.setitem(sys.modules, name, None)
     MLPClassifier(hidden_layer_sizes=(4,), max_iter=1, verbose="bar").fit(X, Y)
 
 

@@ -14,6 +14,7 @@ from estimators.logistic import LogisticRegression
 from estimators.mlp import MLPClassifier
 from estimators.neural.attributes import NAMES
 from estimators.neural.given_weights import set_weights
+from estimators.patching.stand_in import original_of, ours_of
 from estimators.perceptron import Perceptron
 from estimators.scikit_learn import label_binarizer_of, make_ready
 from estimators.training.optimizers import SOLVERS, listed, solver_named
@@ -46,13 +47,14 @@ def to_sklearn(estimator: Any) -> Any:
         normalisation, with several activations, or with one that scikit-learn does not have; or if
         scikit-learn does not have its solver, so that it could not go on training.
     """
-    if type(estimator) not in _COUNTERPARTS:
+    ours = ours_of(type(estimator))
+    if ours not in _COUNTERPARTS:
         raise TypeError(
             "to_sklearn takes a Perceptron, LogisticRegression or MLPClassifier of this package, "
             f"got {type(estimator).__module__}.{type(estimator).__name__}"
         )
     check_is_fitted(estimator)
-    counterpart = _COUNTERPARTS[type(estimator)]
+    counterpart = _COUNTERPARTS[ours]
     params = estimator.get_params(deep=False)
     if params["verbose"] == "bar":
         params["verbose"] = 1
@@ -243,14 +245,14 @@ class _Counterpart(NamedTuple):
 
 
 _COUNTERPARTS: dict[type, _Counterpart] = {
-    Perceptron: _Counterpart(sklearn.linear_model.Perceptron),
+    Perceptron: _Counterpart(original_of(sklearn.linear_model.Perceptron)),
     LogisticRegression: _Counterpart(
-        sklearn.linear_model.LogisticRegression,
+        original_of(sklearn.linear_model.LogisticRegression),
         their_params=_their_penalty,
         our_params=_our_penalty,
     ),
     MLPClassifier: _Counterpart(
-        sklearn.neural_network.MLPClassifier,
+        original_of(sklearn.neural_network.MLPClassifier),
         _fill_their_network,
         _fill_our_network,
         _their_network_params,

@@ -49,9 +49,9 @@ class MemoryEstimate:
 
     def __repr__(self) -> str:
         parts = ", ".join(
-            f"{name} {_amount(getattr(self, name))}" for name in ("data", "parameters", "step")
+            f"{name} {amount(getattr(self, name))}" for name in ("data", "parameters", "step")
         )
-        return f"{_amount(self.total)} on {self.device}: {parts}"
+        return f"{amount(self.total)} on {self.device}: {parts}"
 
 
 def samples_bytes(X: Any, itemsize: int) -> int:
@@ -118,7 +118,7 @@ def check_memory(
     )
 
 
-def _amount(n_bytes: int) -> str:
+def amount(n_bytes: int) -> str:
     """Write a number of bytes, as 12.3 MB."""
     for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
         if n_bytes >= unit:

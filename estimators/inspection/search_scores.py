@@ -42,15 +42,13 @@ def scores_over(
     """
     varied = {name for candidate in results["params"] for name in candidate}
     if params is None:
-        params = [n for n in sorted(varied) if len({str(p.get(n)) for p in results["params"]}) > 1]
+        params = varied_parameters(results)
     if not 1 <= len(params) <= 2 or not set(params) <= varied:
         raise ValueError(
             f"the search varies {sorted(varied)}: give one or two of them, as "
             f"params={sorted(varied)[:2]}; got {list(params)}"
         )
-    if f"mean_test_{metric}" not in results:
-        known = sorted(n.removeprefix("mean_test_") for n in results if n.startswith("mean_test_"))
-        raise ValueError(f"the search has no score {metric!r}: it has {known}")
+    means = mean_scores(results, metric)
     # a search by halving tries candidates again on more samples: the last row of each is kept
     rows = list({str(candidate): i for i, candidate in enumerate(results["params"])}.values())
     columns = {name: [results["params"][i].get(name) for i in rows] for name in params}
@@ -60,13 +58,34 @@ def scores_over(
     error, train = mean.copy(), mean.copy()
     has_train = f"mean_train_{metric}" in results
     for k, i in enumerate(rows):
-        score = results[f"mean_test_{metric}"][i]
+        score = means[i]
         at = tuple(_position(values[name], columns[name][k]) for name in reversed(params))
         if not np.isnan(score) and not mean[at] >= score:  # also where mean[at] is still NaN
             mean[at], error[at] = score, results[f"std_test_{metric}"][i]
             if has_train:
                 train[at] = results[f"mean_train_{metric}"][i]
     return values, mean, error, train if has_train else None
+
+
+def varied_parameters(results: dict[str, Any]) -> list[str]:
+    """Return the names of the parameters that have more than one value."""
+    candidates = results["params"]
+    names = sorted({name for candidate in candidates for name in candidate})
+    return [name for name in names if len({str(p.get(name)) for p in candidates}) > 1]
+
+
+def mean_scores(results: dict[str, Any], metric: str) -> Any:
+    """Return the mean scores of all candidates.
+
+    Raises
+    ------
+    ValueError
+        If the search has no such metric.
+    """
+    if f"mean_test_{metric}" not in results:
+        known = sorted(n.removeprefix("mean_test_") for n in results if n.startswith("mean_test_"))
+        raise ValueError(f"the search has no score {metric!r}: it has {known}")
+    return results[f"mean_test_{metric}"]
 
 
 def _ordered(values: list[Any]) -> list[Any]:

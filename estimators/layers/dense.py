@@ -61,6 +61,7 @@ class Dense(Weighted):
     units: int
     activation: str = "relu"
     shares_input = True
+    kind = "dense"
 
     def __post_init__(self) -> None:
         check_positive(self, "units")
@@ -153,6 +154,7 @@ class Dropout(Elementwise):
 
     rate: float = 0.5
     rows = Rows.RANDOM
+    kind = "dropout"
 
     def __post_init__(self) -> None:
         if not 0 <= self.rate < 1:
@@ -189,6 +191,7 @@ class Activation(Elementwise):
 
     name: str
     rows = Rows.ALONE
+    kind = "activation"
 
     def __post_init__(self) -> None:
         check_activation(self.name)

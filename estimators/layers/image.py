@@ -54,6 +54,7 @@ class Filters(Weighted):
     padding: Padding = "same"
     dilation: Pair = 1
     activation: str = "relu"
+    kind = "convolution"
 
     def __post_init__(self) -> None:
         check_positive(self, "filters", "kernel_size", "stride", "dilation")
@@ -189,6 +190,7 @@ class Pooling(Layer):
     padding: Padding = 0
     rows = Rows.ALONE
     goes_through = True
+    kind = "pooling"
 
     def __post_init__(self) -> None:
         check_positive(self, "pool_size", "stride")
@@ -282,6 +284,7 @@ class GlobalAvgPool2D(Layer):
     """
 
     rows = Rows.ALONE
+    kind = "pooling"
 
     @classmethod
     def examples(cls) -> Examples:

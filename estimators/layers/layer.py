@@ -108,9 +108,12 @@ class Layer(ABC):
         Whether its backward can go on through the activation that made its input.
     normalises : bool
         Whether its output is the same for inputs of any scale.
+    kind : str
+        The family of layers that it belongs to, by which a picture of a network draws it.
     """
 
     attribute: ClassVar[str] = ""
+    kind: ClassVar[str] = "other"
     is_divided: ClassVar[bool] = False
     shares_input: ClassVar[bool] = False
     goes_through: ClassVar[bool] = False

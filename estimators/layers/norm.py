@@ -51,6 +51,7 @@ class BatchNorm(Elementwise):
     epsilon: float = 1e-5
     rows = Rows.TOGETHER
     normalises = True
+    kind = "normalization"
     attribute = "batch_norms_"
 
     @classmethod
@@ -115,6 +116,7 @@ class LayerNorm(Elementwise):
     epsilon: float = 1e-5
     rows = Rows.ALONE
     normalises = True
+    kind = "normalization"
     attribute = "layer_norms_"
 
     @classmethod

@@ -49,6 +49,12 @@ class LinearFit:
     callbacks: Any = field(default=None, kw_only=True)
     resumed: Any = field(default=None, kw_only=True)
 
+    @property
+    def kept(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """`coef_` and `intercept_` of the epoch that a callback has chosen, if one has."""
+        kept = None if self.callbacks is None else self.callbacks.kept
+        return None if kept is None else (kept["coef_"], kept["intercept_"])
+
     def tell(
         self, info: EpochInfo, state: tuple, stage: Callable[[], Any] | None, *, is_last: bool
     ) -> bool:
@@ -63,6 +69,8 @@ class LinearFit:
         stage : callable or None
             Returns what a file is to have of the solver; None if none is to be written.
         """
+        if self.error is not None:  # of a callback, before the first epoch
+            return True
         write = None if stage is None else partial(write_stage, stage)
         try:
             return self.callbacks.epoch(info, state, write, is_last=is_last)

@@ -35,7 +35,7 @@ from estimators.linear.row_blocks import stack_shares
 from estimators.optimize.lbfgs import Iteration
 from estimators.optimize.states import LBFGSState
 from estimators.shared.base import float_dtype
-from estimators.shared.callbacks import EpochCallbacks
+from estimators.shared.callbacks import EpochCallbacks, told_of
 from estimators.shared.fit_protocol import NotTrainedError, Watch, raise_error_of
 from estimators.shared.progress import Reporter
 from estimators.shared.samples import n_bytes_of
@@ -176,7 +176,7 @@ class LogisticFit(LinearFit):
     def learned(self) -> tuple[np.ndarray, np.ndarray]:
         """The arrays that become `coef_` and `intercept_`."""
         assert self.solution is not None and self.objective is not None
-        return _weights_of(self.objective, self.dtype, self.solution.x)
+        return self.kept or _weights_of(self.objective, self.dtype, self.solution.x)
 
     def finish(self) -> None:
         """Set the fitted attributes of the estimator, with the warnings and errors of its fit."""
@@ -186,6 +186,7 @@ class LogisticFit(LinearFit):
         assert self.objective is not None
         end = self.solution
         attributes = _attributes_of(self.objective, self.dtype, end.x, end.n_iter)
+        attributes["coef_"], attributes["intercept_"] = self.learned
         vars(self.estimator).update(attributes)
         if end.complaint:
             warn(end.complaint, ConvergenceWarning)
@@ -264,7 +265,6 @@ def _run_stack(stack: Sequence[LogisticFit], X: Any, silent: bool, watch: Watch 
     objective = _objective(stack, X)
     x0 = np.stack([fit._begin(objective, X) for fit in stack])
     reporter = Reporter(0 if silent else estimator.verbose, estimator.max_iter, unit="iteration")
-
     are_heard = any(fit.callbacks.are_heard for fit in stack)
 
     def report(n_models: int, lowest: float, n_iter: int, value: float) -> None:
@@ -291,7 +291,10 @@ def _run_stack(stack: Sequence[LogisticFit], X: Any, silent: bool, watch: Watch 
         ends = stage.is_flat or n_iter == estimator.max_iter
         return are_heard and first._ended(stage.x, value, n_iter, lambda: stage, ends)
 
-    with reporter, np.errstate(over="ignore", invalid="ignore"):  # the complaint says it
+    n_done = [0 if fit.resumed is None else fit.resumed.n_iter for fit in stack]
+    telling = told_of(stack, n_done, is_alone=not silent)
+    # the complaint says what overflows
+    with reporter, telling, np.errstate(over="ignore", invalid="ignore"):
         if estimator.solver == "lbfgs":
             solutions = solve_lbfgs(
                 objective,

@@ -147,7 +147,7 @@ class SweptModel(PerceptronFit):
     @property
     def learned(self) -> tuple[np.ndarray, np.ndarray]:
         """The arrays that become `coef_` and `intercept_`, with one row for two classes."""
-        return scoring_weights(self.w, self.b, self.is_multinomial)
+        return self.kept or scoring_weights(self.w, self.b, self.is_multinomial)
 
 
 def scoring_weights(

@@ -12,8 +12,8 @@ from estimators.linear.fit import learn_classes
 from estimators.linear.perceptron_fit import PerceptronFit
 from estimators.scikit_learn import check_partial_fit_first_call
 from estimators.shared.base import float_dtype
-from estimators.shared.callbacks import listed
 from estimators.shared.device_arrays import device_for, on_host
+from estimators.shared.listeners import listed
 from estimators.shared.rows import dense_rows_of
 from estimators.shared.samples import Samples
 

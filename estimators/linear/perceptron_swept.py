@@ -15,8 +15,9 @@ from estimators.costs.memory import check_memory, present_bytes
 from estimators.linear.perceptron_fit import attributes_of
 from estimators.linear.perceptron_model import SweptModel, scoring_weights
 from estimators.linear.perceptron_stack import PerceptronStack
-from estimators.shared.callbacks import EpochCallbacks, listed
+from estimators.shared.callbacks import EpochCallbacks, told_of
 from estimators.shared.fit_protocol import Watch
+from estimators.shared.listeners import listed
 from estimators.shared.progress import Reporter
 from estimators.shared.samples import make_room
 
@@ -44,9 +45,12 @@ class SweptFit(SweptModel):
             make_room(memory.total - present, first.device, [first.samples])
         check_memory(memory, present=present)
         reporter = Reporter(first.estimator.verbose if is_alone else 0, first.epochs)
-        with current(first.device), reporter:
-            for fit in fits:
-                fit._begin()
+        for fit in fits:
+            fit._begin()
+        # one call of `partial_fit` is an epoch of a longer training, and no fit
+        told = [] if first.incremental else fits
+        telling = told_of(told, [fit.n_iter for fit in told], is_alone=is_alone)
+        with current(first.device), reporter, telling:
             stack = PerceptronStack(fits)
             try:
                 while stack.models:

@@ -38,9 +38,9 @@ from estimators.scikit_learn import (
     fit_context,
 )
 from estimators.shared.all_or_nothing import all_or_nothing
-from estimators.shared.callbacks import CALLBACKS
 from estimators.shared.device_arrays import device_for, on_host, received
 from estimators.shared.labels import count_outputs
+from estimators.shared.listeners import CALLBACKS
 from estimators.shared.progress import VERBOSE
 from estimators.shared.samples import Samples
 from estimators.shared.validation import validated, validated_shape

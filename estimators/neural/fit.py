@@ -24,6 +24,7 @@ from estimators.neural.predictor import Predictor
 from estimators.neural.resume import describe_network, resume_network
 from estimators.neural.stack_memory import check_stack_memory, stack_memory
 from estimators.shared.base import float_dtype
+from estimators.shared.callbacks import told_of
 from estimators.shared.fit_protocol import Watch, raise_error_of
 from estimators.shared.parts import brought
 from estimators.shared.progress import Reporter
@@ -126,9 +127,13 @@ class NeuralFit(PlacedFit):
     def run(cls, fits: Sequence[NeuralFit], watch: Watch | None = None) -> None:
         """Run fits of equal keys as one stack."""
         first = fits[0]
-        members = [fit._ready(alone=len(fits) == 1) for fit in fits]
+        is_alone = len(fits) == 1
+        members = [fit._ready(alone=is_alone) for fit in fits]
         check_stack_memory(fits)
-        with current(first.device), first.member.reporter:
+        # one call of `partial_fit` is an epoch of a longer training, and no fit
+        told = [] if first.incremental else fits
+        telling = told_of(told, [fit.member.state.n_iter for fit in told], is_alone=is_alone)
+        with current(first.device), first.member.reporter, telling:
             data = joined_data(fits)
             if first.solver.goes_by_steps:
                 going = [member for member in members if not member.has_ended]
@@ -173,6 +178,8 @@ class NeuralFit(PlacedFit):
             return self.member
 
         def epoch(*state: Any) -> bool:
+            if own.error is not None:  # of a callback, before the first epoch
+                return True
             try:
                 return own.callbacks.tell(*state)
             except Exception as error:
@@ -194,8 +201,10 @@ class NeuralFit(PlacedFit):
 
     @property
     def learned(self) -> np.ndarray:
-        """The parameters that it ends with: the best that early stopping saw, or else the last."""
+        """The parameters that it ends with: those that a callback chose, or early stopping."""
         state = self.member.state
+        if self.callbacks.kept is not None:
+            return self.callbacks.kept["_state"].params
         stops_early = self.estimator.early_stopping and self.solver.goes_by_steps
         best = state.best_params if stops_early else None
         ended = not self.incremental or self.member.is_out_of_patience or self.has_diverged

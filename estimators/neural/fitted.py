@@ -12,8 +12,9 @@ from sklearn.utils.validation import check_is_fitted
 from cukernels.runtime import Array, current, like, namespace, to_device
 from estimators.costs.work import network_prediction_work
 from estimators.layers.layer import Layer, Parameters, Shape
+from estimators.neural.diagram import LayersInDiagram
 from estimators.neural.predictor import Predictor
-from estimators.neural.summary import summary_table
+from estimators.neural.summary import NetworkSummary, summary_of_fit
 from estimators.shared.base import FLOATS, Classifier, float_dtype, is_plainly_valid
 from estimators.shared.device_arrays import chosen, device_for, device_holding, device_of, in_kind
 from estimators.shared.known_outputs import known_outputs
@@ -24,7 +25,7 @@ from estimators.training.network import Network
 from estimators.training.objective import Objective
 
 
-class NetworkModel(Classifier):
+class NetworkModel(LayersInDiagram, Classifier):
     """A network classifier without its fit: all that needs no samples to learn from."""
 
     loss: str
@@ -61,8 +62,18 @@ class NetworkModel(Classifier):
         shape = shape or self._sample_shape(n_features)
         return Network(self._build_layers(shape, n_outputs), shape)
 
-    def summary(self, input_shape: Any = None, n_classes: int | None = None) -> None:
-        """Print the layers with their output shapes and parameter counts. Nothing is allocated.
+    def summary(
+        self,
+        input_shape: Any = None,
+        n_classes: int | None = None,
+        *,
+        n_samples: int | None = None,
+        show: bool = True,
+    ) -> NetworkSummary | None:
+        """Print the layers with their sizes, and what a fit needs. Nothing is allocated.
+
+        The columns are the shape of the output for one sample, the multiplications of the products
+        on the way forward, the bytes of the output, and the number of parameters.
 
         Parameters
         ----------
@@ -70,23 +81,48 @@ class NetworkModel(Classifier):
             Number of features, or shape of an image; only needed before a fit.
         n_classes : int, default=None
             Number of classes; only needed before a fit.
+        n_samples : int, default=None
+            The samples of a fit whose memory is to be told below the table. `estimate_memory` knows
+            more, as it is given the samples themselves.
+        show : bool, default=True
+            Whether to print the table (in a notebook, to show it). If False, it is returned.
+
+        Returns
+        -------
+        summary : NetworkSummary or None
+            With ``show=False`` an object with `input_shape`, `layers`, the sums `parameters`,
+            `multiplications` and `activations`, and `memory`: that of the fit, or without
+            `n_samples` of parameters (with what the solver keeps beside them) and of a step.
+            Printed it is the table, and in a notebook it is shown as one.
 
         Raises
         ------
         ValueError
-            If the estimator is not fitted and one of the two is missing.
+            If the estimator is not fitted and one of the first two is missing.
         """
+        if n_samples is not None and n_samples < 1:
+            raise ValueError(f"n_samples must be at least 1, got {n_samples!r}")
+        summary = summary_of_fit(self, self._network_shown(input_shape, n_classes), n_samples)
+        if not show:
+            return summary
+        summary.show()
+        return None
+
+    def _network_shown(self, input_shape: Any, n_classes: int | None) -> Network:
+        """Return the network as fitted, or for samples of a shape."""
         if hasattr(self, "coefs_"):
-            network = self._network
-        elif input_shape is None or n_classes is None:
+            return self._network if hasattr(self, "_network") else self._network_of_weights()
+        if input_shape is None or n_classes is None:
             raise ValueError(
                 f"this {type(self).__name__} is not fitted yet: give summary the shape of a sample "
                 "and the number of classes, as in summary((28, 28), n_classes=10)"
             )
-        else:
-            shape = (input_shape,) if isinstance(input_shape, Integral) else tuple(input_shape)
-            network = self._described(shape, 1 if n_classes == 2 else n_classes)
-        print(summary_table(network))  # noqa: T201
+        shape = (input_shape,) if isinstance(input_shape, Integral) else tuple(input_shape)
+        return self._described(shape, 1 if n_classes == 2 else n_classes)
+
+    def _unlike_shapes(self) -> tuple[Shape, Shape]:
+        """Return two shapes of samples that have in common what is known before a fit."""
+        return (97,), (61,)
 
     def _described(self, shape: Shape, n_outputs: int) -> Network:
         """Return the network for samples of a shape, before any data are seen."""

@@ -30,6 +30,7 @@ from estimators.scikit_learn import (
     scorers_of,
     warn_or_raise_about_fit_failures,
 )
+from estimators.search.curves import with_curves
 from estimators.search.shared_steps import (
     Shared,
     can_stack,
@@ -146,8 +147,9 @@ class StackedFit:
         # "raise" would end the search, and lose the fits that are done
         if isinstance(self.error, NotTrainedError) and "error_score" in a:
             a = {**a, "error_score": np.nan}
+        asked = a.get("return_estimator")
         if prepared is None and self.error is None:
-            return self.function(**a)
+            return with_curves(self.function(**a), asked)
         # scikit-learn measures how long `fit` takes: once it has returned, the clock that the
         # function reads is put forward by the time that the stack has taken for this fit
         spent = 0.0
@@ -175,7 +177,7 @@ class StackedFit:
             time=SimpleNamespace(time=lambda: time.time() + spent),
         )
         try:
-            return function(**{**a, "estimator": learned})
+            return with_curves(function(**{**a, "estimator": learned}), asked)
         finally:
             self._forget_outputs()
             for name in ("fit", "set_params"):

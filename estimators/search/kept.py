@@ -22,8 +22,10 @@ from sklearn.base import clone
 
 from cukernels import __version__
 from estimators.scikit_learn import Call, PassthroughScorer, function_of
+from estimators.search.curves import CURVES, run_with_curves
 from estimators.search.fits import arguments_of
 from estimators.shared.files import replacing
+from estimators.shared.listeners import listeners_of
 from estimators.shared.warnings import warn
 
 _OF_RESULT = (  # the arguments that a result follows from, beside X and y
@@ -58,6 +60,8 @@ class KeptFit:
             return
         try:
             text = json.dumps(result)
+            if len(text) > _MOST_BYTES:  # the score of a fit is worth more than its curves
+                text = json.dumps({name: result[name] for name in result if name != CURVES})
         except TypeError:  # it holds an estimator or the like
             return
         with replacing(self.result_path) as file:
@@ -67,6 +71,9 @@ class KeptFit:
     def take_up(self, fit: Any) -> None:
         """Let a fit that is prepared go on from where it was, and write how far it comes."""
         if not hasattr(fit, "keep_in"):
+            return
+        # what a callback remembers is in no file: only from its beginning is the fit the same
+        if any(listener.may_stop for listener in listeners_of(fit.estimator.callbacks)):
             return
         try:
             fit.keep_in(self.state_path, _SECONDS)
@@ -128,7 +135,7 @@ def run_kept(kept: KeptFit, call: Call) -> Any:
     """Run a call of scikit-learn's, or return the result that is there, and keep it."""
     result = kept.read()
     if result is None:
-        result = function_of(call)(*call[1], **call[2])
+        result = run_with_curves(call)
         with contextlib.suppress(OSError):  # the search itself writes it again
             kept.write(result)
     return result

@@ -9,6 +9,8 @@ from joblib.parallel import get_active_backend
 from sklearn.utils.parallel import delayed
 
 from estimators.scikit_learn import Call, Parallel, effective_n_jobs, function_of, is_fit
+from estimators.search.callbacks import check_callbacks
+from estimators.search.curves import asking_for_curves, run_with_curves, taken_out, wants_curves
 from estimators.search.fits import arguments_of, candidate
 from estimators.search.kept import KeptFit, kept_fits, run_kept
 from estimators.search.progress import SearchProgress
@@ -41,25 +43,36 @@ class StackedParallel(Parallel):
     max_stack_bytes : int or None
         How much memory the models of a stack may take while they train; None is a quarter of the
         free memory of the device, divided by the number of jobs on it.
-    progress : bool
-        Whether to show a bar, if all calls run in this process.
+    progress : bool or str
+        What to show, if all calls run in this process; see `SearchProgress`.
     checkpoint : path or None, default=None
         The folder that keeps the results.
+    curves : list or None, default=None
+        Where to add the curves of each fit; None: they are not kept.
     """
 
     def __init__(
-        self, *args: Any, max_stack_bytes: int | None, progress: bool, checkpoint: Any = None,
-        **kwargs: Any,
+        self, *args: Any, max_stack_bytes: int | None, progress: bool | str, checkpoint: Any = None,
+        curves: list[Any] | None = None, **kwargs: Any,
     ) -> None:  # fmt: skip
         super().__init__(*args, **kwargs)
         self._max_stack_bytes, self._progress = max_stack_bytes, progress
-        self._checkpoint = checkpoint
+        self._checkpoint, self._curves = checkpoint, curves
 
     def __call__(self, iterable: Iterable[Call]) -> Any:
         """Return the results of the calls, in their order."""
         calls = list(iterable)
         if not calls:
             return super().__call__(calls)
+        _check_callbacks(calls)
+        if self._curves is not None:
+            calls = [asking_for_curves(call) for call in calls]
+        results = self._results(calls)
+        taken_out(results, self._curves)
+        return results
+
+    def _results(self, calls: list[Call]) -> Any:
+        """Return the results of the calls, those that are kept from their files."""
         if self._checkpoint is None:
             return self._run(calls, [None] * len(calls))
         kept = kept_fits(self._checkpoint, calls)
@@ -78,7 +91,7 @@ class StackedParallel(Parallel):
         if n_jobs == 1:
             if not is_ours:
                 return super().__call__(map(_keeping, calls, kept))
-            with SearchProgress(len(calls) if self._progress else 0) as progress:
+            with SearchProgress(len(calls), self._progress) as progress:
                 return run_fits(calls, self._max_stack_bytes, progress, kept)
         holding = device_of(arguments_of(calls[0]).get("X"))  # all calls have the same X
         if holding is not None and _has_device(calls[0]) and not _share_memory():
@@ -112,9 +125,19 @@ class StackedParallel(Parallel):
         return results
 
 
+def _check_callbacks(calls: Sequence[Call]) -> None:
+    """Raise ValueError if several fits would write over each other's files."""
+    if len(calls) > 1:
+        arguments = [arguments_of(call) for call in calls]
+        for estimator in {id(a["estimator"]): a["estimator"] for a in arguments}.values():
+            check_callbacks(estimator, (a.get("parameters") for a in arguments))
+
+
 def _keeping(call: Call, kept: KeptFit | None) -> Call:
-    """Return a call whose result is kept."""
-    return call if kept is None else delayed(run_kept)(kept, call)
+    """Return a call whose result is kept, in a file or with its curves."""
+    if kept is None:
+        return delayed(run_with_curves)(call) if wants_curves(call) else call
+    return delayed(run_kept)(kept, call)
 
 
 def _is_ours(call: Call) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from copy import copy
 from functools import partial
 from pathlib import Path
@@ -13,15 +14,10 @@ import numpy as np
 
 from estimators.scikit_learn import (
     LEFT_BY_CALLBACKS,
-    HasMethods,
     has_callbacks,
     init_callback_context,
 )
-
-# What the parameter may be.
-CALLBACKS = [
-    *(callable, list, tuple, HasMethods("on_epoch_end"), HasMethods("checkpoint_path"), None)
-]
+from estimators.shared.listeners import Listener, is_writer, listed, listeners_of
 
 
 class EpochInfo(NamedTuple):
@@ -73,6 +69,8 @@ class EpochCallbacks:
     ----------
     describe : callable
         Returns what a file is to say of the fit itself. It is called once, before the first file.
+    kept : dict or None
+        The fitted attributes of the epoch whose weights a callback wants the estimator to end with.
     """
 
     describe: Callable[[], dict[str, Any]]
@@ -87,8 +85,11 @@ class EpochCallbacks:
         attributes: Callable[..., dict[str, Any]],
     ) -> None:
         self._estimator, self._n_epochs, self._attributes = estimator, n_epochs, attributes
-        self._functions = as_functions(estimator.callbacks)
-        self._writers = [c for c in listed(estimator.callbacks) if _is_writer(c)]
+        self._listeners = listeners_of(estimator.callbacks)
+        self._open: list[Listener] = []  # those that are to be told of the end
+        self._last: tuple[Any, EpochInfo] | None = None  # what they were told last
+        self.kept: dict[str, Any] | None = None
+        self._writers = [c for c in listed(estimator.callbacks) if is_writer(c)]
         self._description: dict[str, Any] | None = None
         self._of_scikit_learn = FitCallbacks(estimator, X, y, sample_weight, n_epochs, attributes)
         self._begun = time.perf_counter()
@@ -105,7 +106,7 @@ class EpochCallbacks:
     @property
     def are_heard(self) -> bool:
         """Whether there is anybody to tell of an epoch."""
-        return bool(self._functions or self._writers) or self._of_scikit_learn.have_begun
+        return bool(self._listeners or self._writers) or self._of_scikit_learn.have_begun
 
     def begin(self, *state: Any) -> None:
         """Tell that the fit starts from a state, as `attributes` takes it."""
@@ -141,7 +142,7 @@ class EpochCallbacks:
         has_ended : bool, default=False
             Whether it ends here in any case.
         """
-        stop = bool(self._functions) and self._functions_stop(info, state)
+        stop = bool(self._listeners) and self._listeners_stop(info, state)
         stop = self._of_scikit_learn.iteration(*state) or stop
         if self._writers and write is not None:
             has_ended = has_ended or stop
@@ -157,12 +158,92 @@ class EpochCallbacks:
         """Tell that the estimator has its fitted attributes."""
         self._of_scikit_learn.end()
 
-    def _functions_stop(self, info: EpochInfo, state: tuple) -> bool:
-        """Call the functions with a copy of the estimator as it is now; True if one says stop."""
+    def open(self, n_done: int, *, is_alone: bool) -> None:
+        """Tell the callbacks that the fit begins, after so many epochs that a file has had.
+
+        Parameters
+        ----------
+        n_done : int
+            How many epochs are done.
+        is_alone : bool
+            Whether no other fit runs with it. Else the callbacks show nothing.
+        """
+        told = without_callbacks(copy(self._estimator)), self.info(n_done, np.nan, None, np.nan)
+        self._last = told
+        for listener in self._listeners:
+            listener.be_silent(not is_alone)
+            # first, so that one that fails half-way closes what it has opened
+            self._open.append(listener)
+            listener.begin(*told)
+
+    def close(self) -> None:
+        """Tell those callbacks of the end that were told of the beginning, all of them.
+
+        What they raise is raised after the last one is told.
+        """
+        errors = []
+        while self._open and self._last is not None:
+            try:
+                self._open.pop(0).end(*self._last)
+            except Exception as error:
+                errors.append(error)
+        self._last = None
+        if errors:
+            raise errors[0]
+
+    def _listeners_stop(self, info: EpochInfo, state: tuple) -> bool:
+        """Call them with a copy of the estimator as it is now; True if one says stop."""
         snapshot = without_callbacks(copy(self._estimator))
-        vars(snapshot).update(self._attributes(*state))
+        # Weights are fetched from their device only where somebody looks at them.
+        if any(listener.needs_fitted for listener in self._listeners):
+            vars(snapshot).update(self._attributes(*state))
+        if self._last is not None:
+            self._last = snapshot, info
         # A list, so that all of them are told, also after one that wants to stop.
-        return any([function(snapshot, info) is True for function in self._functions])
+        stops = any([listener.epoch(snapshot, info) is True for listener in self._listeners])
+        # A list again, as each of them is asked in each epoch.
+        if any([listener.keeps_weights(info) for listener in self._listeners]):
+            self.kept = self._attributes(*state)
+        return stops
+
+
+@contextmanager
+def told_of(fits: Sequence[Any], n_done: Sequence[int], *, is_alone: bool) -> Iterator[None]:
+    """Tell the callbacks of fits that they begin, and that they end however that comes.
+
+    What a callback raises ends its fit alone: where there are several, the fit keeps the error.
+
+    Parameters
+    ----------
+    fits : sequence of Fit
+        The fits. Their `callbacks` are there already, or None where nobody is to be told.
+    n_done : sequence of int
+        How many epochs of each are done, in a fit that is resumed.
+    is_alone : bool
+        Whether the one fit runs alone.
+    """
+    told = [(fit, fit.callbacks) for fit in fits if fit.callbacks is not None]
+    done = [n for fit, n in zip(fits, n_done, strict=True) if fit.callbacks is not None]
+
+    def call(name: str, *each: tuple, **options: Any) -> None:
+        for (fit, callbacks), arguments in zip(told, each, strict=True):
+            try:
+                getattr(callbacks, name)(*arguments, **options)
+            except Exception as error:
+                if is_alone and fit.error is None:
+                    raise
+                fit.error = fit.error or error  # the first one is the news
+
+    try:
+        call("open", *((n,) for n in done), is_alone=is_alone)
+        yield
+    except BaseException as error:
+        try:
+            call("close", *[()] * len(told))
+        except Exception as other:  # what has ended the fit is the news
+            error.add_note(f"Then a callback failed as well: {type(other).__name__}: {other}")
+        raise
+    call("close", *[()] * len(told))
 
 
 class FitCallbacks:
@@ -240,36 +321,6 @@ def without_callbacks(estimator: Any) -> Any:
     return estimator
 
 
-def as_functions(callbacks: Any) -> list[Callable[[Any, EpochInfo], Any]]:
-    """Return the functions that the `callbacks` parameter stands for: none, one or several.
-
-    Raises
-    ------
-    ValueError
-        If one of them cannot be called and has no `on_epoch_end`.
-    """
-    functions = []
-    for callback in listed(callbacks):
-        function = getattr(callback, "on_epoch_end", None if _is_writer(callback) else callback)
-        if function is None:
-            continue
-        if not callable(function):
-            raise ValueError(
-                "callbacks must be functions f(estimator, info) or objects with a method "
-                f"on_epoch_end(estimator, info), got {callback!r}"
-            )
-        functions.append(function)
-    return functions
-
-
-def listed(callbacks: Any) -> list[Any]:
-    """Return what the `callbacks` parameter stands for: none, one or several."""
-    if callbacks is None:
-        return []
-    is_one = hasattr(callbacks, "on_epoch_end") or _is_writer(callbacks)
-    return list(callbacks) if isinstance(callbacks, Iterable) and not is_one else [callbacks]
-
-
 class _Timed:
     """Wants a file every so many seconds, and none at the end, when there is a result."""
 
@@ -281,7 +332,3 @@ class _Timed:
             return None
         self._last = time.monotonic()
         return self._path
-
-
-def _is_writer(callback: Any) -> bool:
-    return callable(getattr(callback, "checkpoint_path", None))

@@ -22,6 +22,20 @@ _FOLDERS = tuple(
 
 
 _said: ContextVar[set[tuple[str, int]] | None] = ContextVar("_said", default=None)
+_issuer: ContextVar[str | None] = ContextVar("_issuer", default=None)
+
+
+@contextmanager
+def issued_by(module: str) -> Iterator[None]:
+    """Let filters of warnings take those in this block for warnings of a module.
+
+    A program that was written for scikit-learn ignores its warnings by ``module="sklearn"``.
+    """
+    token = _issuer.set(module)
+    try:
+        yield
+    finally:
+        _issuer.reset(token)
 
 
 @contextmanager
@@ -60,5 +74,11 @@ def warn(message: str, category: type[Warning] = UserWarning, *, once: bool = Fa
     outside: FrameType | None = sys._getframe()
     while outside is not None and outside.f_code.co_filename.startswith(_FOLDERS):
         level, outside = level + 1, outside.f_back
+    module = _issuer.get()
+    if module is not None and outside is not None:
+        registry = outside.f_globals.setdefault("__warningregistry__", {})
+        place = outside.f_code.co_filename, outside.f_lineno
+        warnings.warn_explicit(message, category, *place, module=module, registry=registry)
+        return
     # a thread that C code has started may have no frame outside of these packages
     warnings.warn(message, category, stacklevel=1 if outside is None else level)

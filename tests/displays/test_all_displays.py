@@ -21,6 +21,7 @@ from estimators.inspection import (
     FiltersDisplay,
     LossCurveDisplay,
     MaximalPatchesDisplay,
+    NetworkDisplay,
     SearchDisplay,
     WeightsDisplay,
 )
@@ -39,12 +40,13 @@ def test_they_draw_into_given_axes(digits, linear, net):
         lambda ax: ActivationMapsDisplay.from_estimator(net, X[0], ax=ax),
         lambda ax: MaximalPatchesDisplay.from_estimator(net, X[:20], ax=ax),
         lambda ax: LossCurveDisplay.from_estimator(net, ax=ax),
+        lambda ax: NetworkDisplay.from_estimator(net, ax=ax),
         lambda ax: SearchDisplay.from_estimator(search, ax=ax),
         lambda ax: ErrorsDisplay.from_estimator(linear, X, y, ax=ax),
     ]
     import matplotlib.pyplot as plt
 
-    figure, grid = plt.subplots(2, 4)
+    figure, grid = plt.subplots(3, 3)
     for call, ax in zip(calls, grid.flat, strict=True):
         display = call(ax)
         assert display.ax_ is ax and display.figure_ is figure
@@ -60,6 +62,7 @@ def test_unfitted_estimators_are_refused():
         lambda: WeightsDisplay.from_estimator(LogisticRegression()),
         lambda: FiltersDisplay.from_estimator(ConvNetClassifier()),
         lambda: LossCurveDisplay.from_estimator(MLPClassifier()),
+        lambda: NetworkDisplay.from_estimator(MLPClassifier()),
         lambda: SearchDisplay.from_estimator(GridSearchCV(LogisticRegression(), {"C": [1]})),
     ):
         with pytest.raises(NotFittedError):
@@ -82,6 +85,7 @@ calls = [
     lambda: displays.FiltersDisplay.from_estimator(model),
     lambda: displays.LossCurveDisplay.from_estimator(model),
     lambda: displays.MaximalPatchesDisplay.from_estimator(model, X),
+    lambda: displays.NetworkDisplay.from_estimator(model),
     lambda: displays.SearchDisplay.from_estimator(model),
     lambda: displays.WeightsDisplay.from_estimator(model),
     lambda: displays.WeightsDisplay(np.ones((1, 2, 2, 1))).plot(),
@@ -143,6 +147,17 @@ PICTURES = {
     "search_points": lambda: SearchDisplay(
         np.where(np.eye(4, dtype=bool), ramp(4, 4), np.nan), [1, 2, 4, 7], [1, 3, 9, 99], ("a", "b")
     ).plot(),
+    "search_loss": lambda: SearchDisplay(
+        np.linspace(0.1, 0.9, 10), [f"{k}" for k in range(10)], None, (), kind="loss",
+        curves=[np.array([2.0, 1.0, 0.5]) + k / 10 for k in range(10)],
+    ).plot(),
+    "search_best": lambda: SearchDisplay(
+        np.array([0.5, 0.7, 0.6, 0.9, 0.8]), [1.0, 2.0, 4.0, 5.0, 7.0], None, (), kind="best"
+    ).plot(),
+    "network": lambda: NetworkDisplay.from_estimator(
+        ConvNetClassifier((4,), hidden_layer_sizes=(3,), batch_norm=True),
+        input_shape=(8, 8), n_classes=2,
+    ),
     "errors": lambda: ErrorsDisplay(
         np.abs(ramp(3, 4, 4, 1)), np.arange(3), np.arange(3) + 1, 50
     ).plot(),

@@ -1,4 +1,4 @@
-"""Ready callbacks, for the parameter `callbacks` of the estimators."""
+"""Files from which a fit goes on that was stopped."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from pathlib import Path
 
 from estimators.checkpoints.archive import read_archive
 from estimators.shared.callbacks import EpochInfo
-
-__all__ = ["Checkpoint", "EpochInfo"]
 
 
 class Checkpoint:
