@@ -36,10 +36,11 @@ test: lint ## lint, types, and the tests, with EXTRAS=test,kernels those of the 
 	$(ONE_THREAD) $(PY) $(PYTEST) $(PYTEST_ARGS)
 	$(ONE_THREAD) $(PY) $(GPU_PYTEST) $(PYTEST_ARGS) $(if $(PYTEST_ARGS),|| test $$? -eq 5)
 
-# The kernels are the same there; and PyTorch, CuPy and NVRTC have releases of their own.
+# The kernels and the manual are the same there; and PyTorch, CuPy and NVRTC have releases of
+# their own.
 test-oldest: $(OLDEST)/.installed ## the tests on the oldest NumPy, SciPy and scikit-learn
 	$(ONE_THREAD) $(OLDEST)/bin/python $(PYTEST) --ignore-glob='*oracle*' --ignore-glob='*cuda*' \
-	    --ignore-glob='*kernels*' $(PYTEST_ARGS)
+	    --ignore-glob='*kernels*' --ignore-glob='*manual*' $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-$(EXTRAS) ## ruff, clang-format and mypy
 	$(PY) -m ruff check

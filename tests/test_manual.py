@@ -1,8 +1,7 @@
 """The manual as it is built: no warnings, no link that leads nowhere, no page without a link.
 
 The examples of the gallery run in `make docs`, and each by itself in test_examples.py; here their
-pages are made without. Where Sphinx and its extensions (the extra `docs`) are not installed, these
-tests are skipped, and `make docs` is what continuous integration has.
+pages are made without.
 """
 
 from __future__ import annotations
@@ -19,11 +18,13 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from _requirements import require
+
 for extension in (
     *("sphinx", "numpydoc", "pydata_sphinx_theme", "sphinx_copybutton", "sphinx_design"),
     "sphinx_gallery",
 ):
-    pytest.importorskip(extension)
+    require(extension, "docs")
 
 ROOT = Path(__file__).parent.parent
 PUBLIC = ("callbacks", "convert", "inspection", "model_selection", "vision")
