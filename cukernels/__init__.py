@@ -14,12 +14,6 @@ from cukernels.images.local import (
     local2d,
     local2d_backward,
 )
-from cukernels.images.pooling import (
-    avg_pool2d,
-    avg_pool2d_backward,
-    max_pool2d,
-    max_pool2d_backward,
-)
 from cukernels.linear.linear_loss import (
     linear_curvature,
     linear_loss,
@@ -61,6 +55,16 @@ from cukernels.perceptron.perceptron import (
 )
 from cukernels.perceptron.scatter import (
     scatter_rows,
+)
+from cukernels.pooling.conv_max_pool import (
+    conv2d_max_pool,
+    conv2d_max_pool_backward,
+)
+from cukernels.pooling.pooling import (
+    avg_pool2d,
+    avg_pool2d_backward,
+    max_pool2d,
+    max_pool2d_backward,
 )
 from cukernels.quasi_newton.l2_penalty import (
     l2_penalty,
@@ -151,6 +155,8 @@ __all__ += [
     "lbfgs_step",
     "max_pool2d",
     "max_pool2d_backward",
+    "conv2d_max_pool",
+    "conv2d_max_pool_backward",
     "avg_pool2d",
     "avg_pool2d_backward",
     "running_mean",

@@ -36,7 +36,10 @@ TITLES = {
 }
 ROOMS = tuple(
     f"cukernels.{room}"
-    for room in ("matmul", "images", "activations", "normalization", "training", "optimizers")
+    for room in (
+        *("matmul", "images", "pooling", "activations", "normalization", "training"),
+        "optimizers",
+    )
 )
 MACHINE = ("cukernels.gpu", "cukernels.runtime")  # no ops: how they are computed here
 FIRST = ("MLPClassifier", "ConvNetClassifier", "LogisticRegression", "Perceptron")

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from estimators.layers.dense import *  # noqa: F403
     from estimators.layers.image import *  # noqa: F403
     from estimators.layers.norm import *  # noqa: F403
+    from estimators.layers.pooling import *  # noqa: F403
     from estimators.logistic import LogisticRegression as LogisticRegression
     from estimators.mlp import MLPClassifier as MLPClassifier
     from estimators.neighbors import NearestNeighborClassifier as NearestNeighborClassifier

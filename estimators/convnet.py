@@ -13,8 +13,9 @@ from sklearn.utils.validation import check_is_fitted
 from cukernels.images import pair
 from estimators.layers.all import LAYERS
 from estimators.layers.dense import Scores, hidden_layer, layer_activations, layer_sizes
-from estimators.layers.image import AvgPool2D, Conv2D, MaxPool2D
+from estimators.layers.image import Conv2D
 from estimators.layers.layer import Layer, Shape
+from estimators.layers.pooling import AvgPool2D, MaxPool2D
 from estimators.mlp import dense_layers
 from estimators.neural.augment import Augmentation
 from estimators.neural.classifier import NeuralClassifier

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from cukernels.activations.activations import FUSED_ACTIVATIONS
+from cukernels.activations.activations import ACTIVATIONS, FUSED_ACTIVATIONS
 
 # Leading axes of data and of parameters: one model, a stack, shared data, shared parameters.
 STACKS = [((), ()), ((3,), (3,)), ((1,), (3,)), ((), (2,)), ((3,), ()), ((2, 1), (1, 3))]
@@ -68,8 +68,8 @@ def windows(rng, pooling=False) -> tuple[list[int], tuple[int, int], dict, list[
     return image, taps, {"stride": stride, "padding": padding, "dilation": dilation}, places
 
 
-def convolution(rng, local=False) -> dict:
-    """Arguments of `conv2d`, or of `local2d`, whose filters and biases have places."""
+def convolution(rng, local=False, pooled=False) -> dict:
+    """Arguments of `conv2d`, of `local2d`, whose filters have places, or of `conv2d_max_pool`."""
     image, taps, options, places = windows(rng)
     (data, models), (n, c, k) = STACKS[rng.integers(len(STACKS))], sizes(rng, 3, most=4)
     c *= 4 if rng.random() < 0.3 else 1
@@ -80,6 +80,10 @@ def convolution(rng, local=False) -> dict:
         "bias": rng.standard_normal(filters) if rng.random() < 0.6 else None,
         "activation": str(rng.choice(FUSED_ACTIVATIONS)) if rng.random() < 0.5 else "identity",
     }
+    if pooled:
+        height, width = (int(rng.integers(1, min(n, 3) + 1)) for n in places)
+        activation = str(rng.choice([name for name, a in ACTIVATIONS.items() if a.never_decreases]))
+        options |= {"pool_size": (height, width), "activation": activation}
     return arguments | options
 
 

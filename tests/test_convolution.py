@@ -10,7 +10,7 @@ from cukernels.images import patches
 from cukernels.images.augment import shift_and_flip
 from cukernels.images.conv import conv2d, conv2d_backward
 from cukernels.images.local import local2d
-from cukernels.images.pooling import avg_pool2d, max_pool2d
+from cukernels.pooling.pooling import avg_pool2d, max_pool2d
 from cukernels.runtime.cases import bound_to_backward, results
 
 

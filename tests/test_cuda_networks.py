@@ -161,7 +161,7 @@ def test_a_gradient_goes_on_through_the_activation_before(chain, cupy):
         network = Network(CHAINS[chain], (6, 6, 2))
         goes_through = [name for name in network._through if name != "identity"]
         if plain:
-            network._through = ["identity"] * len(network.layers)
+            network._through = ["identity"] * len(network.units)
         model = member(network, 1, np.float32, n_rows=len(IMAGES))
         train(network, Objective("log_loss", "softmax"), data, [model], 2)
         return model.state.params, goes_through

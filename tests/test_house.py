@@ -45,6 +45,7 @@ FLOORS = (
     ("estimators.shared.",),
     ("estimators.scikit_learn",),
     ("cukernels", "cukernels.__main__"),
+    ("cukernels.pooling.",),
     (
         "cukernels.images.",
         "cukernels.linear.",

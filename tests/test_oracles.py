@@ -76,6 +76,18 @@ def conv2d(x, w, bias, stride, padding, dilation, activation):
     return ACTIVATIONS[activation](each_model(one, (x, 4), (w, 4), (bias, 1)))
 
 
+def conv2d_max_pool(x, w, bias, stride, padding, dilation, pool_size, activation):
+    z = conv2d(x, w, bias, stride, padding, dilation, "identity")
+    nchw = z.reshape(-1, *z.shape[-3:]).permute(0, 3, 1, 2)
+    y, index = F.max_pool2d(nchw, pool_size, return_indices=True)
+    row, column = index // z.shape[-2], index % z.shape[-2]  # windows begin at multiples
+    places = row % pool_size[0] * pool_size[1] + column % pool_size[1]
+    y, places = (
+        a.permute(0, 2, 3, 1).reshape(*z.shape[:-3], *y.shape[2:], -1) for a in (y, places)
+    )
+    return ACTIVATIONS[activation](y), places.to(torch.uint8)
+
+
 def local2d(x, w, bias, stride, padding, dilation, activation):
     def one(x, w, bias):
         p, q, _, r, s, c = w.shape
@@ -190,6 +202,7 @@ ORACLES = {name: (draw.values, lambda x, f=f: f(x)) for name, f in ACTIVATIONS.i
     ),
     "matmul": (draw.factors, matmul),
     "conv2d": (draw.convolution, conv2d),
+    "conv2d_max_pool": (lambda rng: draw.convolution(rng, pooled=True), conv2d_max_pool),
     "local2d": (lambda rng: draw.convolution(rng, local=True), local2d),
     "max_pool2d": (draw.pooled, lambda **images: pool(F.max_pool2d, **images, value=-np.inf)),
     "avg_pool2d": (draw.pooled, lambda **images: pool(F.avg_pool2d, **images, value=0.0)),

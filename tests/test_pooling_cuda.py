@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import cukernels.images.pooling_cuda as bodies
+import cukernels.pooling.pooling_cuda as bodies
 from _cuda_calls import device_results
 from _op_cases import assert_close
 from cukernels import OPS

@@ -55,6 +55,8 @@ class Activation:
         The function in operators of ONNX, for `estimators.convert.to_onnx`.
     of_rows : bool, default=False
         Whether each output depends on the whole row of inputs, as in the softmax.
+    never_decreases : bool, default=False
+        Whether a larger input has no smaller output, so that it commutes with the maximum.
     """
 
     forward: Callable[..., Array]
@@ -62,6 +64,7 @@ class Activation:
     functor: str
     onnx: Formula
     of_rows: bool = False
+    never_decreases: bool = False
 
     @property
     def name(self) -> str:

@@ -256,12 +256,20 @@ def log_softmax_backward(dy: Array, y: Array) -> Array:
 ACTIVATIONS: dict[str, Activation] = {
     entry.name: entry
     for entry in (
-        Activation(identity, identity_backward, "Identity", "x"),
-        Activation(logistic, logistic_backward, "Logistic", node("Sigmoid", "x")),
-        Activation(tanh, tanh_backward, "Tanh", node("Tanh", "x")),
-        Activation(relu, relu_backward, "Relu", node("Relu", "x")),
-        Activation(leaky_relu, leaky_relu_backward, "LeakyRelu", node("PRelu", "x", _SLOPE)),
-        Activation(elu, elu_backward, "Elu", node("Elu", "x", alpha=_ALPHA)),
+        Activation(identity, identity_backward, "Identity", "x", never_decreases=True),
+        Activation(
+            logistic, logistic_backward, "Logistic", node("Sigmoid", "x"), never_decreases=True
+        ),
+        Activation(tanh, tanh_backward, "Tanh", node("Tanh", "x"), never_decreases=True),
+        Activation(relu, relu_backward, "Relu", node("Relu", "x"), never_decreases=True),
+        Activation(
+            leaky_relu,
+            leaky_relu_backward,
+            "LeakyRelu",
+            node("PRelu", "x", _SLOPE),
+            never_decreases=True,
+        ),
+        Activation(elu, elu_backward, "Elu", node("Elu", "x", alpha=_ALPHA), never_decreases=True),
         Activation(
             gelu,
             gelu_backward,
@@ -273,7 +281,9 @@ ACTIVATIONS: dict[str, Activation] = {
             ),
         ),
         Activation(silu, silu_backward, "Silu", node("Mul", "x", node("Sigmoid", "x"))),
-        Activation(softplus, softplus_backward, "Softplus", node("Softplus", "x")),
+        Activation(
+            softplus, softplus_backward, "Softplus", node("Softplus", "x"), never_decreases=True
+        ),
         Activation(mish, mish_backward, "Mish", node("Mish", "x")),
         Activation(
             hardswish,

@@ -136,14 +136,16 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
 }
 
 // dz: (models, N, P, Q, K), x: (N, H, W, C), dw: (models, K, R, S, C), dbias: (models, K).
-// Grid: (bias_blocks + tiles of dw, splits, models). The first blocks sum columns of dz. If there
-// are several splits, parts: (models, splits, K, R * S * C) with rows padded to whole vectors, and
+// Grid: (bias_blocks + tiles of dw, splits, models). The first blocks sum the columns of `summed`,
+// (models, summed_rows, K): dz itself, or what has the same sums in fewer rows. If there are
+// several splits, parts: (models, splits, K, R * S * C) with rows padded to whole vectors, and
 // (models, splits, K); arrived: for each model the counters of the tiles, and of the bias_blocks.
 template <typename T, typename Tile, typename Math>
 __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
-    conv2d_filter_gradient(int k_of_sum, const T* dz, const T* x, const int* x_of, int sets,
-                           int64 x_model, T* dw, T* dbias, int64 dw_model, int64 dbias_model,
-                           T* parts, unsigned* arrived, int bias_blocks, int bias_lanes,
+    conv2d_filter_gradient(int k_of_sum, const T* dz, const T* summed, const T* x, const int* x_of,
+                           int sets, int64 x_model, T* dw, T* dbias, int64 dw_model,
+                           int64 dbias_model, T* parts, unsigned* arrived, int summed_rows,
+                           int summed_of_split, int bias_blocks, int bias_lanes,
                            int places_of_split, int splits_of_group, int images, int height,
                            int width, int channels, int filters, int row_places, int column_places,
                            int row_taps, int column_taps, int row_stride, int column_stride,
@@ -167,12 +169,12 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks)
                                     dbias_model,
                                     parts + models * splits * part,
                                     arrived + models * tiles * of_tile,
-                                    depth,
+                                    summed_rows,
                                     filters,
                                     splits,
-                                    places_of_split,
+                                    summed_of_split,
                                     bias_lanes};
-        const RowsToSum<T> slopes = {dz, is_aligned(dz) && filters % V == 0};
+        const RowsToSum<T> slopes = {summed, is_aligned(summed) && filters % V == 0};
         sums.template add<Tile::threads>((int(model) * splits + split) * bias_blocks + blockIdx.x,
                                          dynamic_shared<T>(), slopes);
         return;

@@ -152,7 +152,7 @@ def _places_of_split(sizes: Geometry, target: Target) -> int:
 
 
 def _filter_gradients(
-    convolution: Convolution, dz: Array, x: Array, x_of: Array | None, w: Array,
+    convolution: Convolution, dz: Array, summed: Array, x: Array, x_of: Array | None, w: Array,
     needs_w: bool, needs_bias: bool, w_out: Array | None, bias_out: Array | None,
 ) -> tuple[Array | None, Array | None]:  # fmt: skip
     """Compute the gradients of filters and biases, (models, 1, *own), or those that are needed."""
@@ -160,11 +160,13 @@ def _filter_gradients(
     launch = _filter_gradient(sizes, models, ctype(x), target_of(x), needs_w, needs_bias)
     dw = gradient_of(x, (models, 1, *w.shape[-4:]), w_out) if needs_w else None
     dbias = gradient_of(x, (models, 1, sizes.filters), bias_out) if needs_bias else None
+    rows = summed.size // max(models * sizes.filters, 1)
     if models:
         parts = namespace(x).empty(launch.parts, x.dtype) if launch.parts else None
         arrived = counters(x, launch.counters) if launch.counters else None
         launch.kernel(
-            dz, *images_of(x, x_of, stack), *places_of(dw, 5, dbias, 2), parts, arrived,
+            dz, summed, *images_of(x, x_of, stack), *places_of(dw, 5, dbias, 2), parts, arrived,
+            rows, -(-rows * launch.places_of_split // max(sizes.places, 1)),
             launch.bias_blocks, launch.lanes, launch.places_of_split, launch.splits_of_group,
             *sizes,
         )  # fmt: skip
@@ -203,22 +205,56 @@ def conv2d_backward(
     needs: tuple[str, ...] = ("x", "w", "bias"),
     out: Mapping[str, Array] | None = None,
 ) -> tuple[Array | None, Array | None, Array | None]:
-    convolution = convolution_of(_grid_of, 4, x, x_of, w, bias, stride, padding, dilation)
+    convolution = convolution_of_images(x, x_of, w, bias, stride, padding, dilation)
     check_gradient(convolution, dy, y)
+    needs_bias = bias is not None and "bias" in needs
+    bias_out = gradient_out(out, "bias", bias, convolution.stack, 1)
+    dz, sums = slope_and_sums(dy, y, activation, convolution.models, needs_bias, bias_out)
+    return convolution_backward(convolution, dz, x, w, bias, x_activation, x_of, needs, out, sums)
+
+
+def convolution_of_images(
+    x: Array, x_of: Array | None, w: Array, bias: Array | None, stride: Pair, padding: Padding,
+    dilation: Pair,
+) -> Convolution:  # fmt: skip
+    """Return the sizes of a convolution, from the arguments of `conv2d`."""
+    return convolution_of(_grid_of, 4, x, x_of, w, bias, stride, padding, dilation)
+
+
+def convolution_backward(
+    convolution: Convolution, dz: Array, x: Array, w: Array, bias: Array | None,
+    x_activation: str, x_of: Array | None, needs: tuple[str, ...],
+    out: Mapping[str, Array] | None, sums: Array | None, summed: Array | None = None,
+) -> tuple[Array | None, Array | None, Array | None]:  # fmt: skip
+    """Compute the gradients of a convolution.
+
+    Parameters
+    ----------
+    convolution : Convolution
+        Its sizes.
+    dz : contiguous array of shape (*stack, N, P, Q, K)
+        The gradient before the activation.
+    x, w, bias, x_activation, x_of, needs, out
+        As given to `conv2d_backward`.
+    sums : array of shape (models, K), or None
+        The sums for the biases, where they are known.
+    summed : contiguous array of shape (*stack, ..., K), default=None
+        What has the same sums as `dz`, in fewer rows. None: `dz` itself.
+    """
     reversible_activation(x_activation)
     stack = convolution.stack
     bias_out, w_out = gradient_out(out, "bias", bias, stack, 1), gradient_out(out, "w", w, stack, 4)
     needs_bias = bias is not None and "bias" in needs
-    dz, sums = slope_and_sums(dy, y, activation, convolution.models, needs_bias, bias_out)
     dbias = None if sums is None else sums[:, None]
     dx = dw = None
     if "x" in needs:
         dx = input_gradient(_input_gradient, convolution, 4, dz, x, w, x_activation, x_of)
     if "w" in needs or (needs_bias and dbias is None):
-        dw, summed = _filter_gradients(
-            convolution, dz, x, x_of, w, "w" in needs, needs_bias and dbias is None, w_out, bias_out
-        )
-        dbias = summed if dbias is None else dbias
+        dw, of_rows = _filter_gradients(
+            convolution, dz, dz if summed is None else summed, x, x_of, w,
+            "w" in needs, needs_bias and dbias is None, w_out, bias_out,
+        )  # fmt: skip
+        dbias = of_rows if dbias is None else dbias
     if dw is not None:
         dw = sum_models(dw, stack, w.shape, 4, w_out)
     if dbias is not None and bias is not None:

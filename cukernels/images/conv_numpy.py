@@ -1,39 +1,16 @@
-"""The NumPy bodies of convolution: products with matrices of windows, a chunk of images at a time.
-
-A bias is treated as the weight of an input that is always 1, so it needs no operations of its own.
-At stride 1 the gradient in the images is itself a convolution: that of the gradient in the output
-with the filters turned by 180 degrees (Dumoulin and Visin, arXiv:1603.07285, section 4).
-"""
+"""The NumPy bodies of convolution, a chunk of images at a time."""
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 
-from cukernels.activations.activations import fused_activation
+from cukernels.activations.activations import fused_activation, rectify
 from cukernels.activations.fused import reversible_activation
 from cukernels.images.conv import grid_of
-from cukernels.images.inputs import check_sets, through
-from cukernels.images.patches import Patches
-from cukernels.images.windows import (
-    Axis,
-    Grid,
-    Padding,
-    Pair,
-    check_places,
-    padded_shape,
-    taps,
-    unpad,
-)
-from cukernels.runtime.stacks import broadcast_stack, sum_to, users
-from cukernels.runtime.workers import in_parallel, scratch
+from cukernels.images.conv_products import Index, Product, for_each_product, gradients, stack_of
+from cukernels.images.windows import Padding, Pair, check_places, places_of
+from cukernels.runtime.workers import scratch
 from cukernels.runtime.workspace import empty
-
-# An index into the stack of x, the models that see these images, and a chunk of the images.
-Task = tuple[tuple[int, ...], list[tuple[int, ...]], slice]
-
-_LEAST_VALUES = 512  # of a result; for smaller ones NumPy does not release the interpreter's lock
 
 
 def conv2d(
@@ -50,30 +27,16 @@ def conv2d(
 ) -> np.ndarray:
     reversible_activation(x_activation)
     axes = grid_of(x, w, bias, stride, padding, dilation)
-    stack = _stack(x, w, x_of)
-    filters = _filters(w, bias, stack)
-    y = empty((*stack, x.shape[-4], axes[0].places, axes[1].places, w.shape[-4]), x.dtype)
-    patches = partial(Patches, axes, x.shape, x.dtype, ones=bias is not None)
-    function = fused_activation(activation).forward
-    zeros = np.zeros(y.shape[-3:] if activation == "relu" else 0, y.dtype).reshape(-1)
+    y = empty((*stack_of(x, w, x_of), x.shape[-4], *places_of(axes), w.shape[-4]), x.dtype)
+    fused_activation(activation)
 
-    def respond(seen: Patches, task: Task) -> None:
-        """Compute the responses of some models to a chunk of images."""
-        index, models, images = task
-        for chunk, rows, matrix in seen.matrices(x[index][images]):
-            for m in models:
-                z = y[m][images][chunk, rows]
-                flat = z.reshape(len(matrix), -1)  # a view of y
-                np.matmul(matrix, filters[m].T, out=flat)
-                if activation == "relu":  # an array of zeros is 3 times as fast as the scalar 0
-                    lines = z.reshape(len(z), -1)
-                    np.maximum(lines, zeros[: lines.shape[1]], out=lines)
-                elif activation != "identity":
-                    flat[...] = function(flat)
+    def respond(m: Index, images: slice, rows: slice, product: Product) -> None:
+        """Compute the responses of a model to some images."""
+        z = y[m][images, rows]
+        product(z.reshape(-1, z.shape[-1]))  # a view of y
+        activate(activation, z)
 
-    seen = patches()
-    worth = seen.are_worth_threads(x.shape[-4])
-    in_parallel(respond, _tasks(x, stack, seen, x_of), patches, worth=worth)
+    for_each_product(respond, axes, x, w, bias, x_of)
     return y
 
 
@@ -92,86 +55,26 @@ def conv2d_backward(
     x_of: np.ndarray | None = None,
     needs: tuple[str, ...] = ("x", "w", "bias"),
 ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
-    reversible_activation(x_activation)
     axes = grid_of(x, w, bias, stride, padding, dilation)
     check_places(dy, axes)
-    stack = _stack(x, w, x_of)
-    filters = _filters(w, bias, stack)
-    wants_filters = "w" in needs or "bias" in needs
-    dfilters = np.zeros_like(filters)
-    dx = empty(x.shape, x.dtype) if "x" in needs else None
-    turned = _turned_axes(axes)
-    turned_filters = _turned_filters(w, stack)
 
-    def tools() -> tuple[Patches, Patches | None]:
-        """What a thread needs: windows of the images, and of the gradient if it is convolved."""
-        seen = Patches(axes, x.shape, x.dtype, ones=bias is not None)
-        if turned is None or dx is None:
-            return seen, None
-        return seen, Patches(turned, dy.shape, dy.dtype, ones=False)
+    def slope(m: Index, images: slice) -> np.ndarray:
+        """The gradient before the activation."""
+        return slope_of(activation, dy[m][images], y[m][images])
 
-    def propagate(state: tuple[Patches, Patches | None], task: Task) -> list[np.ndarray]:
-        """Write dx of a chunk of images; return their terms of each model's filter gradient."""
-        index, models, images = task
-        seen, slopes = state
-        terms = []
-        for number, m in enumerate(models):
-            dz = _slope(activation, dy[m][images], y[m][images])
-            if wants_filters:
-                terms.append(_filter_gradient(dz, x[index][images], seen))
-            if dx is None:
-                continue
-            # The first model writes to dx, and the others add to it: they share the images.
-            total = dx[index][images]
-            out = scratch("gradient of another model", total.shape, dx.dtype) if number else total
-            if slopes is None:
-                _scatter(dz, filters[m], axes, out)
-            else:
-                for chunk, rows, matrix in slopes.matrices(dz):
-                    flat = out[chunk, rows].reshape(len(matrix), -1)
-                    np.matmul(matrix, turned_filters[m].T, out=flat)
-            if number:
-                total += out
-        return terms
-
-    seen = tools()[0]
-    tasks, worth = _tasks(x, stack, seen, x_of), seen.are_worth_threads(x.shape[-4])
-    returned = in_parallel(propagate, tasks, tools, worth=worth)
-    for (_, models, _), terms in zip(tasks, returned, strict=True):  # in the order of the chunks
-        for m, term in zip(models, terms, strict=False):
-            dfilters[m] += term
-    if dx is not None:
-        if x_of is not None:
-            dx[np.bincount(x_of, minlength=len(x)) == 0] = 0  # images that no model takes
-        dx = through(x_activation, dx, x)
-    return dx, *(_split(dfilters, w, bias, needs) if wants_filters else (None, None))
+    return gradients(slope, axes, x, w, bias, x_activation, x_of, needs)
 
 
-def _stack(x: np.ndarray, w: np.ndarray, x_of: np.ndarray | None) -> tuple[int, ...]:
-    """The leading axes of the result, which the models fill."""
-    if x_of is None:
-        return broadcast_stack((x, 4), (w, 4))
-    check_sets(x, x_of, w.shape[:-4])
-    return x_of.shape
+def activate(activation: str, z: np.ndarray) -> None:
+    """Apply an activation to contiguous responses (N, P, Q, K), where they are."""
+    if activation == "relu":
+        lines = z.reshape(len(z), -1)
+        rectify(lines, out=lines)
+    elif activation != "identity":
+        z[...] = fused_activation(activation).forward(z)
 
 
-def _tasks(
-    x: np.ndarray, stack: tuple[int, ...], seen: Patches, x_of: np.ndarray | None
-) -> list[Task]:
-    """The chunks of all images, each with the models that see it."""
-    if x_of is None:
-        sharing = list(users(x.shape[:-4], stack))
-    else:
-        takers = ((int(g), np.flatnonzero(x_of == g)) for g in np.unique(x_of))
-        sharing = [((g,), [(int(m),) for m in models]) for g, models in takers]
-    return [
-        (index, models, images)
-        for index, models in sharing
-        for images in seen.image_chunks(x.shape[-4])
-    ]
-
-
-def _slope(activation: str, dy: np.ndarray, y: np.ndarray) -> np.ndarray:
+def slope_of(activation: str, dy: np.ndarray, y: np.ndarray) -> np.ndarray:
     """The gradient before the activation, in memory that the next call reuses."""
     if activation == "identity":
         return dy
@@ -179,89 +82,3 @@ def _slope(activation: str, dy: np.ndarray, y: np.ndarray) -> np.ndarray:
         return fused_activation(activation).backward(dy, y)
     above = np.greater(y, 0, out=scratch("above zero", y.shape, bool))
     return np.multiply(dy, above, out=scratch("slope", dy.shape, dy.dtype))
-
-
-def _filter_gradient(dz: np.ndarray, images: np.ndarray, seen: Patches) -> np.ndarray:
-    """The terms of some images in the filter gradient of a model, (K, R * S * C [+ 1])."""
-    k = dz.shape[-1]
-    total = np.zeros((k, seen.depth), dz.dtype)
-    for chunk, rows, matrix in seen.matrices(images):
-        slopes = dz[chunk, rows]
-        # NumPy releases the interpreter's lock only for large results. So the sum over the places
-        # is split into several products, whose results are then large enough together.
-        lines = slopes.shape[0] * slopes.shape[1]
-        least = -(-_LEAST_VALUES // total.size)
-        several = next((n for n in range(min(least, lines), lines) if lines % n == 0), lines)
-        slopes = slopes.reshape(several, -1, k)
-        products = slopes.swapaxes(-1, -2) @ matrix.reshape(several, -1, seen.depth)
-        total += products[0] if several == 1 else products.sum(axis=0)
-    return total
-
-
-def _turned_axes(axes: Grid) -> Grid | None:
-    """The grid for a convolution of the output's gradient that gives that of the images.
-
-    It is None if there is no such grid, as the stride is not 1 or the padding is too wide.
-    """
-    margins = [(axis.taps - 1) * axis.dilation for axis in axes]
-    if any(
-        axis.stride > 1 or max(axis.before, axis.after) > margin
-        for axis, margin in zip(axes, margins, strict=True)
-    ):
-        return None
-    rows, columns = (
-        Axis(
-            size=axis.places,
-            taps=axis.taps,
-            stride=1,
-            dilation=axis.dilation,
-            before=margin - axis.before,
-            after=margin - axis.after,
-            places=axis.size,
-        )
-        for axis, margin in zip(axes, margins, strict=True)
-    )
-    return rows, columns
-
-
-def _turned_filters(w: np.ndarray, stack: tuple[int, ...]) -> np.ndarray:
-    """The filters turned by 180 degrees, (*stack, C, R * S * K): a row for each channel of x."""
-    turned = np.moveaxis(w[..., ::-1, ::-1, :], -4, -1)  # ..., R, S, C, K
-    turned = np.moveaxis(turned, -2, -4)
-    matrix = turned.reshape(*turned.shape[:-3], -1)
-    return np.broadcast_to(matrix, stack + matrix.shape[-2:])
-
-
-def _scatter(dz: np.ndarray, filters: np.ndarray, axes: Grid, out: np.ndarray) -> None:
-    """Add the gradient of each place to the pixels that its window sees, tap by tap."""
-    k, channels = dz.shape[-1], out.shape[-1]
-    padded = scratch("gradient of padded images", padded_shape(out.shape, axes), dz.dtype)
-    padded[...] = 0
-    matrix = dz.reshape(-1, k)
-    of_tap = scratch("gradient of a tap", (len(matrix), channels), dz.dtype)
-    for i, (_, _, pixels) in enumerate(taps(axes)):
-        np.matmul(matrix, filters[:, i * channels : (i + 1) * channels], out=of_tap)
-        padded[pixels] += of_tap.reshape(*dz.shape[:-1], channels)
-    out[...] = unpad(padded, axes)
-
-
-def _filters(w: np.ndarray, bias: np.ndarray | None, stack: tuple[int, ...]) -> np.ndarray:
-    """The filters as rows, (*stack, K, R * S * C), with the bias, if any, as one more column."""
-    matrix = w.reshape(*w.shape[:-3], int(np.prod(w.shape[-3:])))
-    columns = [np.broadcast_to(matrix, stack + matrix.shape[-2:])]
-    if bias is not None:
-        columns.append(np.broadcast_to(bias, stack + bias.shape[-1:])[..., None])
-    return np.concatenate(columns, axis=-1)
-
-
-def _split(
-    dfilters: np.ndarray, w: np.ndarray, bias: np.ndarray | None, needs: tuple[str, ...]
-) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Split the gradient of `_filters` into those of `w` and `bias`."""
-    dw = dbias = None
-    if "w" in needs:
-        dw = dfilters[..., : dfilters.shape[-1] - (bias is not None)]
-        dw = sum_to(dw.reshape(*dw.shape[:-1], *w.shape[-3:]), w.shape)
-    if "bias" in needs and bias is not None:
-        dbias = sum_to(dfilters[..., -1], bias.shape)
-    return dw, dbias

@@ -33,9 +33,18 @@ class Patches:
         The dtype of the images.
     ones : bool
         Whether to append a 1 to every window, whose weight is the bias.
+    rows_together : int, default=1
+        Rows of places that stay together: parts of an image begin at multiples of it.
     """
 
-    def __init__(self, axes: Grid, shape: tuple[int, ...], dtype: np.dtype, *, ones: bool) -> None:
+    def __init__(
+        self,
+        axes: Grid,
+        shape: tuple[int, ...],
+        dtype: np.dtype,
+        ones: bool,
+        rows_together: int = 1,
+    ) -> None:
         rows, columns = axes
         channels = shape[-1]
         self.axes = axes
@@ -45,7 +54,8 @@ class Patches:
         self._image_bytes = rows.places * row_bytes
         rows_at_once = max(_CHUNK // max(row_bytes, 1), 1)
         self._images_at_once = max(rows_at_once // rows.places, 1)
-        self._rows_at_once = min(rows_at_once, rows.places)
+        groups = max(rows_at_once // rows_together, 1)
+        self._rows_at_once = min(groups * rows_together, rows.places)
         self._dtype = dtype
         self._padded: np.ndarray | None = None
         self._tap_by_tap = columns.taps * channels < _SHORT

@@ -136,9 +136,14 @@ def _axis(size: int, taps: int, stride: int, padding: int | str, dilation: int) 
     return Axis(size, taps, stride, dilation, before, after, places)
 
 
+def places_of(axes: Grid) -> tuple[int, int]:
+    """Return how many windows there are along the rows and the columns of an image."""
+    return axes[0].places, axes[1].places
+
+
 def check_places(dy: Array, axes: Grid) -> None:
     """Raise ValueError unless a gradient (..., P, Q, K) has as many places as there are windows."""
-    places = axes[0].places, axes[1].places
+    places = places_of(axes)
     if dy.shape[-3:-1] != places:
         raise ValueError(
             f"a gradient of shape {dy.shape} does not fit windows at {places} places: expected "

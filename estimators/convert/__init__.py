@@ -5,7 +5,7 @@ from estimators.convert.onnx_model import to_onnx
 from estimators.convert.scikit_learn import from_sklearn, to_sklearn
 from estimators.layers.all import KINDS
 from estimators.training.member import TrainingState
-from estimators.training.network import Network, Slot
+from estimators.training.network import Network, Slot, Unit
 
 __all__ = ["SKOPS_TRUSTED", "from_sklearn", "to_onnx", "to_sklearn"]
 
@@ -14,7 +14,7 @@ _SEARCHES = [
     for found in (getattr(model_selection, name) for name in model_selection.__all__)
     if isinstance(found, type)
 ]
-_INSIDE = [Network, Slot, TrainingState]  # the classes of what a fitted network holds
+_INSIDE = [Network, Slot, Unit, TrainingState]  # the classes of what a fitted network holds
 
 SKOPS_TRUSTED = sorted(
     [f"estimators.{module}.{name}" for name, module in _MODULES.items()]

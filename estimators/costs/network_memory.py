@@ -229,12 +229,10 @@ def values_of_row(network: Any, *, dense: bool = True) -> int:
     On the way forward, all outputs are kept that the way back reads. On the way back there are, in
     each layer, the gradient of its output, that before its activation, and that of its input.
     """
-    sizes = [int(np.prod(shape)) for shape in network.shapes]
-    kept, most = sizes[0] if dense else 0, 0
-    layers = network.layers
-    for i, (layer, of_input, of_output) in enumerate(
-        zip(layers, sizes[:-1], sizes[1:], strict=True)
-    ):
+    kept, most = prod(network.shapes[0]) if dense else 0, 0
+    layers = [unit.layer for unit in network.units]
+    for i, (_, layer, shape, output_shape) in enumerate(network.units):
+        of_input, of_output = prod(shape), prod(output_shape)
         has_activation = layer.nonlinearity != "identity"
         # the way back reads what went into a normalisation, and what came out of an activation
         elementwise = [isinstance(one, Elementwise) for one in layers[i : i + 2]]

@@ -109,13 +109,13 @@ def _forward(network: Any, size: StepSize, blocks: Blocks, *, training: bool = T
     all_made: list[Made] = []
     held: list[int] = []
     x, x_is_held, first = None, True, network.first_trained
-    for i, (layer, shape) in enumerate(zip(network.layers, network.shapes, strict=False)):
+    for i, (_, layer, shape, output_shape) in enumerate(network.units):
         if not training and layer.rows is Rows.RANDOM:
             continue
         made = layer.made(shape, network.place_in_step(size, i))
         passing = [blocks.make(n) for n in made.forward]
         held += [blocks.make(n) for n in made.kept]
-        y = blocks.make(size.bytes(network.shapes[i + 1]))
+        y = blocks.make(size.bytes(output_shape))
         blocks.drop(passing)
         if x is not None:
             if x_is_held or made.holds_input:

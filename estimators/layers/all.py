@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import inspect
 
-from estimators.layers import dense, image, norm
+from estimators.layers import dense, image, norm, pooling
 from estimators.layers.layer import Layer
 
-_FILES = (image, dense, norm)
+_FILES = (image, pooling, dense, norm)
 
 LAYERS: dict[str, type[Layer]] = {
     name: getattr(file, name) for file in _FILES for name in file.__all__

@@ -176,6 +176,13 @@ class Layer(ABC):
         """
         return "identity"
 
+    def joined(self, after: Layer) -> Layer | None:
+        """A layer that does what this one and the next do, with the parameters of this one.
+
+        A network computes with it in their place. None: they stay two.
+        """
+        return None
+
     def operations(self, shape: Shape) -> int:
         """Floating-point operations of its products, forward, for one sample."""
         return 0

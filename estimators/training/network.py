@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import prod
 from typing import Any, NamedTuple
 
@@ -33,6 +33,25 @@ class Slot(NamedTuple):
     start: int
 
 
+class Unit(NamedTuple):
+    """What computes: a layer, or one that does what it and the next do.
+
+    Attributes
+    ----------
+    place : int
+        The place of the layer, or of the first of the two.
+    layer : Layer
+        What computes.
+    shape, output_shape : tuple of int
+        Shape of a sample before and after.
+    """
+
+    place: int
+    layer: Layer
+    shape: Shape
+    output_shape: Shape
+
+
 class Network:
     """Layers with their shapes for samples of one shape.
 
@@ -53,8 +72,10 @@ class Network:
         How many elements the L2 penalty concerns; they are the first ones.
     size : int
         Length of the flat vector.
+    units : list of Unit
+        What computes, in order: pairs of layers are joined where that is faster.
     first_trained : int
-        The place of the first layer with parameters.
+        The first unit with parameters.
 
     Raises
     ------
@@ -83,17 +104,30 @@ class Network:
                 f"the layers {self.layers} have {self.size} parameters for samples of shape "
                 f"{self.shapes[0]}, which no memory holds"
             )
-        # What each layer's backward goes through for the layer before it, on a GPU.
+        self.units = list(self._joined())
+        # What each unit's backward goes through for the one before it, on a GPU.
         self._through = ["identity"] + [
-            before.left_to_next if layer.goes_through else "identity"
-            for before, layer in itertools.pairwise(self.layers)
+            before.layer.left_to_next if unit.layer.goes_through else "identity"
+            for before, unit in itertools.pairwise(self.units)
         ]
-        self.first_trained = min((slot.layer for slot in self.slots), default=0)
+        first = min((slot.layer for slot in self.slots), default=0)
+        self.first_trained = sum(unit.place < first for unit in self.units)
 
     def _lay_out(self, entries: list[tuple[int, str, Shape]]) -> None:
         for i, name, shape in entries:
             self.slots.append(Slot(i, name, shape, self.size))
             self.size += -(-prod(shape) // _ALIGN) * _ALIGN
+
+    def _joined(self) -> Iterator[Unit]:
+        """Yield the layers, and one in the place of two that can be joined."""
+        is_done = False
+        for i, (layer, after) in enumerate(itertools.zip_longest(self.layers, self.layers[1:])):
+            if is_done:  # with the layer before
+                is_done = False
+                continue
+            both = layer.joined(after) if after is not None else None
+            is_done = both is not None
+            yield Unit(i, both or layer, self.shapes[i], self.shapes[i + 1 + is_done])
 
     @property
     def dropouts(self) -> list[int]:
@@ -208,8 +242,8 @@ class Network:
         return flat[0]
 
     def place_in_step(self, size: StepSize, i: int) -> StepSize:
-        """Return what a layer is told of a step on a GPU, from what all layers are told."""
-        is_before = i + 1 < len(self.layers) and self._through[i + 1] != "identity"
+        """Return what a unit is told of a step on a GPU, from what all units are told."""
+        is_before = i + 1 < len(self.units) and self._through[i + 1] != "identity"
         is_first = i <= self.first_trained
         return size._replace(is_first=is_first, is_before=is_before, sorted=0 if i else size.sorted)
 
@@ -227,8 +261,8 @@ class Network:
             `parameters`.
         """
         tape = []
-        for layer, p in zip(self.layers, parameters, strict=True):
-            x, backward = layer.forward(p, x, mode)
+        for unit in self.units:
+            x, backward = unit.layer.forward(parameters[unit.place], x, mode)
             tape.append(backward)
         first = self.first_trained
 
@@ -238,6 +272,6 @@ class Network:
                 through = None if i == first else "identity" if plain else self._through[i]
                 is_before = not plain and i + 1 < len(tape) and self._through[i + 1] != "identity"
                 more = {"is_before": True} if is_before else {}
-                dz = tape[i](dz, gradients[i], through, **more)
+                dz = tape[i](dz, gradients[self.units[i].place], through, **more)
 
         return x, run_backward

@@ -10,23 +10,23 @@ from typing import Any, NamedTuple
 from cukernels.activations.fused import fused, reversible_activation
 from cukernels.gpu.division import divisor
 from cukernels.gpu.kernel import Instance, Kernel, contiguous, ctype
-from cukernels.images.pooling import are_apart, grid_of
 from cukernels.images.windows import Padding, Pair
+from cukernels.pooling.pooling import are_apart, grid_of
 from cukernels.runtime.arrays import Array, namespace
 
-_VECTORS = [("float", 4), ("float", 1), ("double", 2), ("double", 1)]  # and channels of a thread
+VECTORS = [("float", 4), ("float", 1), ("double", 2), ("double", 1)]  # and channels of a thread
 _POOL = Kernel(
     "pooling.cu",
     "pool",
-    [(*vector, n, op) for vector, n, op in product(_VECTORS, (0, 2, 3), ("Largest", "Mean"))],
+    [(*vector, n, op) for vector, n, op in product(VECTORS, (0, 2, 3), ("Largest", "Mean"))],
 )
 _APART = Kernel(
-    "pooling.cu", "max_pool_apart", [(*vector, n) for vector in _VECTORS for n in (0, 2)]
+    "pooling.cu", "max_pool_apart", [(*vector, n) for vector in VECTORS for n in (0, 2)]
 )
 _OVERLAPPING = Kernel(
-    "pooling.cu", "max_pool_overlapping", [(*vector, n) for vector in _VECTORS for n in (0, 3)]
+    "pooling.cu", "max_pool_overlapping", [(*vector, n) for vector in VECTORS for n in (0, 3)]
 )
-_MEAN_GRADIENT = Kernel("pooling.cu", "mean_pool_gradient", _VECTORS)
+_MEAN_GRADIENT = Kernel("pooling.cu", "mean_pool_gradient", VECTORS)
 
 MOST_THREADS = 2**31 - 256  # of a launch, as kernels number their threads by an int
 
@@ -97,13 +97,13 @@ def _pooling(
     )
 
 
-def _pooling_of(x: Array, *windows: Any) -> Pooling:
+def pooling_of(shape: tuple[int, ...], itemsize: int, *windows: Any) -> Pooling:
     """Return the sizes of a pooling, which are computed once for each combination."""
     hashable = (tuple(w) if isinstance(w, list) else w for w in windows)
-    return _pooling(x.shape, x.itemsize, *hashable)
+    return _pooling(shape, itemsize, *hashable)
 
 
-def _launch(
+def launch(
     kernel: Instance, images: int, threads: tuple[int, tuple[int, ...]], *arrays: Array | None,
     more: tuple[Any, ...] = (),
 ) -> None:  # fmt: skip
@@ -124,7 +124,7 @@ def _launch(
         kernel((-(-total // 256), 1, 1), 256, *chunk, total, *numbers, *more)
 
 
-def _check_gradient(dy: Array, pooling: Pooling) -> None:
+def check_gradient(dy: Array, pooling: Pooling) -> None:
     if dy.shape != pooling.y_shape:
         raise ValueError(
             f"a gradient of shape {dy.shape} does not fit a pooling that returns {pooling.y_shape}"
@@ -141,10 +141,10 @@ def _activation(name: str) -> tuple[int, float]:
 def _pool(
     operation: str, x: Array, pool_size: Pair, stride: Pair | None, padding: Padding
 ) -> Array:
-    pooling = _pooling_of(x, pool_size, stride, padding)
+    pooling = pooling_of(x.shape, x.itemsize, pool_size, stride, padding)
     y = namespace(x).empty(pooling.y_shape, x.dtype)
     kernel = _POOL[ctype(x), str(pooling.channels_a_thread), str(pooling.taps), operation]
-    _launch(kernel, pooling.images, pooling.windows, contiguous(x), y)
+    launch(kernel, pooling.images, pooling.windows, contiguous(x), y)
     return y
 
 
@@ -182,20 +182,20 @@ def max_pool2d_backward(
     padding: Padding = 0,
     x_activation: str = "identity",
 ) -> Array:
-    pooling = _pooling_of(x, pool_size, stride, padding)
-    _check_gradient(dy, pooling)
+    pooling = pooling_of(x.shape, x.itemsize, pool_size, stride, padding)
+    check_gradient(dy, pooling)
     into = _activation(x_activation)
     dx = namespace(x).empty(x.shape, x.dtype)
     dy, x = contiguous(dy), contiguous(x)
     if pooling.apart:
         taps = 2 if pooling.taps == 2 and pooling.strides_too else 0
         kernel = _APART[ctype(x), str(pooling.channels_a_thread), str(taps)]
-        _launch(kernel, pooling.images, pooling.cells, dy, x, dx, more=into)
+        launch(kernel, pooling.images, pooling.cells, dy, x, dx, more=into)
     else:
         kernel = _OVERLAPPING[
             ctype(x), str(pooling.channels_a_thread), "3" if pooling.taps == 3 else "0"
         ]
-        _launch(kernel, pooling.images, pooling.pixels, dy, x, contiguous(y), dx, more=into)
+        launch(kernel, pooling.images, pooling.pixels, dy, x, contiguous(y), dx, more=into)
     return dx
 
 
@@ -208,11 +208,11 @@ def avg_pool2d_backward(
     padding: Padding = 0,
     x_activation: str = "identity",
 ) -> Array:
-    pooling = _pooling_of(x, pool_size, stride, padding)
-    _check_gradient(dy, pooling)
+    pooling = pooling_of(x.shape, x.itemsize, pool_size, stride, padding)
+    check_gradient(dy, pooling)
     into = _activation(x_activation)
     dx = namespace(x).empty(x.shape, x.dtype)
     read = contiguous(x) if into[0] else None
     kernel = _MEAN_GRADIENT[ctype(x), str(pooling.channels_a_thread)]
-    _launch(kernel, pooling.images, pooling.pixels, contiguous(dy), read, dx, more=into)
+    launch(kernel, pooling.images, pooling.pixels, contiguous(dy), read, dx, more=into)
     return dx

@@ -10,7 +10,6 @@ import numpy as np
 
 from cukernels.activations.fused import reversible_activation
 from cukernels.images.inputs import through
-from cukernels.images.pooling import are_apart, grid_of
 from cukernels.images.windows import (
     Grid,
     Padding,
@@ -22,6 +21,7 @@ from cukernels.images.windows import (
     taps,
     unpad,
 )
+from cukernels.pooling.pooling import are_apart, grid_of
 from cukernels.runtime.arrays import Array
 from cukernels.runtime.chunks import shares
 from cukernels.runtime.workers import in_parallel, scratch
@@ -70,7 +70,7 @@ def max_pool2d_backward(
         wins, free = (scratch(role, y.shape, bool) for role in ("wins", "free"))
         gradient = scratch("gradient", y.shape, y.dtype)
         free[...] = True  # windows whose largest pixel has not been found yet
-        with _scattered(dx, axes) as give:
+        with scattered(dx, axes) as give:
             for _, _, pixels in taps(axes):
                 np.equal(_seen(padded, pixels, y), y, out=wins)
                 wins &= free
@@ -120,7 +120,7 @@ def avg_pool2d_backward(
     def pool_backward(x: np.ndarray, dy: np.ndarray, dx: np.ndarray) -> None:
         of_pixel = scratch("gradient", dy.shape, dy.dtype)
         np.divide(dy, axes[0].taps * axes[1].taps, out=of_pixel)
-        with _scattered(dx, axes) as give:
+        with scattered(dx, axes) as give:
             for _, _, pixels in taps(axes):
                 give(pixels, of_pixel)
 
@@ -158,7 +158,7 @@ def _seen(padded: np.ndarray, pixels: tuple, y: np.ndarray) -> np.ndarray:
 
 
 @contextmanager
-def _scattered(dx: np.ndarray, axes: Grid) -> Iterator[Callable[[tuple, np.ndarray], None]]:
+def scattered(dx: np.ndarray, axes: Grid) -> Iterator[Callable[[tuple, np.ndarray], None]]:
     """Yield a function that adds the gradients of one tap of the windows to the pixels it sees."""
     whole = padded_shape(dx.shape, axes) == dx.shape
     padded = dx if whole else scratch("padded", padded_shape(dx.shape, axes), dx.dtype)
