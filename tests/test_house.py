@@ -190,6 +190,12 @@ def test_the_oldest_releases_leave_out_what_they_do_not_install():
     assert [p.name for p in found if p not in named and on_a_gpu not in p.read_text()] == []
 
 
+def test_files_of_tests_have_names_of_their_own():
+    """pytest imports a file of tests by its name alone: of two with one name, one would fail."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert [name for name in names if names.count(name) > 1] == []
+
+
 def test_sources_of_kernels_have_names_of_their_own():
     """An include names a file and no folder: of two files with one name, one would be hidden."""
     names = [path.name for path in (ROOT / "cukernels").rglob("*.cu*")]

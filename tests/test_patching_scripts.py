@@ -10,6 +10,7 @@ import zipfile
 import pytest
 
 from _patching import ROOT, printed, python
+from _requirements import require
 
 HEAD = "estimators: GridSearchCV, HalvingGridSearchCV,"
 
@@ -236,7 +237,7 @@ def test_nothing_is_imported_before_it_is_asked_for():
 
 
 def test_ipython_loads_and_unloads_the_extension():
-    pytest.importorskip("IPython")
+    require("IPython", "test")
     lines = [
         "%load_ext estimators",
         "from sklearn.linear_model import Perceptron; print(Perceptron.__module__)",
