@@ -12,8 +12,9 @@ from threadpoolctl import threadpool_limits
 
 import _oracle_arguments as arguments_of
 from _op_cases import assert_close
-from cukernels.images import patches, pooling_numpy
+from cukernels.images import patches
 from cukernels.optimizers import optimizers_numpy
+from cukernels.pooling import pooling_numpy
 from cukernels.runtime import workers
 from cukernels.runtime.cases import bound_to_backward, cast, copied, results
 from cukernels.runtime.registry import OPS
@@ -94,6 +95,7 @@ DRAWN = {
     "add_loss": epoch_losses,
     "avg_pool2d": arguments_of.pooled,
     "conv2d": arguments_of.convolution,
+    "conv2d_max_pool": lambda rng: arguments_of.convolution(rng, pooled=True),
     "csr_matmul": arguments_of.sparse_factors,
     "dropout": arguments_of.masked,
     "gather_rows": arguments_of.picks,

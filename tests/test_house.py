@@ -69,8 +69,8 @@ SIDEWAYS = {
 FACES = {"cukernels"} | {
     f"cukernels.{room}"
     for room in (
-        *("activations", "gpu", "graphs", "images", "matmul", "quasi_newton", "runtime", "sparse"),
-        "training",
+        *("activations", "gpu", "graphs", "images", "matmul", "pooling", "quasi_newton", "runtime"),
+        *("sparse", "training"),
     )
 }
 MOST_LINES, MEDIAN_LINES, MOST_FILES = 350, 150, 25

@@ -68,8 +68,8 @@ def conv2d_max_pool(
 ) -> tuple[Array, Array]:
     """Return the largest response of filters in each window of their places, side by side.
 
-    The same as `conv2d` through the activation, and then `max_pool2d`. Responses of rows and columns
-    that fill no window are dropped.
+    The same as `conv2d` through the activation, and then `max_pool2d`. Rows and columns of
+    responses that fill no window are dropped.
 
     Parameters
     ----------
