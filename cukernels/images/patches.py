@@ -94,7 +94,8 @@ class Patches:
 
     def _matrix(self, windows: np.ndarray) -> np.ndarray:
         """Copy windows (N, P, Q, R, S, C) to the rows of a matrix, in long runs of memory."""
-        n_places = int(np.prod(windows.shape[:3]))
+        n, p, q, r, s, c = windows.shape
+        n_places = n * p * q
         memory = scratch("windows", (n_places * self.depth,), self._dtype)
         if self._tap_by_tap:  # column by column: what one element of all windows sees
             matrix = memory.reshape(self.depth, n_places).T
@@ -102,9 +103,9 @@ class Patches:
             np.copyto(taps, windows.transpose(3, 4, 5, 0, 1, 2))
         else:
             matrix = memory.reshape(n_places, self.depth)
-            seen = matrix[:, : self.window].reshape(windows.shape)
+            seen = matrix[:, : self.window]
             if self.axes[1].dilation == 1:  # the taps of a row are adjacent
-                windows, seen = (a.reshape(*a.shape[:-2], -1) for a in (windows, seen))
-            np.copyto(as_items(seen), as_items(windows))
+                windows, s, c = windows.reshape(n, p, q, r, 1, s * c), 1, s * c
+            np.copyto(as_items(seen.reshape(n, p, q, r, s, c)), as_items(windows))
         matrix[:, self.window :] = 1
         return matrix

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from cukernels.activations.fused import reversible_activation
@@ -12,6 +14,8 @@ from cukernels.pooling.conv_max_pool import grids, non_decreasing, pooled_grid
 from cukernels.pooling.pooling_numpy import scattered
 from cukernels.runtime.workers import scratch
 from cukernels.runtime.workspace import empty
+
+_pooled_grid = functools.lru_cache(maxsize=64)(pooled_grid)
 
 
 def conv2d_max_pool(
@@ -31,6 +35,7 @@ def conv2d_max_pool(
     non_decreasing(activation)
     filters, axes = grids(x, w, bias, stride, padding, dilation, pool_size)
     n_filters, height = w.shape[-4], axes[0].taps
+    size = (height, axes[1].taps)
     shape = (*stack_of(x, w, x_of), x.shape[-4], *places_of(axes), n_filters)
     y, places = empty(shape, x.dtype), empty(shape, np.dtype(np.uint8))
 
@@ -44,7 +49,7 @@ def conv2d_max_pool(
         )
         product(z.reshape(-1, n_filters))
         pooled = y[m][images, windows]
-        _largest(z, pooled_grid(z.shape[1:3], pool_size), pooled, places[m][images, windows])
+        _largest(z, _pooled_grid(z.shape[1:3], size), pooled, places[m][images, windows])
         activate(activation, pooled)
 
     for_each_product(respond, filters, x, w, bias, x_of, rows_together=height)
