@@ -44,6 +44,7 @@ class Patches:
         dtype: np.dtype,
         ones: bool,
         rows_together: int = 1,
+        most: int = 1,
     ) -> None:
         rows, columns = axes
         channels = shape[-1]
@@ -52,7 +53,7 @@ class Patches:
         self.depth = self.window + ones
         row_bytes = columns.places * self.depth * dtype.itemsize
         self._image_bytes = rows.places * row_bytes
-        rows_at_once = max(_CHUNK // max(row_bytes, 1), 1)
+        rows_at_once = max(most * _CHUNK // max(row_bytes, 1), 1)
         self._images_at_once = max(rows_at_once // rows.places, 1)
         groups = max(rows_at_once // rows_together, 1)
         self._rows_at_once = min(groups * rows_together, rows.places)

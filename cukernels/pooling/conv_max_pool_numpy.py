@@ -9,9 +9,8 @@ import numpy as np
 from cukernels.activations.fused import reversible_activation
 from cukernels.images.conv_numpy import activate, slope_of
 from cukernels.images.conv_products import Index, Product, for_each_product, gradients, stack_of
-from cukernels.images.windows import Grid, Padding, Pair, as_items, check_places, places_of, taps
+from cukernels.images.windows import Grid, Padding, Pair, as_items, check_places, places_of
 from cukernels.pooling.conv_max_pool import grids, non_decreasing, pooled_grid
-from cukernels.pooling.pooling_numpy import scattered
 from cukernels.runtime.workers import scratch
 from cukernels.runtime.workspace import empty
 
@@ -92,25 +91,52 @@ def _largest(z: np.ndarray, axes: Grid, y: np.ndarray, places: np.ndarray) -> No
     """Write the largest response of each window, and the first place at which it is."""
     n_taps = axes[0].taps * axes[1].taps
     seen = scratch("seen", (n_taps, *y.shape), y.dtype)
-    for taken, (_, _, pixels) in zip(seen, taps(axes), strict=True):
-        as_items(taken)[...] = as_items(z[pixels])
+    taken = _by_taps(z, axes)
+    as_items(seen.reshape(taken.shape))[...] = as_items(taken)
     np.maximum.reduce(seen, axis=0, out=y)
+    if n_taps == 1:
+        places[...] = 0
+        return
     # How many responses before it are smaller: 1 + the count from there on, or 0, from the last on.
-    smaller = scratch("smaller", y.shape, bool)
-    places[...] = 0
-    for taken in seen[-2::-1] if n_taps > 1 else ():
-        np.not_equal(taken, y, out=smaller)
+    smaller = scratch("smaller", (n_taps - 1, *y.shape), bool)
+    np.not_equal(seen[:-1], y, out=smaller)
+    counts = smaller.view(np.uint8)
+    places[...] = counts[-1]
+    for is_smaller in counts[-2::-1]:
         places += 1
-        places *= smaller.view(np.uint8)
+        places *= is_smaller
 
 
 def _give_back(slope: np.ndarray, places: np.ndarray, axes: Grid, dz: np.ndarray) -> None:
     """Write the gradient of each window to the place of its largest response, and 0 elsewhere."""
-    wins = scratch("wins", places.shape, bool)
-    gradient = scratch("gradient", slope.shape, slope.dtype)
-    with scattered(dz, axes) as give:
-        for number, (_, _, pixels) in enumerate(taps(axes)):
-            np.equal(places, number, out=wins)
-            np.copyto(gradient, wins)  # NumPy multiplies by floats faster than by booleans
-            np.multiply(slope, gradient, out=gradient)
-            give(pixels, gradient)
+    numbers = _numbers(axes[0].taps * axes[1].taps)
+    wins = scratch("wins", (len(numbers), *places.shape), bool)
+    gradient = scratch("gradient", wins.shape, slope.dtype)
+    np.equal(places, numbers, out=wins)
+    np.copyto(gradient, wins)  # NumPy multiplies by floats faster than by booleans
+    np.multiply(slope, gradient, out=gradient)
+    given = _by_taps(dz, axes)
+    if given.size < dz.size:  # some lie in no window
+        dz[...] = 0
+    as_items(given)[...] = as_items(gradient.reshape(given.shape))
+
+
+def _by_taps(z: np.ndarray, axes: Grid) -> np.ndarray:
+    """View contiguous responses (N, P, Q, K) by what each tap of the windows sees of them.
+
+    One operation on all taps keeps threads from meeting, which they do between two.
+    """
+    rows, columns = axes
+    n, p, q, k = z.strides
+    return np.ndarray(
+        (rows.taps, columns.taps, len(z), rows.places, columns.places, z.shape[-1]),
+        z.dtype,
+        z,
+        strides=(p, q, n, p * rows.taps, q * columns.taps, k),
+    )
+
+
+@functools.cache
+def _numbers(n_taps: int) -> np.ndarray:
+    """The numbers of taps, to compare with (N, P, Q, K)."""
+    return np.arange(n_taps, dtype=np.uint8).reshape(-1, 1, 1, 1, 1)
