@@ -37,7 +37,10 @@ OBJECTIVES = [Objective("log_loss", "softmax"), Objective("squared_error", "soft
 
 def use_threads(monkeypatch, n: int) -> None:
     """Let there be so many threads, whatever the machine has."""
-    for user in ("estimators.training.chunking", "cukernels.runtime.workers"):
+    for user in (
+        *("estimators.training.chunking", "estimators.training.loop", "estimators.training.stack"),
+        "cukernels.runtime.workers",
+    ):
         monkeypatch.setattr(f"{user}.threads", lambda: n)
 
 
@@ -140,22 +143,21 @@ def test_layers_that_mix_rows_or_share_them_out_keep_them_together(monkeypatch, 
     assert rule.chunks(25) == [slice(0, 25)]
 
 
-def test_groups_suit_the_cache_and_the_cores(monkeypatch):
-    def sizes(rule, n_models):
-        groups = rule.groups(n_models)
+def test_groups_suit_the_cache_and_the_cores():
+    def sizes(rule, n_models, n_threads):
+        groups = rule.groups(n_models, n_threads)
         assert [i for g in groups for i in range(n_models)[g]] == list(range(n_models))
         return [len(range(n_models)[g]) for g in groups]
 
-    for threads, few, many in ((1, [8], [8] * 7 + [4]), (2, [4, 4], [8] * 7 + [4])):
-        use_threads(monkeypatch, threads)
-        assert sizes(Chunking(8, 3, 0, 1), 8) == few  # enough for each of two threads
-        assert sizes(Chunking(8, 5, 0, 1), 8) == [8]  # not enough
-        assert sizes(Chunking(8, 0, 0, 1), 8) == [8]  # no use
-        assert sizes(Chunking(8, 3, 0, 1), 60) == many
-    use_threads(monkeypatch, 3)
-    assert sizes(Chunking(8, 3, 0, 1), 60) == [7] * 8 + [4]  # three for each
-    assert sizes(Chunking(8, 3, 0, 1), 1) == [1]
-    assert Chunking(8, 3, 0, 1).groups(0) == []
+    for n_threads, few, many in ((1, [8], [8] * 7 + [4]), (2, [4, 4], [8] * 7 + [4])):
+        assert sizes(Chunking(8, 3, 0, 1), 8, n_threads) == few  # enough for each of two threads
+        assert sizes(Chunking(8, 5, 0, 1), 8, n_threads) == [8]  # not enough
+        assert sizes(Chunking(8, 0, 0, 1), 8, n_threads) == [8]  # no use
+        assert sizes(Chunking(8, 3, 0, 1), 60, n_threads) == many
+    n_threads = 3
+    assert sizes(Chunking(8, 3, 0, 1), 60, n_threads) == [7] * 8 + [4]  # three for each
+    assert sizes(Chunking(8, 3, 0, 1), 1, n_threads) == [1]
+    assert Chunking(8, 3, 0, 1).groups(0, 3) == []
 
 
 def test_few_groups_of_many_rows_go_step_by_step(monkeypatch):
@@ -198,7 +200,7 @@ def test_sparse_rows_stay_in_one_chunk():
     network = Network([Dense(8), Scores(3)], (72,))
     sparse = sp.csr_matrix(IMAGES.reshape(90, -1))
     rule = Chunking.of(network, members(network, 40), Data(sparse, LABELS))
-    assert rule.groups(40) == [slice(0, 40)]
+    assert rule.groups(40, 2) == [slice(0, 40)]
     assert rule.chunks(10_000) == [slice(0, 10_000)]
 
 

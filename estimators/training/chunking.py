@@ -86,13 +86,13 @@ class Chunking(NamedTuple):
         at_once, rows = max(1, _CACHE // n_bytes), rows if n_chunks > 1 else 0
         return cls(at_once, worth, rows, n_chunks, itemsize * values)
 
-    def groups(self, n_models: int) -> list[slice]:
+    def groups(self, n_models: int, most_threads: int) -> list[slice]:
         """Return the models of each group; threads that are of use get equally many groups."""
         if not self.models_at_once:
             return slices(n_models, max(n_models, 1))
         n_groups = -(-n_models // self.models_at_once)
         if self.models_of_a_thread:
-            n_threads = min(threads(), max(n_models // self.models_of_a_thread, 1))
+            n_threads = min(most_threads, max(n_models // self.models_of_a_thread, 1))
             n_groups = n_threads * -(-n_groups // n_threads)
         return slices(n_models, -(-n_models // max(n_groups, 1)) or 1)
 

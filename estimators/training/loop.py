@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from cukernels import lose_overflowed
-from cukernels.runtime import Array, and_surely, in_parallel, to_host
+from cukernels.runtime import Array, and_surely, in_parallel, threads, to_host
 from cukernels.training import loss_total
 from estimators.costs.compile_ahead import compile_ahead
 from estimators.shared.fit_protocol import Watch
@@ -23,6 +23,7 @@ from estimators.training.member import Member
 from estimators.training.network import Network
 from estimators.training.objective import Objective
 from estimators.training.order import share_orders
+from estimators.training.pace import Pace
 from estimators.training.stack import ModelGroup, Stack
 from estimators.training.steps import Step, epoch_steps
 from estimators.training.validation import validation_scores
@@ -117,6 +118,7 @@ class StepByStep:
 
     def __init__(self, stack: Stack, objective: Objective, data: Data) -> None:
         self.stack, self.objective, self.data = stack, objective, data
+        self._pace = Pace()
 
     def run(self) -> tuple[np.ndarray, list[float | None]]:
         """Pass once over the rows of every model; return the loss and the score of each."""
@@ -138,7 +140,14 @@ class StepByStep:
         if not isinstance(stack.params, np.ndarray):
             steps = self._compiled(list(steps), total)
         if len(stack.groups) > 1 and stack.chunking.by_groups(len(stack.groups)):
-            _by_groups(stack, objective, list(steps), total)
+            ahead = list(steps)
+
+            def take(is_shared: bool) -> None:
+                groups = stack.groups if is_shared else stack.groups_of_one
+                _by_groups(groups, objective, ahead, total, worth=is_shared)
+
+            may_share = stack.chunking.models_of_a_thread > 0 and threads() > 1
+            self._pace.timed(take) if may_share else take(False)
         else:
             for step in steps:
                 _by_chunks(stack, objective, step, total)
@@ -167,7 +176,9 @@ class StepByStep:
         """Nothing is under way."""
 
 
-def _by_groups(stack: Stack, objective: Objective, steps: list[Step], total: Array) -> None:
+def _by_groups(
+    groups: list[ModelGroup], objective: Objective, steps: list[Step], total: Array, *, worth: bool
+) -> None:
     """Let each group take all steps, so that its models stay in the cache of a core."""
     stopped = False
 
@@ -182,7 +193,7 @@ def _by_groups(stack: Stack, objective: Objective, steps: list[Step], total: Arr
             stopped = True  # the other groups need not go on
             raise
 
-    in_parallel(learn, stack.groups, worth=stack.chunking.models_of_a_thread > 0)
+    in_parallel(learn, groups, worth=worth)
 
 
 def _by_chunks(stack: Stack, objective: Objective, step: Step, total: Array) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cukernels.runtime import Array, Workspaces, like, namespace, to_host
+from cukernels.runtime import Array, Workspaces, like, namespace, threads, to_host
 from estimators.layers.layer import Mode
 from estimators.training.chunking import Chunking
 from estimators.training.member import Arrays, Member
@@ -95,7 +95,13 @@ class ModelGroup:
 
 
 class Stack:
-    """The arrays of the models that are still training, with a row for each model."""
+    """The arrays of the models that are still training, with a row for each model.
+
+    Attributes
+    ----------
+    groups, groups_of_one : list of ModelGroup
+        All models, divided for the threads that there are, and for one.
+    """
 
     def __init__(
         self, network: Network, members: list[Member], chunking: Chunking, reference: Array
@@ -130,10 +136,13 @@ class Stack:
             for i, place in enumerate(self.network.dropouts)
         }
         settings = {name: self._setting(of) for name, of in self.solver.settings.items()}
-        self.groups = [
-            ModelGroup(self, models, dropouts, settings)
-            for models in self.chunking.groups(len(self.params))
-        ]
+
+        def groups_for(n_threads: int) -> list[ModelGroup]:
+            found = self.chunking.groups(len(self.params), n_threads)
+            return [ModelGroup(self, models, dropouts, settings) for models in found]
+
+        self.groups = groups_for(threads())
+        self.groups_of_one = groups_for(1)
 
     def _setting(self, name: str) -> Array:
         """Return one setting of every model, as an array of shape (M,)."""
