@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import cukernels
 from estimators.shared.files import write_text
@@ -60,6 +61,19 @@ class Race:
 
 
 @dataclass
+class Cores:
+    """Our seconds of each turn with one core, and with all that there are."""
+
+    one: list[float]
+    all: list[float]
+
+    @property
+    def ratio(self) -> float:
+        """How many times as fast all cores are; the median of the rounds."""
+        return statistics.median(one / many for one, many in zip(self.one, self.all, strict=True))
+
+
+@dataclass
 class Result:
     """What came out: seconds of each turn, and the ratios of the rounds, by peer."""
 
@@ -70,6 +84,11 @@ class Result:
     ratios: dict[str, list[float]]
     aims: dict[str, float]
     megabytes: dict[str, float] = field(default_factory=dict)
+    cores: Cores | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.cores, dict):  # as a file has it
+            self.cores = Cores(**self.cores)
 
 
 def turn(contestant: Contestant, repeats: int) -> tuple[float, float]:
@@ -98,6 +117,50 @@ def run(race: Race, rounds: int = ROUNDS) -> Result:
         for peer in names[1:]
     }
     return Result(race.work, race.quality, seconds, outcome, ratios, race.aims)
+
+
+def on_one_core_and_all(race: Race, script: str, place: int, rounds: int = ROUNDS) -> Cores:
+    """Run our side of a race in two processes in turns: one has one core, the other has all."""
+    command = [sys.executable, script, "--turns-of", str(place)]
+    workers = [
+        subprocess.Popen(
+            [*command, *more], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for more in (["--one-core"], [])
+    ]
+    seconds: tuple[list[float], list[float]] = ([], [])
+    try:
+        for i in range(rounds + 1):
+            for own, worker in zip(seconds, workers, strict=True):
+                assert worker.stdin and worker.stdout
+                worker.stdin.write("\n")
+                worker.stdin.flush()
+                spent = float(worker.stdout.readline())
+                own += [spent] if i else []  # the first turn warms up
+    finally:
+        for worker in workers:
+            worker.communicate()
+    return Cores(*seconds)
+
+
+def take_turns(race: Race, one_core: bool) -> None:
+    """The other end of `on_one_core_and_all`: a turn for each line of the input."""
+    if one_core:
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        threadpool_limits(1)
+    ours = next(iter(race.prepare().values()))
+    for _ in sys.stdin:
+        print(turn(ours, race.repeats)[0], flush=True)
+
+
+def cores_markdown(results: list[Result]) -> str:
+    """One row a race: what more cores bring."""
+    lines = ["| work | one core, s | all cores, s | times as fast |", "|---|---:|---:|---:|"]
+    for result in results:
+        if result.cores:
+            one, many = short(result.cores.one), short(result.cores.all)
+            lines.append(f"| {result.work} | {one} | {many} | {result.cores.ratio:.2f} |")
+    return "\n".join(lines)
 
 
 def peak_megabytes(script: str, place: int, name: str) -> float:
@@ -221,9 +284,27 @@ def commit() -> str:
         return ""
 
 
+def slug(name: str) -> str:
+    """The name of a processor as a part of a file's name, such as "amd-epyc-family-26"."""
+    words = re.sub(r"\((r|tm)\)|@.*?(?=,|$)|\b(processor|cpu)\b", " ", name.lower())
+    return "-".join(re.findall(r"[a-z0-9]+", words))
+
+
+def newest(name: str) -> str:
+    """The name of the newest results of a benchmark, among those of several processors."""
+    found = sorted(RESULTS.glob(f"{name}-on-*.json"))
+    dates = {path.stem: json.loads(path.read_text())["machine"]["date"] for path in found}
+    return max(dates, key=dates.__getitem__)
+
+
 def save(name: str, results: list[Result], *tables: str, rounds: int = ROUNDS, **more: Any) -> None:
-    """Write `results/NAME.json`, and `results/NAME.md` with the races and further tables."""
+    """Write `results/NAME.json`, and `results/NAME.md` with the races and further tables.
+
+    A name that ends in "-on" gets that of the processor, beside whose results those of others stay.
+    """
     facts = machine()
+    if name.endswith("-on"):
+        name = f"{name}-{slug(facts['processor'])}"
     document = {"machine": facts, "races": [asdict(result) for result in results]} | more
     RESULTS.mkdir(exist_ok=True)
     write_text(RESULTS / f"{name}.json", json.dumps(document, indent=1) + "\n")

@@ -321,7 +321,12 @@ def main() -> None:
     parser.add_argument("--growth", action="store_true", help="how time grows, and no races")
     parser.add_argument("--no-memory", action="store_true", help="leave out peak memory")
     parser.add_argument("--memory-of", nargs=2, metavar=("RACE", "NAME"), help=argparse.SUPPRESS)
+    parser.add_argument("--no-cores", action="store_true", help="leave out one core against all")
+    parser.add_argument("--turns-of", type=int, metavar="RACE", help=argparse.SUPPRESS)
+    parser.add_argument("--one-core", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.turns_of is not None:
+        return _rounds.take_turns(RACES[arguments.turns_of], arguments.one_core)
     if arguments.memory_of:
         place, name = arguments.memory_of
         return _rounds.print_added_megabytes(RACES[int(place)], name)
@@ -338,11 +343,15 @@ def main() -> None:
             result.megabytes = {
                 name: _rounds.peak_megabytes(__file__, place, name) for name in result.seconds
             }
+        if not arguments.no_cores and race.prepare is not imports:
+            result.cores = _rounds.on_one_core_and_all(race, __file__, place, arguments.rounds)
         results.append(result)
         print(_rounds.markdown([result]).split("\n", 2)[2], flush=True)
+        print(_rounds.cores_markdown([result]).split("\n")[-1], flush=True)
         print(f"  {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
     if not arguments.only:
-        _rounds.save("cpu", results, rounds=arguments.rounds)
+        cores = f"One core against all of them:\n\n{_rounds.cores_markdown(results)}"
+        _rounds.save("cpu-on", results, cores, rounds=arguments.rounds)
 
 
 if __name__ == "__main__":

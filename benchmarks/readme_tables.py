@@ -68,6 +68,7 @@ LEFT_OUT = {
     f"{PERCEPTRON}, one process",
     f"{PERCEPTRON}, n_jobs=2",
 }
+BY_PROCESSOR = ("cpu", "search")
 PLACES = ("one process", "n_jobs=2")
 PEERS = {
     "scikit-learn": {"scikit-learn": ""},
@@ -77,7 +78,9 @@ PEERS = {
 
 
 def document(name: str) -> dict[str, Any]:
-    """What a benchmark has saved."""
+    """What a benchmark has saved; of results by processor, the newest."""
+    if name in BY_PROCESSOR:
+        name = _rounds.newest(name)
     return json.loads((_rounds.RESULTS / f"{name}.json").read_text())
 
 
@@ -202,10 +205,16 @@ def written(text: str) -> str:
 def stale_pages() -> list[str]:
     """The pages beside the results whose table of races is another one than theirs."""
     stale = []
-    for name in ("cpu", "search"):
-        table = _rounds.markdown([Result(**race) for race in document(name)["races"]])
-        if table not in (_rounds.RESULTS / f"{name}.md").read_text():
-            stale.append(f"benchmarks/results/{name}.md")
+    for path in sorted(
+        p for name in BY_PROCESSOR for p in _rounds.RESULTS.glob(f"{name}-on-*.json")
+    ):
+        results = [Result(**race) for race in json.loads(path.read_text())["races"]]
+        tables = [_rounds.markdown(results)]
+        if any(result.cores for result in results):
+            tables.append(_rounds.cores_markdown(results))
+        page = path.with_suffix(".md").read_text()
+        if any(table not in page for table in tables):
+            stale.append(f"benchmarks/results/{path.stem}.md")
     return stale
 
 

@@ -62,7 +62,10 @@ def results(tmp_path, monkeypatch):
     monkeypatch.setattr(tables._rounds, "RESULTS", tmp_path)
 
     def change(name, edit):
-        path = tmp_path / f"{name}.json"
+        path = (
+            tmp_path
+            / f"{tables._rounds.newest(name) if name in tables.BY_PROCESSOR else name}.json"
+        )
         document = json.loads(path.read_text())
         edit(document)
         path.write_text(json.dumps(document))
@@ -80,7 +83,39 @@ def test_what_is_measured_anew_changes_the_readme(results):
     assert tables.stale_pages() == []
     results("cpu", faster)
     assert "| 8.12 |" in tables.written(text)
-    assert tables.stale_pages() == ["benchmarks/results/cpu.md"]
+    assert tables.stale_pages() == [f"benchmarks/results/{tables._rounds.newest('cpu')}.md"]
+
+
+def test_the_newest_results_of_several_processors(results):
+    """All are kept, side by side; the README has the newest."""
+    before = tables._rounds.newest("cpu")
+    text = (tables._rounds.RESULTS / f"{before}.json").read_text()
+    other = tables._rounds.RESULTS / "cpu-on-a-new-processor.json"
+    document = json.loads(text)
+    document["machine"] |= {"date": "9999-01-01", "processor": "A New Processor"}
+    other.write_text(json.dumps(document))
+    other.with_suffix(".md").write_text((tables._rounds.RESULTS / f"{before}.md").read_text())
+    assert tables._rounds.newest("cpu") == other.stem
+    assert "A New Processor" in tables.cpu()
+
+
+@pytest.mark.parametrize(
+    ("processor", "name"),
+    [("Intel(R) Xeon(R) Processor, family 6", "intel-xeon-family-6"),
+     ("Intel(R) Xeon(R) CPU @ 2.20GHz, family 6", "intel-xeon-family-6"),
+     ("AMD EPYC, family 26", "amd-epyc-family-26"),
+     ("Apple M4", "apple-m4")],
+)  # fmt: skip
+def test_a_processor_names_a_file(processor, name):
+    assert tables._rounds.slug(processor) == name
+
+
+def test_what_a_second_core_brings():
+    cores = tables._rounds.Cores(one=[2.0, 4.0, 3.0], all=[1.0, 2.0, 2.0])
+    assert cores.ratio == 2.0
+    race = json.loads((tables._rounds.RESULTS / f"{tables._rounds.newest('cpu')}.json").read_text())
+    result = tables.Result(**race["races"][0] | {"cores": {"one": [3.0], "all": [2.0]}})
+    assert tables._rounds.cores_markdown([result]).endswith("| 3 | 2 | 1.50 |")
 
 
 def test_a_race_that_the_readme_would_hide(results):
