@@ -48,7 +48,7 @@ def with_weights_of_its_own(base):
             return 2 * weights, intercepts + 1
 
         def _forward_pass_fast(self, X, check_input=True):
-            return super(Own, self)._forward_pass_fast(X, check_input)[:, ::-1]
+            return super(Own, self)._forward_pass_fast(X, check_input)[:, ::-1]  # noqa: UP008
 
     return Own
 

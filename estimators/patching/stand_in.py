@@ -21,6 +21,7 @@ from sklearn.utils.metaestimators import available_if
 from estimators.patching.notices import say_once
 from estimators.patching.theirs import method_of_theirs, ours_only, remember, theirs_only
 from estimators.scikit_learn import MissingNameError
+from estimators.shared.interrupts import interrupts_raise
 from estimators.shared.warnings import issued_by
 
 _THEIRS = "_fitted_by_scikit_learn"  # in the attributes of an object that scikit-learn has fitted
@@ -161,7 +162,7 @@ def _refusal(method: Callable, model: Any, args: tuple, kwargs: Any) -> Exceptio
     """Run our fit, and return the exception by which it fails, with no random number drawn."""
     undo = _generator_of(model)
     try:
-        with issued_by(type(model)._replaced.__module__):
+        with issued_by(type(model)._replaced.__module__), interrupts_raise():
             method(model, *args, **kwargs)
     except Exception as error:
         undo()
@@ -231,7 +232,7 @@ def search_stand_in(ours: Any, original: Any, module: str) -> Any:
     @wraps(ours.fit)
     def fit(self: Any, *args: Any, **kwargs: Any) -> Any:
         try:
-            with issued_by(original.__module__):
+            with issued_by(original.__module__), interrupts_raise():
                 return ours.fit(self, *args, **kwargs)
         except MissingNameError as error:
             say_once(f"scikit-learn's own {original.__name__} runs the search ({error})")
@@ -254,7 +255,7 @@ def function_stand_in(ours: Callable, original: Callable, module: str) -> Callab
     @wraps(ours)
     def run(*args: Any, **kwargs: Any) -> Any:
         try:
-            with issued_by(original.__module__):
+            with issued_by(original.__module__), interrupts_raise():
                 return ours(*args, **kwargs)
         except MissingNameError as error:
             say_once(f"scikit-learn's own {original.__name__} runs the fits ({error})")
