@@ -196,6 +196,21 @@ def test_signature_defaults_and_repr_are_scikit_learns(name, patched):  # noqa: 
         replaced().set_params(no_such=1)
 
 
+@pytest.mark.parametrize("name", [*MODELS, *SEARCHES])
+def test_the_text_is_that_of_our_class_and_a_subclass_has_its_own(name):
+    replaced = getattr(classes, name)
+    assert f"class {name}(" in inspect.getsource(replaced)
+    parameters = list(inspect.signature(replaced.__init__).parameters.values())[1:]
+    assert list(inspect.signature(replaced).parameters.values()) == parameters
+
+    class Own(replaced):
+        def __init__(self, kind=3):
+            pass
+
+    assert inspect.getsource(Own).lstrip().startswith("class Own(replaced)")
+    assert str(inspect.signature(Own)) == "(kind=3)"
+
+
 @quiet
 def test_a_network_computes_in_the_dtype_of_its_samples(patched):  # noqa: F811
     network = sklearn.neural_network.MLPClassifier()

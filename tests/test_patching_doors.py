@@ -95,3 +95,18 @@ def test_tracebacks_of_the_command_begin_at_the_program(command, tmp_path):
     assert ours.stderr == plain.stderr and ours.returncode == 1
     text = "import sys; print(sys.path[0] == '')"
     assert python(command, "-q", "-c", text, cwd=tmp_path).stdout == "True\n"
+
+
+def test_workers_run_scikit_learns_classes_unless_their_file_patches(tmp_path):
+    """As the manual says it; and what is sent there is not changed."""
+    own = "from sklearn.linear_model import Perceptron\ndef kind(model):\n"
+    own += "    return Perceptron.__module__.split('.')[0], type(model).__module__.split('.')[0]\n"
+    patch = "from estimators import patch_sklearn\npatch_sklearn(verbose=False)\n"
+    (tmp_path / "plain.py").write_text(own)
+    (tmp_path / "patches.py").write_text(patch + own)
+    text = "from joblib import Parallel, delayed\nimport {0}\n"
+    text += "task = delayed({0}.kind)({0}.Perceptron())\nprint(*Parallel(2)([task] * 2)[0])\n"
+    for name, found in (("plain", "sklearn estimators\n"), ("patches", "estimators estimators\n")):
+        path = tmp_path / "program.py"
+        path.write_text(text.format(name))
+        assert python("-m", "estimators", "-q", path).stdout == found

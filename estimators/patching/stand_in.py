@@ -42,6 +42,24 @@ class Replacement(ABCMeta):
     def __subclasscheck__(cls, subclass: Any) -> bool:
         return super().__subclasscheck__(subclass) or _descends(cls, subclass)
 
+    @property
+    def __wrapped__(cls) -> Any:
+        """Our class, whose text `inspect.getsource` shows: a stand-in stands in no file."""
+        return _of_stand_in(cls, "_ours")
+
+    @property
+    def __signature__(cls) -> Signature:
+        """The stand-in's own signature; `inspect` would take that of what is wrapped."""
+        own = signature(_of_stand_in(cls, "__init__"))
+        return own.replace(parameters=list(own.parameters.values())[1:])
+
+
+def _of_stand_in(cls: type, name: str) -> Any:
+    """Return what a stand-in has, and for a subclass say as Python does that it has it not."""
+    if "_ours" not in vars(cls):
+        raise AttributeError(name)
+    return getattr(cls, name)
+
 
 def _descends(cls: type, other: Any) -> bool:
     """Whether a class is one of those that the replaced class of `cls` is a base of."""
