@@ -7,6 +7,7 @@ import inspect
 import logging
 import pickle
 import sys
+import warnings
 
 import pytest
 import sklearn.linear_model
@@ -19,7 +20,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import estimators
 import estimators.model_selection
 from _patching import patched, printed  # noqa: F401
+from _requirements import require
 from estimators import patch_sklearn, sklearn_is_patched, unpatch_sklearn
+from estimators.convert import SKOPS_TRUSTED
 from estimators.patching import classes, notices
 from estimators.patching.classes import PLACES
 from estimators.scikit_learn import RELEASE
@@ -27,6 +30,7 @@ from estimators.scikit_learn import RELEASE
 ORIGINALS = {name: getattr(importlib.import_module(PLACES[name]), name) for name in PLACES}
 MODELS = "LogisticRegression", "Perceptron", "MLPClassifier"
 SEARCHES = [name for name in PLACES if name.endswith("SearchCV")]
+GRID = {"alpha": [1e-4, 1e-3]}
 quiet = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
@@ -192,6 +196,21 @@ def test_signature_defaults_and_repr_are_scikit_learns(name, patched):  # noqa: 
         replaced().set_params(no_such=1)
 
 
+@pytest.mark.parametrize("name", [*MODELS, *SEARCHES])
+def test_the_text_is_that_of_our_class_and_a_subclass_has_its_own(name):
+    replaced = getattr(classes, name)
+    assert f"class {name}(" in inspect.getsource(replaced)
+    parameters = list(inspect.signature(replaced.__init__).parameters.values())[1:]
+    assert list(inspect.signature(replaced).parameters.values()) == parameters
+
+    class Own(replaced):
+        def __init__(self, kind=3):
+            pass
+
+    assert inspect.getsource(Own).lstrip().startswith("class Own(replaced)")
+    assert str(inspect.signature(Own)) == "(kind=3)"
+
+
 @quiet
 def test_a_network_computes_in_the_dtype_of_its_samples(patched):  # noqa: F811
     network = sklearn.neural_network.MLPClassifier()
@@ -218,6 +237,26 @@ def test_pickles_of_both_kinds_are_read_patched_or_not(name):
             assert type(read) is type(model)
             assert (read.predict(X) == model.predict(X)).all()
         unpatch_sklearn()
+
+
+@pytest.mark.parametrize("name", [*MODELS, *SEARCHES])
+def test_files_of_skops_are_read_with_the_list_of_trusted_names(name, patched):  # noqa: F811
+    io = require("skops.io", "test")
+    X, y = load_iris(return_X_y=True)
+    model = there(name)() if name in MODELS else there(name)(there("Perceptron")(), GRID)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        file = io.dumps(model.fit(X, y))
+    asked = set(io.get_untrusted_types(data=file))
+    assert f"estimators.patching.classes.{name}" in asked & set(SKOPS_TRUSTED)
+    read = io.loads(file, trusted=[*SKOPS_TRUSTED, *(n for n in asked if n[:7] == "sklearn")])
+    assert type(read) is there(name)
+    assert (read.predict(X) == model.predict(X)).all()
+
+
+def test_all_replaced_classes_are_trusted_and_no_function():
+    made = {f"estimators.patching.classes.{n}": getattr(classes, n) for n in PLACES}
+    assert {n for n in made if isinstance(made[n], type)} == set(made) & set(SKOPS_TRUSTED)
 
 
 def test_functions_and_classes_are_found_by_pickle(patched):  # noqa: F811

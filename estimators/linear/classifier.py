@@ -23,6 +23,7 @@ from estimators.shared.device_arrays import (
     on_host,
     received,
 )
+from estimators.shared.interrupts import has_to_raise
 from estimators.shared.known_outputs import known_outputs
 from estimators.shared.labels import count_outputs
 from estimators.shared.rows import dense_rows_of
@@ -77,7 +78,7 @@ class LinearClassifier(Classifier):
         try:
             fit.run([fit])
         except KeyboardInterrupt:
-            if not fit.has_begun:
+            if not fit.has_begun or has_to_raise():
                 raise
             warn("Training interrupted by user.")
         fit.finish()

@@ -39,6 +39,7 @@ from estimators.scikit_learn import (
 )
 from estimators.shared.all_or_nothing import all_or_nothing
 from estimators.shared.device_arrays import device_for, on_host, received
+from estimators.shared.interrupts import has_to_raise
 from estimators.shared.labels import count_outputs
 from estimators.shared.listeners import CALLBACKS
 from estimators.shared.progress import VERBOSE
@@ -211,6 +212,9 @@ class NeuralClassifier(CallbackSupportMixin, NetworkModel):
         try:
             fit.run([fit])
         except KeyboardInterrupt:
+            # scikit-learn's networks that train in steps keep what they have, as these do
+            if has_to_raise() and solver_named(self.solver).minimize is not None:
+                raise
             warn("Training interrupted by user.")
         fit.finish()
         return self

@@ -2,8 +2,8 @@
 
 A stand-in is our class with scikit-learn's signature and defaults, and a subclass of both, so that
 `isinstance` says yes either way. A fit that our class refuses is made by scikit-learn's class, on
-the same object: a view of it, which has scikit-learn's class and shares its attributes. What is
-asked of the object after that is answered by the view. The next `fit` is tried by our class again.
+the same object (`theirs`). What is asked of the object after that is answered by that class too.
+The next `fit` is tried by our class again.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import warnings
 from abc import ABCMeta
 from collections.abc import Callable
-from contextlib import suppress
 from functools import wraps
 from inspect import Parameter, Signature, signature
 from typing import Any
@@ -20,7 +19,9 @@ import numpy as np
 from sklearn.utils.metaestimators import available_if
 
 from estimators.patching.notices import say_once
+from estimators.patching.theirs import method_of_theirs, ours_only, remember, theirs_only
 from estimators.scikit_learn import MissingNameError
+from estimators.shared.interrupts import interrupts_raise
 from estimators.shared.warnings import issued_by
 
 _THEIRS = "_fitted_by_scikit_learn"  # in the attributes of an object that scikit-learn has fitted
@@ -40,6 +41,24 @@ class Replacement(ABCMeta):
     # by which `isinstance` goes as well
     def __subclasscheck__(cls, subclass: Any) -> bool:
         return super().__subclasscheck__(subclass) or _descends(cls, subclass)
+
+    @property
+    def __wrapped__(cls) -> Any:
+        """Our class, whose text `inspect.getsource` shows: a stand-in stands in no file."""
+        return _of_stand_in(cls, "_ours")
+
+    @property
+    def __signature__(cls) -> Signature:
+        """The stand-in's own signature; `inspect` would take that of what is wrapped."""
+        own = signature(_of_stand_in(cls, "__init__"))
+        return own.replace(parameters=list(own.parameters.values())[1:])
+
+
+def _of_stand_in(cls: type, name: str) -> Any:
+    """Return what a stand-in has, and for a subclass say as Python does that it has it not."""
+    if "_ours" not in vars(cls):
+        raise AttributeError(name)
+    return getattr(cls, name)
 
 
 def _descends(cls: type, other: Any) -> bool:
@@ -92,7 +111,9 @@ def stand_in(ours: Any, original: Any, module: str, *, unheard: str = "", **defa
     attributes |= {n: _tells(n, getattr(ours, n)) for n in _TELLS if hasattr(ours, n)}
     if "partial_fit" in attributes:
         attributes["partial_fit"] = available_if(_has_partial_fit)(attributes["partial_fit"])
-    return Replacement(original.__name__, (ours, original), attributes)
+    cls = Replacement(original.__name__, (ours, original), attributes)
+    remember(cls)
+    return cls
 
 
 def _joined(ours: Any, original: Any, defaults: dict[str, Any]) -> Signature:
@@ -126,7 +147,9 @@ def _learns(name: str, method: Callable) -> Callable:
     @wraps(method)
     def learn(self: Any, *args: Any, **kwargs: Any) -> Any:
         goes_on = name == "partial_fit" or self.warm_start
-        reason = _theirs_only(self)
+        reason = theirs_only(self)
+        if reason is not None and (wish := ours_only(self, name, kwargs)) is not None:
+            raise ValueError(f"{reason}, and scikit-learn's has no {wish}")
         if reason is None and goes_on and _THEIRS in vars(self):
             reason = "it goes on from a fit of scikit-learn's"
         refusal = None
@@ -135,11 +158,11 @@ def _learns(name: str, method: Callable) -> Callable:
             if refusal is None:
                 vars(self).pop(_THEIRS, None)
                 return self
-            if _ours_only(self, name, kwargs):  # scikit-learn has nothing to say of these
+            if ours_only(self, name, kwargs):  # scikit-learn has nothing to say of these
                 raise refusal
             reason = f"{type(refusal).__name__}: {refusal}".splitlines()[0]
         try:
-            getattr(_view(self), name)(*args, **kwargs)
+            method_of_theirs(self, name)[1](*args, **kwargs)
         except Exception as error:
             # the value that scikit-learn refuses may be right here, and something else wrong
             if refusal is not None and _is_of_parameters(error):
@@ -157,7 +180,7 @@ def _refusal(method: Callable, model: Any, args: tuple, kwargs: Any) -> Exceptio
     """Run our fit, and return the exception by which it fails, with no random number drawn."""
     undo = _generator_of(model)
     try:
-        with issued_by(type(model)._replaced.__module__):
+        with issued_by(type(model)._replaced.__module__), interrupts_raise():
             method(model, *args, **kwargs)
     except Exception as error:
         undo()
@@ -175,57 +198,6 @@ def _generator_of(model: Any) -> Callable[[], None]:
         own = given.get_state()
         return lambda: given.set_state(own)
     return lambda: None
-
-
-def _view(model: Any) -> Any:
-    """Return an object of scikit-learn's class that shares the attributes of a stand-in."""
-    original = type(model)._replaced
-    names = [name for name in signature(original).parameters if hasattr(model, name)]
-    view = original(**{name: getattr(model, name) for name in names})
-    for name, value in vars(view).items():  # a constructor may set more than its parameters
-        vars(model).setdefault(name, value)
-    view.__dict__ = vars(model)
-    return view
-
-
-def _theirs_only(model: Any) -> str | None:
-    """Return which parameter has a value that only scikit-learn's class can mean."""
-    cls = type(model)
-    known = signature(cls._ours).parameters
-    for name, parameter in signature(cls._replaced).parameters.items():
-        value = getattr(model, name, parameter.default)
-        if name not in known and value is not parameter.default and value != parameter.default:
-            return f"{name}={value!r} is a parameter of scikit-learn's alone"
-    return None
-
-
-def _ours_only(model: Any, method: str, arguments: dict[str, Any]) -> bool:
-    """Whether a fit asks for something that scikit-learn's class does not have."""
-    theirs = type(model)._replaced
-    if set(arguments) - set(signature(getattr(theirs, method)).parameters):
-        return True
-    known = signature(theirs).parameters
-    for name, parameter in signature(_declared(model)).parameters.items():
-        if name in known or (name, getattr(model, name, None)) == _ON_THE_CPU:
-            continue
-        value = getattr(model, name, parameter.default)
-        if value is not parameter.default and not _equal(value, parameter.default):
-            return True
-    return False
-
-
-_ON_THE_CPU = "device", "cpu"
-
-
-def _equal(a: Any, b: Any) -> bool:
-    with suppress(Exception):
-        return bool(a == b)
-    return False
-
-
-def _declared(model: Any) -> type:
-    """Return the stand-in that a subclass of it descends from."""
-    return next(cls for cls in type(model).__mro__ if "_replaced" in vars(cls))
 
 
 def _is_of_parameters(error: Exception) -> bool:
@@ -246,8 +218,8 @@ def _tells(name: str, method: Callable) -> Callable:
         if _THEIRS not in vars(self):
             with issued_by(type(self)._replaced.__module__):
                 return method(self, *args, **kwargs)
-        view = _view(self)
-        answer = getattr(view, name)(*args, **kwargs)
+        view, method_of_view = method_of_theirs(self, name)
+        answer = method_of_view(*args, **kwargs)
         return self if answer is view else answer
 
     return tell
@@ -258,7 +230,7 @@ def _prepares(ours: Any, unheard: str) -> Callable:
 
     @wraps(ours._prepare)
     def _prepare(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if (reason := _theirs_only(self)) is not None:
+        if (reason := theirs_only(self)) is not None:
             raise ValueError(reason)
         if not unheard:
             return ours._prepare(self, *args, **kwargs)
@@ -278,7 +250,7 @@ def search_stand_in(ours: Any, original: Any, module: str) -> Any:
     @wraps(ours.fit)
     def fit(self: Any, *args: Any, **kwargs: Any) -> Any:
         try:
-            with issued_by(original.__module__):
+            with issued_by(original.__module__), interrupts_raise():
                 return ours.fit(self, *args, **kwargs)
         except MissingNameError as error:
             say_once(f"scikit-learn's own {original.__name__} runs the search ({error})")
@@ -301,7 +273,7 @@ def function_stand_in(ours: Callable, original: Callable, module: str) -> Callab
     @wraps(ours)
     def run(*args: Any, **kwargs: Any) -> Any:
         try:
-            with issued_by(original.__module__):
+            with issued_by(original.__module__), interrupts_raise():
                 return ours(*args, **kwargs)
         except MissingNameError as error:
             say_once(f"scikit-learn's own {original.__name__} runs the fits ({error})")

@@ -19,6 +19,7 @@ from estimators.search.shared_steps import Shared, device_named, device_of_fit, 
 from estimators.search.turns import current_turn
 from estimators.shared.device_arrays import device_of
 from estimators.shared.fit_protocol import NotTrainedError
+from estimators.shared.interrupts import has_to_raise
 from estimators.shared.memory import free_memory
 from estimators.shared.warnings import one_of_each, warn
 
@@ -115,7 +116,8 @@ def _results(
         missing = [fit for fit in fits if not (fit in results or fit.has_begun)]
         # only functions with an error_score have something to return for a fit that was not run
         must_be_complete = any("error_score" not in fit.arguments for fit in missing)
-        if len(missing) == len(fits) or must_be_complete or not _has_a_candidate(fits, results):
+        is_of_use = not (has_to_raise() or must_be_complete) and len(missing) < len(fits)
+        if not is_of_use or not _has_a_candidate(fits, results):
             raise
     left = [fit for fit in fits if fit not in results]
     if left:
