@@ -251,9 +251,9 @@ def test_arguments_keep_their_order(cupy):
         cupy.empty(1, dtype) if is_array else place
         for place, (dtype, is_array) in enumerate(instance.parameters)
     )
-    assert [is_array for _, is_array in instance.parameters[:6]] == [
+    assert [is_array for _, is_array in instance.parameters[:7]] == [
         False,
-        *[True] * 3,
+        *[True] * 4,
         False,
         False,
     ]
