@@ -52,6 +52,9 @@ class Checkpoint:
     ``Perceptron(multi_class="ovr")`` on the CPU runs in scikit-learn's loop, which tells nothing
     before its end: with a Checkpoint it raises ValueError.
 
+    A fit that a callback has ended goes on from its file, as long as its callbacks let it; one that
+    has ended by its own rule, by `tol` or `early_stopping`, is over.
+
     `partial_fit` goes on from the estimator itself: keep that, by `joblib.dump`.
 
     Examples
