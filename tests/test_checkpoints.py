@@ -273,8 +273,21 @@ def test_a_refusal_leaves_the_estimator(digits, tmp_path):
 def test_what_a_checkpoint_does_not_take(given):
     with pytest.raises(ValueError, match=next(iter(given))):
         Checkpoint("a", **given)
-    with pytest.raises(ValueError, match="may have {epoch}"):
-        Checkpoint("a{number}")
+    with pytest.raises(ValueError, match="placeholders of a path are"):
+        Checkpoint("a{}")
+
+
+def test_what_no_file_can_be_written_by_ends_the_fit_before_it_begins(digits, tmp_path):
+    heard = []
+    for path, error, message in (
+        ("a{number}", ValueError, r"has no parameter 'number': placeholders are {fit}, .*{epoch}"),
+        ("nowhere/a", FileNotFoundError, "No such folder for a file: '.*nowhere'"),
+        ("", IsADirectoryError, "cannot take the place of a folder"),
+    ):
+        hears = [Checkpoint(tmp_path / path), lambda e, info: heard.append(info)]
+        with pytest.raises(error, match=message):
+            clone(MLP).set_params(callbacks=hears).fit(*digits)
+    assert heard == []
 
 
 # Damage --------------------------------------------------------------------------------------
