@@ -48,9 +48,7 @@ class PerceptronStage:
         return as_arrays({**fields, **self.state})
 
     @classmethod
-    def read(
-        cls, arrays: Mapping[str, np.ndarray], start: Self, n_rows: int
-    ) -> Self:
+    def read(cls, arrays: Mapping[str, np.ndarray], start: Self, n_rows: int) -> Self:
         """Return what `written` has returned.
 
         Parameters

@@ -61,10 +61,10 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[Any]]:
             os.fsync(file.fileno())
         os.replace(new, target)
     except BaseException as error:
-        if isinstance(error, OSError) and error.filename == str(new):  # nobody has heard of that
-            error.filename, error.filename2 = str(target), None
         with suppress(OSError):
             new.unlink()
+        if isinstance(error, OSError) and error.filename == str(new):  # a name that nobody knows
+            raise OSError(error.errno, error.strerror, str(target)) from error
         raise
 
 
