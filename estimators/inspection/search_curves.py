@@ -17,7 +17,7 @@ _OUTLIER = 4  # times the usual
 
 CURVES = {
     "loss": ("loss_curves_", "mean loss of the epoch, over the folds"),
-    "validation": ("validation_curves_", "accuracy on the validation set, over the folds"),
+    "validation": ("validation_curves_", "validation accuracy, over the folds"),
 }
 """For each kind of curve the attribute of a search that has it, and what its axis says."""
 
