@@ -256,7 +256,7 @@ class SearchDisplay:
             )
             ax.legend()
         if not numeric:
-            ax.set_xticks(x, [str(v) for v in self.x])
+            ax.set_xticks(x, [str(v) for v in self.x], parse_math=False)
         else:
             ax.set_xscale(_scale_of(x))
         best = int(np.nanargmax(self.scores))
@@ -276,8 +276,8 @@ class SearchDisplay:
     def _plot_map(self, cmap: Any) -> None:
         ax, y = self.ax_, self.y or []
         self.image_ = ax.imshow(self.scores, cmap=cmap, aspect="auto", origin="lower")
-        ax.set_xticks(range(len(self.x)), [_number(v) for v in self.x])
-        ax.set_yticks(range(len(y)), [_number(v) for v in y])
+        ax.set_xticks(range(len(self.x)), [_number(v) for v in self.x], parse_math=False)
+        ax.set_yticks(range(len(y)), [_number(v) for v in y], parse_math=False)
         best = np.nanmax(self.scores)
         for (i, j), score in np.ndenumerate(self.scores):
             if np.isnan(score):
