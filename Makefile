@@ -70,6 +70,7 @@ dist: $(VENV)/.installed-dist ## the source distribution and the wheel of the la
 	rm -rf dist build/dist
 	mkdir -p build/dist
 	git archive HEAD | tar -x -C build/dist
+	$(PY) docs/long_description.py build/dist $(TAG)
 	$(PY) -m build --outdir dist build/dist
 	$(PY) -m twine check --strict dist/*
 	@test -z '$(TAG)' || test -f 'dist/cukernels-$(TAG:v%=%).tar.gz' || { echo \

@@ -224,8 +224,11 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="write the tables into the README")
     parser.add_argument("--readme", type=Path, default=README, help="another file than README.md")
     options = parser.parse_args()
-    now = options.readme.read_text()
-    then = written(now)
+    try:
+        now = options.readme.read_text()
+        then = written(now)
+    except (OSError, ValueError) as error:  # a file without the comments, or none
+        parser.error(f"{options.readme}: {error}")
     if options.write:
         write_text(options.readme, then)
         now = then

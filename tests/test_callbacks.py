@@ -124,9 +124,16 @@ def _fitted_silently(model, X, y):
         return model.fit(X, y)
 
 
+def test_true_of_numpy_stops_too(digits):
+    """As a comparison of a mean is one."""
+    X, y = digits
+    model = MLPClassifier((4,), max_iter=3, random_state=0)
+    assert model.set_params(callbacks=lambda e, info: np.mean(y) > 0).fit(X, y).n_iter_ == 1
+
+
 def test_what_is_not_true_does_not_stop(digits):
     X, y = digits
-    for answer in (None, False, 1, "yes"):
+    for answer in (None, False, np.False_, 1, "yes", np.ones(2)):
         model = MLPClassifier((4,), max_iter=2, callbacks=lambda e, info, answer=answer: answer)
         assert model.fit(X, y).n_iter_ == 2
 

@@ -19,6 +19,7 @@ from estimators import ConvNetClassifier, LogisticRegression, MLPClassifier, Per
 from estimators.callbacks import Checkpoint, CSVLogger, EpochInfo, TensorBoard
 from estimators.callbacks.events import crc32c, scalars_record
 from estimators.callbacks.run_paths import RunPath
+from estimators.checkpoints.archive import read_archive
 from estimators.model_selection import GridSearchCV, HalvingGridSearchCV, cross_val_score
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -31,7 +32,7 @@ MODELS = {
     "perceptron": Perceptron(multi_class="multinomial", tol=None, max_iter=6),
 }
 each = pytest.mark.parametrize("name", MODELS)
-KINDS = {"csv": CSVLogger, "board": TensorBoard}
+KINDS = {"csv": CSVLogger, "board": TensorBoard, "checkpoint": Checkpoint}
 each_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 
 
@@ -235,10 +236,12 @@ def test_each_fit_of_a_search_has_its_own(kind, n_jobs, tmp_path):
             own = [name for name in names if name.startswith(f"a={alpha}-")]
             assert [int(name[-6:-4]) for name in own] == list(range(1, len(own) + 1))
             assert len(own) in (4 * n, 5 * n)
-    if kind is CSVLogger:
-        assert all(epochs_of(path)[0] == 1 for path in tmp_path.iterdir())
-    else:
-        assert all(len(list(path.iterdir())) == 1 for path in tmp_path.iterdir())
+    whole = {
+        CSVLogger: lambda path: epochs_of(path)[0] == 1,
+        TensorBoard: lambda path: len(list(path.iterdir())) == 1,
+        Checkpoint: lambda path: read_archive(path)[0]["n_iter"] > 1,
+    }
+    assert all(map(whole[kind], tmp_path.iterdir()))
 
 
 @each_kind
@@ -272,6 +275,29 @@ def test_a_search_with_files_has_the_results_of_one_without(tmp_path):
     np.testing.assert_array_equal(*scores)
 
 
+@pytest.mark.parametrize("name", ["{epoch}-{fit:02d}", "{fit:02d}.{epoch:03d}"])
+def test_files_of_epochs_have_the_number_of_their_fit(name, tmp_path):
+    """Also where one fit writes fewer of them, so that no file has the name of its next."""
+    for kept in ([2, 4, 6], [1, 2, 3, 4, 5, 6], [6]):
+        every = kept[0]
+        model = logged("perceptron", Checkpoint(tmp_path / name, every))
+        before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+        quietly(model, X, Y)
+        assert all(path.read_bytes() == content for path, content in before.items())
+        new = set(tmp_path.iterdir()) - set(before)
+        assert sorted(read_archive(path)[0]["n_iter"] for path in new) == kept
+
+
+def test_a_fit_with_a_number_can_be_resumed(tmp_path):
+    """A fit that goes on takes a file of its own."""
+    model = logged("mlp", Checkpoint(tmp_path / "a={alpha}-{fit}"))
+    model.callbacks.append(lambda e, info: info.epoch == 3)
+    quietly(model, X, Y)
+    quietly(model, X, Y, resume_from=tmp_path / "a=0.0001-1")
+    epochs = [read_archive(tmp_path / f"a=0.0001-{k}")[0]["n_iter"] for k in (1, 2)]
+    assert epochs == [3, 6]
+
+
 # Paths -------------------------------------------------------------------------------------------
 
 
@@ -302,6 +328,10 @@ def test_clone_and_pickle(kind, tmp_path):
     logger = kind(tmp_path / "{fit}")
     model = quietly(logged("mlp", logger), X, Y)
     own = clone(model).callbacks[0]
-    assert own is not logger and repr(own) == repr(logger) and own._file is None
+    new, place = kind(tmp_path / "{fit}"), "_number" if kind is Checkpoint else "_file"
+    assert own is not logger and repr(own) == repr(logger)
+    assert getattr(logger, place) is not None
+    assert getattr(own, place) == getattr(new, place)  # it knows nothing of the fit
     loaded = pickle.loads(pickle.dumps(model)).callbacks[0]
-    assert vars(loaded).keys() == vars(logger).keys() and loaded._file == logger._file
+    assert vars(loaded).keys() == vars(logger).keys()
+    assert getattr(loaded, place) == getattr(logger, place)

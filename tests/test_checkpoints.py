@@ -138,13 +138,23 @@ def test_more_epochs_than_planned(digits, tmp_path):
     assert_same(clone(longer).fit(X, y, resume_from=tmp_path / "7"), clone(longer).fit(X, y))
 
 
-def test_a_fit_that_has_ended_stays_as_it_is(digits, tmp_path):
+@pytest.mark.parametrize("every", [1, 100])
+@pytest.mark.parametrize("name", ["adam", "cosine", "adaptive", "early stopping", "convnet"])
+def test_a_fit_that_a_callback_ended_goes_on(name, every, digits, tmp_path):
     X, y = digits
-    stops = clone(MLP).set_params(callbacks=[lambda e, info: info.epoch == 3])
-    stops.callbacks.append(Checkpoint(tmp_path / "stopped"))
-    ended = stops.fit(X, y)
-    assert ended.n_iter_ == 3
-    assert_same(clone(MLP).fit(X, y, resume_from=tmp_path / "stopped"), ended)
+    path = tmp_path / "stopped"
+    stops = clone(FITS[name]).set_params(callbacks=[lambda e, info: info.epoch == 2])
+    stops.callbacks.append(Checkpoint(path, every))
+    assert stops.fit(X, y).n_iter_ == 2
+    whole = clone(FITS[name]).fit(X, y)
+    assert whole.n_iter_ > 2
+    assert_same(clone(FITS[name]).fit(X, y, resume_from=path), whole)
+    again = stops.fit(X, y, resume_from=path)  # by a callback that has nothing more to say
+    assert_same(again, whole)
+
+
+def test_a_fit_that_has_ended_by_itself_stays_as_it_is(digits, tmp_path):
+    X, y = digits
     impatient = clone(MLP).set_params(tol=1.0, n_iter_no_change=1, max_iter=50)
     impatient.set_params(callbacks=Checkpoint(tmp_path / "impatient")).fit(X, y)
     more = clone(impatient).set_params(callbacks=None, max_iter=80)
@@ -263,8 +273,21 @@ def test_a_refusal_leaves_the_estimator(digits, tmp_path):
 def test_what_a_checkpoint_does_not_take(given):
     with pytest.raises(ValueError, match=next(iter(given))):
         Checkpoint("a", **given)
-    with pytest.raises(ValueError, match="may have {epoch}"):
-        Checkpoint("a{number}")
+    with pytest.raises(ValueError, match="placeholders of a path are"):
+        Checkpoint("a{}")
+
+
+def test_what_no_file_can_be_written_by_ends_the_fit_before_it_begins(digits, tmp_path):
+    heard = []
+    for path, error, message in (
+        ("a{number}", ValueError, r"has no parameter 'number': placeholders are {fit}, .*{epoch}"),
+        ("nowhere/a", FileNotFoundError, "No such folder for a file: '.*nowhere'"),
+        ("", IsADirectoryError, "cannot take the place of a folder"),
+    ):
+        hears = [Checkpoint(tmp_path / path), lambda e, info: heard.append(info)]
+        with pytest.raises(error, match=message):
+            clone(MLP).set_params(callbacks=hears).fit(*digits)
+    assert heard == []
 
 
 # Damage --------------------------------------------------------------------------------------

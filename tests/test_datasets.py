@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import tracemalloc
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -16,7 +17,8 @@ from sklearn.datasets import load_digits
 from sklearn.utils import Bunch
 
 from _openml import NoServer, install
-from estimators.datasets import load_digits_split, load_fashion_mnist, load_mnist, read_idx
+from estimators.datasets import load_digits_split, load_fashion_mnist, load_mnist, mnist, read_idx
+from estimators.datasets.openml import digest
 
 TYPES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
 
@@ -259,6 +261,30 @@ def test_fashion_mnist_says_what_the_labels_mean(folder):
     assert load_mnist(folder).target_names.tolist() == [4, 5, 6, 7, 8, 9, 10]
     with pytest.raises(ValueError, match="train labels have 10 among them; .* from 0 to 9"):
         load_fashion_mnist(folder)
+
+
+def test_the_digits_are_no_clothes(folder, monkeypatch):
+    """Both have files of the same names; their sums tell them apart."""
+    raw = load_mnist(folder, dtype="uint8", as_images=True)
+    counts = [tuple(np.unique(y, return_counts=True)[1]) for y in (raw.y_train, raw.y_test)]
+    known = replace(mnist.MNIST, train=counts[0], test=counts[1], sha256=digest(raw))
+    for other in ({"sha256": "0" * 64}, {"train": (1, 2)}):
+        monkeypatch.setattr(mnist, "MNIST", replace(known, **other))
+        load_fashion_mnist(folder)
+    monkeypatch.setattr(mnist, "MNIST", known)
+    with pytest.raises(ValueError, match="has the digits of MNIST.*load_mnist"):
+        load_fashion_mnist(folder)
+    load_mnist(folder)
+
+
+@pytest.mark.parametrize("named", ["by the argument", "by the variable"])
+def test_a_tilde_is_the_home(named, folder, monkeypatch):
+    monkeypatch.setenv("HOME", str(folder.parent))
+    monkeypatch.setenv("USERPROFILE", str(folder.parent))  # on Windows
+    where = f"~/{folder.name}"
+    if named == "by the variable":
+        monkeypatch.setenv("CUKERNELS_DATA", where)
+    assert len(load_mnist(where if named == "by the argument" else None).y_train) == 7
 
 
 def test_a_missing_file_is_named(folder):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from _openml import Server, install, table
+from _openml import TABLE, Server, install, table
 from estimators.datasets import cifar10, load_cifar10, load_fashion_mnist, load_mnist, mnist
 from estimators.datasets.openml import digest
 
@@ -151,6 +151,21 @@ def test_without_a_network_it_says_what_to_do(small, error, says):
     for words in ("without a network", "data_dir", "CUKERNELS_DATA"):
         assert words in str(told.value)
     assert not (home / "cukernels").exists()
+
+
+@pytest.mark.parametrize("fails", ["network", "table"])
+def test_of_a_damaged_copy_that_cannot_be_fetched_again_it_says_so(small, fails):
+    load, *_, server, home = small
+    load(data_home=home)
+    (kept,) = (home / "cukernels").iterdir()
+    (kept / "train-images-idx3-ubyte").write_bytes(b"no images")
+    (home / "openml").rename(home / "elsewhere")
+    error, server.fails = OSError, Slow(URLError("no network"))
+    if fails == "table":
+        error = ValueError
+        server.fails = lambda path: (200, b"no table") if path.startswith(TABLE) else None
+    with pytest.raises(error, match=f"the copy in {kept} is damaged and was not used"):
+        load(data_home=home)
 
 
 @pytest.mark.parametrize("status", [403, 404, 500, 503])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import doctest
 import importlib
+import itertools
 import re
 import runpy
 import textwrap
@@ -26,6 +28,7 @@ MODULES = sorted(
     if ">>> " in path.read_text()
 )
 assert PAGES and MODULES
+BLOCK = r"^( *)\.\. code-block:: python\n\n((?:\1 {3}.*\n|\n)+)"
 FLAGS = doctest.NORMALIZE_WHITESPACE
 quiet = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 each_page = pytest.mark.parametrize("path", [DOCS / "index.rst", *PAGES], ids=lambda p: p.stem)
@@ -41,10 +44,54 @@ def test_the_examples_of_the_guide(path):
 @each_page
 def test_the_code_of_the_guide_is_python(path):
     text = path.read_text()
-    blocks = re.findall(r"^( *)\.\. code-block:: python\n\n((?:\1 {3}.*\n|\n)+)", text, re.M)
+    blocks = list(re.finditer(BLOCK, text, re.M))
     assert len(blocks) == text.count("code-block:: python")
-    for _, block in blocks:
-        ast.parse(textwrap.dedent(block))
+    for block in blocks:
+        ast.parse(textwrap.dedent(block[2]))
+
+
+def named(nodes):
+    """The names that are bound in some code, and those that are looked up."""
+    bound, used = set(), set()
+    for node in nodes:
+        if isinstance(node, ast.Name):
+            (used if isinstance(node.ctx, ast.Load) else bound).add(node.id)
+        elif isinstance(node, ast.alias):
+            bound.add((node.asname or node.name).partition(".")[0])
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            bound.add(node.name)
+        elif isinstance(node, ast.arg):
+            bound.add(node.arg)
+    return bound, used
+
+
+@each_page
+def test_the_code_of_the_guide_has_all_that_it_names(path):
+    """So that whoever copies it from the top of a page has no name without an import."""
+    text = path.read_text()
+    parts = [(m.start(), textwrap.dedent(m[2])) for m in re.finditer(BLOCK, text, re.M)]
+    lines = text.splitlines(keepends=True)
+    places = [0, *itertools.accumulate(map(len, lines))]
+    parts += [(places[e.lineno], e.source) for e in doctest.DocTestParser().get_examples(text)]
+    known = set(vars(builtins))
+    for _, code in sorted(parts):
+        bound, used = named(ast.walk(ast.parse(code)))
+        known |= bound
+        assert used <= known, code
+
+
+@pytest.mark.parametrize("path", [*ROOT.glob("*.md"), *PAGES], ids=lambda p: p.name)
+def test_nothing_stands_twice(path):
+    """As it does where two changes were merged that had added the same."""
+    text = re.sub(r"^```.*?^```|^ *>>> .*?$", "", path.read_text(), flags=re.M | re.S)
+    headings = re.findall(r"^#+ .+|^.+(?=\n[-=~]{4,}$)", text, re.M)
+    rows = re.findall(r"^\| *(`[^`]+`(?:, `[^`]+`)*) *\|", text, re.M)
+    rows = [name for row in rows for name in row.split(", ")]
+    paragraphs = [p for p in map(str.strip, text.split("\n\n")) if len(p) > 60]
+    if path.name == "CHANGELOG.md":
+        headings = []  # each release has the same
+    for parts in (headings, rows, paragraphs):
+        assert [part for part in parts if parts.count(part) > 1] == []
 
 
 @quiet

@@ -19,9 +19,10 @@ import estimators
 from _requirements import require
 from _small_digits import X, Y
 from estimators import MLPClassifier
-from estimators.callbacks import Checkpoint
+from estimators.callbacks import Checkpoint, CSVLogger, TensorBoard
 from estimators.checkpoints.archive import read_archive, write_archive
 from estimators.convert import SKOPS_TRUSTED
+from estimators.model_selection import GridSearchCV
 from estimators.shared.files import replacing, write_text
 
 ROOT = Path(__file__).parent.parent
@@ -90,6 +91,61 @@ def test_an_error_leaves_what_was_there(where, error, tmp_path, monkeypatch):
     assert content(tmp_path) == {"file": b"old"}
     write_text(tmp_path / "file", "new")
     assert content(tmp_path) == {"file": b"new"}
+
+
+def writers(path):
+    """Each way to write a file of this name."""
+    yield "replacing", lambda: write_text(path, "")
+    for callback in (CSVLogger, Checkpoint):
+        model = MLPClassifier((4,), max_iter=2, callbacks=callback(path))
+        yield callback.__name__, lambda model=model: model.fit(X, Y)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_an_error_names_the_file_that_was_asked_for(tmp_path, monkeypatch):
+    """And no other, which is to become that file."""
+    (tmp_path / "file").write_text("a file")
+    monkeypatch.chdir(tmp_path)
+    for path, error, named in (
+        ("nofolder/a.csv", FileNotFoundError, "nofolder"),
+        ("file/a.csv", FileNotFoundError, "file"),
+        (tmp_path, IsADirectoryError, str(tmp_path)),
+        (".", IsADirectoryError, "."),
+        ("a" * 300, OSError, "a" * 300),
+    ):
+        for name, write in writers(path):
+            with pytest.raises(error) as told:
+                write()
+            assert told.value.filename == named and ".part" not in str(told.value), (name, path)
+    if hasattr(os, "geteuid") and os.geteuid():  # root may write everywhere
+        (tmp_path / "closed").mkdir(mode=0o500)
+        for _, write in writers("closed/a.csv"):
+            with pytest.raises(PermissionError, match=r"'closed/a\.csv'$"):
+                write()
+    monkeypatch.setattr(os, "replace", fails_as_a_disk)
+    for _, write in writers("a.csv"):
+        with pytest.raises(OSError, match=r"'a\.csv'$"):
+            write()
+
+
+def fails_as_a_disk(new, target):
+    raise OSError(28, "No space left on device", str(new), None, str(target))
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_tilde_is_the_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))  # on Windows
+    monkeypatch.chdir(tmp_path)
+    write_text("~/text", "")
+    ready = [Checkpoint("~/a.ckpt"), CSVLogger("~/{fit}.csv"), TensorBoard("~/run")]
+    ready.append(Checkpoint("~/{fit}-{epoch}"))
+    model = MLPClassifier((4,), max_iter=2, random_state=0, callbacks=ready).fit(X, Y)
+    names = ["1-1", "1-2", "1.csv", "a.ckpt", "run", "text"]
+    assert sorted(os.listdir(tmp_path)) == names
+    assert model.fit(X, Y, resume_from="~/a.ckpt").n_iter_ == 2
+    GridSearchCV(MLPClassifier((4,), max_iter=2), {}, cv=2, checkpoint="~/search").fit(X, Y)
+    assert len(os.listdir(tmp_path / "search")) == 2
 
 
 FILLS = """

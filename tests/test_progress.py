@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import re
 import sys
 import warnings
 from types import SimpleNamespace
@@ -15,7 +17,9 @@ from sklearn.exceptions import ConvergenceWarning
 from _estimators import LEARNERS, NETWORKS, one_each, with_known
 from _requirements import require
 from estimators import ConvNetClassifier, LogisticRegression, MLPClassifier, Perceptron
+from estimators.callbacks import EarlyStopping, LearningRateLogger, ProgressBar
 from estimators.model_selection import GridSearchCV, cross_val_score
+from estimators.shared.bars import say
 from estimators.shared.progress import Reporter
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -187,6 +191,62 @@ def test_the_bar_of_a_fit_that_goes_on_begins_where_it_was(capsys):
         reporter.epoch(8, 0.25)
         reporter.epoch(9, 0.25)
     assert "9/9" in capsys.readouterr().err
+
+
+# Lines beside a bar ------------------------------------------------------------------------------
+
+
+class Screen(io.StringIO):
+    """A terminal: both streams in one place, where a line may be written over."""
+
+    def isatty(self):
+        return True
+
+    @property
+    def lines(self):
+        """What is seen of each line at the end; nothing moves up."""
+        seen = []
+        for line in re.sub(r"\x1b\[\?\d+.|\x1b\[[\d;]*m", "", self.getvalue()).split("\n"):
+            shown = ""
+            for part in re.split(r"\r", line):
+                part = part.removeprefix("\x1b[2K")
+                shown = part + ("" if "\x1b[2K" in line else shown[len(part) :])
+            seen.append(shown.rstrip())
+        return seen
+
+
+@pytest.mark.parametrize("backend", ["tqdm", "rich"])
+def test_lines_are_printed_above_the_bar(backend, digits, monkeypatch):
+    require(backend, "test")
+    screen = Screen()
+    monkeypatch.setattr(sys, "stdout", screen)
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    stopping = EarlyStopping("loss", 2, min_delta=9.0, verbose=True)
+    ready = [ProgressBar(backend), LearningRateLogger(), stopping]
+    MLPClassifier((8,), max_iter=9, learning_rate="cosine", callbacks=ready).fit(*digits)
+    lines = [line for line in screen.lines if "learning rate" in line or "stopping" in line]
+    assert [line[:8] for line in lines] == ["Epoch 1,", "Epoch 2,", "Epoch 3,", "Epoch 3:"]
+    assert not any("epoch" in line.split("stopping")[0] for line in lines)  # of a bar
+    # and what a fit itself has to say
+    screen.truncate(0)
+    settings = {"n_iter_no_change": 1, "tol": 9.0, "max_iter": 20}
+    MLPClassifier((8,), verbose=1, callbacks=ProgressBar(backend), **settings).fit(*digits)
+    words = ("Iteration", "Training loss did")
+    assert len([line for line in screen.lines if line.startswith(words)]) == 4
+    assert not any(word in line[1:] for line in screen.lines for word in words)
+    say("no bar is left")
+    assert screen.lines[-2] == "no bar is left"
+
+
+def test_lines_go_to_the_stream_that_they_go_to_without_a_bar(digits, capsys):
+    require("tqdm", "progress")
+    require("rich", "test")
+    for bars in ([], [ProgressBar("tqdm")], [ProgressBar("rich")]):
+        ready = [*bars, LearningRateLogger()]
+        MLPClassifier((8,), max_iter=3, callbacks=ready).fit(*digits)
+        assert capsys.readouterr().out == "Epoch 1, learning rate = 0.001\n"
 
 
 # Searches ----------------------------------------------------------------------------------------

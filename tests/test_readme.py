@@ -32,9 +32,46 @@ def test_make_targets_and_files_exist():
     assert {"demo", "test"} <= {a or b for a, b in named} <= set(targets)
     files = re.findall(r"\]\(([^):#]+)(?:#[^)]*)?\)", README)
     folders = re.findall(r"^([a-z]+/) ", README, re.MULTILINE)
-    assert len(files) >= 3
+    # that of a source distribution has links that lead away, or none: docs/long_description.py
+    assert len(files) >= 3 or (ROOT / "PKG-INFO").is_file()
     assert len(folders) >= 4
     assert [path for path in files + folders if not (ROOT / path).exists()] == []
+
+
+@pytest.fixture
+def made(tmp_path):
+    """Returns the README that `make dist` builds of, with the address of the repository or not."""
+
+    def make(urls, *tag):
+        project = (ROOT / "pyproject.toml").read_text()
+        (tmp_path / "pyproject.toml").write_text(project.replace("[tool.", urls + "[tool.", 1))
+        (tmp_path / "README.md").write_text(README)
+        script = ROOT / "docs" / "long_description.py"
+        subprocess.run([sys.executable, script, tmp_path, *tag], check=True)
+        return (tmp_path / "README.md").read_text()
+
+    return make
+
+
+LINKS = r"""\]\(([^)]+)\)|\bhref="([^"]+)"|\bsrc="([^"]+)\""""
+
+
+def test_the_page_of_a_release_has_no_link_to_a_file_beside_it(made):
+    ours = {link for link in map("".join, re.findall(LINKS, README)) if not link.startswith("http")}
+    plain = made("")
+    left = {"".join(link) for link in re.findall(LINKS, plain)}
+    assert all(link.startswith(("https://", "#")) for link in left)
+    assert "<img" not in plain and "<p>" not in plain and "The gallery shows, in" in plain
+    assert plain.count("```") == README.count("```") and plain.count("\n|") == README.count("\n|")
+    where = "https://example.org/us"
+    page = made(f'[project.urls]\nRepository = "{where}/"\n\n', "v0.1.0")
+    for link in ours:
+        kind = "raw" if link.endswith(".png") else "blob"
+        there = link if link.startswith("#") else f"{where}/{kind}/v0.1.0/{link}"
+        assert f"]({there})" in page or f'"{there}"' in page, link
+    assert f"{where}/blob/main/examples/README.md" in made(
+        f'[project.urls]\nRepository = "{where}"\n'
+    )
 
 
 def test_demo_learns():

@@ -108,8 +108,13 @@ def test_it_is_printed_or_returned(capsys):
     assert lines[3].split() == ["Dense(3)", "3", "12", "12", "bytes", "15"]
     assert lines[-1].split() == ["total", "15", "16", "bytes", "19"]
     assert not any(line != line.rstrip() for line in lines)
-    with pytest.raises(ValueError, match="n_samples must be at least 1, got 0"):
-        model.summary(4, n_classes=2, n_samples=0)
+    given = {"input_shape": 4, "n_classes": 2, "n_samples": 9}
+    for name in given:
+        with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
+            model.summary(**given | {name: 0})
+        with pytest.raises(TypeError, match=f"{name} must be an int, got 1000000.0"):
+            model.summary(**given | {name: 1e6})
+        model.summary(**given | {name: np.int64(3)})
 
 
 NUMBERS = ["multiplications", "activations", "parameters"]

@@ -73,6 +73,15 @@ def results(tmp_path, monkeypatch):
     return change
 
 
+def test_a_file_that_is_no_readme_is_told_of_in_a_line(tmp_path):
+    (tmp_path / "README.md").write_text("no markers\n")
+    for path, says in (("README.md", "the README needs once each"), ("none.md", "No such file")):
+        done = run("--readme", tmp_path / path)
+        assert done.returncode == 2 and done.stdout == ""
+        assert says in done.stderr and str(tmp_path / path) in done.stderr
+        assert "Traceback" not in done.stderr
+
+
 def test_what_is_measured_anew_changes_the_readme(results):
     def faster(document):
         race = next(r for r in document["races"] if r["work"] == "Perceptron, MNIST, 5 epochs")

@@ -31,6 +31,7 @@ from estimators import (
     Perceptron,
     model_selection,
 )
+from estimators.callbacks import ProgressBar
 from estimators.linear.logistic_fit import LogisticFit
 from estimators.linear.perceptron_compiled import CompiledFit
 from estimators.neural.fit import NeuralFit
@@ -191,6 +192,12 @@ def network_shows_a_bar_without_tqdm_and_rich(patch):
     for name in ("tqdm.auto", "rich", "rich.progress"):
         patch.setitem(sys.modules, name, None)
     MLPClassifier(hidden_layer_sizes=(4,), max_iter=1, verbose="bar").fit(X, Y)
+
+
+@scene
+def callback_shows_a_bar_without_rich(patch):
+    patch.setitem(sys.modules, "rich", None)
+    LogisticRegression(callbacks=ProgressBar("rich")).fit(X, Y)
 
 
 @scene

@@ -6,12 +6,16 @@ import os
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+from estimators.callbacks.epochs import EpochCallback
+from estimators.callbacks.run_paths import RunPath, parameters_of
 from estimators.checkpoints.archive import read_archive
 from estimators.shared.callbacks import EpochInfo
+from estimators.shared.files import as_path, check_target, create
 
 
-class Checkpoint:
+class Checkpoint(EpochCallback):
     """Writes a file from which a fit that was stopped goes on as if nothing had happened.
 
     ``fit(X, y, resume_from=path)`` takes up such a file. The result is that of the fit that was
@@ -22,7 +26,9 @@ class Checkpoint:
     ----------
     path : path
         The file. ``{epoch}`` in its name stands for the number of the epoch, so that there are
-        many: ``"epoch-{epoch:04d}.ckpt"``. Its folder has to be there.
+        many: ``"epoch-{epoch:04d}.ckpt"``. ``{fit}`` stands for the first number from 1 on for
+        which there is no file yet, and the name of a parameter in braces for its value:
+        ``"alpha={alpha}-{fit}.ckpt"``. Its folder has to be there.
     every : int, default=1
         Epochs (iterations of solvers that have no epochs) from one file to the next. The last one
         of a fit is always written, unless its solver ends it later, by finding no lower value.
@@ -35,7 +41,8 @@ class Checkpoint:
     Raises
     ------
     ValueError
-        If a parameter is not one of those above.
+        If a parameter is not one of those above; in a fit, if the estimator has no parameter of a
+        name in the path.
 
     See Also
     --------
@@ -51,6 +58,14 @@ class Checkpoint:
 
     ``Perceptron(multi_class="ovr")`` on the CPU runs in scikit-learn's loop, which tells nothing
     before its end: with a Checkpoint it raises ValueError.
+
+    A fit that a callback has ended goes on from its file, as long as its callbacks let it; one that
+    has ended by its own rule, by `tol` or `early_stopping`, is over.
+
+    In searches and cross-validations of `estimators.model_selection` the path must have ``{fit}``,
+    for else the fits would write over each other; without it they raise ValueError before the
+    first fit. To go on with a search take its parameter `checkpoint`. scikit-learn's own searches
+    do not ask: there the file is that of the last fit.
 
     `partial_fit` goes on from the estimator itself: keep that, by `joblib.dump`.
 
@@ -83,17 +98,38 @@ class Checkpoint:
             raise ValueError(f"every must be a number of epochs, got {every!r}")
         if not seconds >= 0:
             raise ValueError(f"seconds must be a time, got {seconds!r}")
-        try:
-            str(path).format(epoch=1)
-        except (IndexError, KeyError, ValueError) as error:
-            raise ValueError(f"path may have {{epoch}} in its name, got {str(path)!r}") from error
-        self.path, self.every, self.keep, self.seconds = Path(path), every, keep, seconds
+        RunPath(path)  # raises for what is no path
+        self.path, self.every, self.keep, self.seconds = path, every, keep, seconds
         self._best: float | None = None
         self._written = 0.0
+        self._parameters: dict[str, Any] = {}
+        self._number: int | None = None  # of the fit, once it has one
 
-    def __repr__(self) -> str:
-        more = f", seconds={self.seconds}" if self.seconds else ""
-        return f"Checkpoint({str(self.path)!r}, every={self.every}, keep={self.keep!r}{more})"
+    def on_fit_begin(self, estimator: Any, info: EpochInfo) -> None:
+        """Begin anew; raise at once what would be raised when the first file is written."""
+        super().on_fit_begin(estimator, info)
+        self._parameters, self._number = parameters_of(estimator), None
+        self._best, self._written = None, 0.0
+        RunPath(self.path).check_names({**self._parameters, "epoch": 0})
+        if "{" not in os.path.dirname(self.path):
+            check_target(as_path(self.path))
+
+    def on_epoch_end(self, estimator: Any, info: EpochInfo) -> None:
+        """Look at the parameters, where `partial_fit` has told of no beginning.
+
+        Parameters
+        ----------
+        estimator : estimator
+            Its weights are not looked at.
+        info : EpochInfo
+            It is not looked at.
+        """
+        if not self._parameters:
+            self._parameters = parameters_of(estimator)
+
+    def check_many_fits(self) -> None:
+        """Raise ValueError if several fits would write the same file. A search calls this."""
+        RunPath(self.path).check_many(self)
 
     def checkpoint_path(self, info: EpochInfo, is_last: bool) -> Path | None:
         """Return the file to write now, or None.
@@ -110,7 +146,9 @@ class Checkpoint:
         is_due = info.epoch % self.every == 0
         if not is_last and not (is_due and time.monotonic() >= self._written + self.seconds):
             return None
-        path = Path(str(self.path).format(epoch=info.epoch))
+        path, self._number = RunPath(self.path).filled(
+            self._parameters, create, epoch=info.epoch, fit=self._number
+        )
         if self.keep == "best" and not self._is_better(info, path):
             return None
         self._written = time.monotonic()

@@ -9,7 +9,7 @@ from typing import Any
 from estimators.callbacks.epochs import EpochCallback
 from estimators.callbacks.run_paths import RunPath
 from estimators.shared.callbacks import EpochInfo
-from estimators.shared.files import write_text
+from estimators.shared.files import create, write_text
 
 
 class CSVLogger(EpochCallback):
@@ -73,10 +73,13 @@ class CSVLogger(EpochCallback):
             raise ValueError(f"separator must be one character, such as ',', got {separator!r}")
         if separator.isalnum():
             raise ValueError(f"separator must be no letter or digit, got {separator!r}")
-        self._path = RunPath(path)
-        if append and self._path.has_number:
+        if RunPath(path).has_number and append:
             raise ValueError(f"append=True goes on in a file, but {{fit}} makes new ones: {path}")
         self.path, self.append, self.separator = path, append, separator
+
+    @property
+    def _path(self) -> RunPath:
+        return RunPath(self.path)
 
     @property
     def _header(self) -> str:
@@ -110,9 +113,10 @@ class CSVLogger(EpochCallback):
 
     def _begun(self, estimator: Any, n_done: int) -> Path:
         """Return the file, with a header and those rows that are to stay."""
-        path = self._path.of(estimator, lambda path: open(path, "xb").close())
+        run = self._path
+        path = run.of(estimator, create)
         kept = ""
-        if not self._path.has_number and (self.append or n_done):
+        if not run.has_number and (self.append or n_done):
             kept = self._rows_kept(path, n_done)
         write_text(path, self._header + kept)
         return path

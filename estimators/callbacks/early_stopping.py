@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from estimators.callbacks.epochs import EpochCallback
+from estimators.shared.bars import say
 from estimators.shared.callbacks import EpochInfo
 
 _GREATER_IS_BETTER = {"validation_score"}
@@ -203,7 +204,7 @@ class EarlyStopping(EpochCallback):
                 if self.best_value_ is None
                 else (f" The best value is {self.best_value_:.6g}, of epoch {self.best_epoch_}.")
             )
-            print(  # noqa: T201
+            say(
                 f"Epoch {self.stopped_epoch_}: stopping, as {what!r} has not improved for "
                 f"{self._waited} epochs.{best}"
             )

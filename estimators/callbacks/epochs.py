@@ -54,17 +54,58 @@ class EpochCallback:
         self._epoch = info.epoch if self._is_in_fit else self._epoch + 1
         return self._epoch
 
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the parameters, by which a search varies them: ``callbacks__patience``.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Changes nothing: none of them has parameters of its own.
+        """
+        return {name: getattr(self, name) for name in _defaults(type(self))}
+
+    def set_params(self, **params: Any) -> Self:
+        """Set some parameters; return the callback itself.
+
+        Raises
+        ------
+        ValueError
+            If there is no such parameter, or it does not take the value.
+        """
+        now = self.get_params()
+        if unknown := sorted(params.keys() - now.keys()):
+            raise ValueError(
+                f"{type(self).__name__} has no parameter {unknown[0]!r}: it has {sorted(now)}"
+            )
+        type(self)(**now | params)  # which raises for what it does not take
+        vars(self).update(params)
+        return self
+
     def __sklearn_clone__(self) -> Self:
         """Return one with the same parameters, which knows of no fit.
 
         So each fit of a search has its own.
         """
-        return type(self)(**self._parameters())
-
-    def _parameters(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in signature(type(self)).parameters}
+        return type(self)(**self.get_params())
 
     def __repr__(self) -> str:
-        of = signature(type(self)).parameters
-        own = {n: v for n, v in self._parameters().items() if v is not of[n].default}
+        defaults = _defaults(type(self))
+        own = {n: v for n, v in self.get_params().items() if v is not defaults[n]}
         return f"{type(self).__name__}({', '.join(f'{n}={v!r}' for n, v in own.items())})"
+
+
+def _defaults(cls: type) -> dict[str, Any]:
+    """Return the parameters of a class of callbacks, with their defaults.
+
+    A subclass that hands ``**more`` on to its base has the parameters of that as well.
+    """
+    found: dict[str, Any] = {}
+    for base in cls.__mro__:
+        if "__init__" not in vars(base):
+            continue
+        own = list(signature(vars(base)["__init__"]).parameters.values())[1:]  # without self
+        named = [p for p in own if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+        found = {p.name: p.default for p in named} | found
+        if not any(p.kind is p.VAR_KEYWORD for p in own):
+            break
+    return found

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from estimators.callbacks.epochs import EpochCallback
+from estimators.shared.bars import say
 from estimators.shared.callbacks import EpochInfo
 
 
@@ -64,4 +65,4 @@ class LearningRateLogger(EpochCallback):
         has_changed = not np.isnan(rate) and self.learning_rates_[-1:] != [rate]
         self.learning_rates_.append(rate)
         if self.verbose and has_changed and not (self.is_silent and self._is_in_fit):
-            print(f"Epoch {epoch}, learning rate = {rate:.6g}")  # noqa: T201
+            say(f"Epoch {epoch}, learning rate = {rate:.6g}")

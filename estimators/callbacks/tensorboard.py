@@ -65,8 +65,12 @@ class TensorBoard(EpochCallback):
     _file: Path | None = None
 
     def __init__(self, log_dir: str | os.PathLike[str] = "runs/{fit}") -> None:
-        self._path = RunPath(log_dir)
+        RunPath(log_dir)  # raises for what is no path
         self.log_dir = log_dir
+
+    @property
+    def _path(self) -> RunPath:
+        return RunPath(self.log_dir)
 
     def on_fit_begin(self, estimator: Any, info: EpochInfo) -> None:
         """Begin a file."""

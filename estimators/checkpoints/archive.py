@@ -18,7 +18,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.lib import format as npy
 
-from estimators.shared.files import replacing
+from estimators.shared.files import as_path, replacing
 
 _META = "meta.json"
 _NAMES = "arrays"  # what the names of all arrays are called there
@@ -57,7 +57,7 @@ def read_archive(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str
     ValueError
         If `write_archive` has not written it, or if it is damaged.
     """
-    with open(path, "rb") as file:
+    with open(as_path(path), "rb") as file:
         try:
             return _read(file)
         except MemoryError:

@@ -41,8 +41,6 @@ def write_fit(
     info: EpochInfo,
     meta: Mapping[str, Any],
     arrays: Mapping[str, np.ndarray | None],
-    *,
-    has_ended: bool,
 ) -> None:
     """Write all that a fit needs to go on from the epoch that has just ended.
 
@@ -56,8 +54,6 @@ def write_fit(
         How far the fit has come.
     meta, arrays : mappings
         What the fit needs besides. An array that is None is left out.
-    has_ended : bool
-        Whether this was its last epoch, also if there could be more.
     """
     known = {
         "format": _FORMAT,
@@ -66,7 +62,6 @@ def write_fit(
         "validation_score": plain(info.validation_score),
         "n_iter": info.epoch,
         "max_iter": info.n_epochs,
-        "has_ended": has_ended,
     }
     write_archive(path, {**known, **meta}, {n: a for n, a in arrays.items() if a is not None})
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from estimators.datasets.idx import read_idx
 from estimators.datasets.pixels import INT64, PIXELS, check_numbers
+from estimators.shared.files import as_path
 
 DATA_VARIABLE = "CUKERNELS_DATA"
 
@@ -40,10 +41,10 @@ def find_folder(
         If the variable names a folder that is not there.
     """
     if data_dir:
-        return Path(data_dir)
+        return as_path(data_dir)
     if not (named := os.environ.get(DATA_VARIABLE)):
         return None
-    folder = Path(named)
+    folder = as_path(named)
     if not folder.is_dir():
         raise _no_folder(folder)
     if (folder / name).is_dir():

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 
+import numpy as np
 from numpy.typing import DTypeLike
 from sklearn.utils import Bunch
 
 from estimators.datasets.folders import find_folder, read_folder
-from estimators.datasets.openml import Published, fetch
+from estimators.datasets.openml import Published, Raw, digest, fetch
 from estimators.datasets.pixels import Split, bundle, check_numbers, pixel_dtype
 
 # The sums are those of the files that the authors have published, unpacked.
@@ -149,7 +150,7 @@ def load_fashion_mnist(
     OSError
         If no folder is named and the download fails.
     ValueError
-        As from :func:`load_mnist`, and if a label is not from 0 to 9.
+        As from :func:`load_mnist`, and if a label is not from 0 to 9, or if the folder has MNIST.
 
     Examples
     --------
@@ -161,7 +162,21 @@ def load_fashion_mnist(
     dtype = pixel_dtype(dtype, scale)
     folder = find_folder(data_dir, FASHION.folder)
     raw = fetch(FASHION, data_home) if folder is None else read_folder(folder, dtype)
+    if _is_published(raw, MNIST):
+        raise ValueError(
+            f"{folder} has the digits of MNIST, whose files have the same names: load them by "
+            f"load_mnist, or give the folder of Fashion-MNIST"
+        )
     for subset in ("train", "test"):
         what = f"Fashion-MNIST: the {subset} labels"
         check_numbers(what, raw[f"y_{subset}"], (0, len(FASHION_NAMES) - 1), whole=True)
     return bundle(raw, 255, dtype, scale, as_images, return_X_y, FASHION_NAMES)
+
+
+def _is_published(raw: Raw, published: Published) -> bool:
+    """Whether these are the images and labels that were published under another name."""
+    counts = zip((published.train, published.test), (raw["y_train"], raw["y_test"]), strict=True)
+    # the sum of all bytes takes a while, and the numbers of samples of each class tell at once
+    if any(tuple(np.unique(y, return_counts=True)[1]) != expected for expected, y in counts):
+        return False
+    return digest(raw) == published.sha256

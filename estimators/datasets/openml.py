@@ -88,8 +88,14 @@ def fetch(published: Published, data_home: str | os.PathLike[str] | None) -> Raw
     kept = home / "cukernels" / published.folder
     raw = _read(kept, published)
     if raw is None:
-        raw = _download(published, home)
-        _check(raw, published, home)
+        try:
+            raw = _download(published, home)
+            _check(raw, published, home)
+        except (OSError, ValueError) as error:
+            if not any((kept / name).exists() for name in FILES.values()):
+                raise
+            kind = OSError if isinstance(error, OSError) else ValueError
+            raise kind(f"{error}; the copy in {kept} is damaged and was not used") from error
         with suppress(OSError):  # a full disk: next time it is downloaded again
             _keep(kept, raw)
     return raw

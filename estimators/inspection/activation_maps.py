@@ -164,7 +164,8 @@ class ActivationMapsDisplay:
         self.images_: list[list[Any]] = []
         for i, (name, tiles, limits) in enumerate(rows):
             top = i * (1 + _GAP)
-            self.ax_.text(-0.15, top + 0.5, name, ha="right", va="center", fontsize=8)
+            self.ax_.text(-0.15, top + 0.5, name, ha="right", va="center", fontsize=8,
+                          parse_math=False)  # fmt: skip
             self.images_.append([])
             for k, tile in enumerate(tiles):
                 ratio = tile.shape[0] / tile.shape[1]
@@ -180,7 +181,7 @@ class ActivationMapsDisplay:
             for k, name in enumerate(self._named_outputs()):
                 self.ax_.text(
                     k * (1 + _GAP) + 0.5, len(rows) * (1 + _GAP), name, ha="center", va="top",
-                    fontsize=8,
+                    fontsize=8, parse_math=False,
                 )  # fmt: skip
         self.ax_.set_xlim(-1.6, columns * (1 + _GAP))
         self.ax_.set_ylim(len(rows) * (1 + _GAP) + 0.35, -_GAP)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from estimators.inspection.tiles import axes, pyplot
+from estimators.inspection.tiles import axes, legend, pyplot
 from estimators.shared.pipelines import final_estimator
 from estimators.training.optimizers import STEPPED, listed
 
@@ -131,5 +131,5 @@ class LossCurveDisplay:
         lines = [*self.lines_.values(), *self.score_lines_.values()]
         if len(lines) > 1:
             place = "center right" if self.scores else "best"
-            self.ax_.legend(handles=lines, loc=place, fontsize=8)
+            legend(self.ax_, handles=lines, loc=place, fontsize=8)
         return self

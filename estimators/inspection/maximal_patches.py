@@ -204,7 +204,8 @@ class MaximalPatchesDisplay:
         self.images_, _ = draw_tiles(self.ax_, tiles, columns, styles=styles)
         step = tiles[0].shape[0] / tiles[0].shape[1] + 0.12
         for k, label in enumerate(self.labels or []):
-            self.ax_.text(-0.15, (k + 0.45) * step, label, ha="right", va="center", fontsize=8)
+            self.ax_.text(-0.15, (k + 0.45) * step, label, ha="right", va="center", fontsize=8,
+                          parse_math=False)  # fmt: skip
         if self.ideal is not None:
             self.ax_.axvline(1.06, color="0.3", linewidth=1)
         self.ax_.set_xlim(-0.5, columns * 1.12)

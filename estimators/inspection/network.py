@@ -241,7 +241,7 @@ class NetworkDisplay:
             self.texts_.append(
                 self.ax_.text(
                     middle, place.top + 0.07, "\n".join(place.above), ha="center", va="bottom",
-                    fontsize=small * (SMALL + 1) / SMALL,
+                    fontsize=small * (SMALL + 1) / SMALL, parse_math=False,
                 )
             )  # fmt: skip
         for place in places:
@@ -249,7 +249,7 @@ class NetworkDisplay:
             self.texts_.append(
                 self.ax_.text(
                     middle, place.bottom - 0.07, "\n".join(place.below), ha="center", va="top",
-                    fontsize=small, color="0.3",
+                    fontsize=small, color="0.3", parse_math=False,
                 )
             )  # fmt: skip
 

@@ -19,7 +19,7 @@ from estimators.inspection.search_curves import (
     seconds_of,
     usual_top,
 )
-from estimators.inspection.search_scores import is_number, scores_over
+from estimators.inspection.search_scores import is_number, metric_of, scores_over
 from estimators.inspection.tiles import axes, pyplot
 
 _SCORE = "mean score over the folds"
@@ -118,7 +118,7 @@ class SearchDisplay:
         *,
         kind: str = "scores",
         params: Sequence[str] | None = None,
-        metric: str = "score",
+        metric: str | None = None,
         log: bool = False,
         ax: Any = None,
     ) -> SearchDisplay:
@@ -140,8 +140,8 @@ class SearchDisplay:
             The parameters to draw with ``kind="scores"``; None: all that the search varies. Where
             candidates differ only in other parameters, the best score is shown. Where a search by
             halving has several scores of a candidate, the last is shown.
-        metric : str, default="score"
-            Which metric, if the search has several.
+        metric : str or None, default=None
+            Which metric, if the search has several; None: that of its `refit`.
         log : bool, default=False
             Whether the axis of losses is logarithmic.
         ax : matplotlib Axes or None, default=None
@@ -165,7 +165,7 @@ class SearchDisplay:
             raise ValueError(f"kind must be one of {list(KINDS)}, got {kind!r}")
         if kind != "scores":
             results = search.cv_results_
-            scores = scores_of(results, metric)
+            scores = scores_of(results, metric_of(search, metric))
             best = getattr(search, "best_index_", None) if "n_resources" in results else None
             if kind == "best":
                 seconds = seconds_of(results, search.n_splits_).tolist()
@@ -173,7 +173,9 @@ class SearchDisplay:
             curves = curves_of(search, kind)
             display = cls(scores, labels_of(results), None, (), kind=kind, curves=curves, best=best)
             return display.plot(log=log, ax=ax)
-        values, mean, error, train = scores_over(search.cv_results_, params, metric)
+        values, mean, error, train = scores_over(
+            search.cv_results_, params, metric_of(search, metric)
+        )
         names = tuple(values)
         x, *y = values.values()
         display = cls(mean, x, y[0] if y else None, names, errors=error, train_scores=train)
@@ -254,7 +256,7 @@ class SearchDisplay:
             )
             ax.legend()
         if not numeric:
-            ax.set_xticks(x, [str(v) for v in self.x])
+            ax.set_xticks(x, [str(v) for v in self.x], parse_math=False)
         else:
             ax.set_xscale(_scale_of(x))
         best = int(np.nanargmax(self.scores))
@@ -274,8 +276,8 @@ class SearchDisplay:
     def _plot_map(self, cmap: Any) -> None:
         ax, y = self.ax_, self.y or []
         self.image_ = ax.imshow(self.scores, cmap=cmap, aspect="auto", origin="lower")
-        ax.set_xticks(range(len(self.x)), [_number(v) for v in self.x])
-        ax.set_yticks(range(len(y)), [_number(v) for v in y])
+        ax.set_xticks(range(len(self.x)), [_number(v) for v in self.x], parse_math=False)
+        ax.set_yticks(range(len(y)), [_number(v) for v in y], parse_math=False)
         best = np.nanmax(self.scores)
         for (i, j), score in np.ndenumerate(self.scores):
             if np.isnan(score):

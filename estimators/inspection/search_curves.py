@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from estimators.inspection.search_scores import is_number, mean_scores, varied_parameters
+from estimators.inspection.tiles import legend
 from estimators.layers.layer import Layer
 from estimators.neural.summary import name_of
 
@@ -17,7 +18,7 @@ _OUTLIER = 4  # times the usual
 
 CURVES = {
     "loss": ("loss_curves_", "mean loss of the epoch, over the folds"),
-    "validation": ("validation_curves_", "accuracy on the validation set, over the folds"),
+    "validation": ("validation_curves_", "validation accuracy, over the folds"),
 }
 """For each kind of curve the attribute of a search that has it, and what its axis says."""
 
@@ -130,7 +131,7 @@ def draw_curves(
     named = order if few or best is None else [best]
     size = 8 if max(map(len, labels), default=0) < 30 else 6.5
     place = "best" if few else corner
-    ax.legend(handles=[lines[i] for i in named], fontsize=size, loc=place)
+    legend(ax, handles=[lines[i] for i in named], fontsize=size, loc=place)
     ax.set_xlabel("epoch")
     ax.xaxis.get_major_locator().set_params(integer=True)
     bar = None

@@ -83,9 +83,29 @@ def mean_scores(results: dict[str, Any], metric: str) -> Any:
         If the search has no such metric.
     """
     if f"mean_test_{metric}" not in results:
-        known = sorted(n.removeprefix("mean_test_") for n in results if n.startswith("mean_test_"))
-        raise ValueError(f"the search has no score {metric!r}: it has {known}")
+        raise ValueError(
+            f"the search has no score {metric!r}: give one of {_metrics(results)} as metric="
+        )
     return results[f"mean_test_{metric}"]
+
+
+def metric_of(search: Any, metric: str | None) -> str:
+    """Return which score of a search is meant by None: the only one, or that of its `refit`.
+
+    Raises
+    ------
+    ValueError
+        If it is None, and the search has several and chooses by none of them.
+    """
+    known = _metrics(search.cv_results_)
+    refit = getattr(search, "refit", None)
+    if metric is not None or len(known) == 1 or refit in known:
+        return metric or (known[0] if len(known) == 1 else str(refit))
+    raise ValueError(f"the search has several scores: give one of {known} as metric=")
+
+
+def _metrics(results: dict[str, Any]) -> list[str]:
+    return sorted(n.removeprefix("mean_test_") for n in results if n.startswith("mean_test_"))
 
 
 def _ordered(values: list[Any]) -> list[Any]:

@@ -128,9 +128,25 @@ def write_labels(
     longest = max((len(str(label)) for label in labels), default=1)
     size = float(np.clip(min(0.18 * points, 1.6 * points / max(longest, 1)), 4, 10))
     return [
-        ax.text(left + 0.5, top - 0.04, str(label), ha="center", va="bottom", fontsize=size)
+        ax.text(
+            left + 0.5,
+            top - 0.04,
+            str(label),
+            ha="center",
+            va="bottom",
+            fontsize=size,
+            parse_math=False,
+        )  # fmt: skip
         for (left, top), label in zip(places(ax, tiles, columns, labels), labels, strict=True)
     ]
+
+
+def legend(ax: Any, **options: Any) -> Any:
+    """Draw a legend that shows names as they are: a "$" in one begins no formula."""
+    drawn = ax.legend(**options)
+    for text in drawn.get_texts():
+        text.set_parse_math(False)
+    return drawn
 
 
 def frame(ax: Any, extent: tuple[float, float, float, float]) -> None:

@@ -46,15 +46,12 @@ class Stage:
         The largest component of the slope with which it ends here.
     memory : CurvatureMemory or None
         What the iterations remember of those before. It changes with the next one.
-    has_halted : bool
-        Whether it is not to go on in any case.
     """
 
     point: Point
     n_iter: int
     enough: float
     memory: CurvatureMemory | None = None
-    has_halted: bool = False
 
     @property
     def x(self) -> np.ndarray:
@@ -80,7 +77,6 @@ class Stage:
         n_parameters: int,
         *,
         has_norm: bool,
-        has_halted: bool,
     ) -> Self:
         """Return what `written` has returned, of a descent with an L1 norm or without.
 
@@ -96,7 +92,7 @@ class Stage:
             memory.take_up(0, memory_in(arrays, PAIRS, n_parameters, x.dtype))
         point = Point(x, number_in(arrays, "value"), slope, gradient)
         numbers = count_in(arrays, "n_iter"), number_in(arrays, "enough")
-        return cls(point, *numbers, memory, has_halted)
+        return cls(point, *numbers, memory)
 
 
 Callback = Callable[[Stage], object]
@@ -165,7 +161,7 @@ def descend(
             so_far = x0, point.value, 0
             check_finite(point.value, point.slope)
             stage = Stage(point, 0, steepest(None, point), memory)
-        halts = stage.has_halted
+        halts = False
         while not (halts or stage.is_flat):
             point, n_iter = stage.point, stage.n_iter
             if n_iter == max_iter:

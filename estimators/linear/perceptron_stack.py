@@ -86,7 +86,7 @@ class PerceptronStack:
         if resumed is not None:
             for n_iter in range(self.n_iter if first.estimator.early_stopping else 0):
                 self._count_shrinkage(len(first.labels) - len(first.held_out), n_iter)
-            self._go_on(self._are_unfinished() & (not resumed.has_halted))
+            self._go_on(self._are_unfinished())
 
     def epoch(self) -> list[float]:
         """Go once over the samples; return the mean loss of each model that did not fail.

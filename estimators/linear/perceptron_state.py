@@ -32,8 +32,6 @@ class PerceptronStage:
         Places of the samples that early stopping scores on.
     n_iter : int
         Epochs done.
-    has_halted : bool
-        Whether it is not to go on in any case.
     """
 
     state: Mapping[str, np.ndarray]
@@ -43,17 +41,14 @@ class PerceptronStage:
     seeds: np.ndarray | None
     held_out: np.ndarray
     n_iter: int
-    has_halted: bool = False
 
     def written(self) -> dict[str, np.ndarray]:
         """Return it as arrays of a file."""
-        fields = {n: v for n, v in vars(self).items() if n not in ("state", "has_halted")}
+        fields = {n: v for n, v in vars(self).items() if n != "state"}
         return as_arrays({**fields, **self.state})
 
     @classmethod
-    def read(
-        cls, arrays: Mapping[str, np.ndarray], start: Self, n_rows: int, *, has_halted: bool
-    ) -> Self:
+    def read(cls, arrays: Mapping[str, np.ndarray], start: Self, n_rows: int) -> Self:
         """Return what `written` has returned.
 
         Parameters
@@ -64,8 +59,6 @@ class PerceptronStage:
             The model before its first epoch.
         n_rows : int
             How many samples it learns from, those held out included.
-        has_halted : bool
-            As the attribute.
 
         Raises
         ------
@@ -87,7 +80,6 @@ class PerceptronStage:
             seeds,
             rows_in(arrays, "held_out", n_rows, len(start.held_out)),
             count_in(arrays, "n_iter"),
-            has_halted,
         )
 
 

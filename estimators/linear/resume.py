@@ -18,7 +18,6 @@ def write_stage(
     path: Path,
     description: Mapping[str, Any],
     info: EpochInfo,
-    has_ended: bool,
 ) -> None:
     """Write a stage of a solver; see `write_fit`.
 
@@ -26,10 +25,10 @@ def write_stage(
     ----------
     stage : callable
         Returns the stage, whose `written` returns its arrays.
-    path, description, info, has_ended
+    path, description, info
         As `write_fit` takes them.
     """
-    write_fit(path, description, info, {}, stage().written(), has_ended=has_ended)
+    write_fit(path, description, info, {}, stage().written())
 
 
 def read_stage(
@@ -45,7 +44,7 @@ def read_stage(
     path, description
         As `resume_fit` takes them.
     read : callable
-        Returns the stage that arrays have, ``read(arrays, has_halted=...)``.
+        Returns the stage that arrays have.
     max_iter : int
         The most epochs of the fit.
     """
@@ -53,7 +52,7 @@ def read_stage(
 
     def take_up(meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> list[str]:
         nonlocal stage
-        stage = read(arrays, has_halted=bool(meta["has_ended"]))
+        stage = read(arrays)
         return beyond(stage.n_iter, max_iter)
 
     resume_fit(path, description, take_up)

@@ -59,8 +59,7 @@ class NetworkCallbacks(EpochCallbacks):
             (state, arrays),
             # what is lost is no use to anybody
             None if member.is_lost else partial(write_network, member, arrays),
-            is_last=arrays.are_last,
-            has_ended=member.is_over,
+            is_last=arrays.are_last or member.is_over,
         )
 
 

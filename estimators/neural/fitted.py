@@ -97,11 +97,14 @@ class NetworkModel(LayersInDiagram, Classifier):
 
         Raises
         ------
+        TypeError
+            If a number is no int.
         ValueError
-            If the estimator is not fitted and one of the first two is missing.
+            If the estimator is not fitted and one of the first two is missing, or if a number is
+            below 1.
         """
-        if n_samples is not None and n_samples < 1:
-            raise ValueError(f"n_samples must be at least 1, got {n_samples!r}")
+        if n_samples is not None:
+            _check_count("n_samples", n_samples)
         summary = summary_of_fit(self, self._network_shown(input_shape, n_classes), n_samples)
         if not show:
             return summary
@@ -117,7 +120,9 @@ class NetworkModel(LayersInDiagram, Classifier):
                 f"this {type(self).__name__} is not fitted yet: give summary the shape of a sample "
                 "and the number of classes, as in summary((28, 28), n_classes=10)"
             )
-        shape = (input_shape,) if isinstance(input_shape, Integral) else tuple(input_shape)
+        shape = tuple(input_shape) if np.iterable(input_shape) else (input_shape,)
+        for name, number in (("n_classes", n_classes), *(("input_shape", n) for n in shape)):
+            _check_count(name, number)
         return self._described(shape, 1 if n_classes == 2 else n_classes)
 
     def _unlike_shapes(self) -> tuple[Shape, Shape]:
@@ -287,3 +292,11 @@ class NetworkModel(LayersInDiagram, Classifier):
             winners = (p[:, 0] > 0.5).astype(int) if p.shape[1] == 1 else p.argmax(axis=1)
             return chosen(binarizer.classes_, winners)
         return self._label_binarizer.inverse_transform(p[:, 0] if p.shape[1] == 1 else p)
+
+
+def _check_count(name: str, number: Any) -> None:
+    """Raise TypeError or ValueError where a parameter has a number that counts nothing."""
+    if not isinstance(number, Integral):
+        raise TypeError(f"{name} must be an int, got {number!r}")
+    if number < 1:
+        raise ValueError(f"{name} must be at least 1, got {number!r}")

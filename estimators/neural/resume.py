@@ -61,7 +61,6 @@ def write_network(
     path: Path,
     description: Mapping[str, Any],
     info: EpochInfo,
-    has_ended: bool,
 ) -> None:
     """Write a network after an epoch; see `write_fit`.
 
@@ -69,11 +68,12 @@ def write_network(
     ----------
     member, arrays
         The model.
-    path, description, info, has_ended
+    path, description, info
         As `write_fit` takes them.
     """
     state, streams = member.state.with_arrays(arrays), member.streams
     meta = {
+        "has_ended": member.is_over,  # by its own rule, also if there could be more epochs
         "state": {name: plain(getattr(state, name)) for name in _NUMBERS},
         "order": written_generator(streams.order),
         "changes": written_generator(streams.changes),
@@ -90,7 +90,7 @@ def write_network(
         "best_params": state.best_params,
         "held_out": None if held_out is None or held_out.data is not None else held_out.rows,
     }
-    write_fit(path, description, info, meta, written, has_ended=has_ended)
+    write_fit(path, description, info, meta, written)
 
 
 def resume_network(fit: Any, path: str | os.PathLike[str]) -> None:
@@ -164,7 +164,7 @@ def _go_on(
     of_lbfgs = None
     if not solver_named(member.settings.solver).goes_by_steps:
         own = {n.removeprefix(_OF_LBFGS): a for n, a in arrays.items() if n.startswith(_OF_LBFGS)}
-        of_lbfgs = LBFGSState.read(own, state.params, has_halted=has_ended)
+        of_lbfgs = LBFGSState.read(own, state.params)
     if member.held_out is not None and member.held_out.data is None:
         places = rows_in(arrays, "held_out", fit.X.shape[0], len(member.held_out.rows))
         member.held_out = fit.held_out_of(places)

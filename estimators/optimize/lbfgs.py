@@ -210,7 +210,6 @@ class _Run:
                 ends[i] = MAX_ITER
         if resumed:
             ends |= self.judge(list(resumed), before)
-            ends |= {i: HALTED for i, state in resumed.items() if state.has_halted}
         self.end(ends)
 
     def choose_directions(self) -> None:

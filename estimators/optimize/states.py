@@ -33,8 +33,6 @@ class LBFGSState:
         The largest component of the gradient of the iteration before.
     n_iter, n_evaluations : int
         What has been done.
-    has_halted : bool
-        Whether it is not to go on in any case.
     """
 
     x: np.ndarray
@@ -47,11 +45,10 @@ class LBFGSState:
     largest_before: float
     n_iter: int
     n_evaluations: int
-    has_halted: bool = False
 
     def written(self) -> dict[str, np.ndarray]:
         """Return it as arrays of a file."""
-        fields = {n: v for n, v in vars(self).items() if n not in ("memory", "has_halted")}
+        fields = {n: v for n, v in vars(self).items() if n != "memory"}
         return as_arrays(fields | self.memory)
 
     @classmethod
@@ -60,7 +57,6 @@ class LBFGSState:
         arrays: Mapping[str, np.ndarray],
         like: np.ndarray,
         *,
-        has_halted: bool,
         size: int = PAIRS,
     ) -> Self:
         """Return what `written` has returned.
@@ -71,8 +67,6 @@ class LBFGSState:
             The arrays.
         like : ndarray of shape (P,)
             An array with the shape and dtype of the point.
-        has_halted : bool
-            As the attribute.
         size : int, default=PAIRS
             The number of pairs that are remembered.
 
@@ -93,7 +87,6 @@ class LBFGSState:
             number_in(arrays, "largest_before"),
             count_in(arrays, "n_iter"),
             count_in(arrays, "n_evaluations"),
-            has_halted,
         )
 
 

@@ -24,7 +24,7 @@ from cukernels import __version__
 from estimators.scikit_learn import Call, PassthroughScorer, function_of
 from estimators.search.curves import CURVES, run_with_curves
 from estimators.search.fits import arguments_of
-from estimators.shared.files import replacing
+from estimators.shared.files import as_path, replacing
 from estimators.shared.listeners import listeners_of
 from estimators.shared.warnings import warn
 
@@ -92,7 +92,7 @@ def kept_fits(folder: str | os.PathLike[str], calls: Sequence[Call]) -> list[Kep
     OSError
         If the folder cannot be made, or not be written to.
     """
-    path = Path(folder)
+    path = as_path(folder)
     path.mkdir(parents=True, exist_ok=True)
     if not os.access(path, os.W_OK | os.X_OK):
         raise PermissionError(f"the folder {str(path)!r} of the search cannot be written to")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from estimators.scikit_learn import StrOptions
-from estimators.shared.bars import BACKENDS, Bar, open_bar
+from estimators.shared.bars import BACKENDS, Bar, open_bar, say
 
 _NAMES = {"bar", "lines", *BACKENDS[1:]}
 PROGRESS = ["boolean", StrOptions(_NAMES)]  # what the parameter may be
@@ -71,7 +71,7 @@ class SearchProgress:
             self._shown["best score"] = f"{first:.4f}"
         if self._bar is None:
             best = f", best score = {self._best:.4f}" if np.isfinite(self._best) else ""
-            print(f"Fit {self._n_done} of {self._n_fits} done{best}")  # noqa: T201
+            say(f"Fit {self._n_done} of {self._n_fits} done{best}")
             return
         self._bar.show(self._n_done, self._shown)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from contextlib import suppress
+from typing import Any, Protocol, TextIO
 
 from estimators.shared.warnings import warn
 
@@ -31,11 +32,31 @@ class Bar(Protocol):
             Whether to draw at once. Else the bar may wait, so that it costs nothing.
         """
 
-    def write(self, message: str) -> None:
-        """Print a line above the bar."""
+    def write(self, message: str, file: TextIO) -> None:
+        """Print a line above the bar, into a stream."""
 
     def close(self) -> None:
         """Leave the bar as it stands."""
+
+
+_on_screen: list[Bar] = []  # the last one is the lowest
+
+
+def say(message: str, file: TextIO | None = None) -> None:
+    """Print a line; where a bar is on the screen, above it and not into it.
+
+    Parameters
+    ----------
+    message : str
+        The line.
+    file : stream, default=None
+        Where to; None: `sys.stdout`.
+    """
+    file = sys.stdout if file is None else file
+    if _on_screen:
+        _on_screen[-1].write(message, file)
+    else:
+        print(message, file=file)  # noqa: T201
 
 
 def open_bar(total: int, unit: str, backend: str = "auto") -> Bar | None:
@@ -61,9 +82,11 @@ def open_bar(total: int, unit: str, backend: str = "auto") -> Bar | None:
     wanted = list(makers) if backend == "auto" else [backend]
     for name in wanted:
         try:
-            return makers[name](total, unit)
+            bar = makers[name](total, unit)
         except ImportError:
             continue
+        _on_screen.append(bar)
+        return bar
     missing = "tqdm or rich, and neither is" if len(wanted) > 1 else f"{wanted[0]}, which is not"
     install = "'cukernels[progress]'" if "tqdm" in wanted else wanted[0]
     warn(
@@ -83,10 +106,11 @@ class _TqdmBar:
         self._bar.set_postfix(shown, refresh=now)
         self._bar.update(n_done - self._bar.n)
 
-    def write(self, message: str) -> None:
-        self._bar.write(message, file=sys.stderr)
+    def write(self, message: str, file: TextIO) -> None:
+        self._bar.write(message, file=file)
 
     def close(self) -> None:
+        _leave(self)
         self._bar.close()
 
 
@@ -117,8 +141,16 @@ class _RichBar:
             self._bar.refresh()
             self._drawn = time.monotonic()
 
-    def write(self, message: str) -> None:
-        self._bar.console.print(message, markup=False, highlight=False)
+    def write(self, message: str, file: TextIO) -> None:
+        # On a terminal rich has put itself in the place of both streams. Elsewhere it draws but the
+        # last picture, and nothing is on the screen that a line could run into.
+        print(message, file=file)  # noqa: T201
 
     def close(self) -> None:
+        _leave(self)
         self._bar.stop()
+
+
+def _leave(bar: Bar) -> None:
+    with suppress(ValueError):  # closed before
+        _on_screen.remove(bar)

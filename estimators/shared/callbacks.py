@@ -47,7 +47,7 @@ class EpochInfo(NamedTuple):
     seconds: float
 
 
-Write = Callable[[Path, dict[str, Any], EpochInfo, bool], None]
+Write = Callable[[Path, dict[str, Any], EpochInfo], None]
 
 
 class EpochCallbacks:
@@ -124,7 +124,6 @@ class EpochCallbacks:
         write: Write | None,
         *,
         is_last: bool = False,
-        has_ended: bool = False,
     ) -> bool:
         """Tell that an epoch has ended; return whether a callback wants to stop.
 
@@ -135,23 +134,21 @@ class EpochCallbacks:
         state : tuple
             As `attributes` takes it.
         write : callable or None
-            Writes a file; ``write(path, description, info, has_ended)``. None if there is nothing
-            to go on from.
+            Writes a file; ``write(path, description, info)``. None if there is nothing to go on
+            from.
         is_last : bool, default=False
-            Whether the fit ends here, if nothing changes its limits.
-        has_ended : bool, default=False
-            Whether it ends here in any case.
+            Whether the fit ends here, whatever the callbacks say.
         """
         stop = bool(self._listeners) and self._listeners_stop(info, state)
         stop = self._of_scikit_learn.iteration(*state) or stop
         if self._writers and write is not None:
-            has_ended = has_ended or stop
-            is_last = is_last or has_ended or info.epoch >= self._n_epochs
+            # A file says nothing of a stop by a callback: another fit may have other callbacks.
+            is_last = is_last or stop or info.epoch >= self._n_epochs
             paths = [writer.checkpoint_path(info, is_last) for writer in self._writers]
             for path in dict.fromkeys(path for path in paths if path is not None):
                 if self._description is None:
                     self._description = self.describe()
-                write(path, self._description, info, has_ended)
+                write(path, self._description, info)
         return stop
 
     def end(self) -> None:
@@ -200,7 +197,7 @@ class EpochCallbacks:
         if self._last is not None:
             self._last = snapshot, info
         # A list, so that all of them are told, also after one that wants to stop.
-        stops = any([listener.epoch(snapshot, info) is True for listener in self._listeners])
+        stops = any([_is_true(listener.epoch(snapshot, info)) for listener in self._listeners])
         # A list again, as each of them is asked in each epoch.
         if any([listener.keeps_weights(info) for listener in self._listeners]):
             self.kept = self._attributes(*state)
@@ -319,6 +316,11 @@ def without_callbacks(estimator: Any) -> Any:
     for name in [n for n in vars(estimator) if n.startswith(LEFT_BY_CALLBACKS)]:
         delattr(estimator, name)
     return estimator
+
+
+def _is_true(answer: Any) -> bool:
+    """Whether a callback says stop. NumPy's comparisons give a True of their own."""
+    return isinstance(answer, bool | np.bool_) and bool(answer)
 
 
 class _Timed:

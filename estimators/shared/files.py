@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -10,6 +11,26 @@ from pathlib import Path
 from typing import IO, Any
 
 _END = ".part"  # of the name of an unfinished file
+
+
+def as_path(path: str | os.PathLike[str]) -> Path:
+    """Return a path in which ``~`` stands for the home of a user, as in a shell."""
+    return Path(os.path.expanduser(path))
+
+
+def check_target(path: Path) -> None:
+    """Raise OSError where no file can be written, as its folder is not there, or it is one."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "A file cannot take the place of a folder", str(path))
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "No such folder for a file", str(path.parent))
+
+
+def create(path: Path) -> None:
+    """Make an empty file; raise FileExistsError if there is one of this name."""
+    if not path.exists():  # else this is the news
+        check_target(path)
+    open(path, "xb").close()
 
 
 @contextmanager
@@ -22,14 +43,15 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[Any]]:
     Parameters
     ----------
     path : path
-        The file. Its folder has to be there.
+        The file, where ``~`` stands for the home. Its folder has to be there.
 
     Raises
     ------
     OSError
-        If the folder is not there, cannot be written to, or is full.
+        If the folder is not there, cannot be written to, or is full. It names `path`.
     """
-    target = Path(path)
+    target = as_path(path)
+    check_target(target)
     _remove_leftovers(target)
     new = target.with_name(f"{_begin_of(target)}{os.getpid()}{_END}")
     try:
@@ -38,9 +60,11 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[Any]]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(new, target)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             new.unlink()
+        if isinstance(error, OSError) and error.filename == str(new):  # a name that nobody knows
+            raise OSError(error.errno, error.strerror, str(target)) from error
         raise
 
 

@@ -91,11 +91,22 @@ def listeners_of(callbacks: Any) -> list[Listener]:
 
 
 def listed(callbacks: Any) -> list[Any]:
-    """Return what the `callbacks` parameter stands for: none, one or several."""
+    """Return what the `callbacks` parameter stands for: none, one or several.
+
+    Raises
+    ------
+    ValueError
+        If one of them is a class: its methods are functions that lack an object.
+    """
     if callbacks is None:
         return []
     is_one = any(hasattr(callbacks, name) for name in HOOKS) or is_writer(callbacks)
-    return list(callbacks) if isinstance(callbacks, Iterable) and not is_one else [callbacks]
+    several = list(callbacks) if isinstance(callbacks, Iterable) and not is_one else [callbacks]
+    for callback in several:
+        if isinstance(callback, type):
+            name = callback.__name__
+            raise ValueError(f"callbacks has the class {name}: give an object, as in {name}()")
+    return several
 
 
 def is_writer(callback: Any) -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from estimators.scikit_learn import StrOptions
-from estimators.shared.bars import Bar, open_bar
+from estimators.shared.bars import Bar, open_bar, say
 
 VERBOSE = ["verbose", StrOptions({"bar"})]  # what the parameter may be
 
@@ -43,7 +44,7 @@ class Reporter:
     def epoch(self, n_iter: int, loss: float) -> None:
         """Show an epoch that ended with this mean loss."""
         if self._lines:
-            print(f"Iteration {n_iter}, loss = {loss:.8f}")  # noqa: T201
+            say(f"Iteration {n_iter}, loss = {loss:.8f}")
         if self._bar is not None:
             self._shown["loss"] = f"{loss:.4f}"
             self._n_done = n_iter
@@ -52,7 +53,7 @@ class Reporter:
     def score(self, score: float) -> None:
         """Show the score that the epoch's parameters reach on the validation set."""
         if self._lines:
-            print(f"Validation score: {score:f}")  # noqa: T201
+            say(f"Validation score: {score:f}")
         if self._bar is not None:
             self._shown["validation"] = f"{score:.4f}"
             self._bar.show(self._n_done, self._shown, now=True)
@@ -60,9 +61,9 @@ class Reporter:
     def note(self, message: str) -> None:
         """Show a message in between, such as why the fit stops."""
         if self._lines:
-            print(message)  # noqa: T201
+            say(message)
         if self._bar is not None:
-            self._bar.write(message)
+            say(message, sys.stderr)  # where the bar is
 
     def __enter__(self) -> Reporter:
         """Show the bar.

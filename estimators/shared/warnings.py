@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import sys
 import warnings
@@ -19,7 +21,8 @@ _FOLDERS = tuple(
     os.path.dirname(str(package.__file__)) + os.sep
     for package in (sys.modules[__name__.partition(".")[0]], cukernels, sklearn, joblib)
 )
-
+# Python's own, which stand between two lines of these packages
+_BETWEEN = (contextlib.__file__, functools.__file__)
 
 _said: ContextVar[set[tuple[str, int]] | None] = ContextVar("_said", default=None)
 _issuer: ContextVar[str | None] = ContextVar("_issuer", default=None)
@@ -72,7 +75,7 @@ def warn(message: str, category: type[Warning] = UserWarning, *, once: bool = Fa
         said.add(site)
     level = 1
     outside: FrameType | None = sys._getframe()
-    while outside is not None and outside.f_code.co_filename.startswith(_FOLDERS):
+    while outside is not None and outside.f_code.co_filename.startswith(_FOLDERS + _BETWEEN):
         level, outside = level + 1, outside.f_back
     module = _issuer.get()
     if module is not None and outside is not None:

@@ -150,7 +150,7 @@ class Member:
     is_saved : bool
         Whether `state` has the arrays that the training has made.
     has_ended : bool
-        Whether there is nothing to train, as in a fit that is resumed after its end.
+        Whether there is nothing to train, as in a fit that is resumed after an end of its own.
     of_lbfgs : LBFGSState or None
         What "lbfgs" goes on from, in a fit that is resumed.
     is_resumable : bool

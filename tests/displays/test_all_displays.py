@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.inspection import DecisionBoundaryDisplay
 from sklearn.metrics import ConfusionMatrixDisplay
 from sklearn.model_selection import GridSearchCV
@@ -194,3 +196,31 @@ def test_pictures(name, tmp_path):
     expected, got = plt.imread(baseline)[..., :3], plt.imread(drawn)[..., :3]
     assert expected.shape == got.shape
     assert np.sqrt(np.mean((expected - got) ** 2)) < 0.02
+
+
+def test_names_are_shown_as_they_are(digits, net):
+    """A "$" in the name of a class, a model or a value begins no formula, which could be wrong."""
+    import matplotlib.pyplot as plt
+
+    X, y = digits
+    formula = "$x^{$"
+    named = np.array([f"{formula}{k}" for k in range(10)], object)[y]
+    linear = LogisticRegression(max_iter=5).fit(X, named)
+    small = clone(net).set_params(max_iter=1).fit(X, named)
+    grid = {"C": [0.1, 1.0], "class_weight": [None, {f"{formula}0": 2.0}]}
+    search = GridSearchCV(linear, grid, cv=2).fit(X, named)
+    curve = np.array([2.0, 1.0])
+    drawn = [
+        WeightsDisplay.from_estimator(linear),
+        WeightsDisplay.from_estimator(linear, kind="hinton"),
+        ErrorsDisplay.from_predictions(X, named, np.roll(named, 1)),
+        ActivationMapsDisplay.from_estimator(small, X[0]),
+        LossCurveDisplay({f"{formula}{k}": [2.0, 1.0] for k in range(2)}, {}).plot(),
+        SearchDisplay.from_estimator(search),
+        SearchDisplay.from_estimator(search, params=["class_weight"]),
+        SearchDisplay(curve, [formula, "b"], None, (), kind="loss", curves=[curve, curve]).plot(),
+    ]
+    for display in drawn:
+        display.figure_.savefig(io.BytesIO())
+        texts = [t.get_text() for t in display.figure_.findobj(plt.Text)]
+        assert any(formula in text for text in texts), type(display)

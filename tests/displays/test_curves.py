@@ -117,5 +117,5 @@ def test_search_over_two_parameters_shows_the_best_of_the_others(digits):
     assert [t.get_text() for t in display.ax_.get_yticklabels()] == ["0.001", "0.01", "0.5"]
     with pytest.raises(ValueError, match="give one or two of them"):
         SearchDisplay.from_estimator(search)
-    with pytest.raises(ValueError, match=r"no score 'f1': it has \['score'\]"):
+    with pytest.raises(ValueError, match=r"no score 'f1': give one of \['score'\] as metric="):
         SearchDisplay.from_estimator(search, params=["C"], metric="f1")

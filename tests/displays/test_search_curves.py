@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 
 import joblib
@@ -192,3 +193,37 @@ def test_best_so_far_of_any_search(digits):
         SearchDisplay.from_estimator(search, kind="curve")
     with pytest.raises(ValueError, match="no score 'f1'"):
         SearchDisplay.from_estimator(search, kind="best", metric="f1")
+
+
+@pytest.fixture(scope="module")
+def several(digits):
+    """A search of two metrics that chooses by the second."""
+    scoring = ["accuracy", "f1_macro"]
+    return searched(digits, LogisticRegression(), {"C": [0.1, 1.0]}, scoring=scoring,
+                    refit="f1_macro", keep_curves=False)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["scores", "best"])
+def test_of_several_metrics_that_of_the_refit_is_drawn(several, kind):
+    for metric, drawn in ((None, "f1_macro"), ("f1_macro", "f1_macro"), ("accuracy", "accuracy")):
+        display = SearchDisplay.from_estimator(several, kind=kind, metric=metric)
+        np.testing.assert_array_equal(display.scores, several.cv_results_[f"mean_test_{drawn}"])
+    for refit in (False, lambda results: 0):
+        other = copy.copy(several).set_params(refit=refit)
+        with pytest.raises(ValueError, match=r"give one of \['accuracy', 'f1_macro'\] as metric="):
+            SearchDisplay.from_estimator(other, kind=kind)
+        SearchDisplay.from_estimator(other, kind=kind, metric="accuracy")
+    with pytest.raises(ValueError, match=r"no score 'score': give one of .*f1_macro.* as metric="):
+        SearchDisplay.from_estimator(several, kind=kind, metric="score")
+
+
+@pytest.mark.parametrize("kind", ["scores", "loss", "validation", "best"])
+def test_labels_have_room_in_the_figure(search, kind):
+    given = {"params": ["alpha"]} if kind == "scores" else {}
+    display = SearchDisplay.from_estimator(search, kind=kind, **given)
+    figure = display.figure_
+    figure.canvas.draw()
+    inside = figure.bbox.padded(1)
+    for label in (display.ax_.xaxis.label, display.ax_.yaxis.label):
+        box = label.get_window_extent()
+        assert inside.contains(box.x0, box.y0) and inside.contains(box.x1, box.y1), label
