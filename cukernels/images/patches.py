@@ -86,7 +86,7 @@ class Patches:
         """Copy images into a frame of zeros, which is reused."""
         shape = padded_shape(images.shape, self.axes)
         if shape == images.shape:
-            return np.ascontiguousarray(images)
+            return images
         if self._padded is None or len(self._padded) < len(images):
             self._padded = np.zeros(shape, self._dtype)
         padded = self._padded[: len(images)]

@@ -186,11 +186,12 @@ def taps(axes: Grid) -> tuple[tuple[int, int, tuple], ...]:
 
 
 def patches(padded: np.ndarray, axes: Grid) -> np.ndarray:
-    """View padded images (N, H, W, C) as windows, (N, P, Q, R, S, C), without a copy.
+    """View padded images (N, H, W, C) as windows, (N, P, Q, R, S, C).
 
-    The images are contiguous: NumPy's `as_strided` takes ten times as long, and threads wait.
+    There is no copy if they are contiguous. (`as_strided` would take any, and ten times as long.)
     """
     rows, columns = axes
+    padded = np.ascontiguousarray(padded)
     n, h, w, c = padded.strides
     strides = (n, h * rows.stride, w * columns.stride, h * rows.dilation, w * columns.dilation, c)
     return np.ndarray(
