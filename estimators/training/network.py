@@ -110,8 +110,8 @@ class Network:
             before.layer.left_to_next if unit.layer.goes_through else "identity"
             for before, unit in itertools.pairwise(self.units)
         ]
-        first = min((slot.layer for slot in self.slots), default=0)
-        self.first_trained = sum(unit.place < first for unit in self.units)
+        # A unit of two layers has parameters, so that places are numbers of units up to here.
+        self.first_trained = min((slot.layer for slot in self.slots), default=0)
 
     def _lay_out(self, entries: list[tuple[int, str, Shape]]) -> None:
         for i, name, shape in entries:
