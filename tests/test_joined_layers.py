@@ -61,6 +61,19 @@ def test_pairs_that_stay_two(layers):
     assert kinds(*layers) == [type(layer).__name__ for layer in layers]
 
 
+def test_layers_of_other_classes_stay_two():
+    """They may compute something else."""
+
+    class Signed(Conv2D):
+        pass
+
+    class Smallest(MaxPool2D):
+        pass
+
+    assert kinds(Signed(4), MaxPool2D()) == ["Signed", "MaxPool2D"]
+    assert kinds(Conv2D(4), Smallest()) == ["Conv2D", "Smallest"]
+
+
 def test_a_window_of_more_places_than_a_byte_counts():
     assert kinds(Conv2D(4), MaxPool2D(17), shape=(20, 20, 2)) == ["Conv2D", "MaxPool2D"]
     assert kinds(Conv2D(4), MaxPool2D(16), shape=(20, 20, 2)) == ["PooledConv2D"]

@@ -17,7 +17,7 @@ from cukernels.images.inputs import check_sets, through
 from cukernels.images.patches import Patches
 from cukernels.images.windows import Axis, Grid, padded_shape, places_of, taps, unpad
 from cukernels.runtime.stacks import broadcast_stack, sum_to, users
-from cukernels.runtime.workers import in_parallel, scratch, threads
+from cukernels.runtime.workers import in_parallel, scratch
 from cukernels.runtime.workspace import empty
 
 Index = tuple[int, ...]  # of a model in a stack
@@ -47,22 +47,18 @@ def for_each_product(
     """
     stack = stack_of(x, w, x_of)
     filters = _filters(w, bias, stack)
-    patches = partial(Patches, axes, x.shape, x.dtype, bias is not None, rows_together, 2)
+    patches = partial(Patches, axes, x.shape, x.dtype, bias is not None, rows_together)
 
     def respond(seen: Patches, task: Task) -> None:
         index, models, images = task
         for chunk, rows, matrix in seen.matrices(x[index][images]):
-            start = images.start
-            at = slice(start + chunk.start, start + chunk.stop)
+            at = slice(images.start + chunk.start, images.start + chunk.stop)
             for m in models:
                 then(m, at, rows, partial(np.matmul, matrix, filters[m].T))
 
-    # Long operations and few of them: threads meet in between. But both cores have some.
-    seen = Patches(axes, x.shape, x.dtype, bias is not None, rows_together)
-    tasks = _tasks(x, stack, patches(), x_of)
-    if len(tasks) < threads():
-        tasks = _tasks(x, stack, seen, x_of)
-    in_parallel(respond, tasks, patches, worth=seen.are_worth_threads(x.shape[-4]))
+    seen = patches()
+    tasks, worth = _tasks(x, stack, seen, x_of), seen.are_worth_threads(x.shape[-4])
+    in_parallel(respond, tasks, patches, worth=worth)
 
 
 def gradients(
@@ -94,7 +90,8 @@ def gradients(
         seen = Patches(axes, x.shape, x.dtype, bias is not None)
         if turned is None or dx is None:
             return seen, None
-        return seen, Patches(turned, responses, x.dtype, ones=False, most=4)
+        # all images of a task at once, though their windows are several times as large
+        return seen, Patches(turned, responses, x.dtype, ones=False, times=4)
 
     def propagate(state: tuple[Patches, Patches | None], task: Task) -> list[np.ndarray]:
         """Write dx of a chunk of images; return their terms of each model's filter gradient."""

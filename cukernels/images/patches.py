@@ -35,6 +35,9 @@ class Patches:
         Whether to append a 1 to every window, whose weight is the bias.
     rows_together : int, default=1
         Rows of places that stay together: parts of an image begin at multiples of it.
+    times : int, default=1
+        How many times as large as usual matrices may be: there are fewer operations then, between
+        which threads wait for each other.
     """
 
     def __init__(
@@ -44,7 +47,7 @@ class Patches:
         dtype: np.dtype,
         ones: bool,
         rows_together: int = 1,
-        most: int = 1,
+        times: int = 1,
     ) -> None:
         rows, columns = axes
         channels = shape[-1]
@@ -53,7 +56,7 @@ class Patches:
         self.depth = self.window + ones
         row_bytes = columns.places * self.depth * dtype.itemsize
         self._image_bytes = rows.places * row_bytes
-        rows_at_once = max(most * _CHUNK // max(row_bytes, 1), 1)
+        rows_at_once = max(times * _CHUNK // max(row_bytes, 1), 1)
         self._images_at_once = max(rows_at_once // rows.places, 1)
         groups = max(rows_at_once // rows_together, 1)
         self._rows_at_once = min(groups * rows_together, rows.places)

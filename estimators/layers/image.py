@@ -134,9 +134,9 @@ class Conv2D(Filters):
         return dx
 
     def joined(self, after: Layer) -> Layer | None:
-        if not (isinstance(after, MaxPool2D) and after.is_side_by_side):
+        if type(self) is not Conv2D or type(after) is not MaxPool2D:  # others may compute otherwise
             return None
-        return PooledConv2D.of(self, after)
+        return PooledConv2D.of(self, after) if after.is_side_by_side else None
 
     def sums_of_gradients(self, shape: Shape, size: StepSize) -> tuple[int, ...]:
         is_summed = self.activation != "identity" and not size.is_before  # with the slope
