@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from cukernels.activations.activations import fused_activation, rectify
@@ -33,7 +35,7 @@ def conv2d(
     def respond(m: Index, images: slice, rows: slice, product: Product) -> None:
         """Compute the responses of a model to some images."""
         z = y[m][images, rows]
-        product(z.reshape(-1, z.shape[-1]))  # a view of y
+        product(z.reshape(math.prod(z.shape[:-1]), z.shape[-1]))  # a view of y
         activate(activation, z)
 
     for_each_product(respond, axes, x, w, bias, x_of)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 
 import numpy as np
 
@@ -46,7 +47,7 @@ def conv2d_max_pool(
         z = scratch(
             "responses", (images.stop - images.start, n, filters[1].places, n_filters), x.dtype
         )
-        product(z.reshape(-1, n_filters))
+        product(z.reshape(math.prod(z.shape[:-1]), n_filters))
         pooled = y[m][images, windows]
         _largest(z, _pooled_grid(z.shape[1:3], size), pooled, places[m][images, windows])
         activate(activation, pooled)
