@@ -158,6 +158,8 @@ def _filter_gradient(dz: np.ndarray, images: np.ndarray, seen: Patches) -> np.nd
     """The terms of some images in the filter gradient of a model, (K, R * S * C [+ 1])."""
     k = dz.shape[-1]
     total = np.zeros((k, seen.depth), dz.dtype)
+    if not total.size:
+        return total
     for chunk, rows, matrix in seen.matrices(images):
         slopes = dz[chunk, rows]
         # NumPy releases the interpreter's lock only for large results. So the sum over the places

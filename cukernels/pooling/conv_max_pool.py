@@ -49,6 +49,7 @@ def _convolutions(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
     yield made | {"w": r((3, 4, 3, 3, 4)), "bias": r((3, 4))} | same
     yield {"x": r((1, 1, 1, 1)), "w": r((1, 1, 1, 1)), "pool_size": 1, "activation": "softplus"}
     yield {"x": r((0, 5, 5, 2)), "w": r((3, 3, 3, 2)), "bias": r(3), "activation": "logistic"}
+    yield {"x": r((2, 5, 5, 2)), "w": r((0, 3, 3, 2)), "bias": r(0)}
     yield {"x": r((70, 15, 14, 4)), "w": r((3, 5, 5, 4))} | same  # several chunks, a row left over
 
 

@@ -38,6 +38,8 @@ def conv2d_max_pool(
     size = (height, axes[1].taps)
     shape = (*stack_of(x, w, x_of), x.shape[-4], *places_of(axes), n_filters)
     y, places = empty(shape, x.dtype), empty(shape, np.dtype(np.uint8))
+    if not y.size:
+        return y, places
 
     def respond(m: Index, images: slice, rows: slice, product: Product) -> None:
         """Compute the responses of a model to some images, and the largest of them."""
@@ -82,7 +84,8 @@ def conv2d_max_pool_backward(
         of_window = slope_of(activation, dy[m][images], y[m][images])
         shape = (len(of_window), *places_of(filters), w.shape[-4])
         dz = scratch("gradient of responses", shape, x.dtype)
-        _give_back(of_window, places[m][images], axes, dz)
+        if dz.size:
+            _give_back(of_window, places[m][images], axes, dz)
         return dz
 
     return gradients(slope, filters, x, w, bias, x_activation, x_of, needs)
