@@ -64,7 +64,7 @@ def test_each_model_of_a_stack_writes_its_own(data, tmp_path):
     X, y = data
     model = clone(MLP).set_params(n_iter_no_change=1, tol=0.02)
     grid = [
-        {"callbacks": [Checkpoint(tmp_path / f"{alpha}-{{epoch}}")], "alpha": [alpha]}
+        {"callbacks": [Checkpoint(tmp_path / f"{alpha}-{{fit}}-{{epoch}}")], "alpha": [alpha]}
         for alpha in (1e-4, 1.0, 100.0)
     ]
     folds = [(np.arange(60), np.arange(60, 70))]
@@ -74,7 +74,7 @@ def test_each_model_of_a_stack_writes_its_own(data, tmp_path):
         files = Checkpoint(tmp_path / f"alone-{alpha}-{{epoch}}")
         whole = clone(model).set_params(alpha=alpha, callbacks=files).fit(X[:60], y[:60])
         for epoch in range(1, whole.n_iter_ + 1):
-            meta, arrays = read_archive(tmp_path / f"{alpha}-{epoch}")
+            meta, arrays = read_archive(tmp_path / f"{alpha}-1-{epoch}")
             alone, own = read_archive(tmp_path / f"alone-{alpha}-{epoch}")
             for name in ("state", "order", "has_ended"):
                 assert meta[name] == alone[name], (alpha, epoch, name)
