@@ -297,14 +297,17 @@ def newest(name: str) -> str:
     return max(dates, key=dates.__getitem__)
 
 
-def save(name: str, results: list[Result], *tables: str, rounds: int = ROUNDS, **more: Any) -> None:
+def save(
+    name: str, results: list[Result], *tables: str, rounds: int = ROUNDS,
+    by_processor: bool = False, **more: Any,
+) -> None:  # fmt: skip
     """Write `results/NAME.json`, and `results/NAME.md` with the races and further tables.
 
-    A name that ends in "-on" gets that of the processor, beside whose results those of others stay.
+    `by_processor` puts the name of the processor into theirs, so that results of others stay.
     """
     facts = machine()
-    if name.endswith("-on"):
-        name = f"{name}-{slug(facts['processor'])}"
+    if by_processor:
+        name = f"{name}-on-{slug(facts['processor'])}"
     document = {"machine": facts, "races": [asdict(result) for result in results]} | more
     RESULTS.mkdir(exist_ok=True)
     write_text(RESULTS / f"{name}.json", json.dumps(document, indent=1) + "\n")

@@ -351,7 +351,7 @@ def main() -> None:
         print(f"  {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
     if not arguments.only:
         cores = f"One core against all of them:\n\n{_rounds.cores_markdown(results)}"
-        _rounds.save("cpu-on", results, cores, rounds=arguments.rounds)
+        _rounds.save("cpu", results, cores, rounds=arguments.rounds, by_processor=True)
 
 
 if __name__ == "__main__":

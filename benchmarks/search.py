@@ -200,7 +200,9 @@ def main() -> None:
     print(growth_markdown(table))
     if not QUICK:
         own = f"Searches over one parameter on one split:\n\n{growth_markdown(table)}"
-        _rounds.save("search-on", results, own, rounds=arguments.rounds, growth=table)
+        _rounds.save(
+            "search", results, own, rounds=arguments.rounds, by_processor=True, growth=table
+        )
     return None
 
 

@@ -152,3 +152,25 @@ def test_bytes_of_images_stay_bytes():
     assert moved.dtype == np.uint8
     np.testing.assert_array_equal(moved[0, 1:], pixels[0, :-1, ::-1])
     assert not moved[0, 0].any()
+
+
+@pytest.mark.parametrize("letters", ["N", "C", "K", "M", "NC", "NK", "CK", "NCK", "NCKM"])
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"stride": 2, "padding": 2}, {"padding": "same", "activation": "relu"}],
+    ids=["plain", "strides", "same"],
+)
+@pytest.mark.parametrize("name", ["conv2d", "conv2d_max_pool"])
+def test_axes_of_no_length(name, settings, letters):
+    """What NumPy computes of them, sums of nothing included, and no complaint in its words."""
+    length = {"N": 2, "C": 3, "K": 4, "M": 2} | dict.fromkeys(letters, 0)
+    n, c, k, m = (length[letter] for letter in "NCKM")
+    r = np.random.default_rng(0).standard_normal
+    arguments = {"x": r((m, n, 7, 6, c)), "w": r((m, k, 3, 3, c)), "bias": r((m, k))} | settings
+    op = OPS[name]
+    bound = bound_to_backward(op, arguments, np.random.default_rng(1))
+    for entry, given in ((op, arguments), (op.backward, bound)):
+        expected = results(entry, entry.reference, given)
+        for one, other in zip(results(entry, entry.numpy, given), expected, strict=True):
+            assert one.shape == other.shape
+            np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)

@@ -39,7 +39,8 @@ def _convolutions(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
     yield {"x": r((3, 1, 4, 4, 1)), "w": r((2, 2, 3, 3, 1)), "x_of": np.array([2, 0])}
     yield {"x": r((1, 1, 1, 1)), "w": r((1, 1, 1, 1))}
     yield {"x": r((0, 5, 5, 2)), "w": r((3, 3, 3, 2)), "bias": r(3)}
-    yield {"x": r((2, 5, 5, 2)), "w": r((0, 3, 3, 2)), "bias": r(0)}
+    yield {"x": r((2, 5, 5, 2)), "w": r((0, 3, 3, 2)), "bias": r(0), "stride": 2}
+    yield {"x": r((2, 5, 5, 0)), "w": r((3, 3, 3, 0)), "bias": r(3), "activation": "relu"}
     yield {"x": r((70, 14, 14, 4)), "w": r((3, 5, 5, 4)), "padding": "same"}  # several chunks
 
 

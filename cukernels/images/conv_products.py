@@ -7,6 +7,7 @@ with the filters turned by 180 degrees (Dumoulin and Visin, arXiv:1603.07285, se
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -111,7 +112,7 @@ def gradients(
                 _scatter(dz, filters[m], axes, out)
             else:
                 for chunk, rows, matrix in slopes.matrices(dz):
-                    flat = out[chunk, rows].reshape(len(matrix), -1)
+                    flat = out[chunk, rows].reshape(len(matrix), x.shape[-1])
                     np.matmul(matrix, turned_filters[m].T, out=flat)
             if number:
                 total += out
@@ -203,7 +204,7 @@ def _turned_filters(w: np.ndarray, stack: tuple[int, ...]) -> np.ndarray:
     """The filters turned by 180 degrees, (*stack, C, R * S * K): a row for each channel of x."""
     turned = np.moveaxis(w[..., ::-1, ::-1, :], -4, -1)  # ..., R, S, C, K
     turned = np.moveaxis(turned, -2, -4)
-    matrix = turned.reshape(*turned.shape[:-3], -1)
+    matrix = turned.reshape(*turned.shape[:-3], math.prod(turned.shape[-3:]))
     return np.broadcast_to(matrix, stack + matrix.shape[-2:])
 
 
@@ -212,7 +213,7 @@ def _scatter(dz: np.ndarray, filters: np.ndarray, axes: Grid, out: np.ndarray) -
     k, channels = dz.shape[-1], out.shape[-1]
     padded = scratch("gradient of padded images", padded_shape(out.shape, axes), dz.dtype)
     padded[...] = 0
-    matrix = dz.reshape(-1, k)
+    matrix = dz.reshape(math.prod(dz.shape[:-1]), k)
     of_tap = scratch("gradient of a tap", (len(matrix), channels), dz.dtype)
     for i, (_, _, pixels) in enumerate(taps(axes)):
         np.matmul(matrix, filters[:, i * channels : (i + 1) * channels], out=of_tap)
@@ -222,7 +223,7 @@ def _scatter(dz: np.ndarray, filters: np.ndarray, axes: Grid, out: np.ndarray) -
 
 def _filters(w: np.ndarray, bias: np.ndarray | None, stack: tuple[int, ...]) -> np.ndarray:
     """The filters as rows, (*stack, K, R * S * C), with the bias, if any, as one more column."""
-    matrix = w.reshape(*w.shape[:-3], int(np.prod(w.shape[-3:])))
+    matrix = w.reshape(*w.shape[:-3], math.prod(w.shape[-3:]))
     columns = [np.broadcast_to(matrix, stack + matrix.shape[-2:])]
     if bias is not None:
         columns.append(np.broadcast_to(bias, stack + bias.shape[-1:])[..., None])

@@ -11,11 +11,9 @@ from cukernels.activations.fused import reversible_activation
 from cukernels.images.conv_numpy import activate, slope_of
 from cukernels.images.conv_products import Index, Product, for_each_product, gradients, stack_of
 from cukernels.images.windows import Grid, Padding, Pair, as_items, check_places, places_of
-from cukernels.pooling.conv_max_pool import grids, non_decreasing, pooled_grid
+from cukernels.pooling.conv_max_pool import grids, non_decreasing
 from cukernels.runtime.workers import scratch
 from cukernels.runtime.workspace import empty
-
-_pooled_grid = functools.lru_cache(maxsize=64)(pooled_grid)
 
 
 def conv2d_max_pool(
@@ -35,7 +33,6 @@ def conv2d_max_pool(
     non_decreasing(activation)
     filters, axes = grids(x, w, bias, stride, padding, dilation, pool_size)
     n_filters, height = w.shape[-4], axes[0].taps
-    size = (height, axes[1].taps)
     shape = (*stack_of(x, w, x_of), x.shape[-4], *places_of(axes), n_filters)
     y, places = empty(shape, x.dtype), empty(shape, np.dtype(np.uint8))
     if not y.size:
@@ -51,7 +48,8 @@ def conv2d_max_pool(
         )
         product(z.reshape(math.prod(z.shape[:-1]), n_filters))
         pooled = y[m][images, windows]
-        _largest(z, _pooled_grid(z.shape[1:3], size), pooled, places[m][images, windows])
+        own = axes[0]._replace(places=windows.stop - windows.start), axes[1]
+        _largest(z, own, pooled, places[m][images, windows])
         activate(activation, pooled)
 
     for_each_product(respond, filters, x, w, bias, x_of, rows_together=height)

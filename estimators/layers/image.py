@@ -136,7 +136,10 @@ class Conv2D(Filters):
     def joined(self, after: Layer) -> Layer | None:
         if type(self) is not Conv2D or type(after) is not MaxPool2D:  # others may compute otherwise
             return None
-        return PooledConv2D.of(self, after) if after.is_side_by_side else None
+        commute = ACTIVATIONS[self.activation].never_decreases and after.is_side_by_side
+        if not commute or after.n_taps > MOST_TAPS:
+            return None
+        return PooledConv2D(**vars(self), pool_size=after.pool_size)
 
     def sums_of_gradients(self, shape: Shape, size: StepSize) -> tuple[int, ...]:
         is_summed = self.activation != "identity" and not size.is_before  # with the slope
@@ -167,13 +170,6 @@ class PooledConv2D(Conv2D):
     """
 
     pool_size: Pair = 2
-
-    @classmethod
-    def of(cls, layer: Conv2D, pooling: MaxPool2D) -> PooledConv2D | None:
-        """Join two layers; None where they have to stay two."""
-        if not (ACTIVATIONS[layer.activation].never_decreases and pooling.n_taps <= MOST_TAPS):
-            return None
-        return cls(**vars(layer), pool_size=pooling.pool_size)
 
     @property
     def pooling(self) -> MaxPool2D:

@@ -137,12 +137,12 @@ class Stack:
         }
         settings = {name: self._setting(of) for name, of in self.solver.settings.items()}
 
-        def groups_for(n_threads: int) -> list[ModelGroup]:
-            found = self.chunking.groups(len(self.params), n_threads)
-            return [ModelGroup(self, models, dropouts, settings) for models in found]
+        def groups_of(divided: list[slice]) -> list[ModelGroup]:
+            return [ModelGroup(self, models, dropouts, settings) for models in divided]
 
-        self.groups = groups_for(threads())
-        self.groups_of_one = groups_for(1)
+        shared, alone = (self.chunking.groups(len(self.params), n) for n in (threads(), 1))
+        self.groups = groups_of(shared)
+        self.groups_of_one = self.groups if alone == shared else groups_of(alone)
 
     def _setting(self, name: str) -> Array:
         """Return one setting of every model, as an array of shape (M,)."""
