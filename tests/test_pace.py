@@ -82,6 +82,16 @@ def test_either_way_has_the_same_bits(name, monkeypatch):
     assert found[0][1] == found[1][1]
 
 
+@pytest.mark.parametrize(("name", "threads"), [("convolution", 2), ("dense", 1)])
+def test_nothing_is_tried_where_groups_have_one_thread(name, threads, monkeypatch):
+    """Convolutions share out their images, and one thread has nobody to share with."""
+    monkeypatch.setattr(chunking, "_LEAST_WORK", 1.0)
+    monkeypatch.setattr(chunking, "_CACHE", 1)  # a group for each model
+    monkeypatch.setattr(Pace, "timed", None)  # which nobody calls
+    use_threads(monkeypatch, threads)
+    trained(NETWORKS[name])
+
+
 def test_nothing_is_tried_for_one_model(monkeypatch, digits):
     monkeypatch.setattr(Pace, "timed", None)  # which nobody calls
     X, y = digits
