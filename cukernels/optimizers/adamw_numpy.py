@@ -9,6 +9,7 @@ import numpy as np
 from cukernels.optimizers.optimizers import add_batch, check_steps, columns
 from cukernels.optimizers.optimizers_numpy import Chunk, chunks, root_of_squares
 from cukernels.runtime.arrays import Array
+from cukernels.runtime.recording import recomputed
 from cukernels.runtime.workers import in_parallel, scratch
 from cukernels.training.epoch_loss import check_decayed
 
@@ -33,15 +34,10 @@ def adamw(
     check_decayed("adamw", params, n_decayed)
     check_steps("adamw", step, beta_2)
     add_batch("adamw", total, loss, size, params, np.zeros_like(weight_decay), n_decayed)
-    steps = step.tolist()  # Python numbers are faster than vectors as short as these
-    settings = zip(learning_rate.tolist(), beta_1.tolist(), steps, strict=True)
-    corrected = [rate / (1 - b1**t) for rate, b1, t in settings]
-    squares = zip(beta_2.tolist(), steps, strict=True)
-    roots = [1 / math.sqrt(1 - b2**t) for b2, t in squares]
     vectors = columns(
         params,
-        np.array(corrected),
-        np.array(roots),
+        recomputed(_corrected, learning_rate, beta_1, step),
+        recomputed(_roots, beta_2, step),
         beta_1,
         beta_2,
         np.maximum(epsilon, np.finfo(params.dtype).tiny),
@@ -61,10 +57,23 @@ def adamw(
         np.divide(mean, change, out=change)
         change *= rate
         decayed = min(n_decayed - parameters.start, g.shape[1])
-        if decayed > 0 and shrinkage.any():
+        if decayed > 0 and weight_decay[models].any():
             lost = scratch("penalised", (len(g), decayed), g.dtype)
             np.multiply(p[:, :decayed], shrinkage, out=lost)
             change[:, :decayed] += lost
         p -= change
 
     in_parallel(move, chunks(*params.shape))
+
+
+def _corrected(learning_rate: Array, beta_1: Array, step: Array) -> Array:
+    """The learning rates, with the bias of the running mean corrected."""
+    # Python numbers are faster than vectors as short as these
+    settings = zip(learning_rate.tolist(), beta_1.tolist(), step.tolist(), strict=True)
+    return np.array([rate / (1 - b1**t) for rate, b1, t in settings])
+
+
+def _roots(beta_2: Array, step: Array) -> Array:
+    """What corrects the bias of the root of the mean square."""
+    settings = zip(beta_2.tolist(), step.tolist(), strict=True)
+    return np.array([1 / math.sqrt(1 - b2**t) for b2, t in settings])

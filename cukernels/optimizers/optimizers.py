@@ -16,6 +16,7 @@ import numpy as np
 from cukernels.runtime.arrays import Array, namespace
 from cukernels.runtime.dtypes import INTEGER
 from cukernels.runtime.op import op
+from cukernels.runtime.recording import of_now
 from cukernels.training.epoch_loss import add_loss, check_decayed
 
 
@@ -214,14 +215,14 @@ def all_or_none(op: str, total: Array | None, loss: Array | None, size: Array | 
 
 def check_steps(op: str, step: Array, beta_2: Array) -> None:
     """Raise ValueError unless the bias of the running means can be corrected."""
-    if any(number < 1 for number in step.tolist()):
+    if any(number < 1 for number in of_now(step).tolist()):
         raise ValueError(f"{op}: steps are counted from 1, got {step}")
     check_decay(op, beta_2)
 
 
 def check_decay(op: str, beta_2: Array) -> None:
     """Raise ValueError unless the decay rate of the running mean of the squares is valid."""
-    if not all(0 <= decay < 1 for decay in beta_2.tolist()):
+    if not all(0 <= decay < 1 for decay in of_now(beta_2).tolist()):
         raise ValueError(f"{op}: beta_2 must be in [0, 1), got {beta_2}")
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from cukernels.optimizers.optimizers import add_batch, check_steps, columns
 from cukernels.runtime.arrays import Array
 from cukernels.runtime.chunks import shares, slices
+from cukernels.runtime.recording import of_now, recomputed
 from cukernels.runtime.workers import in_parallel, scratch
 from cukernels.training.epoch_loss import check_decayed
 
@@ -67,12 +68,9 @@ def adam(
     check_decayed("adam", params, n_decayed)
     check_steps("adam", step, beta_2)
     add_batch("adam", total, loss, size, params, l2, n_decayed)
-    settings = (vector.tolist() for vector in (learning_rate, beta_1, beta_2, step))
-    corrected = [  # Python numbers are faster than vectors as short as these
-        rate * math.sqrt(1 - b2**t) / (1 - b1**t) for rate, b1, b2, t in zip(*settings, strict=True)
-    ]
+    corrected = recomputed(_corrected, learning_rate, beta_1, beta_2, step)
     tiny = np.maximum(epsilon, np.finfo(params.dtype).tiny)
-    rates, b1s, b2s, tinies = columns(params, np.array(corrected), beta_1, beta_2, tiny)
+    rates, b1s, b2s, tinies = columns(params, corrected, beta_1, beta_2, tiny)
 
     def move(_: None, chunk: Chunk) -> None:
         g, change = penalised_chunk(params, grads, l2, n_decayed, chunk)
@@ -87,6 +85,18 @@ def adam(
         p -= change
 
     in_parallel(move, chunks(*params.shape))
+
+
+def _corrected(learning_rate: Array, beta_1: Array, beta_2: Array, step: Array) -> Array:
+    """The learning rates, with the bias of both running means corrected."""
+    # Python numbers are faster than vectors as short as these
+    settings = (vector.tolist() for vector in (learning_rate, beta_1, beta_2, step))
+    return np.array(
+        [
+            rate * math.sqrt(1 - b2**t) / (1 - b1**t)
+            for rate, b1, b2, t in zip(*settings, strict=True)
+        ]
+    )
 
 
 _CHUNK = 2**17  # elements of a chunk, whose arrays stay in the cache during all operations
@@ -123,7 +133,7 @@ def penalised_chunk(
     g = grads[chunk]
     own, change = (scratch(role, g.shape, g.dtype) for role in ("penalised", "change"))
     decayed = min(n_decayed - parameters.start, g.shape[1])
-    if decayed <= 0 or not l2[models].any():
+    if decayed <= 0 or not of_now(l2[models]).any():  # 0 in all steps of a model, or in none
         return g, change
     (strength,) = columns(params, l2[models])
     np.multiply(params[chunk][:, :decayed], strength, out=own[:, :decayed])

@@ -16,6 +16,7 @@ from cukernels.runtime.blas_threads import is_undivided, on_one_blas_thread
 from cukernels.runtime.chunks import shares, slices
 from cukernels.runtime.interrupts import and_surely
 from cukernels.runtime.machine import Work
+from cukernels.runtime.recording import Recorded, Recording
 from cukernels.runtime.workers import in_parallel, threads
 from cukernels.runtime.workspace import LARGE, Workspaces, empty
 
@@ -38,6 +39,8 @@ __all__ = [
     "shares",
     "slices",
     "threads",
+    "Recorded",
+    "Recording",
     "Work",
     "empty",
     "Workspaces",

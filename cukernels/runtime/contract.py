@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from cukernels.runtime.arrays import Array, namespace
+from cukernels.runtime.recording import of_now
 from cukernels.runtime.registry import Op
 from cukernels.runtime.rules import ANY_SHAPE, EXACT, JOINS, OUTPUT, Rule, Shape, rules_of
 
@@ -83,6 +84,7 @@ def explain(entry: Op, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None
 
 def is_within(values: np.ndarray, stop: int) -> bool:
     """Whether all integers are from 0 to `stop` - 1."""
+    values = of_now(values)
     # Read as unsigned, a negative integer is very large: so one maximum checks both ends.
     unsigned = _UNSIGNED.get(values.dtype)
     return values.size == 0 or bool(

@@ -22,6 +22,7 @@ import numpy as np
 
 from cukernels.runtime.blas_threads import allowed_threads, keep_to_one_thread, on_one_blas_thread
 from cukernels.runtime.interrupts import and_surely
+from cukernels.runtime.recording import is_recording, recorded
 
 State = TypeVar("State")
 Item = TypeVar("Item")
@@ -146,9 +147,9 @@ def threads() -> int:
     """Return how many threads to compute on: as many as BLAS may use.
 
     So OMP_NUM_THREADS, threadpoolctl's limits and joblib's workers have the same effect here as on
-    NumPy's products. Inside a call of `in_parallel` the answer is 1.
+    NumPy's products. Inside a call of `in_parallel` and in a recording the answer is 1.
     """
-    return 1 if getattr(_inside, "one", False) else allowed_threads()
+    return 1 if getattr(_inside, "one", False) or is_recording() else allowed_threads()
 
 
 def in_parallel(
@@ -231,6 +232,8 @@ def scratch(role: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     shape, dtype
         Those of the array.
     """
+    if is_recording():  # a repetition may be in another thread, and later
+        return recorded(np.empty(shape, dtype))
     held = _inside.__dict__.setdefault("scratch", {})
     size = math.prod(shape)
     memory = held.get((role, dtype))

@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from cukernels.runtime.recording import recorded
+
 LARGE = 2**18
 """The least bytes that a workspace is kept for; less is allocated as quickly in the usual way."""
 _LINE = 64  # bytes of a cache line, and of the longest SIMD vectors
@@ -54,8 +56,8 @@ class Workspace:
         n_bytes = prod(shape) * np.dtype(dtype).itemsize
         self._used += -(-n_bytes // _LINE) * _LINE
         if self._first + self._used > self._memory.size:
-            return np.empty(shape, dtype)
-        return np.ndarray(shape, dtype, self._memory, begin)
+            return recorded(np.empty(shape, dtype))
+        return recorded(np.ndarray(shape, dtype, self._memory, begin))
 
 
 class Workspaces:
@@ -87,4 +89,4 @@ def is_active() -> bool:
 def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """Return an uninitialised array, from the calling thread's workspace if it is in one."""
     workspace = getattr(_own, "workspace", None)
-    return np.empty(shape, dtype) if workspace is None else workspace.empty(shape, dtype)
+    return recorded(np.empty(shape, dtype)) if workspace is None else workspace.empty(shape, dtype)

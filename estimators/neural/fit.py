@@ -31,6 +31,7 @@ from estimators.shared.progress import Reporter
 from estimators.shared.samples import Samples
 from estimators.shared.scaling import ADVICE
 from estimators.shared.warnings import warn
+from estimators.training.chunking import rows_at_once
 from estimators.training.full_batch import train_at_once
 from estimators.training.loop import train
 from estimators.training.member import Member
@@ -98,10 +99,14 @@ class NeuralFit(PlacedFit):
             for layer in self.network.layers
         )
         shape = (layers, self.network.shapes[0], self.objective, self.member.state.params.dtype)
-        n_batches = self.member.n_batches
-        steps: tuple = (len(self.member.rows), settings.batch_size)
-        if self.device != "cpu":  # there rows of weight 0, which fill up short steps, change no sum
-            steps = (n_batches, settings.batch_size if n_batches > 1 else "all rows")
+        n_rows, n_batches = len(self.member.rows), self.member.n_batches
+        # In the last step models may have different numbers of rows, but not where rows are those
+        # of a sparse matrix, or are divided by the size of the batch.
+        is_divided = rows_at_once(self.network, settings.batch_size) < settings.batch_size
+        of_all = n_rows if self.device == "cpu" and is_divided else "all rows"
+        steps: tuple = (n_batches, settings.batch_size if n_batches > 1 else of_all)
+        if self.device == "cpu" and sp.issparse(self.X):
+            steps = (n_rows, settings.batch_size)
         if not self.solver.goes_by_steps:  # the stack shares its rows, unless they are sparse
             alone = id(self) if sp.issparse(self.X) else None
             weighted = self.member.sample_weight is not None

@@ -28,6 +28,8 @@ _CACHE = 2**23  # bytes that the models of a group may take
 # single step.
 _LEAST_WORK = 4e6
 _LEAST_WORK_OF_ROWS = 2.5e7
+# A recorded step keeps what it makes, which otherwise all groups of a thread make in one place.
+_MOST_REPEATED = 2**26
 _ROWS = 16  # a chunk has a multiple of so many rows
 _SUMMED = 192  # least operations of a chunk for each gradient, as the gradients are added up
 
@@ -61,6 +63,8 @@ class Chunking(NamedTuple):
         Chunks of a full step.
     bytes_of_step : int
         What one model makes in a full step.
+    repeats : bool
+        Whether steps are recorded and repeated, see `repeated_steps`.
     """
 
     models_at_once: int
@@ -68,6 +72,7 @@ class Chunking(NamedTuple):
     rows_at_once: int
     most_chunks: int
     bytes_of_step: int = 0
+    repeats: bool = False
 
     @classmethod
     def of(cls, network: Network, members: list[Member], data: Data) -> Chunking:
@@ -75,7 +80,7 @@ class Chunking(NamedTuple):
         if sp.issparse(data.X) or not isinstance(data.y, np.ndarray):
             return cls(0, 0, 0, 1)
         batch_size = max(m.settings.batch_size for m in members)
-        rows = rows_at_once(network, members[0].settings.batch_size)
+        rows = rows_at_once(network, batch_size)
         values = 2 * min(rows, batch_size) * sum(map(prod, network.shapes))
         itemsize = members[0].state.params.itemsize
         n_bytes = itemsize * (values + 4 * network.size)
@@ -84,7 +89,10 @@ class Chunking(NamedTuple):
         if not _is_divided(network):
             worth = 1 + int(_LEAST_WORK / max(network.operations * batch_size, 1))
         at_once, rows = max(1, _CACHE // n_bytes), rows if n_chunks > 1 else 0
-        return cls(at_once, worth, rows, n_chunks, itemsize * values)
+        bytes_of_step = itemsize * values
+        is_small = n_bytes <= _CACHE and len(members) * bytes_of_step <= _MOST_REPEATED
+        repeats = is_small and not _is_divided(network)
+        return cls(at_once, worth, rows, n_chunks, bytes_of_step, repeats)
 
     def groups(self, n_models: int, most_threads: int) -> list[slice]:
         """Return the models of each group; threads that are of use get equally many groups."""

@@ -198,13 +198,14 @@ def _by_groups(
 
 def _by_chunks(stack: Stack, objective: Objective, step: Step, total: Array) -> None:
     """Take one step, with the cores sharing in its chunks of rows."""
-    chunks = range(len(stack.chunking.chunks(step.n_rows)))
-    if len(chunks) == len(stack.groups) == 1:
-        return stack.groups[0].learn(objective, step, total)
-    jobs = [(group, chunk) for group in stack.groups for chunk in chunks]
+    groups = [part for group in stack.groups for part in group.parts_in(step)]
+    jobs = [(group, chunk) for group in groups for chunk in range(len(group.chunks(step)))]
+    if len(jobs) == 1:
+        return groups[0].learn(objective, step, total)
     if isinstance(stack.params, np.ndarray):
         losses = in_parallel(lambda _, job: job[0].gradient(objective, step, job[1]), jobs)
     else:
         losses = [group.gradient(objective, step, chunk) for group, chunk in jobs]
-    for i, group in enumerate(stack.groups):
-        group.update(step, losses[i * len(chunks) : (i + 1) * len(chunks)], total)
+    left = iter(losses)
+    for group in groups:
+        group.update(step, [next(left) for _ in group.chunks(step)], total)

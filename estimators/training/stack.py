@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,7 +14,8 @@ from estimators.training.member import Arrays, Member
 from estimators.training.network import Network
 from estimators.training.objective import Objective
 from estimators.training.optimizers import solver_named
-from estimators.training.steps import Step
+from estimators.training.repeated_steps import RepeatedSteps
+from estimators.training.steps import Step, layout_of
 
 
 class ModelGroup:
@@ -34,10 +36,14 @@ class ModelGroup:
     ----------
     constants : dict
         The arguments of the solver's op that are the same ones in every step.
+    changed : list of array
+        What a step changes: the parameters and the moments of the solver.
     grads : list of array
         The flat gradients of each chunk of rows. The sum of all goes into the first.
     gradients : list
         The same, as the parameters of each layer.
+    parts : list of ModelGroup
+        The models with equally many rows in the last step, group by group; none where all have.
     """
 
     def __init__(
@@ -53,6 +59,7 @@ class ModelGroup:
         self.grads = [grads[models] for grads in stack.grads]
         self.constants = {name: a[models] for name, a in (stack.moments | settings).items()}
         self.constants |= stack.shared | {"n_decayed": self.n_decayed}
+        self.changed = [self.params, *(self.constants[name] for name in stack.moments)]
         self.parameters = network.views(self.params)
         for place, (rate, seed) in dropouts.items():
             self.parameters[place] |= {"rate": rate[models], "seed": seed[models]}
@@ -60,22 +67,48 @@ class ModelGroup:
         self.op, self.of_step = stack.op, stack.solver.of_step
         self.network, self.chunking = network, stack.chunking
         self.workspaces = stack.workspaces
+        self.steps = RepeatedSteps()
+        self._n_rows_at_last = stack.rows_at_last[models.start]
+        equal = stack.equal_in_rows(models)
+        own = equal if len(equal) > 1 else []
+        self.parts = [ModelGroup(stack, part, dropouts, settings) for part in own]
+
+    def parts_in(self, step: Step) -> list[ModelGroup]:
+        """Return the groups that take this step, each with equally many rows of all its models."""
+        return self.parts if step.is_uneven and self.parts else [self]
+
+    def chunks(self, step: Step) -> list[slice]:
+        """Return the rows of each chunk of a step."""
+        return self.chunking.chunks(self.n_rows(step))
+
+    def n_rows(self, step: Step) -> int:
+        """Return how many rows each model takes in a step, in which these take equally many."""
+        return self._n_rows_at_last if step.is_uneven else step.n_rows
 
     def learn(self, objective: Objective, step: Step, total: Array) -> None:
+        """Take a step, as it was recorded if there is a recording."""
+        for part in self.parts_in(step):
+            if self.chunking.repeats:
+                part.steps.take(part, objective, step, total)
+            else:
+                part.compute(objective, step, total)
+
+    def compute(self, objective: Objective, step: Step, total: Array) -> None:
         """Take a step, one chunk of rows after the other."""
-        n_chunks = len(self.chunking.chunks(step.n_rows))
+        n_chunks = len(self.chunks(step))
         self.update(step, [self.gradient(objective, step, i) for i in range(n_chunks)], total)
 
     def gradient(self, objective: Objective, step: Step, chunk: int) -> Array:
         """Set the gradients of a chunk of rows, and return what it adds to the losses."""
-        chunks, models = self.chunking.chunks(step.n_rows), self.models
+        chunks, models = self.chunks(step), self.models
         with self.workspaces.block(len(self.params) * self.chunking.bytes_of_step):
             x, y, weight = step.take(models, chunks[chunk])
             mode = Mode(training=True, sample_weight=weight, step=step.number[models])
             z, backward = self.network.forward(self.parameters, x, mode)
             loss, dz = objective.value_and_gradient(z, y, weight)
             if len(chunks) > 1:  # these are means over the chunk, and the step wants its own
-                fraction = step.weight_fraction(models, chunks[chunk]).astype(dz.dtype)
+                fraction = step.weight_fraction(models, chunks[chunk], chunks[-1].stop)
+                fraction = fraction.astype(dz.dtype)
                 loss *= fraction
                 dz *= fraction[:, None, None]
             backward(dz, self.gradients[chunk])
@@ -101,24 +134,29 @@ class Stack:
     ----------
     groups, groups_of_one : list of ModelGroup
         All models, divided for the threads that there are, and for one.
+    rows_at_last : list of int
+        Rows of each model in the last step of an epoch. Models with equally many are neighbours.
     """
 
     def __init__(
         self, network: Network, members: list[Member], chunking: Chunking, reference: Array
     ) -> None:
         self.network, self.chunking = network, chunking
-        self.members, self.workspaces = members, Workspaces()
-        first = members[0].settings
+        self.members = sorted(members, key=lambda m: len(m.rows))
+        self.workspaces = Workspaces()
+        layout = layout_of(self.members)
+        self.rows_at_last = [len(m.rows) - layout.full * layout.size for m in self.members]
+        first = self.members[0].settings
         self.solver = solver_named(first.solver)
         if self.solver.op is None:
             raise ValueError(f"solver={first.solver!r} does not train in steps")
         self.op = self.solver.op
         self.shared = {name: getattr(first, of) for name, of in self.solver.shared.items()}
-        self.params = like(np.stack([m.state.params for m in members]), reference)
+        self.params = like(np.stack([m.state.params for m in self.members]), reference)
         xp = namespace(reference)
         self.grads = [xp.zeros_like(self.params) for _ in range(chunking.most_chunks)]
         self.moments = {
-            name: like(np.stack([m.state.moments[name] for m in members]), reference)
+            name: like(np.stack([m.state.moments[name] for m in self.members]), reference)
             for name in self.solver.moments
         }
         # what `begin_epoch` keeps
@@ -143,6 +181,12 @@ class Stack:
         shared, alone = (self.chunking.groups(len(self.params), n) for n in (threads(), 1))
         self.groups = groups_of(shared)
         self.groups_of_one = self.groups if alone == shared else groups_of(alone)
+
+    def equal_in_rows(self, models: slice) -> list[slice]:
+        """Divide a group where the rows of the last step become more."""
+        rows, first = self.rows_at_last, models.start
+        begins = [i for i in range(first + 1, models.stop) if rows[i] != rows[i - 1]]
+        return [slice(a, b) for a, b in itertools.pairwise([first, *begins, models.stop])]
 
     def _setting(self, name: str) -> Array:
         """Return one setting of every model, as an array of shape (M,)."""
@@ -198,6 +242,7 @@ class Stack:
         """Go on with some of the models only."""
         self.__dict__.update(  # in one step: Ctrl-C must not come between two of them
             members=[self.members[m] for m in chosen],
+            rows_at_last=[self.rows_at_last[m] for m in chosen],
             params=self.params[chosen],
             grads=[grads[chosen] for grads in self.grads],
             moments={name: a[chosen] for name, a in self.moments.items()},

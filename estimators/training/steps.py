@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import scipy.sparse as sp
 
 from cukernels import shift_and_flip
 from cukernels.runtime import Array, like
@@ -52,6 +53,8 @@ class Step(NamedTuple):
         The number of the step, from 1, over all epochs.
     changes : integer array of shape (M, B, 4), or None
         How the images change, as `shift_and_flip` takes it.
+    is_uneven : bool
+        Whether models have different numbers of rows, and none of them takes more than its own.
     """
 
     batch: Taken
@@ -61,6 +64,7 @@ class Step(NamedTuple):
     l2: Array
     number: Array
     changes: Array | None
+    is_uneven: bool = False
 
     @classmethod
     def of(
@@ -70,10 +74,12 @@ class Step(NamedTuple):
         settings: Array,
         number: Array,
         changes: Array | None,
+        *,
+        is_uneven: bool = False,
     ) -> Step:
         """Return a step; `settings` and `number` are its rows of what `told_apart` returns."""
         size, rate, l2, _ = settings
-        return cls(batch, weight, size, rate, l2, number, changes)
+        return cls(batch, weight, size, rate, l2, number, changes, is_uneven)
 
     @property
     def n_rows(self) -> int:
@@ -87,13 +93,12 @@ class Step(NamedTuple):
             x = shift_and_flip(x, self.changes[models, rows])
         return x, y, None if self.weight is None else self.weight[models, rows]
 
-    def weight_fraction(self, models: slice, rows: slice) -> np.ndarray:
-        """Return what fraction of the weight of each model these rows have: (M,), on the host."""
+    def weight_fraction(self, models: slice, rows: slice, n_rows: int) -> np.ndarray:
+        """Return what fraction of the weight of `n_rows` these have: (M,), on the host."""
         if self.weight is None:
-            n_models, n_rows = self.batch.shape
             n_taken = len(range(n_rows)[rows])
-            return np.full(len(range(n_models)[models]), n_taken / n_rows)
-        weight = self.weight[models].astype(np.float64)
+            return np.full(len(range(self.batch.shape[0])[models]), n_taken / n_rows)
+        weight = self.weight[models, :n_rows].astype(np.float64)
         mass = weight.sum(axis=1)
         return weight[:, rows].sum(axis=1) / np.where(mass == 0, 1, mass)
 
@@ -109,7 +114,8 @@ class Epoch(NamedTuple):
         The rows of each model; models with the same order have the same array.
     weights : ndarray
         Weights in the flat order of the layout, as few of them as the steps need: those of all
-        steps where samples have weights, those of the last step where that is filled up, or none.
+        steps where samples have weights, those of the last step where that is filled up with rows
+        that are computed, or none.
     changes : int32 ndarray of shape (n_rows, 4), or None
         How the images change, in the flat order.
     sizes, mass : float64 ndarray of shape (S, M)
@@ -127,7 +133,8 @@ class Epoch(NamedTuple):
 def layout_of(members: Sequence[Member]) -> BatchLayout:
     """Return the layout of the epochs of a stack.
 
-    Where the last batches differ in length, the short ones are filled up with rows of weight 0.
+    Where the last batches differ in length, the short ones are filled up: on a GPU with rows of
+    weight 0, elsewhere with rows that nobody computes.
     """
     lengths = np.array([len(m.rows) for m in members])
     return BatchLayout.of(lengths, max(m.settings.batch_size for m in members))
@@ -150,7 +157,9 @@ def draw(members: Sequence[Member]) -> Changes:
     return drawn
 
 
-def epoch_of(members: Sequence[Member], drawn: Changes, dtype: Any) -> Epoch:
+def epoch_of(
+    members: Sequence[Member], drawn: Changes, dtype: Any, *, fills_up: bool = True
+) -> Epoch:
     """Return an epoch, for the rows of models in their present order.
 
     Parameters
@@ -161,16 +170,19 @@ def epoch_of(members: Sequence[Member], drawn: Changes, dtype: Any) -> Epoch:
         What `draw` returned for them.
     dtype : dtype
         The dtype of the weights.
+    fills_up : bool, default=True
+        Whether what fills up the last step is computed, and needs a weight of 0.
     """
     layout = layout_of(members)
     lengths = np.array([len(m.rows) for m in members])
     sizes = np.full((layout.steps, len(members)), float(layout.size))
     sizes[-1] = lengths - layout.full * layout.size
-    weights = _weights(members, layout, sizes, dtype)
+    weights = _weights(members, layout, sizes, dtype, fills_up=fills_up)
     mass = sizes.copy()
     for i, weight in enumerate(weights_by_step(weights, layout)):
-        if weight is not None:
-            mass[i] = weight.sum(axis=1)
+        if weight is not None:  # zeros at the end of a sum may change its last bit
+            n_rows = sizes[i].astype(int)
+            mass[i] = [own[:n].sum() for own, n in zip(weight, n_rows, strict=True)]
     changes = None
     if any(own is not None for own in drawn):
         unchanged = (np.zeros((n, 4), np.int32) for n in lengths)
@@ -213,8 +225,11 @@ def epoch_steps(members: list[Member], data: Data, reference: Array) -> Iterator
     reference : array
         Gives the device, and the dtype of the weights.
     """
-    epoch = epoch_of(members, draw(members), reference.dtype)
-    layout = epoch.layout
+    # Rows of sparse samples are of all models at once.
+    fills_up = not isinstance(reference, np.ndarray) or sp.issparse(data.X)
+    epoch = epoch_of(members, draw(members), reference.dtype, fills_up=fills_up)
+    layout, last = epoch.layout, epoch.sizes[-1]
+    is_uneven = not fills_up and bool((last != last[0]).any())
     settings, numbers = told_apart(like(step_settings(members, epoch), reference))
     weights = weights_by_step(like(epoch.weights, reference), layout)
     changes: Sequence[Array | None] = [None] * layout.steps
@@ -222,16 +237,19 @@ def epoch_steps(members: list[Member], data: Data, reference: Array) -> Iterator
         changes = layout.by_step(like(epoch.changes, reference))
     rows = layout.flattened(epoch.rows, np.intp)
     for i, batch in enumerate(data.batches(rows, layout)):
-        yield Step.of(batch, weights[i], settings[i], numbers[i], changes[i])
+        yield Step.of(
+            batch, weights[i], settings[i], numbers[i], changes[i],
+            is_uneven=is_uneven and i == layout.full,
+        )  # fmt: skip
 
 
 def _weights(
-    members: Sequence[Member], layout: BatchLayout, sizes: np.ndarray, dtype: Any
+    members: Sequence[Member], layout: BatchLayout, sizes: np.ndarray, dtype: Any, *, fills_up: bool
 ) -> np.ndarray:
     """Return the weights of an epoch, as `Epoch` has them."""
     if any(m.sample_weight is not None for m in members):
         return layout.flattened([m.row_weights for m in members], dtype)
-    if (sizes[-1] == layout.rest).all():
+    if not fills_up or (sizes[-1] == layout.rest).all():
         return np.zeros(0, dtype)
     return (np.arange(layout.rest) < sizes[-1][:, None]).astype(dtype).ravel()
 

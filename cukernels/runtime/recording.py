@@ -1,0 +1,228 @@
+"""NumPy calls that are recorded once, and then repeated with other numbers in the same arrays.
+
+A training step of a small network is some forty calls of NumPy. Each takes ten microseconds, and
+what Python does between two of them takes as long again: which body, of which shape, into which
+array. All of that is the same in the next step. So a step can be recorded and repeated, as a CUDA
+graph does on a GPU: what is repeated are the calls of NumPy alone.
+
+Within a recording, arrays that change from step to step are of the class `Recorded`, and so is all
+that is computed from them. NumPy hands calls with such arrays to the class (`__array_ufunc__` and
+`__array_function__`), which makes them and notes them down. A call that would turn the numbers of
+an array into numbers of Python raises `CannotRecord`, because a repetition would not see it:
+`recomputed` is for functions that have to, and `of_now` for checks.
+"""
+
+from __future__ import annotations
+
+import operator
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+_own = threading.local()  # the recording that the thread makes
+
+
+_OF_SHAPES = (np.result_type, np.can_cast, np.shape, np.ndim, np.size, np.may_share_memory)
+
+
+class CannotRecord(Exception):
+    """What is computed depends on numbers in a way that a repetition would not see."""
+
+
+class Recording:
+    """Calls of NumPy, with their arrays. A `with` block records the calls of its thread."""
+
+    def __init__(self) -> None:
+        self.calls: list[Callable[[], Any]] = []
+        self._errstate: dict[str, Any] = {}
+
+    def __enter__(self) -> Recording:
+        self._errstate = np.geterr()
+        _own.recording = self
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        _own.recording = None
+
+    def note(self, call: Callable[[], Any]) -> None:
+        """Add a call, which numpy.errstate may surround."""
+        errstate = np.geterr()
+        self.calls.append(call if errstate == self._errstate else np.errstate(**errstate)(call))
+
+    def repeat(self) -> None:
+        """Make all calls once more."""
+        for call in self.calls:
+            call()
+
+
+def is_recording() -> bool:
+    """Whether the thread makes a recording."""
+    return getattr(_own, "recording", None) is not None
+
+
+def recorded(array: np.ndarray) -> np.ndarray:
+    """Return a view whose use is recorded, if the thread makes a recording; else the array."""
+    return array.view(Recorded) if is_recording() else array
+
+
+def of_now(array: np.ndarray) -> np.ndarray:
+    """Return a view for looking at the numbers themselves.
+
+    A repetition does not look again. So this is for checks of what does not change, or is known to
+    be sound.
+    """
+    return array.view(np.ndarray) if type(array) is Recorded else array
+
+
+def recomputed(function: Callable[..., np.ndarray], *arrays: np.ndarray) -> np.ndarray:
+    """Return what a function makes of arrays, which a repetition calls anew.
+
+    The function may read numbers from its arrays; the array that it returns is always of one shape
+    and dtype.
+    """
+    plain = [of_now(a) for a in arrays]
+    result = function(*plain)
+    if any(type(a) is Recorded for a in arrays):
+        return _noted_copy(result, partial(function, *plain))
+    return result
+
+
+class Recorded(np.ndarray):
+    """An array whose use is noted by the recording that the thread makes."""
+
+    def __array_ufunc__(
+        self, ufunc: np.ufunc, method: str, *inputs: Any, out: tuple[Any, ...] = (), **kwargs: Any
+    ) -> Any:
+        call = partial(getattr(ufunc, method), *map(_plain, inputs), **_plain(kwargs))
+        if out or method == "at":
+            call = partial(call, out=_plain(out)) if out else call
+            call()
+            _note(call)
+            return (out[0] if len(out) == 1 else out) if out else None
+        result = call()
+        if isinstance(result, tuple):
+            raise CannotRecord(f"{ufunc.__name__} makes several arrays")
+        result = np.asarray(result)
+        _note(partial(call, out=result))
+        return result.view(Recorded)
+
+    def __array_function__(
+        self, function: Callable[..., Any], types: Any, args: Any, kwargs: Any
+    ) -> Any:
+        call = partial(function, *_plain(args), **_plain(kwargs))
+        result, given = call(), _arrays((args, kwargs))
+        if result is None or kwargs.get("out") is not None:  # such as copyto
+            _note(call)
+            return kwargs.get("out")
+        if isinstance(result, list | tuple) and all(isinstance(a, np.ndarray) for a in result):
+            if not all(_is_view(a, given) for a in result):
+                raise CannotRecord(f"{function.__name__} makes several arrays")
+            return type(result)(a.view(Recorded) for a in result)
+        if function in _OF_SHAPES:
+            return result
+        if not isinstance(result, np.ndarray | np.generic):
+            raise CannotRecord(f"what {function.__name__} finds")
+        if _is_view(result, given):
+            return result.view(Recorded)
+        return _noted_copy(np.asarray(result), call)
+
+    def __getitem__(self, key: Any) -> Any:
+        key, own = _plain(key), of_now(self)
+        if any(a.dtype == bool for a in _arrays(key)):
+            raise CannotRecord("the size of a selection depends on the numbers of the mask")
+        found = own[key]
+        if not isinstance(found, np.ndarray):
+            raise CannotRecord("a number of an array")
+        if _is_view(found, [own]):
+            return found.view(Recorded)
+        return _noted_copy(found, partial(operator.getitem, own, key))
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        call = partial(operator.setitem, of_now(self), _plain(key), _plain(value))
+        call()
+        _note(call)
+
+    def take(self, indices: Any, axis: Any = None, out: Any = None, mode: Any = "raise") -> Any:
+        """Note `numpy.ndarray.take`."""
+        call = partial(of_now(self).take, _plain(indices), axis)
+        if out is None:
+            return _noted_copy(call(mode=mode), partial(call, mode=mode))
+        call = partial(call, _plain(out), mode)
+        call()
+        _note(call)
+        return out
+
+    def reshape(self, *shape: Any, **options: Any) -> Any:
+        """Note `numpy.ndarray.reshape` where it copies."""
+        return self._made("reshape", *shape, **options)
+
+    def ravel(self, *args: Any) -> Any:
+        """Note `numpy.ndarray.ravel` where it copies."""
+        return self._made("ravel", *args)
+
+    def astype(self, *args: Any, **options: Any) -> Any:
+        """Note `numpy.ndarray.astype`."""
+        return self._made("astype", *args, **options)
+
+    def copy(self, *args: Any) -> Any:
+        """Note `numpy.ndarray.copy`."""
+        return self._made("copy", *args)
+
+    def _made(self, name: str, *args: Any, **options: Any) -> Any:
+        call = partial(getattr(of_now(self), name), *args, **options)
+        result = call()
+        return result.view(Recorded) if _is_view(result, [self]) else _noted_copy(result, call)
+
+
+def _refusing(name: str) -> Callable[..., Any]:
+    def refuse(self: Recorded, *args: Any, **kwargs: Any) -> Any:
+        raise CannotRecord(f"{name} of an array")
+
+    return refuse
+
+
+for _name in (
+    *("__bool__", "__int__", "__float__", "__complex__", "__index__", "__iter__", "__contains__"),
+    *("argmax", "argmin", "argpartition", "argsort", "byteswap", "choose", "compress", "cumprod"),
+    *("cumsum", "dot", "fill", "flatten", "item", "itemset", "nonzero", "partition", "put"),
+    *("repeat", "resize", "round", "searchsorted", "sort", "tobytes", "tolist", "trace"),
+):
+    setattr(Recorded, _name, _refusing(_name))
+
+
+def _note(call: Callable[[], Any]) -> None:
+    recording = getattr(_own, "recording", None)
+    if recording is not None:
+        recording.note(call)
+
+
+def _noted_copy(result: np.ndarray, call: Callable[[], Any]) -> np.ndarray:
+    """Note a call that has no argument `out`; return the array that has its result."""
+    _note(lambda: np.copyto(result, call(), casting="unsafe"))
+    return result.view(Recorded)
+
+
+def _is_view(array: np.ndarray, of: list[np.ndarray]) -> bool:
+    """Whether an array lies in the memory of one of those that it was made of."""
+    return any(np.may_share_memory(array, other.view(np.ndarray)) for other in of)
+
+
+def _plain(value: Any) -> Any:
+    """Return the same arguments with arrays of the usual class."""
+    if isinstance(value, tuple | list):
+        return type(value)(map(_plain, value))
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    return of_now(value)
+
+
+def _arrays(value: Any) -> list[np.ndarray]:
+    """Return all arrays among arguments."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, tuple | list):
+        return [a for one in value for a in _arrays(one)]
+    return [value] if isinstance(value, np.ndarray) else []
