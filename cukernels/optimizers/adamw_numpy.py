@@ -9,7 +9,7 @@ import numpy as np
 from cukernels.optimizers.optimizers import add_batch, check_steps, columns
 from cukernels.optimizers.optimizers_numpy import Chunk, chunks, root_of_squares
 from cukernels.runtime.arrays import Array
-from cukernels.runtime.recording import recomputed
+from cukernels.runtime.recording import of_now, recomputed
 from cukernels.runtime.workers import in_parallel, scratch
 from cukernels.training.epoch_loss import check_decayed
 
@@ -57,7 +57,7 @@ def adamw(
         np.divide(mean, change, out=change)
         change *= rate
         decayed = min(n_decayed - parameters.start, g.shape[1])
-        if decayed > 0 and weight_decay[models].any():
+        if decayed > 0 and of_now(weight_decay[models]).any():
             lost = scratch("penalised", (len(g), decayed), g.dtype)
             np.multiply(p[:, :decayed], shrinkage, out=lost)
             change[:, :decayed] += lost

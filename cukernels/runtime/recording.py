@@ -25,7 +25,14 @@ import numpy as np
 _own = threading.local()  # the recording that the thread makes
 
 
+# Functions whose answer, or the shape of it, follows from shapes and dtypes alone
 _OF_SHAPES = (np.result_type, np.can_cast, np.shape, np.ndim, np.size, np.may_share_memory)
+_FUNCTIONS = (
+    *(np.all, np.any, np.broadcast_arrays, np.broadcast_to, np.clip, np.concatenate, np.copyto),
+    *(np.dot, np.einsum, np.empty_like, np.expand_dims, np.full_like, np.max, np.mean, np.min),
+    *(np.moveaxis, np.ones_like, np.prod, np.ravel, np.reshape, np.squeeze, np.stack, np.std),
+    *(np.sum, np.swapaxes, np.take, np.transpose, np.var, np.where, np.zeros_like),
+)
 
 
 class CannotRecord(Exception):
@@ -37,7 +44,7 @@ class Recording:
 
     def __init__(self) -> None:
         self.calls: list[Callable[[], Any]] = []
-        self._errstate: dict[str, Any] = {}
+        self._errstate: Any = None
 
     def __enter__(self) -> Recording:
         self._errstate = np.geterr()
@@ -83,8 +90,12 @@ def recomputed(function: Callable[..., np.ndarray], *arrays: np.ndarray) -> np.n
     The function may read numbers from its arrays; the array that it returns is always of one shape
     and dtype.
     """
-    plain = [of_now(a) for a in arrays]
-    result = function(*plain)
+    plain, recording = [of_now(a) for a in arrays], getattr(_own, "recording", None)
+    _own.recording = None  # what the function does by itself is not repeated
+    try:
+        result = function(*plain)
+    finally:
+        _own.recording = recording
     if any(type(a) is Recorded for a in arrays):
         return _noted_copy(result, partial(function, *plain))
     return result
@@ -113,6 +124,8 @@ class Recorded(np.ndarray):
         self, function: Callable[..., Any], types: Any, args: Any, kwargs: Any
     ) -> Any:
         call = partial(function, *_plain(args), **_plain(kwargs))
+        if is_recording() and function not in (*_FUNCTIONS, *_OF_SHAPES):
+            raise CannotRecord(f"{function.__name__} of arrays")
         result, given = call(), _arrays((args, kwargs))
         if result is None or kwargs.get("out") is not None:  # such as copyto
             _note(call)
@@ -123,14 +136,13 @@ class Recorded(np.ndarray):
             return type(result)(a.view(Recorded) for a in result)
         if function in _OF_SHAPES:
             return result
-        if not isinstance(result, np.ndarray | np.generic):
-            raise CannotRecord(f"what {function.__name__} finds")
-        if _is_view(result, given):
-            return result.view(Recorded)
-        return _noted_copy(np.asarray(result), call)
+        array = np.asarray(result)
+        return array.view(Recorded) if _is_view(array, given) else _noted_copy(array, call)
 
     def __getitem__(self, key: Any) -> Any:
         key, own = _plain(key), of_now(self)
+        if not is_recording():
+            return own[key]
         if any(a.dtype == bool for a in _arrays(key)):
             raise CannotRecord("the size of a selection depends on the numbers of the mask")
         found = own[key]
@@ -179,6 +191,8 @@ class Recorded(np.ndarray):
 
 def _refusing(name: str) -> Callable[..., Any]:
     def refuse(self: Recorded, *args: Any, **kwargs: Any) -> Any:
+        if not is_recording():
+            return getattr(of_now(self), name)(*args, **kwargs)
         raise CannotRecord(f"{name} of an array")
 
     return refuse

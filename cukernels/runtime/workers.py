@@ -22,7 +22,8 @@ import numpy as np
 
 from cukernels.runtime.blas_threads import allowed_threads, keep_to_one_thread, on_one_blas_thread
 from cukernels.runtime.interrupts import and_surely
-from cukernels.runtime.recording import is_recording, recorded
+from cukernels.runtime.recording import is_recording
+from cukernels.runtime.workspace import empty
 
 State = TypeVar("State")
 Item = TypeVar("Item")
@@ -233,7 +234,7 @@ def scratch(role: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         Those of the array.
     """
     if is_recording():  # a repetition may be in another thread, and later
-        return recorded(np.empty(shape, dtype))
+        return empty(shape, dtype)
     held = _inside.__dict__.setdefault("scratch", {})
     size = math.prod(shape)
     memory = held.get((role, dtype))

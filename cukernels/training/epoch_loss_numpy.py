@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from cukernels.runtime.arrays import Array
-from cukernels.runtime.recording import recomputed
 from cukernels.training.epoch_loss import check_total, chunk_length
 
 
@@ -17,13 +16,8 @@ def add_loss(
     length = chunk_length(params.shape[1], chunks)
     for chunk in range(chunks):
         w = params[:, min(chunk * length, n_decayed) : min((chunk + 1) * length, n_decayed)]
-        norm = recomputed(_norms, w)
+        norm = np.vecdot(w, w)
         total[:, chunk] += ((loss if chunk == 0 else 0) + 0.5 * l2 * norm) * size
-
-
-def _norms(w: Array) -> Array:
-    """The sum of the squares of each row."""
-    return np.array([np.dot(own, own) for own in w])  # 10 times as fast as one stacked product
 
 
 def lose_overflowed(total: Array, params: Array) -> None:

@@ -28,8 +28,6 @@ _CACHE = 2**23  # bytes that the models of a group may take
 # single step.
 _LEAST_WORK = 4e6
 _LEAST_WORK_OF_ROWS = 2.5e7
-# A recorded step keeps what it makes, which otherwise all groups of a thread make in one place.
-_MOST_REPEATED = 2**26
 _ROWS = 16  # a chunk has a multiple of so many rows
 _SUMMED = 192  # least operations of a chunk for each gradient, as the gradients are added up
 
@@ -90,8 +88,7 @@ class Chunking(NamedTuple):
             worth = 1 + int(_LEAST_WORK / max(network.operations * batch_size, 1))
         at_once, rows = max(1, _CACHE // n_bytes), rows if n_chunks > 1 else 0
         bytes_of_step = itemsize * values
-        is_small = n_bytes <= _CACHE and len(members) * bytes_of_step <= _MOST_REPEATED
-        repeats = is_small and not _is_divided(network)
+        repeats = n_bytes <= _CACHE and n_chunks == 1 and not _is_divided(network)
         return cls(at_once, worth, rows, n_chunks, bytes_of_step, repeats)
 
     def groups(self, n_models: int, most_threads: int) -> list[slice]:

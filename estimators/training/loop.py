@@ -7,6 +7,7 @@ for it. The host reads results once an epoch; all that changes from step to step
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -144,7 +145,7 @@ class StepByStep:
 
             def take(is_shared: bool) -> None:
                 groups = stack.groups if is_shared else stack.groups_of_one
-                _by_groups(groups, objective, ahead, total, worth=is_shared)
+                _by_groups(stack.in_lanes(groups), objective, ahead, total, worth=is_shared)
 
             may_share = stack.chunking.models_of_a_thread > 0 and threads() > 1
             self._pace.timed(take) if may_share else take(False)
@@ -177,15 +178,20 @@ class StepByStep:
 
 
 def _by_groups(
-    groups: list[ModelGroup], objective: Objective, steps: list[Step], total: Array, *, worth: bool
+    lanes: list[list[ModelGroup]],
+    objective: Objective,
+    steps: list[Step],
+    total: Array,
+    *,
+    worth: bool,
 ) -> None:
     """Let each group take all steps, so that its models stay in the cache of a core."""
     stopped = False
 
-    def learn(_: None, group: ModelGroup) -> None:
+    def learn(_: None, lane: list[ModelGroup]) -> None:
         nonlocal stopped
         try:
-            for step in steps:
+            for group, step in itertools.product(lane, steps):
                 if stopped:
                     return
                 group.learn(objective, step, total)
@@ -193,11 +199,15 @@ def _by_groups(
             stopped = True  # the other groups need not go on
             raise
 
-    in_parallel(learn, groups, worth=worth)
+    in_parallel(learn, lanes, worth=worth)
 
 
 def _by_chunks(stack: Stack, objective: Objective, step: Step, total: Array) -> None:
     """Take one step, with the cores sharing in its chunks of rows."""
+    if stack.chunking.repeats:
+        for group in stack.groups:
+            group.learn(objective, step, total)
+        return
     groups = [part for group in stack.groups for part in group.parts_in(step)]
     jobs = [(group, chunk) for group in groups for chunk in range(len(group.chunks(step)))]
     if len(jobs) == 1:

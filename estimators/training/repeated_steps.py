@@ -7,22 +7,41 @@ the same numbers, to the bit, as the step that it stands for.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Hashable, Sequence
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import numpy as np
 
-from cukernels.runtime import Recorded, Recording, Workspaces
+from cukernels.runtime import Recorded, Recording
 from estimators.training.data import Batch, Data
 from estimators.training.objective import Objective
 from estimators.training.steps import Step
 
-if TYPE_CHECKING:
-    from estimators.training.stack import ModelGroup
-
 _COMPUTED = 10  # steps before the first recording, as models may come and go in every epoch
-_REHEARSALS = 2  # recordings, of which the first finds out how much memory the arrays take
+
+
+class Group(Protocol):
+    """The models that take a step; `stack.Group` is one.
+
+    Attributes
+    ----------
+    models : slice
+        Their places in the arrays of a step.
+    changed : list of array
+        What a step changes.
+    """
+
+    models: slice
+    changed: list[np.ndarray]
+
+    def n_rows(self, step: Step) -> int:
+        """Return how many rows each model takes in a step."""
+
+    def compute(self, objective: Objective, step: Step, total: np.ndarray) -> None:
+        """Take a step."""
+
+    def seen(self) -> Group:
+        """Return the same models with their arrays as `Recorded`, from place 0 on."""
 
 
 class RepeatedSteps:
@@ -32,14 +51,14 @@ class RepeatedSteps:
         self._n_computed = 0
         self._kinds: dict[Hashable, RecordedStep] = {}
 
-    def take(self, group: ModelGroup, objective: Objective, step: Step, total: np.ndarray) -> None:
+    def take(self, group: Group, objective: Objective, step: Step, total: np.ndarray) -> None:
         """Take a step of the group, in which its models take equally many rows."""
         kind = group.n_rows(step), step.weight is None
         if self._n_computed < _COMPUTED and kind not in self._kinds:
             self._n_computed += 1
             return group.compute(objective, step, total)
         if kind not in self._kinds:
-            self._kinds[kind] = RecordedStep(group, step)
+            self._kinds[kind] = RecordedStep(group, step, total)
         self._kinds[kind].take(group, objective, step, total)
 
 
@@ -48,83 +67,78 @@ class RecordedStep:
 
     Parameters
     ----------
-    group : ModelGroup
+    group : Group
         The models.
     step : Step
         The first step of this kind.
+    total : array of shape (M, chunks)
+        What steps add their losses to.
     """
 
-    def __init__(self, group: ModelGroup, step: Step) -> None:
+    def __init__(self, group: Group, step: Step, total: np.ndarray) -> None:
         self._models, self._n_rows = group.models, group.n_rows(step)
         self._inputs = [None if a is None else a.copy() for a in self._inputs_of(step)]
-        self._total = np.zeros(0)
-        self._workspaces, self._recording = Workspaces(), Recording()
-        self._n_recorded = 0
+        self._total = total[group.models].copy()
+        self._recording: Recording | None = None
         self.is_trusted = self.is_refused = False
 
-    def take(self, group: ModelGroup, objective: Objective, step: Step, total: np.ndarray) -> None:
+    def take(self, group: Group, objective: Objective, step: Step, total: np.ndarray) -> None:
         """Take a step; the first ones find out whether it can be repeated."""
         if self.is_trusted:
             self._repeat(step, total)
         elif self.is_refused:
             group.compute(objective, step, total)
-        elif self._n_recorded < _REHEARSALS:
+        elif self._recording is None:
             self._record(group, objective, step, total)
         else:
             self._compare(group, objective, step, total)
 
-    def _record(
-        self, group: ModelGroup, objective: Objective, step: Step, total: np.ndarray
-    ) -> None:
+    def _record(self, group: Group, objective: Objective, step: Step, total: np.ndarray) -> None:
         """Take a step and record it."""
         before = _copies(self._changed(group, total))
         self._load(step, total)
         try:
-            with Recording() as self._recording:
-                self._twin(group).compute(objective, self._step_of_inputs(step), _seen(self._total))
+            with Recording() as recording:
+                group.seen().compute(objective, self._step_of_inputs(step), _seen(self._total))
         except Exception:  # also errors of its own, which come again if they are any
             self.is_refused = True
             _restore(self._changed(group, total), before)
             return group.compute(objective, step, total)
-        self._n_recorded += 1
+        self._recording = recording
         total[self._models] = self._total
 
-    def _compare(
-        self, group: ModelGroup, objective: Objective, step: Step, total: np.ndarray
-    ) -> None:
+    def _compare(self, group: Group, objective: Objective, step: Step, total: np.ndarray) -> None:
         """Take a step both ways."""
         changed = self._changed(group, total)
-        before = _copies(changed)
+        others = _copies(changed)
         group.compute(objective, step, total)
-        computed = _copies(changed)
-        _restore(changed, before)
+        _exchange(changed, others)  # which are what is computed, from here on
         self._repeat(step, total)
-        self.is_trusted = all(map(_are_equal, changed, computed))
+        self.is_trusted = all(map(_are_equal, changed, others))
         if not self.is_trusted:
             self.is_refused = True
-            _restore(changed, computed)
+            _restore(changed, others)
 
     def _repeat(self, step: Step, total: np.ndarray) -> None:
         self._load(step, total)
-        self._recording.repeat()
+        if self._recording is not None:
+            self._recording.repeat()
         total[self._models] = self._total
 
-    def _changed(self, group: ModelGroup, total: np.ndarray) -> list[np.ndarray]:
+    def _changed(self, group: Group, total: np.ndarray) -> list[np.ndarray]:
         return [*group.changed, total[self._models]]
 
     def _load(self, step: Step, total: np.ndarray) -> None:
         """Copy what a step takes to where the recording has it from."""
         for own, given in zip(self._inputs, self._inputs_of(step), strict=True):
-            if own is not None:
+            if own is not None and given is not None:
                 np.copyto(own, given)
-        given = total[self._models]
-        if self._total.shape != given.shape:
-            self._total = np.empty_like(given)
-        np.copyto(self._total, given)
+        np.copyto(self._total, total[self._models])
 
     def _inputs_of(self, step: Step) -> Sequence[np.ndarray | None]:
         """Return the rows, labels, weights and settings of the group's models in a step."""
-        models, rows, batch = self._models, slice(self._n_rows), step.batch
+        models, rows = self._models, slice(self._n_rows)
+        batch: Any = step.batch  # in main memory
         by_row = (batch.places, batch.y, step.weight, step.changes)
         by_model = (step.size, step.learning_rate, step.l2, step.number)
         return [
@@ -136,28 +150,10 @@ class RecordedStep:
         """Return a step of the group alone, whose arrays are recorded."""
         places, y, *others = (a if a is None else _seen(a) for a in self._inputs)
         weight, changes, size, learning_rate, l2, number = others
-        data = step.batch.data
-        seen = Data(_seen(data.X), _seen(data.y), data.dtype)
-        batch = Batch(seen, places, y, None)
+        given: Any = step.batch
+        data = Data(_seen(given.data.X), _seen(given.data.y), given.data.dtype)
+        batch = Batch(data, places, y, None)
         return Step(batch, weight, size, learning_rate, l2, number, changes)
-
-    def _twin(self, group: ModelGroup) -> ModelGroup:
-        """Return the group with arrays that are recorded."""
-        twin, network = copy.copy(group), group.network
-        twin.models = slice(0, len(group.params))
-        twin.params, twin.grads = _seen(group.params), [_seen(a) for a in group.grads]
-        twin.constants = group.constants | {
-            name: _seen(a)
-            for name, a in group.constants.items()
-            if any(a is one for one in group.changed)
-        }
-        twin.parameters = [
-            given | own
-            for given, own in zip(group.parameters, network.views(twin.params), strict=True)
-        ]
-        twin.gradients = [network.views(grads) for grads in twin.grads]
-        twin.workspaces, twin.parts = self._workspaces, []
-        return twin
 
 
 def _seen(array: np.ndarray) -> np.ndarray:
@@ -171,6 +167,13 @@ def _copies(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
 def _restore(arrays: Sequence[np.ndarray], copies: Sequence[np.ndarray]) -> None:
     for array, copied in zip(arrays, copies, strict=True):
         np.copyto(array, copied)
+
+
+def _exchange(arrays: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> None:
+    for array, other in zip(arrays, others, strict=True):
+        own = array.copy()
+        np.copyto(array, other)
+        np.copyto(other, own)
 
 
 def _are_equal(a: np.ndarray, b: np.ndarray) -> bool:

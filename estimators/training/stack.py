@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from copy import copy
 
 import numpy as np
 
-from cukernels.runtime import Array, Workspaces, like, namespace, threads, to_host
+from cukernels.runtime import Array, Recorded, Workspaces, like, namespace, threads, to_host
 from estimators.layers.layer import Mode
 from estimators.training.chunking import Chunking
 from estimators.training.member import Arrays, Member
@@ -31,13 +32,15 @@ class ModelGroup:
         Rates and seeds of all models of the stack, by the place of the layer.
     settings : dict
         Settings of the solver by the arguments of its op, each of shape (M,).
+    workspaces : Workspaces
+        Where its steps are computed. Recordings stay there, so no other thread may use it.
 
     Attributes
     ----------
     constants : dict
         The arguments of the solver's op that are the same ones in every step.
-    changed : list of array
-        What a step changes: the parameters and the moments of the solver.
+    changed, moments : list
+        What a step changes: the parameters and the moments of the solver; and the names of these.
     grads : list of array
         The flat gradients of each chunk of rows. The sum of all goes into the first.
     gradients : list
@@ -52,6 +55,7 @@ class ModelGroup:
         models: slice,
         dropouts: dict[int, tuple[Array, Array]],
         settings: dict[str, Array],
+        workspaces: Workspaces,
     ) -> None:
         network = stack.network
         self.models, self.n_decayed = models, network.n_decayed
@@ -59,19 +63,20 @@ class ModelGroup:
         self.grads = [grads[models] for grads in stack.grads]
         self.constants = {name: a[models] for name, a in (stack.moments | settings).items()}
         self.constants |= stack.shared | {"n_decayed": self.n_decayed}
-        self.changed = [self.params, *(self.constants[name] for name in stack.moments)]
+        self.moments = list(stack.moments)
+        self.changed = [self.params, *(self.constants[name] for name in self.moments)]
         self.parameters = network.views(self.params)
         for place, (rate, seed) in dropouts.items():
             self.parameters[place] |= {"rate": rate[models], "seed": seed[models]}
         self.gradients = [network.views(grads) for grads in self.grads]
         self.op, self.of_step = stack.op, stack.solver.of_step
         self.network, self.chunking = network, stack.chunking
-        self.workspaces = stack.workspaces
+        self.workspaces = workspaces
         self.steps = RepeatedSteps()
         self._n_rows_at_last = stack.rows_at_last[models.start]
         equal = stack.equal_in_rows(models)
         own = equal if len(equal) > 1 else []
-        self.parts = [ModelGroup(stack, part, dropouts, settings) for part in own]
+        self.parts = [ModelGroup(stack, part, dropouts, settings, workspaces) for part in own]
 
     def parts_in(self, step: Step) -> list[ModelGroup]:
         """Return the groups that take this step, each with equally many rows of all its models."""
@@ -80,6 +85,18 @@ class ModelGroup:
     def chunks(self, step: Step) -> list[slice]:
         """Return the rows of each chunk of a step."""
         return self.chunking.chunks(self.n_rows(step))
+
+    def seen(self) -> ModelGroup:
+        """Return a group of the same models, from place 0 on, whose arrays a recording sees."""
+        group = copy(self)
+        group.models, group.parts = slice(0, len(self.params)), []
+        group.params, *moments = (a.view(Recorded) for a in self.changed)
+        group.grads = [grads.view(Recorded) for grads in self.grads]
+        group.constants = self.constants | dict(zip(self.moments, moments, strict=True))
+        pairs = zip(self.parameters, self.network.views(group.params), strict=True)
+        group.parameters = [given | own for given, own in pairs]
+        group.gradients = [self.network.views(grads) for grads in group.grads]
+        return group
 
     def n_rows(self, step: Step) -> int:
         """Return how many rows each model takes in a step, in which these take equally many."""
@@ -121,10 +138,11 @@ class ModelGroup:
             loss = loss + other
             self.grads[0] += grads
         vectors = {name: getattr(step, of)[own] for name, of in self.of_step.items()}
-        self.op(
-            self.params, self.grads[0], **self.constants, **vectors,
-            total=total[own], loss=loss, size=step.size[own],
-        )  # fmt: skip
+        with self.workspaces.block(2 * self.grads[0].nbytes):
+            self.op(
+                self.params, self.grads[0], **self.constants, **vectors,
+                total=total[own], loss=loss, size=step.size[own],
+            )  # fmt: skip
 
 
 class Stack:
@@ -143,7 +161,7 @@ class Stack:
     ) -> None:
         self.network, self.chunking = network, chunking
         self.members = sorted(members, key=lambda m: len(m.rows))
-        self.workspaces = Workspaces()
+        self._workspaces = [Workspaces() for _ in range(threads())]
         layout = layout_of(self.members)
         self.rows_at_last = [len(m.rows) - layout.full * layout.size for m in self.members]
         first = self.members[0].settings
@@ -176,11 +194,20 @@ class Stack:
         settings = {name: self._setting(of) for name, of in self.solver.settings.items()}
 
         def groups_of(divided: list[slice]) -> list[ModelGroup]:
-            return [ModelGroup(self, models, dropouts, settings) for models in divided]
+            pairs = zip(divided, itertools.cycle(self._workspaces), strict=False)
+            return [ModelGroup(self, models, dropouts, settings, own) for models, own in pairs]
 
         shared, alone = (self.chunking.groups(len(self.params), n) for n in (threads(), 1))
         self.groups = groups_of(shared)
         self.groups_of_one = self.groups if alone == shared else groups_of(alone)
+
+    def in_lanes(self, groups: list[ModelGroup]) -> list[list[ModelGroup]]:
+        """Divide groups into lists, of which no two threads may take the same one.
+
+        Recorded steps lie in the workspace where they were recorded, and groups share workspaces.
+        """
+        n_lanes = len(self._workspaces) if self.chunking.repeats else len(groups)
+        return [groups[i::n_lanes] for i in range(min(n_lanes, len(groups)))]
 
     def equal_in_rows(self, models: slice) -> list[slice]:
         """Divide a group where the rows of the last step become more."""
@@ -207,8 +234,8 @@ class Stack:
         """Keep copies of the arrays, to which a model goes back that is interrupted meanwhile."""
         if not self._before:
             self._before = tuple(namespace(a).empty_like(a) for a in self._arrays)
-        for copy, array in zip(self._before, self._arrays, strict=True):
-            namespace(array).copyto(copy, array)
+        for before, array in zip(self._before, self._arrays, strict=True):
+            namespace(array).copyto(before, array)
         self._epochs_before = [m.state.n_iter for m in self.members]
 
     def save(self, chosen: list[int]) -> None:

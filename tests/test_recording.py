@@ -1,0 +1,199 @@
+"""Calls of NumPy that are recorded and repeated: the ops of a step make the same bits again."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+
+import numpy as np
+import pytest
+import scipy.special
+
+from cukernels.runtime import Recorded, Recording
+from cukernels.runtime.cases import bound_to_backward, cast, copied, results, samples_of
+from cukernels.runtime.recording import CannotRecord, is_recording, of_now, recomputed
+from cukernels.runtime.registry import OPS
+from cukernels.runtime.workspace import Workspace
+
+# Of other ops the steps are computed: they read numbers of their arrays, are not of a step, or
+# have threads of their own.
+OTHERS = (
+    *("avg_pool2d", "conv2d", "conv2d_max_pool", "csr_matmul", "csr_perceptron_sweep"),
+    *("lbfgs_products", "lbfgs_step", "local2d", "max_pool2d", "perceptron_loss"),
+    *("perceptron_sweep", "right_rows", "take_step"),
+)
+
+
+def pairs():
+    """Calls of every op, each with other numbers in arrays of the same shapes."""
+    for op in OPS.values():
+        if not op.samples or op.name in OTHERS:
+            continue
+        others = op.samples(np.random.default_rng(1))
+        for i, calls in enumerate(zip(samples_of(op), others, strict=True)):
+            yield op, f"{op.name}-{i}", *calls
+            if op.backward is not None:
+                rngs = [np.random.default_rng([7, i]), np.random.default_rng([8, i])]
+                bound = [bound_to_backward(op, *call) for call in zip(calls, rngs, strict=True)]
+                yield op.backward, f"{op.backward.name}-{i}", *bound
+
+
+def are_alike(a, b) -> bool:
+    if isinstance(a, np.ndarray):
+        return isinstance(b, np.ndarray) and (a.shape, a.dtype) == (b.shape, b.dtype)
+    return isinstance(a, dict) or a == b
+
+
+PAIRS = [p for p in pairs() if all(map(are_alike, p[2].values(), p[3].values()))]
+
+
+def test_all_ops_of_steps_are_there():
+    forwards = {op.name for op in OPS.values() if op.samples}
+    assert {op.name for op, *_ in PAIRS} >= forwards - set(OTHERS)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("in_workspace", [False, True])
+@pytest.mark.parametrize(("op", "name", "first", "second"), PAIRS, ids=[p[1] for p in PAIRS])
+def test_an_op_makes_the_bits_again(op, name, first, second, in_workspace, dtype):
+    first, second = cast(first, dtype), cast(second, dtype)
+    body = op.numpy or op.reference
+    memory = Workspace()
+    with np.errstate(all="ignore"):
+        expected = results(op, body, copied(second))
+        for _ in range(2):  # the second time the workspace is as large as it has to be
+            places = copied(first)
+            seen = {
+                name: a.view(Recorded) if isinstance(a, np.ndarray) else a
+                for name, a in places.items()
+            }
+            with Recording() as recording:
+                if in_workspace:
+                    with memory:
+                        made = results(op, body, seen)
+                else:
+                    made = results(op, body, seen)
+        for name, a in places.items():
+            if isinstance(a, np.ndarray):
+                np.copyto(a, second[name])
+        recording.repeat()
+    for own, right in zip(made, expected, strict=True):
+        np.testing.assert_array_equal(of_now(own), right, strict=True)
+
+
+# What can't be repeated is refused ---------------------------------------------------------------
+
+X = np.arange(12.0).reshape(3, 4)
+READS = {
+    "bool": lambda x: bool(x.any()),
+    "if": lambda x: 1 if x[0, 0] > 1 else 2,
+    "float": lambda x: float(x.sum()),
+    "int": lambda x: int(x.max()),
+    "a number": lambda x: x[1, 2],
+    "tolist": lambda x: x.tolist(),
+    "item": lambda x: x.sum().item(),
+    "rows": lambda x: [row.sum() for row in x],
+    "mask": lambda x: x[x > 3],
+    "nonzero": lambda x: np.nonzero(x),
+    "where": lambda x: np.where(x > 3),
+    "allclose": lambda x: np.allclose(x, 1),
+    "array_equal": lambda x: np.array_equal(x, X),
+    "argmax": lambda x: x.argmax(axis=1),
+    "unique": lambda x: np.unique(x),
+    "two arrays": lambda x: np.modf(x),
+    "dot": lambda x: x.dot(x.T),
+    "sort": lambda x: x.sort(),
+    "index": lambda x: [1, 2, 3][x.astype(int)[0, 1]],
+}
+
+
+@pytest.mark.parametrize("reads", READS.values(), ids=READS)
+def test_numbers_of_python_are_refused(reads):
+    with Recording(), pytest.raises(CannotRecord):
+        reads(X.copy().view(Recorded))
+
+
+CALLS = {
+    "in place": lambda x: x.__imul__(x[:, :1] + 1),
+    "reduced to a number": lambda x: x.sum(),
+    "mean": lambda x: x.mean(axis=0),
+    "variance": lambda x: x.var(axis=1, keepdims=True),
+    "clip": lambda x: x.clip(2, 5),
+    "chosen rows": lambda x: x[np.array([2, 0, 2])],
+    "chosen places": lambda x: x.reshape(-1)[np.array([[1, 5], [3, 0]])],
+    "set": lambda x: x.__setitem__((slice(None), 1), x[:, 0]),
+    "set chosen": lambda x: x.__setitem__(np.array([0, 2]), 0.5),
+    "transposed and flat": lambda x: x.T.reshape(-1) * 2,
+    "ravel": lambda x: x.T.ravel() * 2,
+    "in another dtype": lambda x: x.astype(np.float32) / 3,
+    "in the same": lambda x: x.astype(np.float64, copy=False) / 3,
+    "copy": lambda x: x.copy() - 1,
+    "take": lambda x: x.take([1, 1, 3], axis=1),
+    "take into": lambda x: x.take([1, 0], axis=0, out=np.empty((2, 4)), mode="clip"),
+    "where": lambda x: np.where(x > 5, x, -1),
+    "concatenated": lambda x: np.concatenate([x, x[:1]]),
+    "concatenated into": lambda x: np.concatenate([x, x], out=np.empty((6, 4)).view(Recorded)),
+    "copied": lambda x: np.copyto(x[0], x[2]),
+    "zeros like": lambda x: np.add(np.zeros_like(x), x),
+    "broadcast": lambda x: np.stack(np.broadcast_arrays(x[0], x)),
+    "dot": lambda x: np.dot(x[0], x[1]),
+    "matmul into": lambda x: np.matmul(x, x.T, out=np.empty((3, 3))),
+    "expit": lambda x: scipy.special.expit(x),
+    "at": lambda x: np.add.at(x, (np.array([0, 0]), np.array([1, 1])), 2.5),
+    "accumulate": lambda x: np.add.accumulate(x, axis=1),
+    "recomputed": lambda x: recomputed(lambda a: np.array([float(v) ** 2 for v in a[0]]), x),
+    "type": lambda x: x.astype(np.result_type(x, np.float32)) + 1,
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_calls_are_repeated_with_other_numbers(call):
+    rng = np.random.default_rng(0)
+    memory = X.copy()
+    with Recording() as recording:
+        made = call(memory.view(Recorded))
+    for _ in range(2):
+        given = rng.uniform(0, 9, X.shape)
+        memory[...] = given
+        recording.repeat()
+        right = given.copy()
+        expected = call(right)
+        np.testing.assert_array_equal(memory, right)
+        if expected is not None and made is not None:
+            np.testing.assert_array_equal(of_now(np.asarray(made)), expected)
+
+
+def test_a_repetition_has_the_error_state_of_the_recording():
+    def divide(x):
+        with np.errstate(divide="ignore"):
+            return 1 / x
+
+    memory = np.ones(3)
+    with Recording() as recording:
+        made = divide(memory.view(Recorded))
+    memory[0] = 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        recording.repeat()
+    assert made[0] == np.inf
+
+
+def test_each_thread_records_for_itself():
+    seen = []
+    with Recording() as recording:
+        other = threading.Thread(target=lambda: seen.append(is_recording()))
+        other.start()
+        other.join()
+        assert is_recording()
+        np.add(X.view(Recorded), 1)
+    assert seen == [False]
+    assert not is_recording()
+    assert len(recording.calls) == 1
+
+
+def test_outside_of_a_recording_nothing_is_noted():
+    with Recording() as recording:
+        x = X.copy().view(Recorded) + 1
+    assert len(recording.calls) == 1
+    np.testing.assert_array_equal(of_now(x * 2), (X + 1) * 2)
+    assert len(recording.calls) == 1

@@ -1,0 +1,242 @@
+"""Steps that are recorded and repeated, and stacks of models with different numbers of rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cukernels.activations import ACTIVATIONS
+from cukernels.optimizers import optimizers_numpy
+from cukernels.runtime import Recording
+from cukernels.runtime.recording import of_now
+from estimators import (
+    BatchNorm,
+    Conv2D,
+    Dense,
+    Dropout,
+    LayerNorm,
+    LocallyConnected2D,
+    MaxPool2D,
+    MLPClassifier,
+)  # fmt: skip
+from estimators.layers.dense import Scores
+from estimators.model_selection import GridSearchCV
+from estimators.training import chunking, repeated_steps
+from estimators.training.chunking import Chunking
+from estimators.training.data import Data
+from estimators.training.loop import train
+from estimators.training.member import Member, TrainingState, dropout_streams
+from estimators.training.network import Network
+from estimators.training.objective import Objective
+from estimators.training.order import RowOrder
+from estimators.training.repeated_steps import RepeatedSteps
+from estimators.training.schedules import PER_STEP
+from estimators.training.settings import Settings
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(90, 6, 6, 2))
+LABELS = RNG.integers(0, 3, 90)
+WEIGHTS = RNG.uniform(0, 2, 90)
+SOFTMAX = Objective("log_loss", "softmax")
+OBJECTIVES = [
+    SOFTMAX,
+    *(Objective(*o) for o in (("log_loss", "logistic"), ("squared_error", "softmax"))),
+]
+
+
+def network(*layers):
+    return Network([*layers, Scores(3)], (6, 6, 2))
+
+
+DENSE = network(Dense(8))
+NETWORKS = {
+    "dense": DENSE,
+    "linear": network(),
+    "deep": network(Dense(8, "tanh"), Dense(7, "logistic"), Dense(6)),
+    "dropout": network(Dense(8), Dropout(0.5)),
+    "batch norm": network(Dense(8, "identity"), BatchNorm()),
+    "layer norm": network(Dense(8, "identity"), LayerNorm()),
+    **{name: network(Dense(8, name)) for name in ACTIVATIONS},
+}
+OF_IMAGES = {
+    "convolution": network(Conv2D(4, 3), MaxPool2D(2)),
+    "local": network(LocallyConnected2D(3, 3)),
+    "pooling": network(MaxPool2D(2), Dense(5)),
+}
+
+
+def members(network, n_models, *, weighted, solver, batch_size, schedule, lengths, dtype):
+    models = []
+    for m in range(n_models):
+        rng = np.random.RandomState(m)
+        settings = Settings(
+            solver=solver, batch_size=batch_size, learning_rate_init=0.01 * (1 + m),
+            alpha=0.1 * (m % 3), learning_rate=schedule, max_iter=8,
+        )  # fmt: skip
+        state = TrainingState(network.init(rng, dtype))
+        state.restart_optimizer(settings)
+        streams = dropout_streams([0.1 * (m + 1)], rng) if network.dropouts else []
+        order = RowOrder(np.arange(lengths[m % len(lengths)]), rng)
+        weight = WEIGHTS if weighted else None
+        models.append(Member(settings, state, order, sample_weight=weight, dropout=streams))
+    return models
+
+
+def trained(
+    network, n_models=3, objective=SOFTMAX, *, solver="adam", weighted=False, batch_size=20,
+    schedule="constant", lengths=(80,), dtype=np.float64,
+):  # fmt: skip
+    """Parameters, moments and losses after eight epochs."""
+    models = members(
+        network, n_models, weighted=weighted, solver=solver, batch_size=batch_size,
+        schedule=schedule, lengths=lengths, dtype=dtype,
+    )  # fmt: skip
+    targets = objective.targets(np.eye(3)[LABELS], dtype)
+    train(network, objective, Data(X.astype(dtype), targets), models, 8)
+    return [
+        (m.state.params.tobytes(), *(a.tobytes() for a in m.state.moments.values()),
+         m.state.loss_curve)
+        for m in models
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def recordings(monkeypatch):
+    """All recorded steps."""
+    made = []
+    init = repeated_steps.RecordedStep.__init__
+
+    def remember(self, *args):
+        init(self, *args)
+        made.append(self)
+
+    monkeypatch.setattr(repeated_steps.RecordedStep, "__init__", remember)
+    return made
+
+
+def computed(monkeypatch, *args, **options):
+    """The same without any recording."""
+    with monkeypatch.context() as patch:
+        patch.setattr(RepeatedSteps, "take", lambda self, group, *args: group.compute(*args))
+        return trained(*args, **options)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_repeated_steps_have_the_bits_of_computed_ones(monkeypatch, recordings, name, dtype):
+    own = trained(NETWORKS[name], dtype=dtype)
+    assert own == computed(monkeypatch, NETWORKS[name], dtype=dtype)
+    assert [r.is_trusted for r in recordings] == [True]
+
+
+@pytest.mark.parametrize("name", OF_IMAGES)
+def test_steps_of_images_have_them_too(monkeypatch, recordings, name):
+    own = trained(OF_IMAGES[name])
+    assert own == computed(monkeypatch, OF_IMAGES[name])
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd", "adamw", "rmsprop"])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=str)
+def test_all_solvers_and_objectives(monkeypatch, recordings, solver, weighted, objective):
+    options = {"solver": solver, "weighted": weighted}
+    own = trained(DENSE, 3, objective, **options)
+    assert own == computed(monkeypatch, DENSE, 3, objective, **options)
+    assert [r.is_trusted for r in recordings] == [True]
+
+
+@pytest.mark.parametrize("schedule", [*PER_STEP, "invscaling"])
+@pytest.mark.parametrize("solver", ["sgd", "adamw"])
+def test_learning_rates_that_change(monkeypatch, recordings, schedule, solver):
+    options = {"schedule": schedule, "solver": solver}
+    own = trained(DENSE, **options)
+    assert own == computed(monkeypatch, DENSE, **options)
+    assert [r.is_trusted for r in recordings] == [True]
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("name", ["dense", "dropout", "batch norm"])
+@pytest.mark.parametrize("lengths", [(80, 79, 65), (81, 89), (19, 18, 20), (90,)], ids=str)
+def test_models_with_other_numbers_of_rows(monkeypatch, recordings, name, weighted, lengths):
+    """Each has the bits that it has alone: none computes rows of others in its last step."""
+    own = trained(NETWORKS[name], 5, weighted=weighted, lengths=lengths)
+    assert own == computed(monkeypatch, NETWORKS[name], 5, weighted=weighted, lengths=lengths)
+    monkeypatch.setattr(chunking, "_CACHE", 1)  # models one by one
+    alone = trained(NETWORKS[name], 5, weighted=weighted, lengths=lengths)
+    assert own == alone
+
+
+@pytest.mark.parametrize("n_rows", [7, 13])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_chunks_of_other_numbers_of_rows(monkeypatch, n_rows, weighted):
+    """`Chunking` of the rows of each model, of which the last step has fewer than all."""
+    rule = Chunking(5, 1, n_rows, -(-20 // n_rows))
+    monkeypatch.setattr(Chunking, "of", lambda *_: rule)
+    own = trained(DENSE, 5, weighted=weighted, lengths=(80, 79, 66))
+    monkeypatch.setattr(Chunking, "of", lambda *_: rule._replace(models_at_once=1))
+    assert own == trained(DENSE, 5, weighted=weighted, lengths=(80, 79, 66))
+
+
+def test_a_step_that_would_not_be_the_same_is_computed(monkeypatch, recordings):
+    def with_rates_of_now(learning_rate, beta_1, beta_2, step):
+        return of_now(learning_rate) / (1 + of_now(step))
+
+    def fixed(function, *arrays):
+        return function(*map(of_now, arrays))
+
+    monkeypatch.setattr(optimizers_numpy, "_corrected", with_rates_of_now)
+    right = computed(monkeypatch, DENSE)
+    monkeypatch.setattr(optimizers_numpy, "recomputed", fixed)  # steps of the recording
+    assert trained(DENSE) == right
+    assert [(r.is_trusted, r.is_refused) for r in recordings] == [(False, True)]
+
+
+def test_a_step_that_cannot_be_recorded_is_computed(monkeypatch, recordings):
+    original = optimizers_numpy.adam.__globals__["columns"]
+
+    def looks(params, *vectors):
+        float(params.sum())  # after the gradient, and before parameters change
+        return original(params, *vectors)
+
+    right = computed(monkeypatch, DENSE)
+    monkeypatch.setattr(optimizers_numpy, "columns", looks)
+    assert trained(DENSE) == right
+    assert [(r.is_trusted, r.is_refused) for r in recordings] == [(False, True)]
+
+
+def test_an_error_in_the_midst_of_a_recording_changes_nothing(monkeypatch, recordings):
+    """Where half of the parameters have taken their step already."""
+    right = computed(monkeypatch, DENSE)
+    note = Recording.note
+
+    def fails(self, call):
+        note(self, call)
+        if len(self.calls) == 40:
+            raise MemoryError
+
+    monkeypatch.setattr(Recording, "note", fails)
+    assert trained(DENSE) == right
+    assert [(r.is_trusted, r.is_refused) for r in recordings] == [(False, True)]
+
+
+def test_models_that_leave(monkeypatch, recordings):
+    """The others are recorded anew."""
+
+    def fitted():
+        rng = np.random.default_rng(1)
+        y = rng.integers(3, size=60)
+        model = MLPClassifier((6,), max_iter=40, batch_size=10, random_state=0, n_iter_no_change=2)
+        grid = {"learning_rate_init": [0.5, 0.1, 0.01, 0.001], "tol": [1e-4, 1e-1]}
+        search = GridSearchCV(model, grid, cv=4, refit=False).fit(rng.normal(size=(60, 5)), y)
+        return search.cv_results_["mean_test_score"].tolist()
+
+    own = fitted()
+    assert len(recordings) > 2
+    assert all(r.is_trusted or not r.is_refused for r in recordings)
+    monkeypatch.setattr(RepeatedSteps, "take", lambda self, group, *args: group.compute(*args))
+    assert fitted() == own
+
+
+def test_few_steps_are_not_recorded(recordings):
+    trained(DENSE, batch_size=80)
+    assert recordings == []
