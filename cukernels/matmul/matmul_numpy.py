@@ -10,6 +10,7 @@ import numpy as np
 from cukernels.activations.activations import fused_activation, rectify
 from cukernels.activations.fused import reversible_activation
 from cukernels.matmul.matmul import chosen, factors, sum_chosen
+from cukernels.matmul.shared_products import multiply
 from cukernels.runtime.arrays import Array
 from cukernels.runtime.stacks import sum_to
 from cukernels.runtime.workspace import empty, is_active
@@ -46,7 +47,7 @@ def _product(left: Array, right: Array) -> Array:
     stack, dtype = left.shape[:-2], np.result_type(left, right)
     if stack != right.shape[:-2]:
         stack = np.broadcast_shapes(stack, right.shape[:-2])
-    return np.matmul(left, right, out=empty((*stack, left.shape[-2], right.shape[-1]), dtype))
+    return multiply(left, right, empty((*stack, left.shape[-2], right.shape[-1]), dtype))
 
 
 def matmul_backward(
@@ -103,5 +104,5 @@ def _ones(shape: tuple[int, ...], dtype: np.dtype) -> Array:
 def _product_to(left: Array, right: Array, shape: tuple[int, ...], out: Array | None) -> Array:
     """A product, summed over the axes along which an argument of this shape was broadcast."""
     if out is not None and left.shape[:-2] == right.shape[:-2] == shape[:-2]:
-        return np.matmul(left, right, out=out)
+        return multiply(left, right, out)
     return sum_to(_product(left, right), shape)

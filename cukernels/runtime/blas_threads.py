@@ -68,6 +68,11 @@ def on_one_blas_thread(function: Callable[P, Result]) -> Callable[P, Result]:
     return alone
 
 
+def is_on_one_blas_thread() -> bool:
+    """Whether the thread is within a function that `on_one_blas_thread` decorates."""
+    return threading.get_ident() in _holders
+
+
 def is_undivided(n_multiplications: int) -> bool:
     """Whether BLAS computes products of so few multiplications on one thread anyway.
 

@@ -40,19 +40,23 @@ class CannotRecord(Exception):
 
 
 class Recording:
-    """Calls of NumPy, with their arrays. A `with` block records the calls of its thread."""
+    """Calls of NumPy, with their arrays. A `with` block records the calls of its thread.
+
+    A block within another one records a part of it, which the other one has to `note`.
+    """
 
     def __init__(self) -> None:
         self.calls: list[Callable[[], Any]] = []
         self._errstate: Any = None
+        self._outer: Recording | None = None
 
     def __enter__(self) -> Recording:
-        self._errstate = np.geterr()
+        self._errstate, self._outer = np.geterr(), current_recording()
         _own.recording = self
         return self
 
     def __exit__(self, *exception: object) -> None:
-        _own.recording = None
+        _own.recording = self._outer
 
     def note(self, call: Callable[[], Any]) -> None:
         """Add a call, which numpy.errstate may surround."""
@@ -65,9 +69,14 @@ class Recording:
             call()
 
 
+def current_recording() -> Recording | None:
+    """Return the recording that the thread makes, if any."""
+    return getattr(_own, "recording", None)
+
+
 def is_recording() -> bool:
     """Whether the thread makes a recording."""
-    return getattr(_own, "recording", None) is not None
+    return current_recording() is not None
 
 
 def recorded(array: np.ndarray) -> np.ndarray:
@@ -90,7 +99,7 @@ def recomputed(function: Callable[..., np.ndarray], *arrays: np.ndarray) -> np.n
     The function may read numbers from its arrays; the array that it returns is always of one shape
     and dtype.
     """
-    plain, recording = [of_now(a) for a in arrays], getattr(_own, "recording", None)
+    plain, recording = [of_now(a) for a in arrays], current_recording()
     _own.recording = None  # what the function does by itself is not repeated
     try:
         result = function(*plain)
@@ -208,7 +217,7 @@ for _name in (
 
 
 def _note(call: Callable[[], Any]) -> None:
-    recording = getattr(_own, "recording", None)
+    recording = current_recording()
     if recording is not None:
         recording.note(call)
 

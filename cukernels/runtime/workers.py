@@ -16,13 +16,14 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from cukernels.runtime.blas_threads import allowed_threads, keep_to_one_thread, on_one_blas_thread
 from cukernels.runtime.interrupts import and_surely
-from cukernels.runtime.recording import is_recording
+from cukernels.runtime.recording import Recording, current_recording, is_recording
 from cukernels.runtime.workspace import empty
 
 State = TypeVar("State")
@@ -148,9 +149,9 @@ def threads() -> int:
     """Return how many threads to compute on: as many as BLAS may use.
 
     So OMP_NUM_THREADS, threadpoolctl's limits and joblib's workers have the same effect here as on
-    NumPy's products. Inside a call of `in_parallel` and in a recording the answer is 1.
+    NumPy's products. Inside a call of `in_parallel` the answer is 1.
     """
-    return 1 if getattr(_inside, "one", False) or is_recording() else allowed_threads()
+    return 1 if getattr(_inside, "one", False) else allowed_threads()
 
 
 def in_parallel(
@@ -185,7 +186,19 @@ def in_parallel(
     if count <= 1:
         own = state()
         return [function(own, item) for item in items]
-    return _share_out(function, items, state, count)
+    outer = current_recording()
+    if outer is None:
+        return _share_out(function, items, state, count)
+    results, parts = [], [Recording() for _ in items]
+    for part, item in zip(parts, items, strict=True):
+        with part:
+            results.append(function(state(), item))
+    outer.note(partial(in_parallel, _repeat, parts))
+    return results
+
+
+def _repeat(_: None, part: Recording) -> None:
+    part.repeat()
 
 
 @on_one_blas_thread
