@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.special
 
-from cukernels.runtime import Recorded, Recording
+from cukernels.runtime import Recorded, Recording, empty, workers
 from cukernels.runtime.cases import bound_to_backward, cast, copied, results, samples_of
 from cukernels.runtime.recording import CannotRecord, is_recording, of_now, recomputed
 from cukernels.runtime.registry import OPS
@@ -84,6 +84,14 @@ def test_an_op_makes_the_bits_again(op, name, first, second, in_workspace, dtype
 # What can't be repeated is refused ---------------------------------------------------------------
 
 X = np.arange(12.0).reshape(3, 4)
+
+
+def written_row(x):
+    row = x[1]
+    row += 2.5
+    return x * 2
+
+
 READS = {
     "bool": lambda x: bool(x.any()),
     "if": lambda x: 1 if x[0, 0] > 1 else 2,
@@ -121,6 +129,7 @@ CALLS = {
     "clip": lambda x: x.clip(2, 5),
     "chosen rows": lambda x: x[np.array([2, 0, 2])],
     "chosen places": lambda x: x.reshape(-1)[np.array([[1, 5], [3, 0]])],
+    "a view that is written to": written_row,
     "set": lambda x: x.__setitem__((slice(None), 1), x[:, 0]),
     "set chosen": lambda x: x.__setitem__(np.array([0, 2]), 0.5),
     "transposed and flat": lambda x: x.T.reshape(-1) * 2,
@@ -176,6 +185,29 @@ def test_a_repetition_has_the_error_state_of_the_recording():
         warnings.simplefilter("error")
         recording.repeat()
     assert made[0] == np.inf
+
+
+def test_parts_that_threads_share_are_repeated(monkeypatch):
+    monkeypatch.setattr(workers, "threads", lambda: 2)
+    x = X.copy()
+    with Recording() as recording:
+        seen = x.view(Recorded)
+        parts = workers.in_parallel(lambda _, row: seen[row] * 2, [0, 1, 2])
+        total = parts[0] + parts[2]
+    assert len(recording.calls) == 2
+    x += 1
+    recording.repeat()
+    np.testing.assert_array_equal(of_now(total), 2 * (x[0] + x[2]))
+
+
+def test_what_is_recomputed_is_one_call():
+    def doubled(a):
+        return np.add(a, a, out=empty(a.shape, a.dtype))
+
+    with Recording() as recording:
+        recomputed(doubled, X.view(Recorded))
+        X.view(Recorded) + 1
+    assert len(recording.calls) == 2
 
 
 def test_each_thread_records_for_itself():

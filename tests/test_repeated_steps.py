@@ -21,7 +21,7 @@ from estimators import (
 )  # fmt: skip
 from estimators.layers.dense import Scores
 from estimators.model_selection import GridSearchCV
-from estimators.training import chunking, repeated_steps
+from estimators.training import repeated_steps
 from estimators.training.chunking import Chunking
 from estimators.training.data import Data
 from estimators.training.loop import train
@@ -32,6 +32,7 @@ from estimators.training.order import RowOrder
 from estimators.training.repeated_steps import RepeatedSteps
 from estimators.training.schedules import PER_STEP
 from estimators.training.settings import Settings
+from estimators.training.stack import Stack
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(90, 6, 6, 2))
@@ -65,7 +66,7 @@ OF_IMAGES = {
 }
 
 
-def members(network, n_models, *, weighted, solver, batch_size, schedule, lengths, dtype):
+def members(network, n_models, *, weighted, solver, batch_size, schedule, lengths, dtype, epochs):
     models = []
     for m in range(n_models):
         rng = np.random.RandomState(m)
@@ -78,21 +79,25 @@ def members(network, n_models, *, weighted, solver, batch_size, schedule, length
         streams = dropout_streams([0.1 * (m + 1)], rng) if network.dropouts else []
         order = RowOrder(np.arange(lengths[m % len(lengths)]), rng)
         weight = WEIGHTS if weighted else None
-        models.append(Member(settings, state, order, sample_weight=weight, dropout=streams))
+        model = Member(settings, state, order, sample_weight=weight, dropout=streams)
+        model.epochs = epochs[m % len(epochs)]
+        models.append(model)
     return models
 
 
 def trained(
     network, n_models=3, objective=SOFTMAX, *, solver="adam", weighted=False, batch_size=20,
-    schedule="constant", lengths=(80,), dtype=np.float64,
+    schedule="constant", lengths=(80,), dtype=np.float64, epochs=(8,),
+    alone=False,
 ):  # fmt: skip
-    """Parameters, moments and losses after eight epochs."""
+    """Parameters, moments and losses after eight epochs, in one stack or each by itself."""
     models = members(
         network, n_models, weighted=weighted, solver=solver, batch_size=batch_size,
-        schedule=schedule, lengths=lengths, dtype=dtype,
+        schedule=schedule, lengths=lengths, dtype=dtype, epochs=epochs,
     )  # fmt: skip
     targets = objective.targets(np.eye(3)[LABELS], dtype)
-    train(network, objective, Data(X.astype(dtype), targets), models, 8)
+    for stack in [[m] for m in models] if alone else [models]:
+        train(network, objective, Data(X.astype(dtype), targets), stack, 8)
     return [
         (m.state.params.tobytes(), *(a.tobytes() for a in m.state.moments.values()),
          m.state.loss_curve)
@@ -161,9 +166,39 @@ def test_models_with_other_numbers_of_rows(monkeypatch, recordings, name, weight
     """Each has the bits that it has alone: none computes rows of others in its last step."""
     own = trained(NETWORKS[name], 5, weighted=weighted, lengths=lengths)
     assert own == computed(monkeypatch, NETWORKS[name], 5, weighted=weighted, lengths=lengths)
-    monkeypatch.setattr(chunking, "_CACHE", 1)  # models one by one
-    alone = trained(NETWORKS[name], 5, weighted=weighted, lengths=lengths)
-    assert own == alone
+    assert own == trained(NETWORKS[name], 5, weighted=weighted, lengths=lengths, alone=True)
+
+
+def test_models_with_other_numbers_of_rows_leave():
+    options = {"lengths": (80, 79, 65), "epochs": (8, 3, 5, 2)}
+    assert trained(DENSE, 7, **options) == trained(DENSE, 7, **options, alone=True)
+
+
+def stack_of(n_models, lengths, chunking):
+    models = members(
+        DENSE, n_models, weighted=False, solver="adam", batch_size=20, schedule="constant",
+        lengths=lengths, dtype=np.float64, epochs=(8,),
+    )  # fmt: skip
+    return Stack(DENSE, models, chunking, LABELS)
+
+
+def test_models_with_as_many_rows_are_neighbours():
+    stack = stack_of(7, (80, 79, 65), Chunking(0, 0, 0, 1))
+    (group,) = stack.groups
+    assert [part.models for part in group.parts] == [slice(0, 2), slice(2, 4), slice(4, 7)]
+
+
+def test_no_two_threads_record_in_the_same_place(monkeypatch):
+    monkeypatch.setattr("estimators.training.stack.threads", lambda: 2)
+    for repeats in (True, False):
+        stack = stack_of(7, (80,), Chunking(1, 1, 0, 1, 0, repeats))
+        lanes = stack.in_lanes(stack.groups)
+        assert sorted(g.models.start for lane in lanes for g in lane) == list(range(7))
+        if repeats:
+            places = [{id(g.workspaces) for g in lane} for lane in lanes]
+            assert len(places) == 2 and all(len(own) == 1 for own in places)
+            assert places[0] != places[1]
+        assert len(stack.in_lanes(stack.groups_of_one[:1])) == 1
 
 
 @pytest.mark.parametrize("n_rows", [7, 13])
@@ -173,8 +208,7 @@ def test_chunks_of_other_numbers_of_rows(monkeypatch, n_rows, weighted):
     rule = Chunking(5, 1, n_rows, -(-20 // n_rows))
     monkeypatch.setattr(Chunking, "of", lambda *_: rule)
     own = trained(DENSE, 5, weighted=weighted, lengths=(80, 79, 66))
-    monkeypatch.setattr(Chunking, "of", lambda *_: rule._replace(models_at_once=1))
-    assert own == trained(DENSE, 5, weighted=weighted, lengths=(80, 79, 66))
+    assert own == trained(DENSE, 5, weighted=weighted, lengths=(80, 79, 66), alone=True)
 
 
 def test_a_step_that_would_not_be_the_same_is_computed(monkeypatch, recordings):
