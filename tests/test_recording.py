@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import warnings
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 import scipy.special
 
-from cukernels.runtime import Recorded, Recording, empty, workers
+from cukernels.runtime import Recorded, Recording, and_surely, empty, workers
 from cukernels.runtime.cases import bound_to_backward, cast, copied, results, samples_of
 from cukernels.runtime.recording import CannotRecord, is_recording, of_now, recomputed
 from cukernels.runtime.registry import OPS
@@ -67,12 +69,9 @@ def test_an_op_makes_the_bits_again(op, name, first, second, in_workspace, dtype
                 name: a.view(Recorded) if isinstance(a, np.ndarray) else a
                 for name, a in places.items()
             }
-            with Recording() as recording:
-                if in_workspace:
-                    with memory:
-                        made = results(op, body, seen)
-                else:
-                    made = results(op, body, seen)
+            recording = Recording()
+            with memory if in_workspace else nullcontext():
+                made = recording.record(results, op, body, seen)
         for name, a in places.items():
             if isinstance(a, np.ndarray):
                 np.copyto(a, second[name])
@@ -117,8 +116,9 @@ READS = {
 
 @pytest.mark.parametrize("reads", READS.values(), ids=READS)
 def test_numbers_of_python_are_refused(reads):
-    with Recording(), pytest.raises(CannotRecord):
-        reads(X.copy().view(Recorded))
+    with pytest.raises(CannotRecord):
+        Recording().record(reads, X.copy().view(Recorded))
+    assert not is_recording()
 
 
 CALLS = {
@@ -159,8 +159,8 @@ CALLS = {
 def test_calls_are_repeated_with_other_numbers(call):
     rng = np.random.default_rng(0)
     memory = X.copy()
-    with Recording() as recording:
-        made = call(memory.view(Recorded))
+    recording = Recording()
+    made = recording.record(call, memory.view(Recorded))
     for _ in range(2):
         given = rng.uniform(0, 9, X.shape)
         memory[...] = given
@@ -178,8 +178,8 @@ def test_a_repetition_has_the_error_state_of_the_recording():
             return 1 / x
 
     memory = np.ones(3)
-    with Recording() as recording:
-        made = divide(memory.view(Recorded))
+    recording = Recording()
+    made = recording.record(divide, memory.view(Recorded))
     memory[0] = 0
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -189,11 +189,13 @@ def test_a_repetition_has_the_error_state_of_the_recording():
 
 def test_parts_that_threads_share_are_repeated(monkeypatch):
     monkeypatch.setattr(workers, "threads", lambda: 2)
-    x = X.copy()
-    with Recording() as recording:
-        seen = x.view(Recorded)
+    x, recording = X.copy(), Recording()
+
+    def added(seen):
         parts = workers.in_parallel(lambda _, row: seen[row] * 2, [0, 1, 2])
-        total = parts[0] + parts[2]
+        return parts[0] + parts[2]
+
+    total = recording.record(added, x.view(Recorded))
     assert len(recording.calls) == 2
     x += 1
     recording.repeat()
@@ -204,28 +206,60 @@ def test_what_is_recomputed_is_one_call():
     def doubled(a):
         return np.add(a, a, out=empty(a.shape, a.dtype))
 
-    with Recording() as recording:
-        recomputed(doubled, X.view(Recorded))
-        X.view(Recorded) + 1
+    recording = Recording()
+    recording.record(lambda x: (recomputed(doubled, x), x + 1), X.view(Recorded))
     assert len(recording.calls) == 2
 
 
 def test_each_thread_records_for_itself():
     seen = []
-    with Recording() as recording:
+
+    def work(x):
         other = threading.Thread(target=lambda: seen.append(is_recording()))
         other.start()
         other.join()
         assert is_recording()
-        np.add(X.view(Recorded), 1)
+        return x + 1
+
+    recording = Recording()
+    recording.record(work, X.view(Recorded))
     assert seen == [False]
     assert not is_recording()
     assert len(recording.calls) == 1
 
 
 def test_outside_of_a_recording_nothing_is_noted():
-    with Recording() as recording:
-        x = X.copy().view(Recorded) + 1
-    assert len(recording.calls) == 1
+    recording = Recording()
+    x = recording.record(lambda x: x + 1, X.view(Recorded))
     np.testing.assert_array_equal(of_now(x * 2), (X + 1) * 2)
+    assert x[0, 1] == 2 and x.tolist() == (X + 1).tolist()
     assert len(recording.calls) == 1
+
+
+def test_ctrl_c_ends_a_recording():
+    """Wherever it strikes: here at each line that `record` goes through."""
+    code = Recording.record.__code__
+    nested = {code, *(c for c in code.co_consts if hasattr(c, "co_code")), and_surely.__code__}
+
+    def struck_at(line):
+        left = iter(range(line))
+
+        def strike(frame, event, argument):
+            if frame.f_code in nested and next(left, None) is None:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+            return strike
+
+        before = sys.gettrace()
+        sys.settrace(strike)
+        try:
+            Recording().record(lambda x: x + 1, X.view(Recorded))
+        except KeyboardInterrupt:
+            return True
+        finally:
+            sys.settrace(before)
+        return False
+
+    lines = next(line for line in range(1000) if not struck_at(line))
+    assert lines > 10
+    assert not is_recording()

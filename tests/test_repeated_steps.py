@@ -7,8 +7,10 @@ import pytest
 
 from cukernels.activations import ACTIVATIONS
 from cukernels.optimizers import optimizers_numpy
-from cukernels.runtime import Recording
+from cukernels.runtime import Recording, empty
 from cukernels.runtime.recording import of_now
+from cukernels.runtime.registry import OPS
+from cukernels.training import losses_numpy
 from estimators import (
     BatchNorm,
     Conv2D,
@@ -97,7 +99,7 @@ def trained(
     )  # fmt: skip
     targets = objective.targets(np.eye(3)[LABELS], dtype)
     for stack in [[m] for m in models] if alone else [models]:
-        train(network, objective, Data(X.astype(dtype), targets), stack, 8)
+        train(network, objective, Data(X.astype(dtype), targets), stack, max(epochs))
     return [
         (m.state.params.tobytes(), *(a.tobytes() for a in m.state.moments.values()),
          m.state.loss_curve)
@@ -135,9 +137,10 @@ def test_repeated_steps_have_the_bits_of_computed_ones(monkeypatch, recordings, 
 
 
 @pytest.mark.parametrize("name", OF_IMAGES)
-def test_steps_of_images_have_them_too(monkeypatch, recordings, name):
-    own = trained(OF_IMAGES[name])
-    assert own == computed(monkeypatch, OF_IMAGES[name])
+def test_steps_of_images_are_computed(recordings, name):
+    """A copy that NumPy makes in C, as of windows, would not be seen."""
+    trained(OF_IMAGES[name])
+    assert recordings == []
 
 
 @pytest.mark.parametrize("solver", ["adam", "sgd", "adamw", "rmsprop"])
@@ -225,6 +228,20 @@ def test_a_step_that_would_not_be_the_same_is_computed(monkeypatch, recordings):
     assert [(r.is_trusted, r.is_refused) for r in recordings] == [(False, True)]
 
 
+def test_what_is_not_noted_is_found_out(monkeypatch, recordings):
+    """Also if all steps take the same rows, so that what the recording left would be right."""
+    original = losses_numpy.softmax_cross_entropy
+
+    def forgets(z, y, sample_weight=None):
+        loss, dz = original(of_now(z), of_now(y), sample_weight)
+        return np.add(loss, 0, out=empty(loss.shape, loss.dtype).view(np.ndarray)), dz
+
+    right = computed(monkeypatch, DENSE, batch_size=80, epochs=(14,))
+    monkeypatch.setattr(OPS["softmax_cross_entropy"], "numpy", forgets)
+    assert trained(DENSE, batch_size=80, epochs=(14,)) == right
+    assert [(r.is_trusted, r.is_refused) for r in recordings] == [(False, True)]
+
+
 def test_a_step_that_cannot_be_recorded_is_computed(monkeypatch, recordings):
     original = optimizers_numpy.adam.__globals__["columns"]
 
@@ -238,18 +255,22 @@ def test_a_step_that_cannot_be_recorded_is_computed(monkeypatch, recordings):
     assert [(r.is_trusted, r.is_refused) for r in recordings] == [(False, True)]
 
 
-def test_an_error_in_the_midst_of_a_recording_changes_nothing(monkeypatch, recordings):
-    """Where half of the parameters have taken their step already."""
+@pytest.mark.parametrize("calls", [20, 40, 55])
+def test_an_error_in_the_midst_of_a_recording_changes_nothing(monkeypatch, recordings, calls):
+    """Also where some parameters have taken their step already."""
     right = computed(monkeypatch, DENSE)
     note = Recording.note
+    failed = []
 
     def fails(self, call):
         note(self, call)
-        if len(self.calls) == 40:
+        if len(self.calls) == calls:
+            failed.append(call)
             raise MemoryError
 
     monkeypatch.setattr(Recording, "note", fails)
     assert trained(DENSE) == right
+    assert failed
     assert [(r.is_trusted, r.is_refused) for r in recordings] == [(False, True)]
 
 

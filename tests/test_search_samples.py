@@ -6,6 +6,7 @@ import pytest
 import scipy.sparse as sp
 from sklearn import linear_model
 from sklearn import model_selection as sk
+from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -116,3 +117,30 @@ def test_weights_of_samples(digits, stacks, estimator):
     assert (
         unweighted.cv_results_["mean_test_score"] != search.cv_results_["mean_test_score"]
     ).any()
+
+
+FOLDS = {  # by the size of a batch, the stacks of folds of 53, 53 and 54 rows to learn from
+    "dense": {20: [6], "auto": [6], 53: [4, 2]},
+    "sparse": {20: [4, 2], "auto": [4, 2]},
+    "divided": {20: [6], "auto": [4, 2]},  # a batch of 53 rows may have other chunks than one of 54
+}
+
+
+@pytest.mark.parametrize("data", FOLDS)
+def test_folds_of_other_sizes(digits, stacks, monkeypatch, data):
+    """They are one stack where their steps have equally many rows, but for the last."""
+    X, y = digits[0][:80], digits[1][:80]
+    if data == "divided":
+        monkeypatch.setattr("estimators.training.chunking._LEAST_WORK_OF_ROWS", 1.0)
+        monkeypatch.setattr("estimators.training.chunking._SUMMED", 1.0)
+    for batch_size, expected in FOLDS[data].items():
+        stacks.clear()
+        search = ours.GridSearchCV(
+            mlp(batch_size=batch_size), {"alpha": [1e-4, 1.0]}, cv=sk.KFold(3), refit=False,
+            scoring="neg_log_loss",
+        )  # fmt: skip
+        search.fit(sp.csr_matrix(X) if data == "sparse" else X, y)
+        assert sorted(stacks, reverse=True) == expected
+        alone = clone(search).set_params(fused=False)
+        alone.fit(sp.csr_matrix(X) if data == "sparse" else X, y)
+        assert_same_results(search.cv_results_, alone.cv_results_)

@@ -98,3 +98,11 @@ def test_rows_are_checked_although_they_are_copied_to_given_memory(rows):
         with pytest.raises(ValueError, match="none of the 5 rows of x"):
             gather_rows(x, np.array(rows))
         np.testing.assert_array_equal(gather_rows(x, np.array([[4, 0]])), x[[[4, 0]]])
+
+
+def test_a_small_block_does_not_make_the_next_one_small():
+    memory = Workspace()
+    for shape in ((100, 30), (2,), (100, 30), (100, 30)):
+        with memory:
+            made = empty(shape, np.float64)
+    assert made.base is not None  # within the workspace

@@ -22,7 +22,9 @@ _GROUP = 16  # rows: those of the registers of a kernel
 def multiply(left: np.ndarray, right: np.ndarray, out: np.ndarray) -> np.ndarray:
     """Return ``np.matmul(left, right, out=out)``; two cores share a large product."""
     is_large = left.shape[-1] * prod(out.shape[-2:]) >= _LEAST and prod(out.shape[:-2]) == 1
-    if not (is_large and is_on_one_blas_thread() and threads() > 1 and _is_divisible(left, right)):
+    # NumPy has another way for a matrix and its own transpose.
+    is_plain = is_large and not np.may_share_memory(left, right)
+    if not (is_plain and is_on_one_blas_thread() and threads() > 1 and _is_divisible(left, right)):
         return np.matmul(left, right, out=out)
 
     def compute(_: None, own: slice) -> None:

@@ -18,9 +18,13 @@ import operator
 import threading
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+
+from cukernels.runtime.interrupts import and_surely
+
+Result = TypeVar("Result")
 
 _own = threading.local()  # the recording that the thread makes
 
@@ -40,28 +44,46 @@ class CannotRecord(Exception):
 
 
 class Recording:
-    """Calls of NumPy, with their arrays. A `with` block records the calls of its thread.
+    """Calls of NumPy, with their arrays.
 
-    A block within another one records a part of it, which the other one has to `note`.
+    Attributes
+    ----------
+    calls : list of callable
+        The calls, in order.
+    made : list of array
+        The arrays that they make, or that were made for them.
     """
 
     def __init__(self) -> None:
         self.calls: list[Callable[[], Any]] = []
+        self.made: list[np.ndarray] = []
         self._errstate: Any = None
-        self._outer: Recording | None = None
 
-    def __enter__(self) -> Recording:
-        self._errstate, self._outer = np.geterr(), current_recording()
-        _own.recording = self
-        return self
+    def record(self, function: Callable[..., Result], *args: Any) -> Result:
+        """Return ``function(*args)``, and record what it calls in this thread.
 
-    def __exit__(self, *exception: object) -> None:
-        _own.recording = self._outer
+        A recording within another one has a part of it, which the other one has to `note`.
+        """
+        outer = current_recording()
+
+        def work() -> Result:
+            self._errstate, _own.recording = np.geterr(), self
+            return function(*args)
+
+        def leave() -> None:
+            _own.recording = outer
+
+        return and_surely(work, leave)
 
     def note(self, call: Callable[[], Any]) -> None:
         """Add a call, which numpy.errstate may surround."""
         errstate = np.geterr()
         self.calls.append(call if errstate == self._errstate else np.errstate(**errstate)(call))
+
+    def spoil(self) -> None:
+        """Overwrite all that was made, so that a repetition finds nothing that it does not make."""
+        for array in self.made:
+            array.fill(np.nan if array.dtype.kind in "fc" else 1)
 
     def repeat(self) -> None:
         """Make all calls once more."""
@@ -81,7 +103,11 @@ def is_recording() -> bool:
 
 def recorded(array: np.ndarray) -> np.ndarray:
     """Return a view whose use is recorded, if the thread makes a recording; else the array."""
-    return array.view(Recorded) if is_recording() else array
+    recording = current_recording()
+    if recording is None:
+        return array
+    recording.made.append(array)
+    return array.view(Recorded)
 
 
 def of_now(array: np.ndarray) -> np.ndarray:
@@ -127,7 +153,7 @@ class Recorded(np.ndarray):
             raise CannotRecord(f"{ufunc.__name__} makes several arrays")
         result = np.asarray(result)
         _note(partial(call, out=result))
-        return result.view(Recorded)
+        return recorded(result)
 
     def __array_function__(
         self, function: Callable[..., Any], types: Any, args: Any, kwargs: Any
@@ -150,15 +176,15 @@ class Recorded(np.ndarray):
 
     def __getitem__(self, key: Any) -> Any:
         key, own = _plain(key), of_now(self)
+        found = own[key]
+        if isinstance(found, np.ndarray) and _is_view(found, [own]):
+            return found.view(Recorded)
         if not is_recording():
-            return own[key]
+            return found
         if any(a.dtype == bool for a in _arrays(key)):
             raise CannotRecord("the size of a selection depends on the numbers of the mask")
-        found = own[key]
         if not isinstance(found, np.ndarray):
             raise CannotRecord("a number of an array")
-        if _is_view(found, [own]):
-            return found.view(Recorded)
         return _noted_copy(found, partial(operator.getitem, own, key))
 
     def __setitem__(self, key: Any, value: Any) -> None:
@@ -225,7 +251,7 @@ def _note(call: Callable[[], Any]) -> None:
 def _noted_copy(result: np.ndarray, call: Callable[[], Any]) -> np.ndarray:
     """Note a call that has no argument `out`; return the array that has its result."""
     _note(lambda: np.copyto(result, call(), casting="unsafe"))
-    return result.view(Recorded)
+    return recorded(result)
 
 
 def _is_view(array: np.ndarray, of: list[np.ndarray]) -> bool:

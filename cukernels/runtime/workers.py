@@ -191,9 +191,9 @@ def in_parallel(
         return _share_out(function, items, state, count)
     results, parts = [], [Recording() for _ in items]
     for part, item in zip(parts, items, strict=True):
-        with part:
-            results.append(function(state(), item))
+        results.append(part.record(function, state(), item))
     outer.note(partial(in_parallel, _repeat, parts))
+    outer.made += [array for part in parts for array in part.made]
     return results
 
 

@@ -62,6 +62,7 @@ class Dense(Weighted):
     activation: str = "relu"
     shares_input = True
     kind = "dense"
+    is_recorded = True
 
     def __post_init__(self) -> None:
         check_positive(self, "units")
@@ -155,6 +156,7 @@ class Dropout(Elementwise):
     rate: float = 0.5
     rows = Rows.RANDOM
     kind = "dropout"
+    is_recorded = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.rate < 1:
@@ -192,6 +194,7 @@ class Activation(Elementwise):
     name: str
     rows = Rows.ALONE
     kind = "activation"
+    is_recorded = True
 
     def __post_init__(self) -> None:
         check_activation(self.name)

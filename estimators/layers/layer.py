@@ -101,6 +101,8 @@ class Layer(ABC):
         dict for each. A layer with parameters has one.
     is_divided : bool
         Whether its op shares out its work among the cores by itself. It is a hint for speed.
+    is_recorded : bool
+        Whether tests hold its ops to what `cukernels.runtime.Recording` makes of them.
     shares_input : bool
         Whether models of a stack may have one input together, of shape (1, B, ...), or some of them
         as `SharedRows`, which only the first layer of a network is given, in training.
@@ -115,6 +117,7 @@ class Layer(ABC):
     attribute: ClassVar[str] = ""
     kind: ClassVar[str] = "other"
     is_divided: ClassVar[bool] = False
+    is_recorded: ClassVar[bool] = False
     shares_input: ClassVar[bool] = False
     goes_through: ClassVar[bool] = False
     normalises: ClassVar[bool] = False

@@ -52,6 +52,7 @@ class BatchNorm(Elementwise):
     rows = Rows.TOGETHER
     normalises = True
     kind = "normalization"
+    is_recorded = True
     attribute = "batch_norms_"
 
     @classmethod
@@ -117,6 +118,7 @@ class LayerNorm(Elementwise):
     rows = Rows.ALONE
     normalises = True
     kind = "normalization"
+    is_recorded = True
     attribute = "layer_norms_"
 
     @classmethod

@@ -88,7 +88,8 @@ class Chunking(NamedTuple):
             worth = 1 + int(_LEAST_WORK / max(network.operations * batch_size, 1))
         at_once, rows = max(1, _CACHE // n_bytes), rows if n_chunks > 1 else 0
         bytes_of_step = itemsize * values
-        repeats = n_bytes <= _CACHE and n_chunks == 1 and not _is_divided(network)
+        repeats = n_bytes <= _CACHE and n_chunks == 1
+        repeats = repeats and all(layer.is_recorded for layer in network.layers)
         return cls(at_once, worth, rows, n_chunks, bytes_of_step, repeats)
 
     def groups(self, n_models: int, most_threads: int) -> list[slice]:

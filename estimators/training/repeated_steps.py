@@ -98,8 +98,9 @@ class RecordedStep:
         before = _copies(self._changed(group, total))
         self._load(step, total)
         try:
-            with Recording() as recording:
-                group.seen().compute(objective, self._step_of_inputs(step), _seen(self._total))
+            recording = Recording()
+            inputs = self._step_of_inputs(step), _seen(self._total)
+            recording.record(group.seen().compute, objective, *inputs)
         except Exception:  # also errors of its own, which come again if they are any
             self.is_refused = True
             _restore(self._changed(group, total), before)
@@ -108,16 +109,16 @@ class RecordedStep:
         total[self._models] = self._total
 
     def _compare(self, group: Group, objective: Objective, step: Step, total: np.ndarray) -> None:
-        """Take a step both ways."""
+        """Take a step both ways, the computed one last."""
         changed = self._changed(group, total)
         others = _copies(changed)
-        group.compute(objective, step, total)
-        _exchange(changed, others)  # which are what is computed, from here on
+        if self._recording is not None:
+            self._recording.spoil()
         self._repeat(step, total)
+        _exchange(changed, others)
+        group.compute(objective, step, total)
         self.is_trusted = all(map(_are_equal, changed, others))
-        if not self.is_trusted:
-            self.is_refused = True
-            _restore(changed, others)
+        self.is_refused = not self.is_trusted
 
     def _repeat(self, step: Step, total: np.ndarray) -> None:
         self._load(step, total)
