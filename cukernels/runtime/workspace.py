@@ -35,17 +35,17 @@ class Workspace:
 
     def __init__(self) -> None:
         self._memory = np.empty(0, np.uint8)
-        self._first = self._used = self._most = 0
+        self._first = self._used = 0
 
     def __enter__(self) -> None:
-        if self._first + self._most > self._memory.size:
-            self._memory = np.empty(self._most + _LINE, np.uint8)
+        if self._first + self._used > self._memory.size:
+            self._memory = np.empty(self._used + _LINE, np.uint8)
             self._first = -self._memory.ctypes.data % _LINE
         self._used = 0
         _own.workspace = self
 
     def __exit__(self, *exception: object) -> None:
-        _own.workspace, self._most = None, max(self._most, self._used)
+        _own.workspace = None
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         """Return an uninitialised array, outside of the workspace if it does not fit.
