@@ -28,7 +28,6 @@ Result = TypeVar("Result")
 
 _own = threading.local()  # the recording that the thread makes
 
-
 # Functions whose answer, or the shape of it, follows from shapes and dtypes alone
 _OF_SHAPES = (np.result_type, np.can_cast, np.shape, np.ndim, np.size, np.may_share_memory)
 _FUNCTIONS = (

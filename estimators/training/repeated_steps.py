@@ -21,7 +21,7 @@ _COMPUTED = 10  # steps before the first recording, as models may come and go in
 
 
 class Group(Protocol):
-    """The models that take a step; `stack.Group` is one.
+    """The models that take a step; `stack.ModelGroup` is one.
 
     Attributes
     ----------
@@ -79,7 +79,7 @@ class RecordedStep:
         self._models, self._n_rows = group.models, group.n_rows(step)
         self._inputs = [None if a is None else a.copy() for a in self._inputs_of(step)]
         self._total = total[group.models].copy()
-        self._recording: Recording | None = None
+        self._recording = Recording()
         self.is_trusted = self.is_refused = False
 
     def take(self, group: Group, objective: Objective, step: Step, total: np.ndarray) -> None:
@@ -88,7 +88,7 @@ class RecordedStep:
             self._repeat(step, total)
         elif self.is_refused:
             group.compute(objective, step, total)
-        elif self._recording is None:
+        elif not self._recording.calls:
             self._record(group, objective, step, total)
         else:
             self._compare(group, objective, step, total)
@@ -98,22 +98,19 @@ class RecordedStep:
         before = _copies(self._changed(group, total))
         self._load(step, total)
         try:
-            recording = Recording()
             inputs = self._step_of_inputs(step), _seen(self._total)
-            recording.record(group.seen().compute, objective, *inputs)
+            self._recording.record(group.seen().compute, objective, *inputs)
         except Exception:  # also errors of its own, which come again if they are any
             self.is_refused = True
             _restore(self._changed(group, total), before)
             return group.compute(objective, step, total)
-        self._recording = recording
         total[self._models] = self._total
 
     def _compare(self, group: Group, objective: Objective, step: Step, total: np.ndarray) -> None:
         """Take a step both ways, the computed one last."""
         changed = self._changed(group, total)
         others = _copies(changed)
-        if self._recording is not None:
-            self._recording.spoil()
+        self._recording.spoil()
         self._repeat(step, total)
         _exchange(changed, others)
         group.compute(objective, step, total)
@@ -122,8 +119,7 @@ class RecordedStep:
 
     def _repeat(self, step: Step, total: np.ndarray) -> None:
         self._load(step, total)
-        if self._recording is not None:
-            self._recording.repeat()
+        self._recording.repeat()
         total[self._models] = self._total
 
     def _changed(self, group: Group, total: np.ndarray) -> list[np.ndarray]:

@@ -180,9 +180,11 @@ def epoch_of(
     weights = _weights(members, layout, sizes, dtype, fills_up=fills_up)
     mass = sizes.copy()
     for i, weight in enumerate(weights_by_step(weights, layout)):
-        if weight is not None:  # zeros at the end of a sum may change its last bit
+        if weight is not None:
             n_rows = sizes[i].astype(int)
-            mass[i] = [own[:n].sum() for own, n in zip(weight, n_rows, strict=True)]
+            mass[i] = weight.sum(axis=1)
+            for m in np.flatnonzero(n_rows < weight.shape[1]):
+                mass[i, m] = weight[m, : n_rows[m]].sum()  # zeros may change the last bit of a sum
     changes = None
     if any(own is not None for own in drawn):
         unchanged = (np.zeros((n, 4), np.int32) for n in lengths)
