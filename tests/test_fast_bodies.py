@@ -262,13 +262,13 @@ def test_large_arrays(name, arguments):
 def test_threads_do_not_change_a_bit(name, arguments, monkeypatch):
     """One, two or three threads, with BLAS on one: what the chunks are is a matter of shapes."""
     took_part = []
-    in_parallel = workers._Job.work
+    in_parallel = workers.Job.work
 
     def work(job) -> None:
         took_part.append(len(job.results))
         in_parallel(job)
 
-    monkeypatch.setattr(workers._Job, "work", work)
+    monkeypatch.setattr(workers.Job, "work", work)
     arguments = cast(arguments, np.float32)
     made = []
     with threadpool_limits(1, user_api="blas"):

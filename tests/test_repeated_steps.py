@@ -262,8 +262,8 @@ def test_an_error_in_the_midst_of_a_recording_changes_nothing(monkeypatch, recor
     note = Recording.note
     failed = []
 
-    def fails(self, call):
-        note(self, call)
+    def fails(self, call, *arrays):
+        note(self, call, *arrays)
         if len(self.calls) == calls:
             failed.append(call)
             raise MemoryError

@@ -13,10 +13,10 @@ from math import prod
 import numpy as np
 
 from cukernels.runtime.blas_threads import is_on_one_blas_thread
+from cukernels.runtime.chunks import halves
 from cukernels.runtime.workers import in_parallel, threads
 
 _LEAST = 10_000_000  # multiplications of a product that is worth a thread to wake
-_GROUP = 16  # rows: those of the registers of a kernel
 
 
 def multiply(left: np.ndarray, right: np.ndarray, out: np.ndarray) -> np.ndarray:
@@ -30,13 +30,8 @@ def multiply(left: np.ndarray, right: np.ndarray, out: np.ndarray) -> np.ndarray
     def compute(_: None, own: slice) -> None:
         np.matmul(left[..., own, :], right, out=out[..., own, :])
 
-    in_parallel(compute, _parts(left.shape[-2]))
+    in_parallel(compute, halves(left.shape[-2]))
     return out
-
-
-def _parts(rows: int) -> list[slice]:
-    half = -(-rows // (2 * _GROUP)) * _GROUP
-    return [slice(0, half), slice(half, rows)]
 
 
 def _is_divisible(left: np.ndarray, right: np.ndarray) -> bool:
@@ -60,5 +55,5 @@ def _was_divisible(dtype: np.dtype, sizes: tuple[int, int, int], *transposed: bo
         else rng.random(shape).astype(dtype)
         for shape, is_transposed in zip(((rows, inner), (inner, columns)), transposed, strict=True)
     )
-    parts = np.concatenate([np.matmul(left[own], right) for own in _parts(rows)])
+    parts = np.concatenate([np.matmul(left[own], right) for own in halves(rows)])
     return np.array_equal(np.matmul(left, right), parts)

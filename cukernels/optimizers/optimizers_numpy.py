@@ -45,7 +45,7 @@ def sgd(
         else:
             p += v
 
-    in_parallel(move, chunks(*params.shape))
+    in_parallel(move, chunks(*params.shape), worth=params.size > _CHUNK)
 
 
 def adam(
@@ -84,7 +84,7 @@ def adam(
         change *= rates[chunk[0]]
         p -= change
 
-    in_parallel(move, chunks(*params.shape))
+    in_parallel(move, chunks(*params.shape), worth=params.size > _CHUNK)
 
 
 def _corrected(learning_rate: Array, beta_1: Array, beta_2: Array, step: Array) -> Array:
@@ -117,7 +117,7 @@ Chunk = tuple[slice, slice]  # models, and parameters of each
 @lru_cache(maxsize=16)
 def chunks(models: int, size: int) -> list[Chunk]:
     """Split the parameters into chunks that fit the cache: of one model, or several models."""
-    own = shares(size, _CHUNK) or [slice(0, 0)]
+    own = shares(size, _CHUNK if models > 1 else _CHUNK // 2) or [slice(0, 0)]
     at_once = max(_CHUNK // max(size, 1), 1)
     return [(several, columns) for several in slices(models, at_once) for columns in own]
 

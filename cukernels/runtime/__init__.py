@@ -17,6 +17,7 @@ from cukernels.runtime.chunks import shares, slices
 from cukernels.runtime.interrupts import and_surely
 from cukernels.runtime.machine import Work
 from cukernels.runtime.recording import Recorded, Recording
+from cukernels.runtime.repetition import Repetition
 from cukernels.runtime.workers import in_parallel, threads
 from cukernels.runtime.workspace import LARGE, Workspaces, empty
 
@@ -41,6 +42,7 @@ __all__ = [
     "threads",
     "Recorded",
     "Recording",
+    "Repetition",
     "Work",
     "empty",
     "Workspaces",

@@ -13,3 +13,12 @@ def shares(length: int, most: int) -> list[slice]:
     if length <= most:
         return slices(length, max(length, 1))
     return slices(length, -(-length // (2 * -(-length // (2 * most)))))
+
+
+_GROUP = 16  # rows: those of the registers of a kernel of BLAS
+
+
+def halves(rows: int) -> list[slice]:
+    """Divide the rows of a product for two threads, so that BLAS computes each as before."""
+    half = -(-rows // (2 * _GROUP)) * _GROUP
+    return [slice(0, half), slice(half, rows)]

@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import operator
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -42,20 +42,62 @@ class CannotRecord(Exception):
     """What is computed depends on numbers in a way that a repetition would not see."""
 
 
-class Recording:
-    """Calls of NumPy, with their arrays.
+class Call(NamedTuple):
+    """A call of NumPy.
 
     Attributes
     ----------
-    calls : list of callable
+    make : callable
+        Makes it once more.
+    reads, writes : list of array
+        Where it has numbers from, and where it leaves its own.
+    parts : sequence of Recording
+        What it consists of, if threads share in it.
+    """
+
+    make: Callable[[], Any]
+    reads: list[np.ndarray]
+    writes: list[np.ndarray]
+    parts: Sequence[Recording] = ()
+
+    @classmethod
+    def of_parts(cls, parts: Sequence[Recording], make: Callable[[], Any]) -> Call:
+        """Return a call that consists of parts, which threads may make at the same time."""
+        calls = [call for part in parts for call in part.calls]
+        reads, writes = ([a for c in calls for a in c.reads], [a for c in calls for a in c.writes])
+        return cls(make, reads, writes, parts)
+
+    def must_wait_for(self, other: Call) -> bool:
+        """Whether the numbers depend on which of two calls comes first."""
+        return _meet(self.writes, [*other.reads, *other.writes]) or _meet(self.reads, other.writes)
+
+
+def _meet(some: list[np.ndarray], others: list[np.ndarray]) -> bool:
+    return any(np.may_share_memory(a, b) for a in some for b in others)
+
+
+class Recording:
+    """Calls of NumPy, with their arrays.
+
+    Parameters
+    ----------
+    calls : sequence of Call, default=()
+        What is known already.
+
+    Attributes
+    ----------
+    calls : list of Call
         The calls, in order.
     made : list of array
         The arrays that they make, or that were made for them.
+    scratch : dict
+        Memory for `workers.scratch`, by role.
     """
 
-    def __init__(self) -> None:
-        self.calls: list[Callable[[], Any]] = []
+    def __init__(self, calls: Sequence[Call] = ()) -> None:
+        self.calls = list(calls)
         self.made: list[np.ndarray] = []
+        self.scratch: dict[Any, np.ndarray] = {}
         self._errstate: Any = None
 
     def record(self, function: Callable[..., Result], *args: Any) -> Result:
@@ -74,10 +116,17 @@ class Recording:
 
         return and_surely(work, leave)
 
-    def note(self, call: Callable[[], Any]) -> None:
-        """Add a call, which numpy.errstate may surround."""
+    def note(self, make: Callable[[], Any], reads: Any, writes: Any) -> None:
+        """Add a call, which numpy.errstate may surround, and the arrays among its arguments."""
         errstate = np.geterr()
-        self.calls.append(call if errstate == self._errstate else np.errstate(**errstate)(call))
+        if errstate != self._errstate:
+            make = np.errstate(**errstate)(make)
+        self.calls.append(Call(make, _arrays(_plain(reads)), _arrays(_plain(writes))))
+
+    def note_parts(self, make: Callable[[], Any], parts: Sequence[Recording]) -> None:
+        """Add a call that consists of parts, which threads may make at the same time."""
+        self.calls.append(Call.of_parts(parts, make))
+        self.made += [array for part in parts for array in part.made]
 
     def spoil(self) -> None:
         """Overwrite all that was made, so that a repetition finds nothing that it does not make."""
@@ -87,7 +136,7 @@ class Recording:
     def repeat(self) -> None:
         """Make all calls once more."""
         for call in self.calls:
-            call()
+            call.make()
 
 
 def current_recording() -> Recording | None:
@@ -131,7 +180,7 @@ def recomputed(function: Callable[..., np.ndarray], *arrays: np.ndarray) -> np.n
     finally:
         _own.recording = recording
     if any(type(a) is Recorded for a in arrays):
-        return _noted_copy(result, partial(function, *plain))
+        return _noted_copy(result, partial(function, *plain), plain)
     return result
 
 
@@ -141,17 +190,18 @@ class Recorded(np.ndarray):
     def __array_ufunc__(
         self, ufunc: np.ufunc, method: str, *inputs: Any, out: tuple[Any, ...] = (), **kwargs: Any
     ) -> Any:
+        given = inputs, kwargs
         call = partial(getattr(ufunc, method), *map(_plain, inputs), **_plain(kwargs))
         if out or method == "at":
             call = partial(call, out=_plain(out)) if out else call
             call()
-            _note(call)
+            _note(call, given, out or inputs[0])
             return (out[0] if len(out) == 1 else out) if out else None
         result = call()
         if isinstance(result, tuple):
             raise CannotRecord(f"{ufunc.__name__} makes several arrays")
         result = np.asarray(result)
-        _note(partial(call, out=result))
+        _note(partial(call, out=result), given, result)
         return recorded(result)
 
     def __array_function__(
@@ -162,7 +212,7 @@ class Recorded(np.ndarray):
             raise CannotRecord(f"{function.__name__} of arrays")
         result, given = call(), _arrays((args, kwargs))
         if result is None or kwargs.get("out") is not None:  # such as copyto
-            _note(call)
+            _note(call, given, given if result is None else kwargs["out"])
             return kwargs.get("out")
         if isinstance(result, list | tuple) and all(isinstance(a, np.ndarray) for a in result):
             if not all(_is_view(a, given) for a in result):
@@ -171,7 +221,7 @@ class Recorded(np.ndarray):
         if function in _OF_SHAPES:
             return result
         array = np.asarray(result)
-        return array.view(Recorded) if _is_view(array, given) else _noted_copy(array, call)
+        return array.view(Recorded) if _is_view(array, given) else _noted_copy(array, call, given)
 
     def __getitem__(self, key: Any) -> Any:
         key, own = _plain(key), of_now(self)
@@ -184,21 +234,21 @@ class Recorded(np.ndarray):
             raise CannotRecord("the size of a selection depends on the numbers of the mask")
         if not isinstance(found, np.ndarray):
             raise CannotRecord("a number of an array")
-        return _noted_copy(found, partial(operator.getitem, own, key))
+        return _noted_copy(found, partial(operator.getitem, own, key), [own, key])
 
     def __setitem__(self, key: Any, value: Any) -> None:
         call = partial(operator.setitem, of_now(self), _plain(key), _plain(value))
         call()
-        _note(call)
+        _note(call, [key, value], self)
 
     def take(self, indices: Any, axis: Any = None, out: Any = None, mode: Any = "raise") -> Any:
         """Note `numpy.ndarray.take`."""
         call = partial(of_now(self).take, _plain(indices), axis)
         if out is None:
-            return _noted_copy(call(mode=mode), partial(call, mode=mode))
+            return _noted_copy(call(mode=mode), partial(call, mode=mode), [self, indices])
         call = partial(call, _plain(out), mode)
         call()
-        _note(call)
+        _note(call, [self, indices], out)
         return out
 
     def reshape(self, *shape: Any, **options: Any) -> Any:
@@ -220,7 +270,8 @@ class Recorded(np.ndarray):
     def _made(self, name: str, *args: Any, **options: Any) -> Any:
         call = partial(getattr(of_now(self), name), *args, **options)
         result = call()
-        return result.view(Recorded) if _is_view(result, [self]) else _noted_copy(result, call)
+        is_view = _is_view(result, [self])
+        return result.view(Recorded) if is_view else _noted_copy(result, call, self)
 
 
 def _refusing(name: str) -> Callable[..., Any]:
@@ -241,15 +292,15 @@ for _name in (
     setattr(Recorded, _name, _refusing(_name))
 
 
-def _note(call: Callable[[], Any]) -> None:
+def _note(call: Callable[[], Any], reads: Any, writes: Any) -> None:
     recording = current_recording()
     if recording is not None:
-        recording.note(call)
+        recording.note(call, reads, writes)
 
 
-def _noted_copy(result: np.ndarray, call: Callable[[], Any]) -> np.ndarray:
+def _noted_copy(result: np.ndarray, call: Callable[[], Any], reads: Any) -> np.ndarray:
     """Note a call that has no argument `out`; return the array that has its result."""
-    _note(lambda: np.copyto(result, call(), casting="unsafe"))
+    _note(lambda: np.copyto(result, call(), casting="unsafe"), reads, result)
     return recorded(result)
 
 

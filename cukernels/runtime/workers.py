@@ -23,8 +23,7 @@ import numpy as np
 
 from cukernels.runtime.blas_threads import allowed_threads, keep_to_one_thread, on_one_blas_thread
 from cukernels.runtime.interrupts import and_surely
-from cukernels.runtime.recording import Recording, current_recording, is_recording
-from cukernels.runtime.workspace import empty
+from cukernels.runtime.recording import Recording, current_recording, recorded
 
 State = TypeVar("State")
 Item = TypeVar("Item")
@@ -34,7 +33,7 @@ Result = TypeVar("Result")
 _inside = threading.local()
 
 
-class _Job(Generic[State, Item]):
+class Job(Generic[State, Item]):
     """Items, and the threads that compute them: the caller's, and helpers that are free.
 
     Waking a helper can take longer than a small job. So nobody waits for helpers: one that comes
@@ -54,13 +53,20 @@ class _Job(Generic[State, Item]):
         self.errors: list[BaseException] = []
         self._function, self._items, self._state = function, items, state
         self._left = iter(range(len(items)))  # `next` of an iterator over a range is atomic
-        self._places = iter(range(n_helpers))
+        self._n_helpers = _hire(n_helpers)
+        self._places = iter(range(self._n_helpers))
         self._is_open = True
         self._helping: set[int] = set()
         self._gone: queue.SimpleQueue[None] = (
             queue.SimpleQueue()
         )  # gets an entry from each helper that leaves
         self._context = contextvars.copy_context()  # so that numpy.errstate holds in helpers too
+
+    def open(self) -> None:
+        """Let helpers take items, and wake them."""
+        _open_jobs[self] = None
+        for _ in range(_wake.qsize(), self._n_helpers):
+            _wake.put(None)
 
     def work(self) -> None:
         """Take one item after the other until none is left."""
@@ -100,11 +106,21 @@ class _Job(Generic[State, Item]):
             self._wait()
             raise
 
+    def raise_error(self) -> None:
+        """Raise the first error of the helpers, if there is one."""
+        if self.errors:
+            error = self.errors[0]
+            self.errors.clear()
+            try:
+                raise error
+            finally:  # the error, its traceback and this frame would be a reference cycle
+                del error
+
     def _drop_the_rest(self) -> None:
         collections.deque(self._left, maxlen=0)
 
 
-_open_jobs: dict[_Job[Any, Any], None] = {}
+_open_jobs: dict[Job[Any, Any], None] = {}
 _helpers: set[int] = set()
 _wake: queue.SimpleQueue[None] = queue.SimpleQueue()  # an entry wakes one helper
 
@@ -192,8 +208,7 @@ def in_parallel(
     results, parts = [], [Recording() for _ in items]
     for part, item in zip(parts, items, strict=True):
         results.append(part.record(function, state(), item))
-    outer.note(partial(in_parallel, _repeat, parts))
-    outer.made += [array for part in parts for array in part.made]
+    outer.note_parts(partial(in_parallel, _repeat, parts), parts)
     return results
 
 
@@ -208,14 +223,11 @@ def _share_out(
     state: Callable[[], State],
     count: int,
 ) -> list[Result]:
-    n_helpers = _hire(count - 1)
-    job = _Job(function, items, state, n_helpers)
+    job = Job(function, items, state, count - 1)
 
     def work() -> None:
         _inside.one = True
-        _open_jobs[job] = None
-        for _ in range(_wake.qsize(), n_helpers):
-            _wake.put(None)
+        job.open()
         job.work()
 
     def close() -> None:
@@ -223,13 +235,7 @@ def _share_out(
         job.close()
 
     and_surely(work, close)
-    if job.errors:
-        error = job.errors[0]
-        job.errors.clear()
-        try:
-            raise error
-        finally:  # the error, its traceback and this frame would be a reference cycle
-            del error
+    job.raise_error()
     return job.results
 
 
@@ -246,11 +252,11 @@ def scratch(role: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     shape, dtype
         Those of the array.
     """
-    if is_recording():  # a repetition may be in another thread, and later
-        return empty(shape, dtype)
-    held = _inside.__dict__.setdefault("scratch", {})
+    recording = current_recording()
+    # a repetition may be in another thread, and later
+    held = _inside.__dict__.setdefault("scratch", {}) if recording is None else recording.scratch
     size = math.prod(shape)
     memory = held.get((role, dtype))
     if memory is None or memory.size < size:
         memory = held[role, dtype] = np.empty(size, dtype)
-    return memory[:size].reshape(shape)
+    return recorded(memory[:size].reshape(shape))

@@ -52,6 +52,8 @@ class NetworkCallbacks(EpochCallbacks):
         arrays : Arrays
             Its parameters and moments now. Those of its state are older.
         """
+        if not self.are_heard:
+            return False
         state = member.state
         score = state.validation_scores[-1] if state.validation_scores else None
         return self.epoch(

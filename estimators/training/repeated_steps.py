@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from cukernels.runtime import Recorded, Recording
+from cukernels.runtime import Recorded, Recording, Repetition
 from estimators.training.data import Batch, Data
 from estimators.training.objective import Objective
 from estimators.training.steps import Step
@@ -80,6 +80,7 @@ class RecordedStep:
         self._inputs = [None if a is None else a.copy() for a in self._inputs_of(step)]
         self._total = total[group.models].copy()
         self._recording = Recording()
+        self._repetition: Repetition | None = None
         self.is_trusted = self.is_refused = False
 
     def take(self, group: Group, objective: Objective, step: Step, total: np.ndarray) -> None:
@@ -104,6 +105,7 @@ class RecordedStep:
             self.is_refused = True
             _restore(self._changed(group, total), before)
             return group.compute(objective, step, total)
+        self._repetition = Repetition(self._recording)
         total[self._models] = self._total
 
     def _compare(self, group: Group, objective: Objective, step: Step, total: np.ndarray) -> None:
@@ -119,7 +121,8 @@ class RecordedStep:
 
     def _repeat(self, step: Step, total: np.ndarray) -> None:
         self._load(step, total)
-        self._recording.repeat()
+        assert self._repetition is not None
+        self._repetition()
         total[self._models] = self._total
 
     def _changed(self, group: Group, total: np.ndarray) -> list[np.ndarray]:

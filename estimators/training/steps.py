@@ -150,11 +150,14 @@ def draw(members: Sequence[Member]) -> Changes:
     for order in {id(m.order): m.order for m in members}.values():
         order.next()
     layout = layout_of(members)
-    drawn: Changes = []
-    for m in members:
-        sizes = [layout.size] * layout.full + [len(m.rows) - layout.full * layout.size]
-        drawn.append(m.augment and np.concatenate([m.augment(size) for size in sizes]))
-    return drawn
+    return [m.augment and _drawn_changes(m, layout) for m in members]
+
+
+def _drawn_changes(member: Member, layout: BatchLayout) -> np.ndarray:
+    """Draw how the images of a model change, step by step."""
+    rest = len(member.rows) - layout.full * layout.size
+    sizes = [*[layout.size] * layout.full, rest]
+    return np.concatenate([member.augment(size) for size in sizes])
 
 
 def epoch_of(
