@@ -7,10 +7,10 @@ import math
 import numpy as np
 
 from cukernels.optimizers.optimizers import add_batch, check_steps, columns
-from cukernels.optimizers.optimizers_numpy import Chunk, chunks, root_of_squares
+from cukernels.optimizers.optimizers_numpy import Chunk, by_chunks, root_of_squares
 from cukernels.runtime.arrays import Array
 from cukernels.runtime.recording import of_now, recomputed
-from cukernels.runtime.workers import in_parallel, scratch
+from cukernels.runtime.workers import scratch
 from cukernels.training.epoch_loss import check_decayed
 
 
@@ -63,7 +63,7 @@ def adamw(
             change[:, :decayed] += lost
         p -= change
 
-    in_parallel(move, chunks(*params.shape))
+    by_chunks(move, params)
 
 
 def _corrected(learning_rate: Array, beta_1: Array, step: Array) -> Array:

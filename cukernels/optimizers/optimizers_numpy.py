@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -45,7 +46,7 @@ def sgd(
         else:
             p += v
 
-    in_parallel(move, chunks(*params.shape), worth=params.size > _CHUNK)
+    by_chunks(move, params)
 
 
 def adam(
@@ -84,7 +85,7 @@ def adam(
         change *= rates[chunk[0]]
         p -= change
 
-    in_parallel(move, chunks(*params.shape), worth=params.size > _CHUNK)
+    by_chunks(move, params)
 
 
 def _corrected(learning_rate: Array, beta_1: Array, beta_2: Array, step: Array) -> Array:
@@ -114,10 +115,20 @@ def root_of_squares(square: Array, g: Array, b2: Array, out: Array) -> None:
 Chunk = tuple[slice, slice]  # models, and parameters of each
 
 
+def by_chunks(move: Callable[[None, Chunk], None], params: Array) -> None:
+    """Move chunk after chunk; threads share in them where there are many parameters."""
+    in_parallel(move, chunks(*params.shape), worth=params.size > _CHUNK)
+
+
 @lru_cache(maxsize=16)
 def chunks(models: int, size: int) -> list[Chunk]:
-    """Split the parameters into chunks that fit the cache: of one model, or several models."""
-    own = shares(size, _CHUNK if models > 1 else _CHUNK // 2) or [slice(0, 0)]
+    """Split the parameters into chunks that fit the cache: of one model, or several models.
+
+    A single model has two chunks where it might have one: in a step that is repeated, the first one
+    is computed while a helper still multiplies the gradient of the other.
+    """
+    most = _CHUNK // 2 if models == 1 and size <= _CHUNK else _CHUNK
+    own = shares(size, most) or [slice(0, 0)]
     at_once = max(_CHUNK // max(size, 1), 1)
     return [(several, columns) for several in slices(models, at_once) for columns in own]
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from cukernels.optimizers.optimizers import add_batch, check_decay, columns
-from cukernels.optimizers.optimizers_numpy import Chunk, chunks, penalised_chunk, root_of_squares
+from cukernels.optimizers.optimizers_numpy import Chunk, by_chunks, penalised_chunk, root_of_squares
 from cukernels.runtime.arrays import Array
-from cukernels.runtime.workers import in_parallel
 from cukernels.training.epoch_loss import check_decayed
 
 
@@ -40,4 +39,4 @@ def rmsprop(
         change *= rates[models]
         p -= change
 
-    in_parallel(move, chunks(*params.shape))
+    by_chunks(move, params)

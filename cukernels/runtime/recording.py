@@ -108,7 +108,8 @@ class Recording:
         outer = current_recording()
 
         def work() -> Result:
-            self._errstate, _own.recording = np.geterr(), self
+            self._errstate = np.geterr() if outer is None else outer._errstate
+            _own.recording = self
             return function(*args)
 
         def leave() -> None:
@@ -212,7 +213,7 @@ class Recorded(np.ndarray):
             raise CannotRecord(f"{function.__name__} of arrays")
         result, given = call(), _arrays((args, kwargs))
         if result is None or kwargs.get("out") is not None:  # such as copyto
-            _note(call, given, given if result is None else kwargs["out"])
+            _note(call, given, args[0] if function is np.copyto else kwargs.get("out", given))
             return kwargs.get("out")
         if isinstance(result, list | tuple) and all(isinstance(a, np.ndarray) for a in result):
             if not all(_is_view(a, given) for a in result):
@@ -237,9 +238,11 @@ class Recorded(np.ndarray):
         return _noted_copy(found, partial(operator.getitem, own, key), [own, key])
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        call = partial(operator.setitem, of_now(self), _plain(key), _plain(value))
+        key, own = _plain(key), of_now(self)
+        call = partial(operator.setitem, own, key, _plain(value))
         call()
-        _note(call, [key, value], self)
+        place = own[key]
+        _note(call, [key, value], place if _is_view(place, [own]) else own)
 
     def take(self, indices: Any, axis: Any = None, out: Any = None, mode: Any = "raise") -> Any:
         """Note `numpy.ndarray.take`."""

@@ -100,6 +100,7 @@ def _are_plain_labels(y: Any, predicted: np.ndarray) -> bool:
         type(y) is np.ndarray
         and y.ndim == 1
         and y.shape == predicted.shape
+        and y.size > 0
         and y.dtype.kind in "iu"
         and predicted.dtype == y.dtype
         and all(int(a.max()) - int(a.min()) < len(a) // 2 for a in (y, predicted))

@@ -1,0 +1,388 @@
+"""Recorded calls that helpers share, and what the caller does while they are at their parts."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from _struck import Struck
+from cukernels import gather_rows, matmul
+from cukernels.matmul import shared_products
+from cukernels.optimizers import optimizers_numpy
+from cukernels.runtime import (
+    Recorded,
+    Recording,
+    Repetition,
+    and_surely,
+    in_parallel,
+    on_one_blas_thread,
+    repetition,
+    workers,
+)
+from cukernels.runtime.chunks import halves
+from cukernels.runtime.recording import Call, recomputed
+from cukernels.runtime.workspace import Workspace
+from cukernels.training import gather_numpy
+from estimators import MLPClassifier
+from estimators.training.repeated_steps import RepeatedSteps
+
+SECONDS = 20  # that a test waits at most for the other thread
+
+
+def seen(*shape):
+    return np.zeros(shape).view(Recorded)
+
+
+def recorded(function, *arrays):
+    recording = Recording()
+    recording.record(function, *arrays)
+    return recording
+
+
+# What has to wait ---------------------------------------------------------------------------------
+
+A = np.zeros(10)
+CALLS = {
+    "reads the first half": ([A[:5]], []),
+    "reads the second half": ([A[5:]], []),
+    "writes the first half": ([], [A[:5]]),
+    "writes the second half": ([], [A[5:]]),
+}
+
+
+@pytest.mark.parametrize("first", CALLS)
+@pytest.mark.parametrize("second", CALLS)
+def test_calls_wait_for_writes_to_their_memory(first, second):
+    call, other = (Call(lambda: None, *CALLS[name]) for name in (first, second))
+    same = first.split()[-2] == second.split()[-2]
+    writes = "writes" in first or "writes" in second
+    assert call.must_wait_for(other) == (same and writes)
+
+
+@pytest.mark.parametrize(
+    ("work", "reads", "writes"),
+    [
+        (lambda x, y: np.add(x[:2], 1, out=y[1:3]), ["x:2"], ["y1:3"]),
+        (lambda x, y: np.add(x[:2], 1, out=y[:2], where=y[2:] > 0), ["x:2", "y2:"], ["y:2"]),
+        (lambda x, y: np.copyto(y[:2], x[2:]), ["x2:"], ["y:2"]),
+        (lambda x, y: np.copyto(y[:2], 1.0, where=x[2:] > 0), ["x2:"], ["y:2"]),
+        (lambda x, y: y.__setitem__(slice(1, 3), x[:2]), ["x:2"], ["y1:3"]),
+        (lambda x, y: np.add.at(y[1:3], [0, 1], x[:2]), ["x:2"], ["y1:3"]),
+        (lambda x, y: np.concatenate([x[:1], x[1:2]], out=y[2:]), ["x:1", "x1:2"], ["y2:"]),
+        (lambda x, y: x.take([0, 1], out=y[:2], mode="clip"), ["x:"], ["y:2"]),
+        (lambda x, y: np.copyto(y[:2], x[2:].copy()), ["x2:"], ["y:2"]),
+        (lambda x, y: np.copyto(y[:2], x.take([1, 0])), ["x:"], ["y:2"]),
+        (lambda x, y: np.copyto(y[:2], x[[1, 0]]), ["x:"], ["y:2"]),
+        (lambda x, y: np.copyto(y[:2], recomputed(np.cumsum, x[:2])), ["x:2"], ["y:2"]),
+        (lambda x, y: np.copyto(y[:2], np.where(x[2:] > 0, x[:2], 1)), ["x2:", "x:2"], ["y:2"]),
+    ],
+)  # fmt: skip
+def test_all_that_a_call_uses_is_noted(work, reads, writes):
+    """Place by place: what is read of x and y, and what is written to y."""
+    arrays = {"x": np.ones(4), "y": np.ones(4)}
+
+    def places(chosen):
+        marks = {name: np.zeros(4, bool) for name in arrays}
+        for one in chosen:
+            begin, end = (int(n) if n else None for n in one[1:].split(":"))
+            marks[one[0]][begin:end] = True
+        return {name: mark.tolist() for name, mark in marks.items()}
+
+    def noted(which):
+        calls = recorded(work, *(a.view(Recorded) for a in arrays.values())).calls
+        used = [a for call in calls for a in getattr(call, which)]
+        return {
+            name: [any(np.may_share_memory(a[i : i + 1], u) for u in used) for i in range(4)]
+            for name, a in arrays.items()
+        }
+
+    arguments = noted("reads")
+    assert places(reads) == {
+        name: [read and not written for read, written in zip(arguments[name], own, strict=True)]
+        for name, own in places(writes).items()
+    }
+    assert noted("writes") == places(writes)
+
+
+# Who does what ------------------------------------------------------------------------------------
+
+
+def halved(function):
+    """Let two threads call a function of a half, the first of which is the caller's."""
+    in_parallel(lambda _, half: function(half), [0, 1])
+
+
+def test_the_caller_goes_on_up_to_what_it_needs(two_threads):
+    """The helper ends only after the caller has made a call that needs nothing of it."""
+    x, y, z = seen(2, 4), seen(4), seen(4)
+    gone_on, order, repeats = threading.Event(), [], []
+
+    def told(name, array):
+        return recomputed(lambda a: (order.append(name), a)[1], array)
+
+    def helper_waits(half, array):
+        if half == 1 and repeats:
+            assert gone_on.wait(SECONDS)
+        return told(f"half {half}", array)
+
+    def own_work(array):
+        gone_on.set()
+        return told("own", array)
+
+    def work(x, y, z):
+        halved(lambda h: np.add(recomputed(lambda a: helper_waits(h, a), x[h]), 1, out=x[h]))
+        np.add(recomputed(own_work, y), 1, out=y)
+        np.add(told("needs both", x)[1], y, out=z)
+
+    repeat = Repetition(recorded(work, x, y, z))
+    assert repeat.is_shared
+    gone_on.clear()
+    order.clear()
+    repeats.append(repeat)
+    repeat()
+    assert order[-1] == "needs both"
+    assert order.index("own") < order.index("half 1")
+    np.testing.assert_array_equal(z, [4] * 4)
+
+
+def test_the_first_part_is_the_callers(two_threads):
+    """What follows was found to be independent of the other parts alone."""
+    by = []
+
+    def work(x):
+        halved(
+            lambda h: np.add(recomputed(lambda a: (by.append((h, me())), a)[1], x[h]), 1, out=x[h])
+        )
+
+    def me():
+        return threading.get_ident()
+
+    repeat = Repetition(recorded(work, seen(2, 4)))
+    for _ in range(200):
+        repeat()
+    assert {who for half, who in by if half == 0} == {me()}
+
+
+def test_a_late_helper_is_not_waited_for(two_threads, monkeypatch):
+    """If it has not begun, the caller takes its part."""
+    x = seen(2, 4)
+    repeat = Repetition(recorded(lambda x: halved(lambda h: np.add(x[h], 1, out=x[h])), x))
+    monkeypatch.setattr(workers.Job, "help", lambda self: False)
+    repeat()
+    np.testing.assert_array_equal(x, np.full((2, 4), 2))
+
+
+def test_one_thread_repeats_all(monkeypatch):
+    x = seen(2, 4)
+
+    def work(x):
+        halved(lambda h: np.add(x[h], 1, out=x[h]))
+        np.multiply(x, 3, out=x)
+
+    repeat = Repetition(recorded(work, x))
+    monkeypatch.setattr(repetition, "threads", lambda: 1)
+    monkeypatch.setattr(repetition, "Job", None)
+    repeat()
+    np.testing.assert_array_equal(x, np.full((2, 4), 12))
+
+
+# Shared calls that follow each other --------------------------------------------------------------
+
+
+def test_a_thread_goes_on_with_its_own_rows(two_threads):
+    x, y = seen(2, 4), seen(2, 4)
+
+    def work(x, y):
+        halved(lambda h: np.add(x[h], 1, out=x[h]))
+        halved(lambda h: np.multiply(x[h], 2, out=y[h]))
+
+    def crossed(x, y):
+        halved(lambda h: np.add(x[h], 1, out=x[h]))
+        halved(lambda h: np.multiply(x[1 - h], 2, out=y[h]))
+
+    for function, n_calls in ((work, 1), (crossed, 2)):
+        recording = recorded(function, x, y)
+        assert [len(call.parts) for call in recording.calls] == [2, 2]
+        assert len(repetition._joined(recording.calls)) == n_calls
+        x[...] = 5
+        Repetition(recording)()
+        np.testing.assert_array_equal(y, np.full((2, 4), 12))
+
+
+@pytest.mark.parametrize("rows", [64, 200, 201, 257])
+def test_rows_are_gathered_by_the_thread_that_multiplies_them(monkeypatch, two_threads, rows):
+    monkeypatch.setattr(gather_numpy, "_LEAST", 0)
+    monkeypatch.setattr(shared_products, "_LEAST", 0)
+    monkeypatch.setattr(shared_products, "_is_divisible", lambda *_: True)
+    rng = np.random.default_rng(rows)
+    data, w = rng.standard_normal((500, 30)), rng.standard_normal((1, 30, 20))
+    places, out = rng.integers(0, 500, (1, rows)), seen(1, rows, 20)
+
+    def work(places, out):
+        np.copyto(out, matmul(gather_rows(data.view(Recorded), places), w))
+
+    recording, memory = Recording(), Workspace()
+
+    @on_one_blas_thread
+    def record():
+        for _ in range(2):  # the second time the workspace is large enough
+            recording.calls.clear()
+            with memory:
+                recording.record(work, places.view(Recorded), out)
+
+    record()
+    parts = repetition._joined(recording.calls)[0].parts
+    assert len(parts) == 2 and all(len(part.calls) == 2 for part in parts)
+    places[...] = rng.integers(0, 500, (1, rows))
+    Repetition(recording)()
+    np.testing.assert_allclose(out, data[places] @ w, rtol=1e-12)
+
+
+@pytest.mark.parametrize("rows", [1, 16, 17, 33, 200, 784, 1000])
+def test_halves_cover_all_rows(rows):
+    first, second = halves(rows)
+    assert (first.start, first.stop, second.stop) == (0, second.start, rows)
+    assert first.stop % 16 == 0
+    assert rows < 64 or second.stop - second.start > rows / 4
+
+
+# Errors and interrupts ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("half", [0, 1])
+def test_errors_are_raised_and_nobody_goes_on(two_threads, half):
+    x, fails = seen(2, 4), []
+
+    def work(x):
+        halved(lambda h: np.add(recomputed(lambda a: failing(h, a), x[h]), 1, out=x[h]))
+
+    def failing(h, a):
+        if fails and h == half:
+            raise ZeroDivisionError
+        return a
+
+    repeat = Repetition(recorded(work, x))
+    fails.append(True)
+    with pytest.raises(ZeroDivisionError):
+        repeat()
+    assert not workers._open_jobs
+    fails.clear()
+    before = np.array(x)
+    repeat()
+    np.testing.assert_array_equal(x, before + 1)
+
+
+def test_floating_point_settings_hold_in_all_parts(two_threads):
+    x = seen(2, 4)
+
+    def work(x):
+        with np.errstate(divide="raise"):
+            halved(lambda h: np.divide(1.0, x[h], out=x[h]))
+
+    x[...] = 1
+    repeat = Repetition(recorded(work, x))
+    for half in (0, 1):
+        x[...] = 1
+        x[half] = 0
+        with pytest.raises(FloatingPointError):
+            repeat()
+
+
+def test_ctrl_c_leaves_no_helper_at_work(two_threads):
+    """Wherever it strikes: here at each line of a repetition and of what it calls."""
+    x = seen(2, 1000)
+
+    def work(x):
+        halved(lambda h: np.add(recomputed(slow, x[h]), 1, out=x[h]))
+        np.add(x, 1, out=x)
+
+    def slow(a):
+        time.sleep(1e-4)
+        return a
+
+    repeat = Repetition(recorded(work, x))
+    files = {repetition.__file__, workers.__file__, and_surely.__code__.co_filename}
+    place = 0
+    while True:
+        strike = Struck(files, "line", place)
+        if not strike.during(repeat):
+            break
+        assert not workers._open_jobs, strike.at
+        after = np.array(x)
+        time.sleep(3e-4)
+        np.testing.assert_array_equal(x, after, err_msg=strike.at)
+        place += 1
+    assert place > 30
+    before = np.array(x)
+    repeat()
+    np.testing.assert_array_equal(x, before + 2)
+
+
+# Whole fits ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hidden", [(20,), (33, 17), (16, 16, 16)], ids=str)
+@pytest.mark.parametrize("solver", ["adam", "sgd", "adamw", "rmsprop"])
+@pytest.mark.parametrize(
+    "options", [{}, {"dropout": 0.3}, {"alpha": 0.0}, {"batch_norm": True}], ids=str
+)
+def test_fits_whose_steps_are_shared_have_the_same_bits(
+    monkeypatch, two_threads, hidden, solver, options
+):
+    """All that can be shared is shared here, however small it is."""
+    monkeypatch.setattr(gather_numpy, "_LEAST", 0)
+    monkeypatch.setattr("cukernels.runtime.workspace.LARGE", 0)
+    monkeypatch.setattr(shared_products, "_LEAST", 0)
+    monkeypatch.setattr(optimizers_numpy, "_CHUNK", 2**10)
+    optimizers_numpy.chunks.cache_clear()
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((400, 50)).astype(np.float32), rng.integers(0, 4, 400)
+    shared = []
+    call = Repetition.__call__
+
+    def counted(self):
+        shared.append(self.is_shared)
+        call(self)
+
+    monkeypatch.setattr(Repetition, "__call__", counted)
+
+    def fitted():
+        model = MLPClassifier(
+            hidden, solver=solver, batch_size=64, max_iter=20, random_state=0, tol=0, **options
+        )
+        return [c.tobytes() for c in model.fit(X, y).coefs_]
+
+    own = fitted()
+    assert shared and all(shared)
+    with monkeypatch.context() as patch:
+        patch.setattr(RepeatedSteps, "take", lambda self, group, *args: group.compute(*args))
+        computed = fitted()
+    optimizers_numpy.chunks.cache_clear()
+    assert own == computed
+
+
+def test_adam_begins_while_a_helper_multiplies(monkeypatch, two_threads):
+    """MLPClassifier((100,)) on images of 784 pixels: the waits of one step."""
+    monkeypatch.setattr(shared_products, "_is_divisible", lambda *_: True)
+    rng = np.random.default_rng(0)
+    X, y = rng.random((1000, 784), np.float32), rng.integers(0, 10, 1000)
+    made = []
+    init = Repetition.__init__
+
+    def remember(self, recording):
+        init(self, recording)
+        made.append(self)
+
+    monkeypatch.setattr(Repetition, "__init__", remember)
+    MLPClassifier((100,), batch_size=200, max_iter=4, random_state=0).fit(X, y)
+    (repeat,) = made
+    calls = ["wait" if c == repeat._end else getattr(c, "func", None) for c in repeat._calls]
+    begins = [i for i, c in enumerate(calls) if c == repeat._begin]
+    waits = [i for i, c in enumerate(calls) if c == "wait"]
+    assert begins == [0, begins[1]] and waits == [1, waits[1]]
+    between = [getattr(c, "__self__", None) for c in calls[begins[1] : waits[1]]]
+    assert between.count(np.sqrt) == 1
+    assert [getattr(c, "__self__", None) for c in calls].count(np.sqrt) == 2
