@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -65,24 +67,29 @@ def test_calls_wait_for_writes_to_their_memory(first, second):
 @pytest.mark.parametrize(
     ("work", "reads", "writes"),
     [
-        (lambda x, y: np.add(x[:2], 1, out=y[1:3]), ["x:2"], ["y1:3"]),
-        (lambda x, y: np.add(x[:2], 1, out=y[:2], where=y[2:] > 0), ["x:2", "y2:"], ["y:2"]),
-        (lambda x, y: np.copyto(y[:2], x[2:]), ["x2:"], ["y:2"]),
-        (lambda x, y: np.copyto(y[:2], 1.0, where=x[2:] > 0), ["x2:"], ["y:2"]),
-        (lambda x, y: y.__setitem__(slice(1, 3), x[:2]), ["x:2"], ["y1:3"]),
-        (lambda x, y: np.add.at(y[1:3], [0, 1], x[:2]), ["x:2"], ["y1:3"]),
-        (lambda x, y: np.concatenate([x[:1], x[1:2]], out=y[2:]), ["x:1", "x1:2"], ["y2:"]),
-        (lambda x, y: x.take([0, 1], out=y[:2], mode="clip"), ["x:"], ["y:2"]),
-        (lambda x, y: np.copyto(y[:2], x[2:].copy()), ["x2:"], ["y:2"]),
-        (lambda x, y: np.copyto(y[:2], x.take([1, 0])), ["x:"], ["y:2"]),
-        (lambda x, y: np.copyto(y[:2], x[[1, 0]]), ["x:"], ["y:2"]),
-        (lambda x, y: np.copyto(y[:2], recomputed(np.cumsum, x[:2])), ["x:2"], ["y:2"]),
-        (lambda x, y: np.copyto(y[:2], np.where(x[2:] > 0, x[:2], 1)), ["x2:", "x:2"], ["y:2"]),
+        (lambda x, y, b, i: np.add(x[:2], 1, out=y[1:3]), ["x:2"], ["y1:3"]),
+        (lambda x, y, b, i: np.add(x[:2], 1, out=y[:2], where=b[2:]), ["x:2", "b2:"], ["y:2"]),
+        (lambda x, y, b, i: np.copyto(y[:2], x[2:]), ["x2:"], ["y:2"]),
+        (lambda x, y, b, i: np.copyto(y[:2], 1.0, where=b[2:]), ["b2:"], ["y:2"]),
+        (lambda x, y, b, i: y.__setitem__(slice(1, 3), x[:2]), ["x:2"], ["y1:3"]),
+        (lambda x, y, b, i: np.add.at(y[1:3], [0, 1], x[:2]), ["x:2"], ["y1:3"]),
+        (lambda x, y, b, i: np.concatenate([x[:1], x[1:2]], out=y[2:]), ["x:1", "x1:2"], ["y2:"]),
+        (lambda x, y, b, i: x.take([0, 1], out=y[:2], mode="clip"), ["x:"], ["y:2"]),
+        (lambda x, y, b, i: x.take(i[:2], out=y[:2], mode="clip"), ["x:", "i:2"], ["y:2"]),
+        (lambda x, y, b, i: np.copyto(y[:2], x.take(i[2:])), ["x:", "i2:"], ["y:2"]),
+        (lambda x, y, b, i: np.copyto(y[:2], x[i[2:]]), ["x:", "i2:"], ["y:2"]),
+        (lambda x, y, b, i: y.__setitem__([0, 1], x[:2]), ["x:2"], ["y:"]),
+        (lambda x, y, b, i: y.__setitem__(i[:2], x[:2]), ["x:2", "i:2"], ["y:"]),
+        (lambda x, y, b, i: np.copyto(y[:2], x[2:].copy()), ["x2:"], ["y:2"]),
+        (lambda x, y, b, i: np.copyto(y[:2], x.take([1, 0])), ["x:"], ["y:2"]),
+        (lambda x, y, b, i: np.copyto(y[:2], x[[1, 0]]), ["x:"], ["y:2"]),
+        (lambda x, y, b, i: np.copyto(y[:2], recomputed(np.cumsum, x[:2])), ["x:2"], ["y:2"]),
+        (lambda x, y, b, i: np.copyto(y[:2], np.where(b[:2], x[:2], 1)), ["b:2", "x:2"], ["y:2"]),
     ],
 )  # fmt: skip
 def test_all_that_a_call_uses_is_noted(work, reads, writes):
-    """Place by place: what is read of x and y, and what is written to y."""
-    arrays = {"x": np.ones(4), "y": np.ones(4)}
+    """Place by place: what is read of each array, and what is written to y."""
+    arrays = {"x": np.ones(4), "y": np.ones(4), "b": np.ones(4, bool), "i": np.arange(4)}
 
     def places(chosen):
         marks = {name: np.zeros(4, bool) for name in arrays}
@@ -146,6 +153,12 @@ def test_the_caller_goes_on_up_to_what_it_needs(two_threads):
     assert order[-1] == "needs both"
     assert order.index("own") < order.index("half 1")
     np.testing.assert_array_equal(z, [4] * 4)
+
+
+def test_what_parts_make_is_known(two_threads):
+    """It is spoiled before a recording is compared."""
+    recording = recorded(lambda x: halved(lambda h: np.add(x[h] * 2, 1, out=x[h])), seen(2, 4))
+    assert [a.shape for a in recording.made] == [(4,), (4,)]
 
 
 def test_the_first_part_is_the_callers(two_threads):
@@ -321,6 +334,21 @@ def test_ctrl_c_leaves_no_helper_at_work(two_threads):
     np.testing.assert_array_equal(x, before + 2)
 
 
+def test_nothing_is_kept_after_a_fit(two_threads):
+    """Also before Python looks for cycles: the calls of a step hold all its arrays."""
+    rng = np.random.default_rng(0)
+    X, y = rng.random((1000, 784), np.float32), rng.integers(0, 10, 1000)
+    held = weakref.ref(X)
+    gc.collect()
+    gc.disable()
+    try:
+        MLPClassifier((100,), batch_size=200, max_iter=4, random_state=0).fit(X, y)
+        del X
+        assert held() is None
+    finally:
+        gc.enable()
+
+
 # Whole fits ---------------------------------------------------------------------------------------
 
 
@@ -379,8 +407,9 @@ def test_adam_begins_while_a_helper_multiplies(monkeypatch, two_threads):
     monkeypatch.setattr(Repetition, "__init__", remember)
     MLPClassifier((100,), batch_size=200, max_iter=4, random_state=0).fit(X, y)
     (repeat,) = made
-    calls = ["wait" if c == repeat._end else getattr(c, "func", None) for c in repeat._calls]
-    begins = [i for i, c in enumerate(calls) if c == repeat._begin]
+    helpers = repeat._helpers
+    calls = ["wait" if c == helpers.end else getattr(c, "func", None) for c in repeat._calls]
+    begins = [i for i, c in enumerate(calls) if c == helpers.begin]
     waits = [i for i, c in enumerate(calls) if c == "wait"]
     assert begins == [0, begins[1]] and waits == [1, waits[1]]
     between = [getattr(c, "__self__", None) for c in calls[begins[1] : waits[1]]]

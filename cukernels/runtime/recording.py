@@ -49,30 +49,23 @@ class Call(NamedTuple):
     ----------
     make : callable
         Makes it once more.
-    reads, writes : list of array
+    reads, writes : sequence of array
         Where it has numbers from, and where it leaves its own.
     parts : sequence of Recording
-        What it consists of, if threads share in it.
+        What it consists of, if threads share in it. Then their calls say what is read and written.
     """
 
     make: Callable[[], Any]
-    reads: list[np.ndarray]
-    writes: list[np.ndarray]
+    reads: Sequence[np.ndarray] = ()
+    writes: Sequence[np.ndarray] = ()
     parts: Sequence[Recording] = ()
-
-    @classmethod
-    def of_parts(cls, parts: Sequence[Recording], make: Callable[[], Any]) -> Call:
-        """Return a call that consists of parts, which threads may make at the same time."""
-        calls = [call for part in parts for call in part.calls]
-        reads, writes = ([a for c in calls for a in c.reads], [a for c in calls for a in c.writes])
-        return cls(make, reads, writes, parts)
 
     def must_wait_for(self, other: Call) -> bool:
         """Whether the numbers depend on which of two calls comes first."""
         return _meet(self.writes, [*other.reads, *other.writes]) or _meet(self.reads, other.writes)
 
 
-def _meet(some: list[np.ndarray], others: list[np.ndarray]) -> bool:
+def _meet(some: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> bool:
     return any(np.may_share_memory(a, b) for a in some for b in others)
 
 
@@ -126,7 +119,7 @@ class Recording:
 
     def note_parts(self, make: Callable[[], Any], parts: Sequence[Recording]) -> None:
         """Add a call that consists of parts, which threads may make at the same time."""
-        self.calls.append(Call.of_parts(parts, make))
+        self.calls.append(Call(make, parts=parts))
         self.made += [array for part in parts for array in part.made]
 
     def spoil(self) -> None:

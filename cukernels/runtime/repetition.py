@@ -34,28 +34,15 @@ class Repetition:
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
         self.is_shared = any(call.parts for call in recording.calls)
-        self._calls = self._in_order(recording.calls)
-        self._job: Job[None, Recording] | None = None
-
-    def _in_order(self, calls: list[Call]) -> list[Callable[[], Any]]:
-        """Return what to call one after the other."""
-        order: list[Callable[[], Any]] = []
-        away: list[Call] = []  # what helpers may be at
-        for call in _joined(calls):
-            if away and (call.parts or any(call.must_wait_for(other) for other in away)):
-                order.append(self._end)
-                away = []
-            if call.parts:
-                order.append(partial(self._begin, call.parts))
-                away = [other for part in call.parts[1:] for other in part.calls]
-            else:
-                order.append(call.make)
-        return [*order, self._end] if away else order
+        # No method of this object is among the calls: the cycle would keep all arrays of the step
+        # until Python looks for cycles.
+        self._helpers = _Helpers()
+        self._calls = _in_order(recording.calls, self._helpers)
 
     def __call__(self) -> None:
         """Repeat the recording."""
         if self.is_shared and threads() > 1:
-            and_surely(self._repeat, self._abandon)
+            and_surely(self._repeat, self._helpers.leave)
         else:
             self._recording.repeat()
 
@@ -64,13 +51,20 @@ class Repetition:
         for call in self._calls:
             call()
 
-    def _begin(self, parts: Sequence[Recording]) -> None:
+
+class _Helpers:
+    """Those who are at their parts of a shared call, if there are any."""
+
+    def __init__(self) -> None:
+        self._job: Job[None, Recording] | None = None
+
+    def begin(self, parts: Sequence[Recording]) -> None:
         """Make the first part, and let helpers make the others."""
         self._job = Job(_repeat_part, parts[1:], _nothing, min(threads(), len(parts)) - 1)
         self._job.open()
         parts[0].repeat()
 
-    def _end(self) -> None:
+    def end(self) -> None:
         """Make what no helper has begun, and wait for them."""
         job = self._job
         assert job is not None
@@ -79,11 +73,27 @@ class Repetition:
         self._job = None
         job.raise_error()
 
-    def _abandon(self) -> None:
+    def leave(self) -> None:
         """Let no helper go on after an error or an interrupt; may be called again."""
         if self._job is not None:
             self._job.close()
             self._job = None
+
+
+def _in_order(calls: Sequence[Call], helpers: _Helpers) -> list[Callable[[], Any]]:
+    """Return what to call one after the other, with a wait for helpers where one is due."""
+    order: list[Callable[[], Any]] = []
+    away: list[Call] = []  # what helpers may be at
+    for call in _joined(calls):
+        if away and (call.parts or any(call.must_wait_for(other) for other in away)):
+            order.append(helpers.end)
+            away = []
+        if call.parts:
+            order.append(partial(helpers.begin, call.parts))
+            away = [other for part in call.parts[1:] for other in part.calls]
+        else:
+            order.append(call.make)
+    return [*order, helpers.end] if away else order
 
 
 def _joined(calls: Sequence[Call]) -> list[Call]:
@@ -96,7 +106,7 @@ def _joined(calls: Sequence[Call]) -> list[Call]:
         if joined and _fit_together(joined[-1].parts, call.parts):
             pairs = zip(joined[-1].parts, call.parts, strict=True)
             parts = [Recording([*one.calls, *other.calls]) for one, other in pairs]
-            joined[-1] = Call.of_parts(parts, call.make)  # whose `make` nobody calls
+            joined[-1] = Call(call.make, parts=parts)  # whose `make` nobody calls
         else:
             joined.append(call)
     return joined
