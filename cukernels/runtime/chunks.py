@@ -19,6 +19,6 @@ _GROUP = 16  # rows: those of the registers of a kernel of BLAS
 
 
 def halves(rows: int) -> list[slice]:
-    """Divide the rows of a product for two threads, so that BLAS computes each as before."""
+    """Divide the rows of a product for two threads, where a kernel of BLAS would divide them."""
     half = -(-rows // (2 * _GROUP)) * _GROUP
     return [slice(0, half), slice(half, rows)]
