@@ -269,14 +269,17 @@ def test_halves_cover_all_rows(rows):
 
 @pytest.mark.parametrize("half", [0, 1])
 def test_errors_are_raised_and_nobody_goes_on(two_threads, half):
-    x, fails = seen(2, 4), []
+    x, fails, begun = seen(2, 4), [], threading.Event()
 
     def work(x):
         halved(lambda h: np.add(recomputed(lambda a: failing(h, a), x[h]), 1, out=x[h]))
 
     def failing(h, a):
         if fails and h == half:
+            begun.set()
             raise ZeroDivisionError
+        if fails and half == 1:
+            assert begun.wait(SECONDS)  # a helper is at it, and not the caller
         return a
 
     repeat = Repetition(recorded(work, x))
