@@ -55,6 +55,8 @@ PAIRS = {
     "bool": (labels(50, False, True), labels(50, False, True)),
     "strings": (labels(50, "a", "b"), labels(50, "a", "b")),
     "strings and numbers": (labels(50, "a", "b"), labels(50, 0, 1)),
+    "numbers and strings": (labels(50, 0, 1), labels(50, "a", "b")),
+    "numbers and fractions": (labels(50, 0, 1), RNG.random(50)),
     "floats": (labels(50, 0.0, 1.0), labels(50, 0, 1)),
     "continuous": (RNG.random(50), labels(50, 0, 1)),
     "other dtypes": (labels(50, 0, 1, dtype=np.int8), labels(50, 0, 1)),
@@ -84,3 +86,9 @@ def test_plain_labels_are_not_validated_again(monkeypatch):
     for name in ("digits", "negative", "unsigned", "half as many", "one class"):
         y, predicted = PAIRS[name]
         assert Predicts().score(predicted, y) == np.mean(y == predicted)
+
+
+def test_of_many_labels_scikit_learn_is_asked():
+    """Some of its versions warn of them."""
+    for name in ("as many classes as samples", "one more than half", "many predicted"):
+        assert not base._are_plain_labels(*PAIRS[name])
