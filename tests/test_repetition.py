@@ -256,6 +256,24 @@ def test_rows_are_gathered_by_the_thread_that_multiplies_them(monkeypatch, two_t
     np.testing.assert_allclose(out, data[places] @ w, rtol=1e-12)
 
 
+def test_rows_are_gathered_in_parts_only_where_that_pays(monkeypatch, two_threads):
+    """To wake a thread for them takes longer, and a stack has other ways to share."""
+    shared = []
+    monkeypatch.setattr(gather_numpy, "in_parallel", lambda *args: shared.append(args))
+    data = np.zeros((300, 784), np.float32).view(Recorded)
+
+    def gather(models, rows):
+        with Workspace():
+            gather_rows(data, np.zeros((models, rows), int).view(Recorded))
+
+    gather(1, 200)
+    recorded(gather, 2, 200)
+    recorded(gather, 1, 32)
+    assert not shared
+    recorded(gather, 1, 200)
+    assert len(shared) == 1
+
+
 @pytest.mark.parametrize("rows", [1, 16, 17, 33, 200, 784, 1000])
 def test_halves_cover_all_rows(rows):
     first, second = halves(rows)
