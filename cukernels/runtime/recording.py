@@ -76,6 +76,8 @@ class Recording:
     ----------
     calls : sequence of Call, default=()
         What is known already.
+    scratch : dict or None, default=None
+        Memory for `workers.scratch`, by role; None: that of the workspace.
 
     Attributes
     ----------
@@ -83,14 +85,13 @@ class Recording:
         The calls, in order.
     made : list of array
         The arrays that they make, or that were made for them.
-    scratch : dict
-        Memory for `workers.scratch`, by role.
     """
 
-    def __init__(self, calls: Sequence[Call] = ()) -> None:
-        self.calls = list(calls)
+    def __init__(
+        self, calls: Sequence[Call] = (), scratch: dict[Any, np.ndarray] | None = None
+    ) -> None:
+        self.calls, self.scratch = list(calls), scratch
         self.made: list[np.ndarray] = []
-        self.scratch: dict[Any, np.ndarray] = {}
         self._errstate: Any = None
 
     def record(self, function: Callable[..., Result], *args: Any) -> Result:

@@ -24,6 +24,7 @@ import numpy as np
 from cukernels.runtime.blas_threads import allowed_threads, keep_to_one_thread, on_one_blas_thread
 from cukernels.runtime.interrupts import and_surely
 from cukernels.runtime.recording import Recording, current_recording, recorded
+from cukernels.runtime.workspace import empty
 
 State = TypeVar("State")
 Item = TypeVar("Item")
@@ -252,9 +253,10 @@ def scratch(role: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     shape, dtype
         Those of the array.
     """
-    recording = current_recording()
-    # a repetition may be in another thread, and later
+    recording = current_recording()  # a repetition may be in another thread, and later
     held = _inside.__dict__.setdefault("scratch", {}) if recording is None else recording.scratch
+    if held is None:
+        return empty(shape, dtype)
     size = math.prod(shape)
     memory = held.get((role, dtype))
     if memory is None or memory.size < size:

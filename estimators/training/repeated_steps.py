@@ -79,7 +79,9 @@ class RecordedStep:
         self._models, self._n_rows = group.models, group.n_rows(step)
         self._inputs = [None if a is None else a.copy() for a in self._inputs_of(step)]
         self._total = total[group.models].copy()
-        self._recording = Recording()
+        # The optimizer of one model begins while a helper still reads what is in the workspace.
+        is_one = group.models.stop - group.models.start == 1
+        self._recording = Recording(scratch={} if is_one else None)
         self._repetition: Repetition | None = None
         self.is_trusted = self.is_refused = False
 
