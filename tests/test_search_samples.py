@@ -11,7 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from _searches import QUIET, assert_same_results, mlp
-from estimators import LogisticRegression, MLPClassifier, Perceptron
+from estimators import ConvNetClassifier, LogisticRegression, MLPClassifier, Perceptron
 from estimators import model_selection as ours
 
 pytestmark = QUIET
@@ -144,3 +144,16 @@ def test_folds_of_other_sizes(digits, stacks, monkeypatch, data):
         alone = clone(search).set_params(fused=False)
         alone.fit(sp.csr_matrix(X) if data == "sparse" else X, y)
         assert_same_results(search.cv_results_, alone.cv_results_)
+
+
+def test_images_of_folds_of_other_sizes_change_alike(digits, stacks):
+    """The changes of a model's last step are drawn for its own rows alone."""
+    X, y = digits[0][:80].reshape(-1, 8, 8, 1), digits[1][:80]
+    net = ConvNetClassifier((3,), max_iter=4, batch_size=20, random_state=0, augment={"shift": 1})
+    search = ours.GridSearchCV(
+        net, {"alpha": [1e-4, 1.0]}, cv=sk.KFold(3), refit=False, scoring="neg_log_loss"
+    )
+    search.fit(X, y)
+    assert stacks == [6]
+    alone = clone(search).set_params(fused=False).fit(X, y)
+    assert_same_results(search.cv_results_, alone.cv_results_)
