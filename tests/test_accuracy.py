@@ -28,7 +28,7 @@ def told(function, *args):
             result = function(*args)
         except Exception as error:
             result = type(error), str(error)
-    return result, type(result), [(w.category, str(w.message)) for w in caught]
+    return repr(result), type(result), [(w.category, str(w.message)) for w in caught]
 
 
 def labels(n, *choices, dtype=None):
