@@ -14,7 +14,7 @@ from typing import Any
 from cukernels.runtime.blas_threads import on_one_blas_thread
 from cukernels.runtime.interrupts import and_surely
 from cukernels.runtime.recording import Call, Recording
-from cukernels.runtime.workers import Job, threads
+from cukernels.runtime.workers import Job, repeat_part, threads
 
 
 class Repetition:
@@ -60,7 +60,7 @@ class _Helpers:
 
     def begin(self, parts: Sequence[Recording]) -> None:
         """Make the first part, and let helpers make the others."""
-        self._job = Job(_repeat_part, parts[1:], _nothing, min(threads(), len(parts)) - 1)
+        self._job = Job(repeat_part, parts[1:], _nothing, min(threads(), len(parts)) - 1)
         self._job.open()
         parts[0].repeat()
 
@@ -127,8 +127,4 @@ def _fit_together(parts: Sequence[Recording], others: Sequence[Recording]) -> bo
 
 
 def _nothing() -> None:
-    """What a helper needs for itself."""
-
-
-def _repeat_part(_: None, part: Recording) -> None:
-    part.repeat()
+    """A part needs no state of its own."""

@@ -209,11 +209,12 @@ def in_parallel(
     results, parts = [], [Recording() for _ in items]
     for part, item in zip(parts, items, strict=True):
         results.append(part.record(function, state(), item))
-    outer.note_parts(partial(in_parallel, _repeat, parts), parts)
+    outer.note_parts(partial(in_parallel, repeat_part, parts), parts)
     return results
 
 
-def _repeat(_: None, part: Recording) -> None:
+def repeat_part(_: None, part: Recording) -> None:
+    """Make the calls of a part of a recording."""
     part.repeat()
 
 
