@@ -22,7 +22,7 @@ from cukernels.runtime import (
     workers,
 )
 from cukernels.runtime.chunks import halves
-from cukernels.runtime.recording import Call, recomputed
+from cukernels.runtime.recording import recomputed
 from cukernels.runtime.workspace import Workspace
 from cukernels.training import gather_numpy
 
@@ -37,78 +37,6 @@ def recorded(function, *arrays):
     recording = Recording()
     recording.record(function, *arrays)
     return recording
-
-
-# What has to wait ---------------------------------------------------------------------------------
-
-A = np.zeros(10)
-CALLS = {
-    "reads the first half": ([A[:5]], []),
-    "reads the second half": ([A[5:]], []),
-    "writes the first half": ([], [A[:5]]),
-    "writes the second half": ([], [A[5:]]),
-}
-
-
-@pytest.mark.parametrize("first", CALLS)
-@pytest.mark.parametrize("second", CALLS)
-def test_calls_wait_for_writes_to_their_memory(first, second):
-    call, other = (Call(lambda: None, *CALLS[name]) for name in (first, second))
-    same = first.split()[-2] == second.split()[-2]
-    writes = "writes" in first or "writes" in second
-    assert call.must_wait_for(other) == (same and writes)
-
-
-@pytest.mark.parametrize(
-    ("work", "reads", "writes"),
-    [
-        (lambda x, y, b, i: np.add(x[:2], 1, out=y[1:3]), ["x:2"], ["y1:3"]),
-        (lambda x, y, b, i: np.add(x[:2], 1, out=y[:2], where=b[2:]), ["x:2", "b2:"], ["y:2"]),
-        (lambda x, y, b, i: np.copyto(y[:2], x[2:]), ["x2:"], ["y:2"]),
-        (lambda x, y, b, i: np.copyto(y[:2], 1.0, where=b[2:]), ["b2:"], ["y:2"]),
-        (lambda x, y, b, i: y.__setitem__(slice(1, 3), x[:2]), ["x:2"], ["y1:3"]),
-        (lambda x, y, b, i: np.add.at(y[1:3], [0, 1], x[:2]), ["x:2"], ["y1:3"]),
-        (lambda x, y, b, i: np.concatenate([x[:1], x[1:2]], out=y[2:]), ["x:1", "x1:2"], ["y2:"]),
-        (lambda x, y, b, i: x.take([0, 1], out=y[:2], mode="clip"), ["x:"], ["y:2"]),
-        (lambda x, y, b, i: x.take(i[:2], out=y[:2], mode="clip"), ["x:", "i:2"], ["y:2"]),
-        (lambda x, y, b, i: np.copyto(y[:2], x.take(i[2:])), ["x:", "i2:"], ["y:2"]),
-        (lambda x, y, b, i: np.copyto(y[:2], x[i[2:]]), ["x:", "i2:"], ["y:2"]),
-        (lambda x, y, b, i: y.__setitem__([0, 1], x[:2]), ["x:2"], ["y:"]),
-        (lambda x, y, b, i: y.__setitem__(1, x[2:].sum()), ["x2:"], ["y:"]),
-        (lambda x, y, b, i: y.__setitem__(b, 0.5), ["b:"], ["y:"]),
-        (lambda x, y, b, i: y.__setitem__(i[:2], x[:2]), ["x:2", "i:2"], ["y:"]),
-        (lambda x, y, b, i: np.copyto(y[:2], x[2:].copy()), ["x2:"], ["y:2"]),
-        (lambda x, y, b, i: np.copyto(y[:2], x.take([1, 0])), ["x:"], ["y:2"]),
-        (lambda x, y, b, i: np.copyto(y[:2], x[[1, 0]]), ["x:"], ["y:2"]),
-        (lambda x, y, b, i: np.copyto(y[:2], recomputed(np.cumsum, x[:2])), ["x:2"], ["y:2"]),
-        (lambda x, y, b, i: np.copyto(y[:2], np.where(b[:2], x[:2], 1)), ["b:2", "x:2"], ["y:2"]),
-    ],
-)  # fmt: skip
-def test_all_that_a_call_uses_is_noted(work, reads, writes):
-    """Place by place: what is read of each array, and what is written to y."""
-    arrays = {"x": np.ones(4), "y": np.ones(4), "b": np.ones(4, bool), "i": np.arange(4)}
-
-    def places(chosen):
-        marks = {name: np.zeros(4, bool) for name in arrays}
-        for one in chosen:
-            begin, end = (int(n) if n else None for n in one[1:].split(":"))
-            marks[one[0]][begin:end] = True
-        return {name: mark.tolist() for name, mark in marks.items()}
-
-    def noted(which):
-        calls = recorded(work, *(a.view(Recorded) for a in arrays.values())).calls
-        used = [a for call in calls for a in getattr(call, which)]
-        return {
-            name: [any(np.may_share_memory(a[i : i + 1], u) for u in used) for i in range(4)]
-            for name, a in arrays.items()
-        }
-
-    arguments = noted("reads")
-    assert places(reads) == {
-        name: [read and not written for read, written in zip(arguments[name], own, strict=True)]
-        for name, own in places(writes).items()
-    }
-    assert noted("writes") == places(writes)
 
 
 # Who does what ------------------------------------------------------------------------------------
@@ -220,6 +148,60 @@ def test_a_thread_goes_on_with_its_own_rows(two_threads):
         x[...] = 5
         Repetition(recording)()
         np.testing.assert_array_equal(y, np.full((2, 4), 12))
+
+
+BETWEEN = {
+    # What is done between two shared calls, and where it is once they are joined.
+    "nothing to do with either": (lambda x, y, z: np.add(z, 1, out=z), "before"),
+    "read by the second": (lambda x, y, z: np.add(z, 1, out=y[0]), "before"),
+    "made of the first": (lambda x, y, z: np.add(x[0], 1, out=z), "after"),
+    "made of the helper's": (lambda x, y, z: np.add(x[1], 1, out=z), "after"),
+    "written to what the first reads": (lambda x, y, z: np.add(z, 1, out=x[0]), "between"),
+    "written to what the helper read": (lambda x, y, z: np.add(z, 1, out=x[1]), "between"),
+    "of the first, for the second": (lambda x, y, z: np.add(x[1], 1, out=y[0]), "between"),
+}
+
+
+@pytest.mark.parametrize("name", BETWEEN)
+def test_calls_between_shared_ones_come_first_or_last(two_threads, name):
+    """If neither changes a number, so that threads do not meet between the two."""
+    between, place = BETWEEN[name]
+    x, y, z = seen(2, 4), seen(2, 4), seen(4)
+
+    def work(x, y, z):
+        halved(lambda h: np.add(x[h], 1, out=x[h]))
+        between(x, y, z)
+        halved(lambda h: np.multiply(y[h], x[h], out=y[h]))
+
+    recording = recorded(work, x, y, z)
+    assert [len(call.parts) for call in recording.calls] == [2, 0, 2]
+    order = {"before": [0, 2], "after": [2, 0], "between": [2, 0, 2]}[place]
+    assert [len(call.parts) for call in repetition._joined(recording.calls)] == order
+    expected = [np.arange(8.0).reshape(2, 4), np.full((2, 4), 3.0), np.full(4, 5.0)]
+    for array, value in zip((x, y, z), expected, strict=True):
+        array[...] = value
+    work(*expected)
+    Repetition(recording)()
+    for array, value in zip((x, y, z), expected, strict=True):
+        np.testing.assert_array_equal(array, value)
+
+
+def test_of_calls_that_need_each_other_both_come_last(two_threads):
+    """The second one could come first, were it not for the one before it."""
+    x, y, z = seen(2, 4), seen(2, 4), seen(4)
+
+    def work(x, y, z):
+        halved(lambda h: np.add(x[h], 1, out=x[h]))
+        np.multiply(z, x[1], out=z)
+        np.add(z, 1, out=z)
+        halved(lambda h: np.multiply(x[h], 2, out=y[h]))
+
+    recording = recorded(work, x, y, z)
+    assert [len(call.parts) for call in repetition._joined(recording.calls)] == [2, 0, 0]
+    x[...], z[...] = 3, 2
+    Repetition(recording)()
+    np.testing.assert_array_equal(z, np.full(4, 9.0))
+    np.testing.assert_array_equal(y, np.full((2, 4), 8.0))
 
 
 @pytest.mark.parametrize("rows", [64, 200, 201, 257])

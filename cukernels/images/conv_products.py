@@ -17,6 +17,7 @@ from cukernels.activations.fused import reversible_activation
 from cukernels.images.inputs import check_sets, through
 from cukernels.images.patches import Patches
 from cukernels.images.windows import Axis, Grid, padded_shape, places_of, taps, unpad
+from cukernels.runtime.recording import recorded
 from cukernels.runtime.stacks import broadcast_stack, sum_to, users
 from cukernels.runtime.workers import in_parallel, scratch
 from cukernels.runtime.workspace import empty
@@ -158,7 +159,8 @@ def _tasks(
 def _filter_gradient(dz: np.ndarray, images: np.ndarray, seen: Patches) -> np.ndarray:
     """The terms of some images in the filter gradient of a model, (K, R * S * C [+ 1])."""
     k = dz.shape[-1]
-    total = np.zeros((k, seen.depth), dz.dtype)
+    total = recorded(np.empty((k, seen.depth), dz.dtype))
+    total[...] = 0
     if not total.size:
         return total
     for chunk, rows, matrix in seen.matrices(images):

@@ -13,6 +13,7 @@ import numpy as np
 
 from cukernels.images.windows import Grid, as_items, padded_shape, patches, unpad
 from cukernels.runtime.chunks import shares, slices
+from cukernels.runtime.recording import Recorded, is_recording
 from cukernels.runtime.workers import scratch
 
 _CHUNK = 2**21  # bytes of windows that are made at a time
@@ -92,6 +93,8 @@ class Patches:
             return images
         if self._padded is None or len(self._padded) < len(images):
             self._padded = np.zeros(shape, self._dtype)
+            if is_recording():
+                self._padded = self._padded.view(Recorded)
         padded = self._padded[: len(images)]
         unpad(padded, self.axes)[...] = images
         return padded

@@ -191,15 +191,21 @@ def patches(padded: np.ndarray, axes: Grid) -> np.ndarray:
     There is no copy if they are contiguous. (`as_strided` would take any, and ten times as long.)
     """
     rows, columns = axes
-    padded = np.ascontiguousarray(padded)
+    padded = contiguous(padded)
     n, h, w, c = padded.strides
     strides = (n, h * rows.stride, w * columns.stride, h * rows.dilation, w * columns.dilation, c)
-    return np.ndarray(
-        (len(padded), rows.places, columns.places, rows.taps, columns.taps, padded.shape[-1]),
-        padded.dtype,
-        padded,
-        strides=strides,
-    )
+    shape = (len(padded), rows.places, columns.places, rows.taps, columns.taps, padded.shape[-1])
+    return strided(padded, shape, strides)
+
+
+def contiguous(x: np.ndarray) -> np.ndarray:
+    """Return an array itself, or a contiguous copy; of its class, unlike what NumPy's would be."""
+    return x if x.flags.c_contiguous else x.copy()
+
+
+def strided(x: np.ndarray, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
+    """View a contiguous array with other strides; of its class, so that its use is recorded."""
+    return np.ndarray(shape, x.dtype, x, strides=strides).view(type(x))
 
 
 def as_items(x: np.ndarray) -> np.ndarray:

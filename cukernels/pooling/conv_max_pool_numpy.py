@@ -10,7 +10,7 @@ import numpy as np
 from cukernels.activations.fused import reversible_activation
 from cukernels.images.conv_numpy import activate, slope_of
 from cukernels.images.conv_products import Index, Product, for_each_product, gradients, stack_of
-from cukernels.images.windows import Grid, Padding, Pair, as_items, check_places, places_of
+from cukernels.images.windows import Grid, Padding, Pair, as_items, check_places, places_of, strided
 from cukernels.pooling.conv_max_pool import grids, non_decreasing
 from cukernels.runtime.workers import scratch
 from cukernels.runtime.workspace import empty
@@ -104,9 +104,9 @@ def _largest(z: np.ndarray, axes: Grid, y: np.ndarray, places: np.ndarray) -> No
     np.not_equal(seen[:-1], y, out=smaller)
     counts = smaller.view(np.uint8)
     places[...] = counts[-1]
-    for is_smaller in counts[-2::-1]:
+    for tap in range(n_taps - 3, -1, -1):
         places += 1
-        places *= is_smaller
+        places *= counts[tap]
 
 
 def _give_back(slope: np.ndarray, places: np.ndarray, axes: Grid, dz: np.ndarray) -> None:
@@ -130,12 +130,8 @@ def _by_taps(z: np.ndarray, axes: Grid) -> np.ndarray:
     """
     rows, columns = axes
     n, p, q, k = z.strides
-    return np.ndarray(
-        (rows.taps, columns.taps, len(z), rows.places, columns.places, z.shape[-1]),
-        z.dtype,
-        z,
-        strides=(p, q, n, p * rows.taps, q * columns.taps, k),
-    )
+    shape = (rows.taps, columns.taps, len(z), rows.places, columns.places, z.shape[-1])
+    return strided(z, shape, (p, q, n, p * rows.taps, q * columns.taps, k))
 
 
 @functools.cache

@@ -16,6 +16,7 @@ from cukernels.images.windows import (
     Pair,
     as_items,
     check_places,
+    contiguous,
     pad,
     padded_shape,
     taps,
@@ -138,7 +139,7 @@ def _chunk_by_chunk(
     out = empty(shape, x.dtype)
     if not out.size:
         return out
-    arrays = [np.ascontiguousarray(a) for a in (x, *others, out)]
+    arrays = [contiguous(a) for a in (x, *others, out)]
     n = math.prod(x.shape[:-3])
     images = [a.reshape(n, *a.shape[-3:]) for a in arrays]
     at_once = max(_CHUNK // max(math.prod(x.shape[-3:]) * x.itemsize, 1), 1)

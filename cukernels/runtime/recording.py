@@ -26,6 +26,8 @@ from cukernels.runtime.interrupts import and_surely
 
 Result = TypeVar("Result")
 
+MOST = 2**26  # bytes that a recording may keep: no call reuses what another one made
+
 _own = threading.local()  # the recording that the thread makes
 
 # Functions whose answer, or the shape of it, follows from shapes and dtypes alone
@@ -34,7 +36,7 @@ _FUNCTIONS = (
     *(np.all, np.any, np.broadcast_arrays, np.broadcast_to, np.clip, np.concatenate, np.copyto),
     *(np.dot, np.einsum, np.empty_like, np.expand_dims, np.full_like, np.max, np.mean, np.min),
     *(np.moveaxis, np.ones_like, np.prod, np.ravel, np.reshape, np.squeeze, np.stack, np.std),
-    *(np.sum, np.swapaxes, np.take, np.transpose, np.var, np.where, np.zeros_like),
+    *(np.pad, np.sum, np.swapaxes, np.take, np.transpose, np.var, np.where, np.zeros_like),
 )
 
 
@@ -60,14 +62,6 @@ class Call(NamedTuple):
     writes: Sequence[np.ndarray] = ()
     parts: Sequence[Recording] = ()
 
-    def must_wait_for(self, other: Call) -> bool:
-        """Whether the numbers depend on which of two calls comes first."""
-        return _meet(self.writes, [*other.reads, *other.writes]) or _meet(self.reads, other.writes)
-
-
-def _meet(some: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> bool:
-    return any(np.may_share_memory(a, b) for a in some for b in others)
-
 
 class Recording:
     """Calls of NumPy, with their arrays.
@@ -77,7 +71,8 @@ class Recording:
     calls : sequence of Call, default=()
         What is known already.
     scratch : dict or None, default=None
-        Memory for `workers.scratch`, by role; None: that of the workspace.
+        Memory for `workers.scratch`, by role, and by place for its parts; None: that of the
+        workspace.
 
     Attributes
     ----------
@@ -87,11 +82,10 @@ class Recording:
         The arrays that they make, or that were made for them.
     """
 
-    def __init__(
-        self, calls: Sequence[Call] = (), scratch: dict[Any, np.ndarray] | None = None
-    ) -> None:
+    def __init__(self, calls: Sequence[Call] = (), scratch: dict[Any, Any] | None = None) -> None:
         self.calls, self.scratch = list(calls), scratch
         self.made: list[np.ndarray] = []
+        self._n_bytes = [0]  # that are kept, parts included
         self._errstate: Any = None
 
     def record(self, function: Callable[..., Result], *args: Any) -> Result:
@@ -111,6 +105,21 @@ class Recording:
 
         return and_surely(work, leave)
 
+    def part(self, place: int) -> Recording:
+        """Return a recording for a part, which has scratch memory with all parts of this place."""
+        of_place = None if self.scratch is None else self.scratch.setdefault(place, {})
+        part = Recording(scratch=of_place)
+        part._n_bytes = self._n_bytes
+        return part
+
+    def keep(self, array: np.ndarray) -> None:
+        """Note an array that a call makes; CannotRecord if all are larger than `MOST`."""
+        self.made.append(array)
+        if array.base is None:
+            self._n_bytes[0] += array.nbytes
+            if self._n_bytes[0] > MOST:
+                raise CannotRecord("what is computed takes too much memory")
+
     def note(self, make: Callable[[], Any], reads: Any, writes: Any) -> None:
         """Add a call, which numpy.errstate may surround, and the arrays among its arguments."""
         errstate = np.geterr()
@@ -125,7 +134,7 @@ class Recording:
 
     def spoil(self) -> None:
         """Overwrite all that was made, so that a repetition finds nothing that it does not make."""
-        for array in self.made:
+        for array in distinct(self.made):
             array.fill(np.nan if array.dtype.kind in "fc" else 1)
 
     def repeat(self) -> None:
@@ -149,7 +158,7 @@ def recorded(array: np.ndarray) -> np.ndarray:
     recording = current_recording()
     if recording is None:
         return array
-    recording.made.append(array)
+    recording.keep(array)
     return array.view(Recorded)
 
 
@@ -302,8 +311,8 @@ def _noted_copy(result: np.ndarray, call: Callable[[], Any], reads: Any) -> np.n
 
 
 def _is_view(array: np.ndarray, of: list[np.ndarray]) -> bool:
-    """Whether an array lies in the memory of one of those that it was made of."""
-    return any(np.may_share_memory(array, other.view(np.ndarray)) for other in of)
+    """Whether an array lies in the memory of one of those that it was made of, or has none."""
+    return not array.size or any(np.may_share_memory(array, other.view(np.ndarray)) for other in of)
 
 
 def _plain(value: Any) -> Any:
@@ -322,3 +331,8 @@ def _arrays(value: Any) -> list[np.ndarray]:
     if isinstance(value, tuple | list):
         return [a for one in value for a in _arrays(one)]
     return [value] if isinstance(value, np.ndarray) else []
+
+
+def distinct(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Leave out arrays that lie where another one does."""
+    return list({(a.__array_interface__["data"], a.shape, a.strides): a for a in arrays}.values())

@@ -7,14 +7,40 @@ memory of their parts. So a helper that is woken late costs nothing as long as t
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from cukernels.runtime.blas_threads import on_one_blas_thread
 from cukernels.runtime.interrupts import and_surely
-from cukernels.runtime.recording import Call, Recording
+from cukernels.runtime.recording import Call, Recording, distinct
 from cukernels.runtime.workers import Job, repeat_part, threads
+
+
+class Memory(NamedTuple):
+    """What calls read and write, each array once."""
+
+    reads: Sequence[np.ndarray]
+    writes: Sequence[np.ndarray]
+
+    @classmethod
+    def of(cls, calls: Sequence[Call]) -> Memory:
+        """Return the memory of calls, and of the parts that they have."""
+        parts = [call.parts or [Recording([call])] for call in calls]
+        every = [own for some in parts for part in some for own in part.calls]
+        reads, writes = [a for c in every for a in c.reads], [a for c in every for a in c.writes]
+        return cls(distinct(reads), distinct(writes))
+
+    def must_wait_for(self, other: Memory) -> bool:
+        """Whether the numbers depend on which of two comes first."""
+        return _meet(self.writes, [*other.reads, *other.writes]) or _meet(self.reads, other.writes)
+
+
+def _meet(some: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> bool:
+    return any(np.may_share_memory(a, b) for a in some for b in others)
 
 
 class Repetition:
@@ -83,47 +109,66 @@ class _Helpers:
 def _in_order(calls: Sequence[Call], helpers: _Helpers) -> list[Callable[[], Any]]:
     """Return what to call one after the other, with a wait for helpers where one is due."""
     order: list[Callable[[], Any]] = []
-    away: list[Call] = []  # what helpers may be at
+    away: Memory | None = None  # what helpers may be at
     for call in _joined(calls):
-        if away and (call.parts or any(call.must_wait_for(other) for other in away)):
+        if away and (call.parts or Memory.of([call]).must_wait_for(away)):
             order.append(helpers.end)
-            away = []
+            away = None
         if call.parts:
             order.append(partial(helpers.begin, call.parts))
-            away = [other for part in call.parts[1:] for other in part.calls]
+            away = Memory.of([other for part in call.parts[1:] for other in part.calls])
         else:
             order.append(call.make)
     return [*order, helpers.end] if away else order
 
 
 def _joined(calls: Sequence[Call]) -> list[Call]:
-    """Join shared calls that follow each other, part by part, where no part needs another one.
+    """Join shared calls, part by part, where no part needs another one.
 
-    So the rows of a product that a thread has gathered are in the cache of its core.
+    So the rows of a product that a thread has gathered are in the cache of its core. Calls between
+    the two then come before both, or after both if they need the first one.
     """
     joined: list[Call] = []
+    between: list[Call] = []  # since the last one of `joined`, which is shared
     for call in calls:
-        if joined and _fit_together(joined[-1].parts, call.parts):
-            pairs = zip(joined[-1].parts, call.parts, strict=True)
-            parts = [Recording([*one.calls, *other.calls]) for one, other in pairs]
-            joined[-1] = Call(call.make, parts=parts)  # whose `make` nobody calls
+        if not call.parts:
+            between.append(call)
+            continue
+        if joined and joined[-1].parts and _fit_together(joined[-1].parts, call.parts):
+            first, last = _divided(between, joined[-1])
+            if not Memory.of([call]).must_wait_for(Memory.of(last)):
+                pairs = zip(joined[-1].parts, call.parts, strict=True)
+                parts = [Recording([*one.calls, *other.calls]) for one, other in pairs]
+                joined[-1:] = [*first, Call(call.make, parts=parts)]  # whose `make` nobody calls
+                between = last
+                continue
+        joined += [*between, call]
+        between = []
+    return [*joined, *between]
+
+
+def _divided(calls: Sequence[Call], shared: Call) -> tuple[list[Call], list[Call]]:
+    """Divide calls after a shared one into those that may come before it, and the others."""
+    first: list[Call] = []
+    last: list[Call] = []
+    before = [Memory.of([shared])]
+    for call in calls:
+        memory = Memory.of([call])
+        if any(memory.must_wait_for(other) for other in before):
+            last.append(call)
+            before.append(memory)
         else:
-            joined.append(call)
-    return joined
+            first.append(call)
+    return first, last
 
 
 def _fit_together(parts: Sequence[Recording], others: Sequence[Recording]) -> bool:
     """Whether each thread can go on with its own part, while the other ones are at theirs."""
-    if not parts or len(parts) != len(others):
+    if len(parts) != len(others):
         return False
-    return not any(
-        call.must_wait_for(earlier)
-        for i, part in enumerate(parts)
-        for j, other in enumerate(others)
-        if i != j
-        for earlier in part.calls
-        for call in other.calls
-    )
+    own, next_ = ([Memory.of(part.calls) for part in some] for some in (parts, others))
+    pairs = itertools.permutations(range(len(parts)), 2)
+    return not any(next_[i].must_wait_for(own[j]) for i, j in pairs)
 
 
 def _nothing() -> None:

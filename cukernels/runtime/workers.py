@@ -206,9 +206,12 @@ def in_parallel(
     outer = current_recording()
     if outer is None:
         return _share_out(function, items, state, count)
-    results, parts = [], [Recording() for _ in items]
-    for part, item in zip(parts, items, strict=True):
-        results.append(part.record(function, state(), item))
+    # A part for each thread: its items follow each other, and have memory for their work together.
+    results, parts = [], [outer.part(place) for place in range(count)]
+    for place, part in enumerate(parts):
+        own = state()
+        for i in range(len(items) * place // count, len(items) * (place + 1) // count):
+            results.append(part.record(function, own, items[i]))
     outer.note_parts(partial(in_parallel, repeat_part, parts), parts)
     return results
 

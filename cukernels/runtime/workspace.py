@@ -61,10 +61,17 @@ class Workspace:
 
 
 class Workspaces:
-    """A pool of workspaces, as many as are in use at the same time."""
+    """A pool of workspaces, as many as are in use at the same time.
+
+    Attributes
+    ----------
+    scratch : dict
+        Memory for `workers.scratch` of the recordings that lie in these workspaces.
+    """
 
     def __init__(self) -> None:
         self._free: list[Workspace] = []
+        self.scratch: dict[Any, Any] = {}
 
     def block(self, n_bytes: int) -> AbstractContextManager[None]:
         """Return a `with` block of a free workspace, or of none if only few bytes are made."""

@@ -110,7 +110,7 @@ class Conv2D(Filters):
         Any name of `cukernels.activations.ACTIVATIONS`.
     """
 
-    is_divided = shares_input = True
+    is_divided = shares_input = is_recorded = True
 
     def parameters(self, shape: Shape) -> dict[str, Parameter]:
         taps = pair(self.kernel_size, "kernel_size")

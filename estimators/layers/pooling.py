@@ -40,7 +40,7 @@ class Pooling(Layer):
     stride: Pair | None = None
     padding: Padding = 0
     rows = Rows.ALONE
-    goes_through = True
+    goes_through = is_recorded = True
     kind = "pooling"
 
     def __post_init__(self) -> None:
@@ -148,6 +148,7 @@ class GlobalAvgPool2D(Layer):
     """
 
     rows = Rows.ALONE
+    is_recorded = True
     kind = "pooling"
 
     @classmethod

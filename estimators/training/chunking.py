@@ -24,6 +24,7 @@ from estimators.training.member import Member
 from estimators.training.network import Network
 
 _CACHE = 2**23  # bytes that the models of a group may take
+_MOST = 2**26  # bytes that a recorded step of images may make
 # Floating-point operations of the forward pass that are worth a thread, for an epoch and for a
 # single step.
 _LEAST_WORK = 4e6
@@ -88,7 +89,9 @@ class Chunking(NamedTuple):
             worth = 1 + int(_LEAST_WORK / max(network.operations * batch_size, 1))
         at_once, rows = max(1, _CACHE // n_bytes), rows if n_chunks > 1 else 0
         bytes_of_step = itemsize * values
-        repeats = n_bytes <= _CACHE and n_chunks == 1
+        # Images take their chunks through the cache themselves.
+        is_image = _is_divided(network) and len(members) == 1 and bytes_of_step <= _MOST
+        repeats = n_chunks == 1 and (is_image or n_bytes <= _CACHE)
         repeats = repeats and all(layer.is_recorded for layer in network.layers)
         return cls(at_once, worth, rows, n_chunks, bytes_of_step, repeats)
 

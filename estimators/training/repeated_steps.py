@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from cukernels.runtime import Recorded, Recording, Repetition
+from cukernels.runtime import Recorded, Recording, Repetition, Workspaces
 from estimators.training.data import Batch, Data
 from estimators.training.objective import Objective
 from estimators.training.steps import Step
@@ -29,10 +29,13 @@ class Group(Protocol):
         Their places in the arrays of a step.
     changed : list of array
         What a step changes.
+    workspaces : Workspaces
+        Where steps are computed.
     """
 
     models: slice
     changed: list[np.ndarray]
+    workspaces: Workspaces
 
     def n_rows(self, step: Step) -> int:
         """Return how many rows each model takes in a step."""
@@ -79,9 +82,8 @@ class RecordedStep:
         self._models, self._n_rows = group.models, group.n_rows(step)
         self._inputs = [None if a is None else a.copy() for a in self._inputs_of(step)]
         self._total = total[group.models].copy()
-        # The optimizer of one model begins while a helper still reads what is in the workspace.
-        is_one = group.models.stop - group.models.start == 1
-        self._recording = Recording(scratch={} if is_one else None)
+        # No memory of the workspace: the optimizer begins while a helper still reads what is there.
+        self._recording = Recording(scratch=group.workspaces.scratch)
         self._repetition: Repetition | None = None
         self.is_trusted = self.is_refused = False
 
@@ -104,7 +106,7 @@ class RecordedStep:
             inputs = self._step_of_inputs(step), _seen(self._total)
             self._recording.record(group.seen().compute, objective, *inputs)
         except Exception:  # also errors of its own, which come again if they are any
-            self.is_refused = True
+            self._refuse()
             _restore(self._changed(group, total), before)
             return group.compute(objective, step, total)
         self._repetition = Repetition(self._recording)
@@ -119,7 +121,13 @@ class RecordedStep:
         _exchange(changed, others)
         group.compute(objective, step, total)
         self.is_trusted = all(map(_are_equal, changed, others))
-        self.is_refused = not self.is_trusted
+        if not self.is_trusted:
+            self._refuse()
+
+    def _refuse(self) -> None:
+        """Compute all steps, and keep nothing of the recording."""
+        self.is_refused = True
+        self._recording, self._repetition = Recording(), None
 
     def _repeat(self, step: Step, total: np.ndarray) -> None:
         self._load(step, total)
