@@ -151,7 +151,7 @@ NETS = {
 }
 
 
-def small_images(n_rows=420):
+def small_images(n_rows=220):
     rng = np.random.default_rng(0)
     X = rng.standard_normal((n_rows, 9, 8, 2)).astype(np.float32)
     return X, rng.integers(0, 3, n_rows)
@@ -208,7 +208,7 @@ def recorded_steps(monkeypatch, work):
 
 
 def test_larger_steps_are_recorded_of_one_model_alone(monkeypatch):
-    X, y = small_images(240)
+    X, y = small_images()
     model = ConvNetClassifier(layers=NETS["pooled"], batch_size=20, max_iter=2, random_state=0)
     search = GridSearchCV(model, {"alpha": [0.1, 0.2, 0.3]}, cv=2, refit=False)
     assert recorded_steps(monkeypatch, lambda: search.fit(X, y))[0]
@@ -221,7 +221,7 @@ def test_larger_steps_are_recorded_of_one_model_alone(monkeypatch):
 
 def test_a_refused_step_keeps_nothing(monkeypatch):
     monkeypatch.setattr(recording, "MOST", 10_000)
-    X, y = small_images(240)
+    X, y = small_images()
     model = ConvNetClassifier(layers=NETS["strides"], batch_size=20, max_iter=2, random_state=0)
     made, (refused,) = recorded_steps(monkeypatch, lambda: model.fit(X, y))
     assert not made

@@ -141,7 +141,15 @@ def test_a_thread_goes_on_with_its_own_rows(two_threads):
         halved(lambda h: np.add(x[h], 1, out=x[h]))
         halved(lambda h: np.multiply(x[1 - h], 2, out=y[h]))
 
-    for function, n_calls in ((work, 1), (crossed, 2)):
+    def of_the_first(x, y):
+        halved(lambda h: np.add(x[h], 1, out=x[h]))
+        halved(lambda h: np.multiply(x[0], 2, out=y[h]))
+
+    def of_the_last(x, y):
+        halved(lambda h: np.add(x[h], 1, out=x[h]))
+        halved(lambda h: np.multiply(x[1], 2, out=y[h]))
+
+    for function, n_calls in ((work, 1), (crossed, 2), (of_the_first, 2), (of_the_last, 2)):
         recording = recorded(function, x, y)
         assert [len(call.parts) for call in recording.calls] == [2, 2]
         assert len(repetition._joined(recording.calls)) == n_calls

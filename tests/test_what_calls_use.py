@@ -34,6 +34,14 @@ def test_calls_wait_for_writes_to_their_memory(first, second):
     assert call.must_wait_for(other) == (same and writes)
 
 
+def test_arrays_that_begin_at_one_place_are_others():
+    first, second, third = A[:5], A[:], A[:10:2]
+    for arrays in ([first, second], [second, first], [third, first, second]):
+        reading = Memory.of([Call(lambda: None, [a]) for a in arrays])
+        assert reading.must_wait_for(Memory.of([Call(lambda: None, [], [A[9:]])]))
+        assert len(Memory.of([Call(lambda: None, [*arrays, *arrays])]).reads) == len(arrays)
+
+
 @pytest.mark.parametrize(
     ("work", "reads", "writes"),
     [
