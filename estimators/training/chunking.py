@@ -38,7 +38,7 @@ def rows_at_once(network: Network, batch_size: int) -> int:
 
     The chunks are about equal. Models of a stack have to agree in them.
     """
-    if _is_divided(network) or not network.has_rows_alone:
+    if network.is_divided or not network.has_rows_alone:
         return batch_size
     enough = max(_LEAST_WORK_OF_ROWS, _SUMMED * network.size)
     n_chunks = batch_size // max(_ROWS, int(enough / max(network.operations, 1)))
@@ -85,12 +85,12 @@ class Chunking(NamedTuple):
         n_bytes = itemsize * (values + 4 * network.size)
         n_chunks = 1 if rows >= batch_size else -(-batch_size // rows)
         worth = 0
-        if not _is_divided(network):
+        if not network.is_divided:
             worth = 1 + int(_LEAST_WORK / max(network.operations * batch_size, 1))
         at_once, rows = max(1, _CACHE // n_bytes), rows if n_chunks > 1 else 0
         bytes_of_step = itemsize * values
         # Images take their chunks through the cache themselves.
-        is_image = _is_divided(network) and len(members) == 1 and bytes_of_step <= _MOST
+        is_image = network.is_divided and len(members) == 1 and bytes_of_step <= _MOST
         repeats = n_chunks == 1 and (is_image or n_bytes <= _CACHE)
         repeats = repeats and all(layer.is_recorded for layer in network.layers)
         return cls(at_once, worth, rows, n_chunks, bytes_of_step, repeats)
@@ -112,8 +112,3 @@ class Chunking(NamedTuple):
     def by_groups(self, n_groups: int) -> bool:
         """Whether each group goes through an epoch by itself, and not all of them step by step."""
         return n_groups >= threads() or self.most_chunks == 1
-
-
-def _is_divided(network: Network) -> bool:
-    """Whether a layer of the network uses threads of its own."""
-    return any(layer.is_divided for layer in network.layers)

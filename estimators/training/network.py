@@ -145,6 +145,11 @@ class Network:
         return all(layer.rows is Rows.ALONE for layer in self.layers)
 
     @property
+    def is_divided(self) -> bool:
+        """Whether a layer uses threads of its own, for chunks of images."""
+        return any(layer.is_divided for layer in self.layers)
+
+    @property
     def normalises_input(self) -> bool:
         """Whether what the first weights make of samples is the same for samples of any scale."""
         until = next(iter(self.weighted[1:]), len(self.layers))

@@ -14,6 +14,7 @@ import numpy as np
 
 from cukernels.runtime import Recorded, Recording, Repetition, Workspaces
 from estimators.training.data import Batch, Data
+from estimators.training.network import Network
 from estimators.training.objective import Objective
 from estimators.training.steps import Step
 
@@ -29,12 +30,15 @@ class Group(Protocol):
         Their places in the arrays of a step.
     changed : list of array
         What a step changes.
+    network : Network
+        Their network.
     workspaces : Workspaces
         Where steps are computed.
     """
 
     models: slice
     changed: list[np.ndarray]
+    network: Network
     workspaces: Workspaces
 
     def n_rows(self, step: Step) -> int:
@@ -82,8 +86,10 @@ class RecordedStep:
         self._models, self._n_rows = group.models, group.n_rows(step)
         self._inputs = [None if a is None else a.copy() for a in self._inputs_of(step)]
         self._total = total[group.models].copy()
-        # No memory of the workspace: the optimizer begins while a helper still reads what is there.
-        self._recording = Recording(scratch=group.workspaces.scratch)
+        # The optimizer of one model begins while a helper still reads what is in the workspace, and
+        # chunks of images follow each other through the same memory.
+        has_scratch = group.models.stop - group.models.start == 1 or group.network.is_divided
+        self._recording = Recording(scratch=group.workspaces.scratch if has_scratch else None)
         self._repetition: Repetition | None = None
         self.is_trusted = self.is_refused = False
 
