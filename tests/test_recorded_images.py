@@ -228,6 +228,13 @@ def test_a_refused_step_keeps_nothing(monkeypatch):
     assert not refused._recording.calls and refused._repetition is None
 
 
+def test_steps_of_all_sizes_share_memory_for_windows(monkeypatch):
+    X, y = small_images()
+    model = ConvNetClassifier(layers=NETS["pooled"], batch_size=50, max_iter=5, random_state=0)
+    usual, last = recorded_steps(monkeypatch, lambda: model.fit(X, y))[0]
+    assert usual._recording.scratch is last._recording.scratch is not None
+
+
 def test_no_array_has_the_size_of_all_windows(monkeypatch, two_threads):
     """Recorded steps hold what computed ones do, and the windows of a chunk for each thread."""
     rng = np.random.default_rng(0)
