@@ -114,6 +114,7 @@ READS = {
     "item": lambda x: x.sum().item(),
     "rows": lambda x: [row.sum() for row in x],
     "mask": lambda x: x[x > 3],
+    "mask of nothing": lambda x: x[x > 100],
     "nonzero": lambda x: np.nonzero(x),
     "where": lambda x: np.where(x > 3),
     "allclose": lambda x: np.allclose(x, 1),

@@ -229,13 +229,13 @@ class Recorded(np.ndarray):
 
     def __getitem__(self, key: Any) -> Any:
         key, own = _plain(key), of_now(self)
+        if is_recording() and any(a.dtype == bool for a in _arrays(key)):
+            raise CannotRecord("the size of a selection depends on the numbers of the mask")
         found = own[key]
         if isinstance(found, np.ndarray) and _is_view(found, [own]):
             return found.view(Recorded)
         if not is_recording():
             return found
-        if any(a.dtype == bool for a in _arrays(key)):
-            raise CannotRecord("the size of a selection depends on the numbers of the mask")
         if not isinstance(found, np.ndarray):
             raise CannotRecord("a number of an array")
         return _noted_copy(found, partial(operator.getitem, own, key), [own, key])
