@@ -7,10 +7,11 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from _recorded import pairs_of, seen
 from cukernels.images import patches
 from cukernels.pooling import pooling_numpy
 from cukernels.runtime import Recorded, Recording, Repetition, in_parallel, recording
-from cukernels.runtime.cases import bound_to_backward, cast, copied, results, samples_of
+from cukernels.runtime.cases import cast, copied, results
 from cukernels.runtime.recording import CannotRecord, of_now
 from cukernels.runtime.registry import OPS
 from cukernels.runtime.workers import scratch
@@ -28,25 +29,8 @@ from estimators.model_selection import GridSearchCV
 from estimators.training import chunking
 from estimators.training.repeated_steps import RecordedStep, RepeatedSteps
 
-
-def seen(call):
-    return {k: a.view(Recorded) if isinstance(a, np.ndarray) else a for k, a in call.items()}
-
-
-def pairs():
-    """Calls of the ops of images, each with other numbers in arrays of the same shapes."""
-    for name in ("conv2d", "conv2d_max_pool", "max_pool2d", "avg_pool2d"):
-        op = OPS[name]
-        others = op.samples(np.random.default_rng(1))
-        for i, calls in enumerate(zip(samples_of(op), others, strict=True)):
-            if calls[0].get("x_of") is None:
-                yield op, f"{name}-{i}", *calls
-                rngs = [np.random.default_rng([7, i]), np.random.default_rng([8, i])]
-                bound = [bound_to_backward(op, *call) for call in zip(calls, rngs, strict=True)]
-                yield op.backward, f"{op.backward.name}-{i}", *bound
-
-
-PAIRS = list(pairs())
+OF_IMAGES = ("conv2d", "conv2d_max_pool", "max_pool2d", "avg_pool2d")
+PAIRS = [pair for name in OF_IMAGES for pair in pairs_of(OPS[name])]
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*Maximum iterations")
 
@@ -83,7 +67,7 @@ def test_chunks_are_shared_in_these_tests(many_chunks):
         recording.record(results, op, op.numpy, seen(copied(sample)))
         return [len(call.parts) for call in recording.calls if call.parts]
 
-    for name in ("conv2d", "conv2d_max_pool", "max_pool2d", "avg_pool2d"):
+    for name in OF_IMAGES:
         assert any(parts(name, sample) == [2] for _, own, sample, _ in PAIRS if own == f"{name}-0")
 
 

@@ -59,6 +59,7 @@ def test_arrays_that_begin_at_one_place_are_others():
         (lambda x, y, b, i: y.__setitem__([0, 1], x[:2]), ["x:2"], ["y:"]),
         (lambda x, y, b, i: y.__setitem__(1, x[2:].sum()), ["x2:"], ["y:"]),
         (lambda x, y, b, i: y.__setitem__(b, 0.5), ["b:"], ["y:"]),
+        (lambda x, y, b, i: y.__setitem__(np.zeros(4, bool), 0.5), [], ["y:"]),
         (lambda x, y, b, i: y.__setitem__(i[:2], x[:2]), ["x:2", "i:2"], ["y:"]),
         (lambda x, y, b, i: np.copyto(y[:2], x[2:].copy()), ["x2:"], ["y:2"]),
         (lambda x, y, b, i: np.copyto(y[:2], x.take([1, 0])), ["x:"], ["y:2"]),

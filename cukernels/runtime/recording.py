@@ -225,14 +225,16 @@ class Recorded(np.ndarray):
         if function in _OF_SHAPES:
             return result
         array = np.asarray(result)
-        return array.view(Recorded) if _is_view(array, given) else _noted_copy(array, call, given)
+        if not array.size or _is_view(array, given):  # no numbers, or those of another array
+            return array.view(Recorded)
+        return _noted_copy(array, call, given)
 
     def __getitem__(self, key: Any) -> Any:
         key, own = _plain(key), of_now(self)
         if is_recording() and any(a.dtype == bool for a in _arrays(key)):
             raise CannotRecord("the size of a selection depends on the numbers of the mask")
         found = own[key]
-        if isinstance(found, np.ndarray) and _is_view(found, [own]):
+        if isinstance(found, np.ndarray) and (not found.size or _is_view(found, [own])):
             return found.view(Recorded)
         if not is_recording():
             return found
@@ -276,8 +278,9 @@ class Recorded(np.ndarray):
     def _made(self, name: str, *args: Any, **options: Any) -> Any:
         call = partial(getattr(of_now(self), name), *args, **options)
         result = call()
-        is_view = _is_view(result, [self])
-        return result.view(Recorded) if is_view else _noted_copy(result, call, self)
+        if not result.size or _is_view(result, [self]):
+            return result.view(Recorded)
+        return _noted_copy(result, call, self)
 
 
 def _refusing(name: str) -> Callable[..., Any]:
@@ -311,8 +314,8 @@ def _noted_copy(result: np.ndarray, call: Callable[[], Any], reads: Any) -> np.n
 
 
 def _is_view(array: np.ndarray, of: list[np.ndarray]) -> bool:
-    """Whether an array lies in the memory of one of those that it was made of, or has none."""
-    return not array.size or any(np.may_share_memory(array, other.view(np.ndarray)) for other in of)
+    """Whether an array lies in the memory of one of those that it was made of."""
+    return any(np.may_share_memory(array, other.view(np.ndarray)) for other in of)
 
 
 def _plain(value: Any) -> Any:

@@ -134,7 +134,7 @@ def _joined(calls: Sequence[Call]) -> list[Call]:
         if not call.parts:
             between.append(call)
             continue
-        if joined and joined[-1].parts and _fit_together(joined[-1].parts, call.parts):
+        if joined and _fit_together(joined[-1].parts, call.parts):
             first, last = _divided(between, joined[-1])
             if not Memory.of([call]).must_wait_for(Memory.of(last)):
                 pairs = zip(joined[-1].parts, call.parts, strict=True)
