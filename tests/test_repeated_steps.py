@@ -33,10 +33,10 @@ from estimators.training.member import Member, TrainingState, dropout_streams
 from estimators.training.network import Network
 from estimators.training.objective import Objective
 from estimators.training.order import RowOrder
-from estimators.training.repeated_steps import RepeatedSteps
+from estimators.training.repeated_steps import RecordedStep, RepeatedSteps
 from estimators.training.schedules import PER_STEP
 from estimators.training.settings import Settings
-from estimators.training.stack import Stack
+from estimators.training.stack import ModelGroup, Stack
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(90, 6, 6, 2))
@@ -184,6 +184,31 @@ def stack_of(n_models, lengths, chunking):
         lengths=lengths, dtype=np.float64, epochs=(8,),
     )  # fmt: skip
     return Stack(DENSE, models, chunking, LABELS)
+
+
+@pytest.mark.parametrize("size, n_computed", [(20, 10), (3, 10), (2, 2)])
+def test_an_epoch_of_many_steps_is_recorded_soon(monkeypatch, size, n_computed):
+    """A last step of fewer rows waits until an epoch has told how much memory it takes."""
+    taken = []
+    for name in ("_record", "_compare", "_repeat"):
+        inner = getattr(RecordedStep, name)
+
+        def noted(self, *args, name=name, inner=inner):
+            taken.append((name, self._n_rows))
+            return inner(self, *args)
+
+        monkeypatch.setattr(RecordedStep, name, noted)
+    compute = ModelGroup.compute
+
+    def noted_compute(self, objective, step, total):
+        taken.append(("compute", self.n_rows(step)))
+        return compute(self, objective, step, total)
+
+    monkeypatch.setattr(ModelGroup, "compute", noted_compute)
+    trained(DENSE, 1, batch_size=size, lengths=(79,), epochs=(5,))
+    first, last = (taken.index(("_record", rows)) for rows in (size, 79 % size))
+    assert first == n_computed
+    assert taken[:last].count(("compute", 79 % size)) >= 2
 
 
 def test_models_with_as_many_rows_are_neighbours():

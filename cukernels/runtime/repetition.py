@@ -67,7 +67,8 @@ class Repetition:
 
     def __call__(self) -> None:
         """Repeat the recording."""
-        if self.is_shared and threads() > 1:
+        self._helpers.count = threads() - 1 if self.is_shared else 0
+        if self._helpers.count:
             and_surely(self._repeat, self._helpers.leave)
         else:
             self._recording.repeat()
@@ -79,14 +80,21 @@ class Repetition:
 
 
 class _Helpers:
-    """Those who are at their parts of a shared call, if there are any."""
+    """Those who are at their parts of a shared call, if there are any.
+
+    Attributes
+    ----------
+    count : int
+        The most helpers of a call.
+    """
 
     def __init__(self) -> None:
+        self.count = 0
         self._job: Job[None, Recording] | None = None
 
     def begin(self, parts: Sequence[Recording]) -> None:
         """Make the first part, and let helpers make the others."""
-        self._job = Job(repeat_part, parts[1:], _nothing, min(threads(), len(parts)) - 1)
+        self._job = Job(repeat_part, parts[1:], _nothing, min(self.count, len(parts) - 1))
         self._job.open()
         parts[0].repeat()
 

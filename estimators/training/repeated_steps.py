@@ -7,6 +7,7 @@ the same numbers, to the bit, as the step that it stands for.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from typing import Any, Protocol
 
@@ -18,7 +19,11 @@ from estimators.training.network import Network
 from estimators.training.objective import Objective
 from estimators.training.steps import Step
 
-_COMPUTED = 10  # steps before the first recording, as models may come and go in every epoch
+# A recording takes as long as some ten steps save, and models may come and go after every epoch. So
+# it waits for as many steps, or is made at once in an epoch of many more.
+_COMPUTED = 10
+_LONG = 30
+_TWICE = 2  # the first step of a kind finds out how large the workspace has to be
 
 
 class Group(Protocol):
@@ -52,19 +57,26 @@ class Group(Protocol):
 
 
 class RepeatedSteps:
-    """What is known of the steps of one group of models."""
+    """What is known of the steps of one group of models.
 
-    def __init__(self) -> None:
-        self._n_computed = 0
+    Parameters
+    ----------
+    n_steps : int
+        The steps of an epoch.
+    """
+
+    def __init__(self, n_steps: int) -> None:
+        self._n_computed: Counter[Hashable] = Counter()
+        self._least = _TWICE if n_steps >= _LONG else _COMPUTED  # before the first recording
         self._kinds: dict[Hashable, RecordedStep] = {}
 
     def take(self, group: Group, objective: Objective, step: Step, total: np.ndarray) -> None:
         """Take a step of the group, in which its models take equally many rows."""
         kind = group.n_rows(step), step.weight is None
-        if self._n_computed < _COMPUTED and kind not in self._kinds:
-            self._n_computed += 1
-            return group.compute(objective, step, total)
         if kind not in self._kinds:
+            if self._n_computed.total() < self._least or self._n_computed[kind] < _TWICE:
+                self._n_computed[kind] += 1
+                return group.compute(objective, step, total)
             self._kinds[kind] = RecordedStep(group, step, total)
         self._kinds[kind].take(group, objective, step, total)
 

@@ -72,7 +72,7 @@ class ModelGroup:
         self.op, self.of_step = stack.op, stack.solver.of_step
         self.network, self.chunking = network, stack.chunking
         self.workspaces = workspaces
-        self.steps = RepeatedSteps()
+        self.steps = RepeatedSteps(stack.steps_of_epoch)
         self._n_rows_at_last = stack.rows_at_last[models.start]
         equal = stack.equal_in_rows(models)
         own = equal if len(equal) > 1 else []
@@ -154,6 +154,8 @@ class Stack:
         All models, divided for the threads that there are, and for one.
     rows_at_last : list of int
         Rows of each model in the last step of an epoch. Models with equally many are neighbours.
+    steps_of_epoch : int
+        How many steps an epoch has.
     """
 
     def __init__(
@@ -164,6 +166,7 @@ class Stack:
         self._workspaces = [Workspaces() for _ in range(threads())]
         layout = layout_of(self.members)
         self.rows_at_last = [len(m.rows) - layout.full * layout.size for m in self.members]
+        self.steps_of_epoch = layout.steps
         first = self.members[0].settings
         self.solver = solver_named(first.solver)
         if self.solver.op is None:
