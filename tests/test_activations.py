@@ -257,3 +257,18 @@ def test_an_unknown_name_is_refused_with_the_known_ones():
         with pytest.raises(ValueError, match="swish") as error:
             call()
         assert all(repr(name) in str(error.value) for name in ACTIVATIONS)
+
+
+@both_dtypes
+@pytest.mark.parametrize("shape", [(), (9,), (0, 3), (4, 0), (3, 5, 7), (2, 9999, 4), (2, 40_000)])
+def test_rows_are_rectified_whatever_their_length(dtype, shape):
+    """Up to the sign of a zero, and in place: as many zeros as a row has, or several rows."""
+    x = np.random.default_rng(0).standard_normal(shape).astype(dtype)
+    if x.ndim:
+        x[..., ::3] *= -0.0
+    right = np.maximum(x, np.zeros_like(x))
+    for seen in (x, np.asfortranarray(x)):
+        np.testing.assert_array_equal(cukernels.relu(seen), right)
+        if x.ndim:
+            activations.rectify(seen, out=seen)
+            np.testing.assert_array_equal(seen, right)

@@ -19,7 +19,7 @@ from threadpoolctl import ThreadpoolController
 
 import _interrupted_fits
 from _struck import Struck
-from cukernels.runtime import blas_threads, interrupts, workers
+from cukernels.runtime import blas_threads, interrupts, workers, workspace
 from cukernels.runtime.workers import in_parallel, threads
 
 FILES = {module.__file__ for module in (workers, blas_threads, interrupts)}
@@ -119,3 +119,19 @@ def test_an_interrupt_from_outside_at_any_moment():
     for name in names:
         assert counts[name]["fits"] == 2
         assert not any(counts[name][wrong] for wrong in _interrupted_fits.WRONG), name
+
+
+@pytest.mark.parametrize("kind", ["line", "opcode"])
+def test_an_interrupt_anywhere_leaves_no_workspace(kind):
+    """Else what is computed next would share the memory of what is computed after that."""
+    workspaces = workspace.Workspaces()
+    workspaces.compute(workspace.LARGE, lambda: workspace.empty((9,), float))
+    for place in itertools.count():
+        strike = Struck({workspace.__file__, interrupts.__file__}, kind, place)
+        struck = strike.during(
+            lambda: workspaces.compute(workspace.LARGE, lambda: workspace.empty((9,), float))
+        )
+        assert not workspace.is_active(), strike.at
+        if not struck:
+            break
+    assert place > {"line": 30, "opcode": 150}[kind]

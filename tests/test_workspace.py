@@ -63,15 +63,17 @@ def test_threads_have_memory_of_their_own():
     places = {}
 
     def work(name: str) -> None:
+        def block() -> None:
+            x = empty((100,), np.int64)
+            both.wait()
+            x[...] = ord(name)
+            both.wait()
+            assert (x == ord(name)).all()
+            places[name] = address(x)
+            both.wait()
+
         for _ in range(3):  # from the second block on there is memory
-            with workspaces.block(2**18):
-                x = empty((100,), np.int64)
-                both.wait()
-                x[...] = ord(name)
-                both.wait()
-                assert (x == ord(name)).all()
-                places[name] = address(x)
-                both.wait()
+            workspaces.compute(2**18, block)
 
     threads = [threading.Thread(target=work, args=(name,)) for name in "ab"]
     for thread in threads:
@@ -84,10 +86,8 @@ def test_threads_have_memory_of_their_own():
 
 def test_where_little_is_made_there_is_no_workspace():
     workspaces = Workspaces()
-    with workspaces.block(2**18 - 1):
-        assert not _workspace.is_active()
-    with workspaces.block(2**18):
-        assert _workspace.is_active()
+    assert not workspaces.compute(2**18 - 1, _workspace.is_active)
+    assert workspaces.compute(2**18, _workspace.is_active)
     assert not _workspace.is_active()
 
 

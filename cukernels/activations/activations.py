@@ -14,6 +14,8 @@ epilogues of products, the estimators, the conversion to ONNX and the tests are 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -33,6 +35,7 @@ __all__ = [
 
 _SLOPE, _ALPHA = 0.01, 1.0  # the defaults of leaky_relu and elu
 _SQRT_HALF = np.sqrt(0.5).item()
+_SEVERAL = 2**15  # zeros that stay in the cache beside what is compared with them
 
 
 def _values(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
@@ -97,8 +100,16 @@ def relu(x: Array) -> Array:
 
 def rectify(x: np.ndarray, out: np.ndarray) -> np.ndarray:
     """Write the positive part of a NumPy array to `out`, which may be `x` itself."""
-    # NumPy's maximum of an array and a scalar is not vectorised, and half as fast
-    return np.maximum(x, np.zeros(x.shape[-1:], x.dtype), out=out)
+    # NumPy's maximum of an array and a scalar is not vectorised, and half as fast. With zeros for
+    # several short rows it goes through all of them at once.
+    rows = x.shape[-2:]
+    return np.maximum(x, _zeros(rows if prod(rows) <= _SEVERAL else rows[-1:], x.dtype), out=out)
+
+
+@lru_cache(maxsize=8)
+def _zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Zeros that are kept for the next array of such rows."""
+    return np.zeros(shape, dtype)
 
 
 @op(gradients=("x",))

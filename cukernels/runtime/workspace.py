@@ -10,21 +10,22 @@ at the start of that memory again. Outside of such a block `empty` is `numpy.emp
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
 from math import prod
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
+from cukernels.runtime.interrupts import and_surely
 from cukernels.runtime.recording import recorded
+
+Result = TypeVar("Result")
 
 LARGE = 2**18
 """The least bytes that a workspace is kept for; less is allocated as quickly in the usual way."""
 _LINE = 64  # bytes of a cache line, and of the longest SIMD vectors
 
 _own = threading.local()  # the workspace that the thread is in
-_NONE: AbstractContextManager[None] = nullcontext()
 
 
 class Workspace:
@@ -73,19 +74,26 @@ class Workspaces:
         self._free: list[Workspace] = []
         self.scratch: dict[Any, Any] = {}
 
-    def block(self, n_bytes: int) -> AbstractContextManager[None]:
-        """Return a `with` block of a free workspace, or of none if only few bytes are made."""
-        return _NONE if n_bytes < LARGE else self._one()
+    def compute(self, n_bytes: int, function: Callable[[], Result]) -> Result:
+        """Return ``function()``, computed in a free workspace, or in none if it makes few bytes.
 
-    @contextmanager
-    def _one(self) -> Iterator[None]:
+        After Ctrl-C the thread is in no workspace, wherever it struck: else arrays that the user
+        makes afterwards would share their memory.
+        """
+        if n_bytes < LARGE:
+            return function()
         try:
             workspace = self._free.pop()
         except IndexError:
             workspace = Workspace()
-        with workspace:
-            yield
+
+        def work() -> Result:
+            workspace.__enter__()
+            return function()
+
+        result = and_surely(work, workspace.__exit__)
         self._free.append(workspace)
+        return result
 
 
 def is_active() -> bool:

@@ -8,9 +8,9 @@ dtype of X: the stopping rules compare values that differ by less than float32 c
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
-from typing import Any, Self
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -27,6 +27,8 @@ from estimators.linear.row_blocks import (
     with_ones,
 )
 from estimators.shared.base import float_dtype
+
+Result = TypeVar("Result")
 
 
 class LinearObjective:
@@ -135,8 +137,8 @@ class LinearObjective:
             return share * losses, d_bias, _repeated(share, k) * d_coef
 
         def in_workspace(_: None, block: RowBlock) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-            with self._room_for(block, 2 * n_models * k):  # the scores and their gradients
-                return of_block(None, block)
+            # the scores and their gradients
+            return self._computed(block, lambda: of_block(None, block), 2 * n_models * k)
 
         values, d_bias = np.zeros(n_models), np.zeros((n_models, k))
         d_coef = np.zeros((self.n_features, n_models * k))
@@ -152,21 +154,26 @@ class LinearObjective:
         gradients += shrinkage
         return values, gradients
 
-    def _room_for(self, block: RowBlock, n_values: int = 0) -> AbstractContextManager[None]:
-        """Return a workspace for so many values of a row, and for rows that are made ready."""
+    def _computed(
+        self, block: RowBlock, function: Callable[[], Result], n_values: int = 0
+    ) -> Result:
+        """Return ``function()``, with room for so many values of a row and rows made ready."""
         n_values *= block.x.shape[0]
         if not is_ready(block.x, self.dtype):
             n_values += block.x.size
-        return self._workspaces.block(n_values * self.dtype.itemsize)
+        return self._workspaces.compute(n_values * self.dtype.itemsize, function)
 
     def probabilities(self, parameters: np.ndarray) -> list[Array]:
         """Return the (rows, K) probabilities of each block for a single model (M = 1)."""
         activation = ACTIVATIONS[self._activation]
         coef, bias = self._factors(parameters[None])
+
+        def scores_of(block: RowBlock) -> np.ndarray:
+            return block.ready().times(coef, bias)
+
         found = []
         for block in self.blocks:
-            with self._room_for(block):
-                scores = block.ready().times(coef, bias)
+            scores = self._computed(block, partial(scores_of, block))
             found.append(activation.forward(scores.T))
         return found
 
@@ -180,12 +187,16 @@ class LinearObjective:
         backward = ACTIVATIONS[self._activation].backward
         coef, bias = self._factors(v[None])
         d_coef, d_bias = np.zeros((self.n_features, self.n_outputs)), np.zeros((1, self.n_outputs))
+
+        def of_block(block: RowBlock, p: Array) -> None:
+            nonlocal d_coef, d_bias
+            ready = block.ready()
+            dz = block.sample_shares * backward(ready.times(coef, bias).T, p).T
+            d_bias += dz.sum(axis=1)
+            d_coef += ready.transposed_times(dz)
+
         for block, p in zip(self.blocks, probabilities, strict=True):
-            with self._room_for(block):
-                ready = block.ready()
-                dz = block.sample_shares * backward(ready.times(coef, bias).T, p).T
-                d_bias += dz.sum(axis=1)
-                d_coef += ready.transposed_times(dz)
+            self._computed(block, partial(of_block, block, p))
         return self._packed(d_coef.T, d_bias)[0] + self.l2[0] * self.penalized * v
 
     def hessian(self, probabilities: list[Array], subset: np.ndarray | None = None) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from copy import copy
+from functools import partial
 
 import numpy as np
 
@@ -117,18 +118,21 @@ class ModelGroup:
 
     def gradient(self, objective: Objective, step: Step, chunk: int) -> Array:
         """Set the gradients of a chunk of rows, and return what it adds to the losses."""
+        n_bytes = len(self.params) * self.chunking.bytes_of_step
+        return self.workspaces.compute(n_bytes, partial(self._gradient, objective, step, chunk))
+
+    def _gradient(self, objective: Objective, step: Step, chunk: int) -> Array:
         chunks, models = self.chunks(step), self.models
-        with self.workspaces.block(len(self.params) * self.chunking.bytes_of_step):
-            x, y, weight = step.take(models, chunks[chunk])
-            mode = Mode(training=True, sample_weight=weight, step=step.number[models])
-            z, backward = self.network.forward(self.parameters, x, mode)
-            loss, dz = objective.value_and_gradient(z, y, weight)
-            if len(chunks) > 1:  # these are means over the chunk, and the step wants its own
-                fraction = step.weight_fraction(models, chunks[chunk], chunks[-1].stop)
-                fraction = fraction.astype(dz.dtype)
-                loss *= fraction
-                dz *= fraction[:, None, None]
-            backward(dz, self.gradients[chunk])
+        x, y, weight = step.take(models, chunks[chunk])
+        mode = Mode(training=True, sample_weight=weight, step=step.number[models])
+        z, backward = self.network.forward(self.parameters, x, mode)
+        loss, dz = objective.value_and_gradient(z, y, weight)
+        if len(chunks) > 1:  # these are means over the chunk, and the step wants its own
+            fraction = step.weight_fraction(models, chunks[chunk], chunks[-1].stop)
+            fraction = fraction.astype(dz.dtype)
+            loss *= fraction
+            dz *= fraction[:, None, None]
+        backward(dz, self.gradients[chunk])
         return loss
 
     def update(self, step: Step, losses: Sequence[Array], total: Array) -> None:
@@ -138,11 +142,11 @@ class ModelGroup:
             loss = loss + other
             self.grads[0] += grads
         vectors = {name: getattr(step, of)[own] for name, of in self.of_step.items()}
-        with self.workspaces.block(2 * self.grads[0].nbytes):
-            self.op(
-                self.params, self.grads[0], **self.constants, **vectors,
-                total=total[own], loss=loss, size=step.size[own],
-            )  # fmt: skip
+        move = partial(
+            self.op, self.params, self.grads[0], **self.constants, **vectors,
+            total=total[own], loss=loss, size=step.size[own],
+        )  # fmt: skip
+        self.workspaces.compute(2 * self.grads[0].nbytes, move)
 
 
 class Stack:
