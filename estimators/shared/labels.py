@@ -20,7 +20,7 @@ def learn_labels(y: np.ndarray) -> tuple[LabelBinarizer, np.ndarray]:
     Two classes make one column. A single class makes one too, which is all zeros.
     """
     # the binarizer looks at all labels several times
-    binarizer = LabelBinarizer().fit(np.unique(y) if _are_plain(y) else y)
+    binarizer = LabelBinarizer().fit(np.unique(y) if _are_integers(y) else y)
     return binarizer, indicators_of(y, binarizer)
 
 
@@ -30,16 +30,16 @@ def indicators_of(y: Any, binarizer: LabelBinarizer) -> np.ndarray:
     Where `y` has several labels per sample, everything but 0 becomes 1, as in scikit-learn's
     MLPClassifier. The binarizer alone would leave a 2 as it is.
     """
-    if not (_are_plain(y) and _are_plain(binarizer.classes_)):
+    if not (_are_integers(y) and _are_integers(binarizer.classes_)):
         return (binarizer.transform(y) != 0).astype(int)
     classes = binarizer.classes_
-    if len(classes) > 2:
-        return (y[:, None] == classes).astype(int)
-    return (y[:, None] == classes[1:] if len(classes) == 2 else np.zeros((len(y), 1))).astype(int)
+    if len(classes) == 1:
+        return np.zeros((len(y), 1), int)
+    return (y[:, None] == (classes if len(classes) > 2 else classes[1:])).astype(int)
 
 
-def _are_plain(y: Any) -> bool:
-    """Whether labels are integers, one for each sample, that may be compared as they are."""
+def _are_integers(y: Any) -> bool:
+    """Whether labels are an array of integers, one for each sample."""
     return type(y) is np.ndarray and y.ndim == 1 and y.dtype.kind in "iu"
 
 

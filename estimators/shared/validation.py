@@ -10,7 +10,7 @@ from sklearn import get_config
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, validate_data
 
-from cukernels.runtime import Array, current, in_parallel, namespace, shares, threads
+from cukernels.runtime import Array, current, in_parallel, namespace, shares
 from estimators.shared.device_arrays import device_holding, device_of
 
 # Where a sparse matrix has numbers of rows and columns, as they stay if it becomes a CSR matrix.
@@ -45,8 +45,6 @@ def validated(estimator: Any, X: Any, *y: Any, dtype: Any, **options: Any) -> An
     """
     device = device_holding(X, estimator.device)
     if device is None:
-        if options.get("ensure_all_finite", True) is True and _is_surely_finite(X, dtype):
-            options["ensure_all_finite"] = False
         found = validate_data(estimator, X, *y, dtype=dtype, **options)
         return (_native(found[0]), *found[1:]) if y else _native(found)
     if X.ndim != 2 or not X.size or X.dtype.kind not in "biuf":
@@ -162,25 +160,6 @@ def _check_finite(estimator: Any, X: Array) -> None:
         if bool(found(X).any()):
             name = type(estimator).__name__
             assert_all_finite(np.array([wrong], X.dtype), estimator_name=name, input_name="X")
-
-
-def _is_surely_finite(X: Any, dtypes: Any) -> bool:
-    """Whether threads have found no NaN and no infinity in a large array that stays as it is.
-
-    They take half the time of scikit-learn's sum. Where they find any, or their sums are too large,
-    scikit-learn looks again.
-    """
-    if not is_large(X) or type(X) is not np.ndarray or threads() == 1:
-        return False
-    allowed = dtypes if isinstance(dtypes, tuple) else (dtypes,)
-    if X.dtype not in allowed or not (X.flags.c_contiguous or X.flags.f_contiguous):
-        return False
-    if get_config()["assume_finite"]:
-        return True
-    rows = X if X.flags.c_contiguous else X.T
-    with np.errstate(over="ignore", invalid="ignore"):
-        sums = in_parallel(lambda _, own: rows[own].sum(), shares(len(rows), -(-len(rows) // 8)))
-    return bool(np.isfinite(sums).all())
 
 
 def is_large(X: Any) -> bool:
