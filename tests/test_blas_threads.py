@@ -13,6 +13,7 @@ from sklearn.datasets import load_digits
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
 from cukernels.runtime import blas_threads
+from cukernels.runtime.blas_libraries import Blas, blas_libraries
 from cukernels.runtime.blas_threads import on_one_blas_thread
 from cukernels.runtime.workers import in_parallel, threads
 from estimators import ConvNetClassifier, LogisticRegression, MLPClassifier, Perceptron
@@ -33,19 +34,24 @@ FITS = {
 
 
 def pools():
-    return [blas.num_threads for blas in _blas().lib_controllers]
-
-
-def _blas():
-    return ThreadpoolController().select(user_api="blas")
+    """The sizes that threadpoolctl sees."""
+    found = ThreadpoolController().select(user_api="blas")
+    return [blas.num_threads for blas in found.lib_controllers]
 
 
 @pytest.fixture
 def two_threads():
-    with threadpool_limits(2, user_api="blas"):
+    # Not by threadpoolctl, which would reserve the pools to this thread.
+    before = [(blas, blas.get_num_threads()) for blas in blas_libraries()]
+    try:
+        for blas, _ in before:
+            blas.set_num_threads(2)
         if min(pools()) < 2:
             pytest.skip("this BLAS was built for, or is held to, one thread")
         yield
+    finally:
+        for blas, n_threads in before:
+            blas.set_num_threads(n_threads)
 
 
 @pytest.fixture(scope="module")
@@ -129,19 +135,11 @@ def test_only_large_predictions_limit_blas(model, images, monkeypatch, two_threa
     assert not holders
     model.predict(X)
     assert holders
-    monkeypatch.setattr(blas_threads, "_libraries", lambda: [_Unknown()])
+    unknown = Blas("blis", "libblis", False, lambda: 1, lambda n: None)
+    monkeypatch.setattr(blas_threads, "_libraries", lambda: [unknown])
     holders.clear()
     model.predict(X[:1])
     assert holders
-
-
-class _Unknown:
-    """A BLAS of which nothing is known."""
-
-    internal_api, filepath, num_threads = "blis", "libblis", 1
-
-    def set_num_threads(self, n):
-        self.num_threads = n
 
 
 def held():
@@ -186,6 +184,18 @@ def limited_to_one():
         return pools()
 
 
+def test_a_thread_limits_the_pools_that_another_controls(two_threads):
+    """As threadpoolctl has it from 3.8 on: the thread that sets a size first has the pool."""
+    hold, begun, end = held()
+    with ThreadPoolExecutor(1) as pool, threadpool_limits(2, user_api="blas"):
+        running = pool.submit(hold)
+        begun.wait(30)
+        assert set(pools()) == {1}
+        end.set()
+        running.result(30)
+        assert set(pools()) == {2}
+
+
 def test_a_limit_that_the_user_lifts_meanwhile_stays_lifted(two_threads):
     """And one that he sets around a fit is there after it."""
     original = pools()
@@ -210,8 +220,8 @@ def test_a_holder_that_comes_later_limits_again_what_was_lifted(two_threads):
     with ThreadPoolExecutor(2) as pool:
         running = [pool.submit(hold_a)]
         begun_a.wait(30)
-        for blas in _blas().lib_controllers:
-            blas_threads._set(blas, 2)
+        for blas in blas_libraries():
+            blas.set_num_threads(2)
         running.append(pool.submit(hold_b))
         begun_b.wait(30)
         assert set(pools()) == {1}
@@ -224,34 +234,27 @@ def test_a_holder_that_comes_later_limits_again_what_was_lifted(two_threads):
 
 def test_blas_whose_limits_are_those_of_a_thread(monkeypatch):
     """As MKL's, and OpenBLAS's on OpenMP: every thread that computes limits its own."""
-
-    class Blas:
-        internal_api, filepath = "mkl", "libmkl"
-
-        def __init__(self):
-            self._own = threading.local()
-
-        @property
-        def num_threads(self):
-            return getattr(self._own, "n", 2)
-
-        def set_num_threads(self, n):
-            self._own.n = n
-
-    blas = Blas()
+    own = threading.local()
+    blas = Blas(
+        "mkl",
+        "libmkl",
+        True,
+        lambda: getattr(own, "n_threads", 2),
+        lambda n: setattr(own, "n_threads", n),
+    )
     monkeypatch.setattr(blas_threads, "_libraries", lambda: [blas])
     both_are_here = threading.Barrier(2, timeout=30)
 
     def look(state, item):
         both_are_here.wait()
-        return threading.get_ident(), blas.num_threads
+        return threading.get_ident(), blas.get_num_threads()
 
     assert threads() == 2
     seen = dict(in_parallel(look, [0, 1]))
     assert list(seen.values()) == [1, 1]
-    assert blas.num_threads == 2
-    assert on_one_blas_thread(lambda: (threads(), blas.num_threads))() == (2, 1)
+    assert blas.get_num_threads() == 2
+    assert on_one_blas_thread(lambda: (threads(), blas.get_num_threads()))() == (2, 1)
     blas.set_num_threads(1)
     assert threads() == 1
     assert on_one_blas_thread(threads)() == 1
-    assert blas.num_threads == 1
+    assert blas.get_num_threads() == 1

@@ -5,13 +5,9 @@ on the number of cores are computed on one. In NumPy's and SciPy's wheels BLAS h
 threads for the whole process: whoever sets its size sets it for everyone. Therefore the first of
 our threads that needs BLAS on one thread sets the size, and the last one restores it.
 
-From threadpoolctl 3.8 on, the thread that first sets the size of such a pool keeps control of it,
-and sizes that other threads set are silently ignored. A fit may begin in one thread and end in
-another, so nobody keeps control here: each change takes control and gives it up at once
-(`clear_controlling_thread`). If a pool has another size than ours at the end, the user has set it
-meanwhile, and it stays. One case cannot be told apart: another thread of the user's limits BLAS to
-one thread while a fit runs. To be safe, set such a limit before or after a fit, or limit the whole
-process (OMP_NUM_THREADS).
+If a pool has another size than ours at the end, the user has set it meanwhile, and it stays. One
+case cannot be told apart: another thread of the user's limits BLAS to one thread while a fit runs.
+To be safe, set such a limit before or after a fit, or limit the whole process (OMP_NUM_THREADS).
 """
 
 from __future__ import annotations
@@ -22,22 +18,21 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
-from threadpoolctl import ThreadpoolController
-
+from cukernels.runtime.blas_libraries import Blas, blas_libraries
 from cukernels.runtime.interrupts import and_surely
 
 P = ParamSpec("P")
 Result = TypeVar("Result")
-Limits = list[tuple[Any, int]]  # each library and its number of threads
+Limits = list[tuple[Blas, int]]  # each library and its number of threads
 
 # OpenBLAS computes a product of at most this many multiplications on one thread, whatever its limit
 # is. It divides a matrix times a vector from 9,216 multiplications on, and two matrices from
 # 262,144.
 UNDIVIDED = 8192
 
-_found: tuple[int, list[Any]] = (0, [])  # how many modules were loaded, and the libraries found
+_found: tuple[int, list[Blas]] = (0, [])  # how many modules were loaded, and the libraries found
 _holders: dict[int, Limits] = {}  # threads that need BLAS on one thread, and their limits before
 _before: Limits | None = None  # the sizes of the shared pools before the first holder
 # The thread whose turn it is to change limits. This is a dictionary and not a lock because its
@@ -76,19 +71,19 @@ def is_on_one_blas_thread() -> bool:
 def is_undivided(n_multiplications: int) -> bool:
     """Whether BLAS computes products of so few multiplications on one thread anyway.
 
-    Limiting BLAS takes as long as predicting one row, so small calls avoid it. The answer is True
-    only for OpenBLAS: nothing is known about other libraries.
+    Small calls need not limit BLAS then. The answer is True only for OpenBLAS: nothing is known
+    about other libraries.
     """
-    known = {blas.internal_api for blas in _libraries()} <= {"openblas"}
+    known = {blas.name for blas in _libraries()} <= {"openblas"}
     return known and n_multiplications <= UNDIVIDED
 
 
 def allowed_threads() -> int:
     """Return how many threads BLAS may use, not counting the limits that are set here."""
     limited = [*(_before or ()), *_holders.get(threading.get_ident(), ())]
-    before = {blas.filepath: n_threads for blas, n_threads in limited}
+    before = {blas.path: n_threads for blas, n_threads in limited}
     now = _limits(_libraries())
-    return max((before.get(blas.filepath, n_threads) for blas, n_threads in now), default=1)
+    return max((before.get(blas.path, n_threads) for blas, n_threads in now), default=1)
 
 
 def keep_to_one_thread() -> None:
@@ -98,13 +93,13 @@ def keep_to_one_thread() -> None:
     limited by the thread that the worker helps.
     """
     for blas in _libraries():
-        if _is_of_a_thread(blas) and blas.num_threads != 1:
+        if blas.is_of_a_thread and blas.get_num_threads() != 1:
             blas.set_num_threads(1)
 
 
 def _hold(me: int) -> None:
     """Register a thread as a holder, and limit BLAS for it."""
-    _holders[me] = _limits([blas for blas in _libraries() if _is_of_a_thread(blas)])
+    _holders[me] = _limits([blas for blas in _libraries() if blas.is_of_a_thread])
     for blas, _ in _holders[me]:
         blas.set_num_threads(1)
     _settle()
@@ -139,7 +134,7 @@ def _limit() -> None:
     """Set the shared pools to one thread, and remember their sizes."""
     global _before
     if _before is None:
-        _before = _limits([blas for blas in _libraries() if not _is_of_a_thread(blas)])
+        _before = _limits([blas for blas in _libraries() if not blas.is_of_a_thread])
     else:  # a size other than 1 was set by the user since then, and is the one to restore
         _before = [
             (blas, n if n != 1 else before)
@@ -149,54 +144,28 @@ def _limit() -> None:
         ]
     for blas, n_threads in _before:
         if n_threads != 1:
-            _set(blas, 1)
+            blas.set_num_threads(1)
 
 
 def _restore() -> None:
     """Restore the sizes of the shared pools, except where the user has changed them."""
     global _before
     for blas, before in _before or ():
-        if before != 1 and blas.num_threads == 1:
-            _set(blas, before)
-        else:
-            _give_up_control(blas)
+        if before != 1 and blas.get_num_threads() == 1:
+            blas.set_num_threads(before)
     _before = None
 
 
-def _set(blas: Any, n_threads: int) -> None:
-    """Set the size of a shared pool, whichever thread has control of it."""
-    for _ in range(4):  # another thread may take control between two of these lines
-        blas.set_num_threads(n_threads)
-        _give_up_control(blas)
-        if blas.num_threads == n_threads:
-            return
-        _give_up_control(blas, force=True)
+def _limits(libraries: list[Blas]) -> Limits:
+    return [(blas, blas.get_num_threads()) for blas in libraries]
 
 
-def _give_up_control(blas: Any, **force: bool) -> None:
-    """Let any thread set the size again, if threadpoolctl reserves that to one thread."""
-    if hasattr(blas, "clear_controlling_thread"):
-        blas.clear_controlling_thread(**force)
-
-
-def _limits(libraries: list[Any]) -> Limits:
-    return [(blas, blas.num_threads or 1) for blas in libraries]
-
-
-def _libraries() -> list[Any]:
+def _libraries() -> list[Blas]:
     """The BLAS libraries loaded. The search takes 1 to 2 ms, so it waits for new modules."""
     global _found
     if _found[0] != len(sys.modules):
-        n_modules = len(sys.modules)
-        _found = n_modules, ThreadpoolController().select(user_api="blas").lib_controllers
+        _found = len(sys.modules), blas_libraries()
     return _found[1]
-
-
-def _is_of_a_thread(blas: Any) -> bool:
-    """Whether a limit applies only to the thread that sets it."""
-    if blas.internal_api == "openblas":
-        return blas.threading_layer == "openmp"
-    return blas.internal_api == "mkl"
 
 
 def _forget_other_threads() -> None:
