@@ -162,8 +162,7 @@ class _StackedSearch(BaseSearchCV):
             check_callbacks(self.estimator)
         for name in KEPT:  # of an earlier fit
             self.__dict__.pop(name, None)
-        with one_of_each():
-            fit(self, X, y, **params)
+        one_of_each(fit, self, X, y, **params)
         if curves:
             self.__dict__.update(curves_of_search(curves, self.n_splits_))
         return self
@@ -295,13 +294,11 @@ def _stacked(original: Any, summary: str) -> Callable:
         fused, max_stack_bytes, progress = (kwargs.pop(n, d) for n, d in _OPTIONS.items())
         if not fused:
             check_callbacks(kwargs.get("estimator", next(iter(args), None)))
-            with one_of_each():
-                return original(*args, **kwargs)
+            return one_of_each(original, *args, **kwargs)
         own = rebound(original, **_replaced(max_stack_bytes, progress))
         # `own` is the function below scikit-learn's decorator, which validates its parameters
         checked = validate_params(constraints, prefer_skip_nested_validation=False)(own)
-        with one_of_each():
-            return checked(*args, **kwargs)
+        return one_of_each(checked, *args, **kwargs)
 
     run.__signature__ = _extended(original, _OPTIONS)  # type: ignore[attr-defined]
     run.__doc__ = _described(original, summary, _FUNCTION_RETURNS)

@@ -13,14 +13,18 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 from threadpoolctl import ThreadpoolController
 
 import _interrupted_fits
 from _struck import Struck
-from cukernels.runtime import blas_threads, interrupts, workers, workspace
+from cukernels.runtime import arrays, blas_threads, interrupts, workers, workspace
 from cukernels.runtime.workers import in_parallel, threads
+from estimators.search import turns
+from estimators.shared import interrupts as estimators_interrupts
+from estimators.shared import known_outputs, warnings
 
 FILES = {module.__file__ for module in (workers, blas_threads, interrupts)}
 SECONDS = 100  # until a test counts as hung, and the process ends with the stacks of all threads
@@ -135,3 +139,40 @@ def test_an_interrupt_anywhere_leaves_no_workspace(kind):
         if not struck:
             break
     assert place > {"line": 30, "opcode": 150}[kind]
+
+
+# Settings of a call ------------------------------------------------------------------------------
+
+TURN, KNOWN = turns.Turn(jobs=3, number=2), known_outputs.KnownOutputs()
+SETTINGS = {  # how a function is called with it, its variable, and the value that it has then
+    "turn of a search": (partial(turns.in_turn, TURN), turns._CURRENT, TURN),
+    "turn of a GPU": (partial(arrays.cuda_in_turn, 2), arrays._turn, 2),
+    "issuer": (partial(warnings.issued_by, "sklearn"), warnings._issuer, "sklearn"),
+    "warnings said": (warnings.one_of_each, warnings._said, set()),
+    "Ctrl-C": (estimators_interrupts.interrupts_raise, estimators_interrupts._raises, True),
+    "outputs": (KNOWN.during, known_outputs._OF_THIS_SEARCH, KNOWN),
+}
+SET_BY = {
+    module.__file__
+    for module in (interrupts, estimators_interrupts, arrays, turns, warnings, known_outputs)
+}
+
+
+@pytest.mark.parametrize("kind", ["line", "opcode"])
+@pytest.mark.parametrize("name", SETTINGS)
+def test_settings_end_with_their_call_wherever_it_is_struck(name, kind):
+    call, variable, value = SETTINGS[name]
+    for place in itertools.count():
+        strike = Struck(SET_BY, kind, place)
+        struck = strike.during(lambda: call(variable.get))
+        assert variable.get() != value, strike.at
+        if not struck:
+            break
+    assert place > {"line": 3, "opcode": 20}[kind]
+    assert call(variable.get) == value
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_keywords_of_any_name_go_to_the_function_that_is_called(name):
+    given = dict.fromkeys(("function", "variable", "value", "module", "number", "turn", "self"), 1)
+    assert SETTINGS[name][0](dict, **given) == given

@@ -362,9 +362,9 @@ def test_scores_are_computed_together(data, multi_class):
     outputs = trainings[0].outputs_of(trainings, X)
     for training, together in zip(trainings, outputs, strict=True):
         training.finish()
-        with KnownOutputs() as known:
-            known.add(training.estimator, X, together)
-            seen = training.estimator.decision_function(X)
+        known = KnownOutputs()
+        known.add(training.estimator, X, together)
+        seen = known.during(training.estimator.decision_function, X)
         np.testing.assert_allclose(seen, training.estimator.decision_function(X), rtol=1e-9)
 
 

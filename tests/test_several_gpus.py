@@ -141,10 +141,10 @@ def test_workers_of_a_cluster():
 def test_turns_begin_anew_where_the_gpus_end(softgpu):
     with softgpu.visible(3):
         for number, name in enumerate(["cuda:0", "cuda:1", "cuda:2", "cuda:0", "cuda:1"]):
-            with cuda_in_turn(number):
-                assert resolve_device("cuda") == name
-                assert resolve_device("cuda:2") == "cuda:2"
-                assert resolve_device("auto") == resolve_device("cpu") == "cpu"
+            assert cuda_in_turn(number, resolve_device, "cuda") == name
+            assert cuda_in_turn(number, resolve_device, "cuda:2") == "cuda:2"
+            for other in ("auto", "cpu"):
+                assert cuda_in_turn(number, resolve_device, other) == "cpu"
     assert resolve_device("cuda") == "cuda:0"
 
 

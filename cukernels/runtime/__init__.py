@@ -14,7 +14,7 @@ from cukernels.runtime.arrays import (
 )
 from cukernels.runtime.blas_threads import is_undivided, on_one_blas_thread
 from cukernels.runtime.chunks import shares, slices
-from cukernels.runtime.interrupts import and_surely
+from cukernels.runtime.interrupts import and_surely, while_set
 from cukernels.runtime.machine import Work
 from cukernels.runtime.recording import Recorded, Recording
 from cukernels.runtime.repetition import Repetition
@@ -46,4 +46,5 @@ __all__ = [
     "Work",
     "empty",
     "Workspaces",
+    "while_set",
 ]

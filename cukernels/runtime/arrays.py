@@ -11,13 +11,18 @@ import importlib.util
 import operator
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from types import ModuleType
-from typing import Any, TypeAlias
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
+
+from cukernels.runtime.interrupts import while_set
+
+P = ParamSpec("P")
+Result = TypeVar("Result")
 
 Array: TypeAlias = Any  # numpy.ndarray or cupy.ndarray: the type decides where an op runs
 
@@ -103,17 +108,14 @@ def installed_cupy() -> ModuleType | None:
 _turn: ContextVar[int] = ContextVar("_turn", default=0)
 
 
-@contextmanager
-def cuda_in_turn(number: int) -> Iterator[None]:
-    """Let the bare name "cuda" mean the GPU of this number in the calling thread, for a while.
+def cuda_in_turn(
+    number: int, function: Callable[P, Result], /, *args: P.args, **kwargs: P.kwargs
+) -> Result:
+    """Call a function for which the bare name "cuda" means the GPU of this number.
 
     Numbers past the last GPU begin anew with the first.
     """
-    before = _turn.set(number)
-    try:
-        yield
-    finally:
-        _turn.reset(before)
+    return while_set(_turn, number, function, *args, **kwargs)
 
 
 def cuda_turn() -> int:

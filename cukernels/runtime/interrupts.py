@@ -10,9 +10,12 @@ nothing left to undo does nothing.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from contextvars import ContextVar, copy_context
+from typing import ParamSpec, TypeVar
 
+P = ParamSpec("P")
 Result = TypeVar("Result")
+Value = TypeVar("Value")
 
 
 def and_surely(do: Callable[[], Result], undo: Callable[[], None], times: int = 3) -> Result:
@@ -35,3 +38,24 @@ def and_surely(do: Callable[[], Result], undo: Callable[[], None], times: int = 
         return do() if times == 1 else and_surely(do, undo, times - 1)
     finally:
         undo()
+
+
+def while_set(
+    variable: ContextVar[Value],
+    value: Value,
+    function: Callable[P, Result],
+    /,
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> Result:
+    """Call a function while a context variable has a value.
+
+    The value is set in a copy of the context. Nothing has to be set back afterwards, so there is
+    nothing that Ctrl-C could prevent.
+    """
+
+    def set_and_call() -> Result:
+        variable.set(value)
+        return function(*args, **kwargs)
+
+    return copy_context().run(set_and_call)

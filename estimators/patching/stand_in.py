@@ -180,8 +180,8 @@ def _refusal(method: Callable, model: Any, args: tuple, kwargs: Any) -> Exceptio
     """Run our fit, and return the exception by which it fails, with no random number drawn."""
     undo = _generator_of(model)
     try:
-        with issued_by(type(model)._replaced.__module__), interrupts_raise():
-            method(model, *args, **kwargs)
+        issuer = type(model)._replaced.__module__
+        issued_by(issuer, interrupts_raise, method, model, *args, **kwargs)
     except Exception as error:
         undo()
         return error
@@ -216,8 +216,7 @@ def _tells(name: str, method: Callable) -> Callable:
     @wraps(method)
     def tell(self: Any, *args: Any, **kwargs: Any) -> Any:
         if _THEIRS not in vars(self):
-            with issued_by(type(self)._replaced.__module__):
-                return method(self, *args, **kwargs)
+            return issued_by(type(self)._replaced.__module__, method, self, *args, **kwargs)
         view, method_of_view = method_of_theirs(self, name)
         answer = method_of_view(*args, **kwargs)
         return self if answer is view else answer
@@ -250,8 +249,7 @@ def search_stand_in(ours: Any, original: Any, module: str) -> Any:
     @wraps(ours.fit)
     def fit(self: Any, *args: Any, **kwargs: Any) -> Any:
         try:
-            with issued_by(original.__module__), interrupts_raise():
-                return ours.fit(self, *args, **kwargs)
+            return issued_by(original.__module__, interrupts_raise, ours.fit, self, *args, **kwargs)
         except MissingNameError as error:
             say_once(f"scikit-learn's own {original.__name__} runs the search ({error})")
             return original.fit(self, *args, **kwargs)
@@ -273,8 +271,7 @@ def function_stand_in(ours: Callable, original: Callable, module: str) -> Callab
     @wraps(ours)
     def run(*args: Any, **kwargs: Any) -> Any:
         try:
-            with issued_by(original.__module__), interrupts_raise():
-                return ours(*args, **kwargs)
+            return issued_by(original.__module__, interrupts_raise, ours, *args, **kwargs)
         except MissingNameError as error:
             say_once(f"scikit-learn's own {original.__name__} runs the fits ({error})")
             known = signature(original).parameters

@@ -69,8 +69,14 @@ def run_fits(
         for call, files in zip(calls, kept or [None] * len(calls), strict=True)
     ]
     limit = _limits(fits, max_stack_bytes)
+    return one_of_each(shared.outputs.during, _run, fits, limit, progress)
+
+
+def _run(
+    fits: list[StackedFit], limit: Callable[[str], int], progress: SearchProgress
+) -> list[Any]:
     # where samples on a GPU are split and scored, that GPU has to be the current one
-    with one_of_each(), shared.outputs, current(device_of(fits[0].arguments["X"]) or "cpu"):
+    with current(device_of(fits[0].arguments["X"]) or "cpu"):
         try:
             return _results(fits, limit, progress)
         finally:

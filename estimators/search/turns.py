@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from cukernels.runtime import cuda_in_turn
+from cukernels.runtime import cuda_in_turn, while_set
 
 Result = TypeVar("Result")
 
@@ -76,12 +76,7 @@ _CURRENT: ContextVar[Turn] = ContextVar("_CURRENT", default=_ALONE)
 
 
 def _in_turn(turn: Turn, function: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Result:
-    before = _CURRENT.set(turn)
-    try:
-        with cuda_in_turn(turn.number):
-            return function(*args, **kwargs)
-    finally:
-        _CURRENT.reset(before)
+    return while_set(_CURRENT, turn, cuda_in_turn, turn.number, function, *args, **kwargs)
 
 
 def _threads_on_an_own_gpu() -> int | None:

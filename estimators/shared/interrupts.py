@@ -7,23 +7,23 @@ that is half trained.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
+from typing import ParamSpec, TypeVar
+
+from cukernels.runtime import while_set
+
+P = ParamSpec("P")
+Result = TypeVar("Result")
 
 _raises: ContextVar[bool] = ContextVar("_raises", default=False)
 
 
-@contextmanager
-def interrupts_raise() -> Iterator[None]:
-    """Let Ctrl-C raise KeyboardInterrupt where scikit-learn lets it."""
-    token = _raises.set(True)
-    try:
-        yield
-    finally:
-        _raises.reset(token)
+def interrupts_raise(function: Callable[P, Result], /, *args: P.args, **kwargs: P.kwargs) -> Result:
+    """Call a function in which Ctrl-C raises KeyboardInterrupt where scikit-learn lets it."""
+    return while_set(_raises, True, function, *args, **kwargs)
 
 
 def has_to_raise() -> bool:
-    """Whether this is within a block of `interrupts_raise`."""
+    """Whether this is within a call of `interrupts_raise`."""
     return _raises.get()

@@ -7,20 +7,25 @@ compute them again. Nothing is stored on the models, and no other thread sees wh
 
 from __future__ import annotations
 
-from contextvars import ContextVar, Token
-from typing import Any
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
+
+from cukernels.runtime import while_set
+
+P = ParamSpec("P")
+Result = TypeVar("Result")
 
 _OF_THIS_SEARCH: ContextVar[KnownOutputs | None] = ContextVar("_OF_THIS_SEARCH", default=None)
 
 
 class KnownOutputs:
-    """The outputs that one search knows: a context that holds while its fits are scored."""
+    """The outputs that one search knows while its fits are scored."""
 
     def __init__(self) -> None:
         self._of_models: dict[int, tuple[Any, Any, np.ndarray]] = {}
-        self._outer: Token | None = None
 
     def add(self, estimator: Any, X: Any, outputs: np.ndarray) -> None:
         """Remember what an estimator computes for these samples."""
@@ -36,14 +41,9 @@ class KnownOutputs:
         _, known_X, outputs = self._of_models.get(id(estimator), (None, None, None))
         return outputs.copy() if outputs is not None and known_X is X else None
 
-    def __enter__(self) -> KnownOutputs:
-        self._outer = _OF_THIS_SEARCH.set(self)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """Let a search around this one know its own outputs again."""
-        if self._outer is not None:
-            _OF_THIS_SEARCH.reset(self._outer)
+    def during(self, function: Callable[P, Result], /, *args: P.args, **kwargs: P.kwargs) -> Result:
+        """Call a function of this search, in which these outputs are known."""
+        return while_set(_OF_THIS_SEARCH, self, function, *args, **kwargs)
 
 
 def known_outputs(estimator: Any, X: Any) -> np.ndarray | None:

@@ -7,15 +7,19 @@ import functools
 import os
 import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
 from types import FrameType
+from typing import ParamSpec, TypeVar
 
 import joblib
 import sklearn
 
 import cukernels
+from cukernels.runtime import while_set
+
+P = ParamSpec("P")
+Result = TypeVar("Result")
 
 _FOLDERS = tuple(
     os.path.dirname(str(package.__file__)) + os.sep
@@ -28,27 +32,20 @@ _said: ContextVar[set[tuple[str, int]] | None] = ContextVar("_said", default=Non
 _issuer: ContextVar[str | None] = ContextVar("_issuer", default=None)
 
 
-@contextmanager
-def issued_by(module: str) -> Iterator[None]:
-    """Let filters of warnings take those in this block for warnings of a module.
+def issued_by(
+    module: str, function: Callable[P, Result], /, *args: P.args, **kwargs: P.kwargs
+) -> Result:
+    """Call a function whose warnings filters take for warnings of a module.
 
     A program that was written for scikit-learn ignores its warnings by ``module="sklearn"``.
     """
-    token = _issuer.set(module)
-    try:
-        yield
-    finally:
-        _issuer.reset(token)
+    return while_set(_issuer, module, function, *args, **kwargs)
 
 
-@contextmanager
-def one_of_each() -> Iterator[None]:
-    """Let ``warn(..., once=True)`` warn once in this block, however many fits there are in it."""
-    token = _said.set(set() if _said.get() is None else _said.get())
-    try:
-        yield
-    finally:
-        _said.reset(token)
+def one_of_each(function: Callable[P, Result], /, *args: P.args, **kwargs: P.kwargs) -> Result:
+    """Call a function in which ``warn(..., once=True)`` warns once, however many fits it makes."""
+    said = set() if _said.get() is None else _said.get()
+    return while_set(_said, said, function, *args, **kwargs)
 
 
 def warn(message: str, category: type[Warning] = UserWarning, *, once: bool = False) -> None:
@@ -65,7 +62,7 @@ def warn(message: str, category: type[Warning] = UserWarning, *, once: bool = Fa
     category : type of warning, default=UserWarning
         The class of the warning.
     once : bool, default=False
-        Whether to warn once in a block of `one_of_each`, as all fits of a search say the same.
+        Whether to warn once in a call of `one_of_each`, as all fits of a search say the same.
     """
     if once and (said := _said.get()) is not None:
         caller = sys._getframe(1)
