@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Set
+from collections.abc import Callable, Iterator, Set
 from types import FrameType
 from typing import Any
 
@@ -48,12 +48,23 @@ class Struck:
 
     def during(self, work: Callable[[], object]) -> bool:
         """Return whether the work was struck, as often as it was to be."""
+
+        def alone() -> Iterator[None]:
+            """Work, and end with all that Python remembers of a generator.
+
+            A tracer strikes where signals do not: just before the last instruction of an `except`,
+            which forgets the exception. To all that came later it would be the one at hand.
+            """
+            work()
+            yield
+
         sys.settrace(self._global)
         try:
-            work()
+            next(alone())
         except KeyboardInterrupt:
             pass
         finally:
             sys.settrace(None)
             sys.setprofile(None)
+        assert sys.exception() is None
         return self.left < 0 and (self.then is None or self.then < 0)

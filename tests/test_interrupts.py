@@ -6,6 +6,7 @@ work out; in the main thread, as Python does it.
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import itertools
 import sys
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
+import numpy as np
 import pytest
 from threadpoolctl import ThreadpoolController
 
@@ -176,3 +178,14 @@ def test_settings_end_with_their_call_wherever_it_is_struck(name, kind):
 def test_keywords_of_any_name_go_to_the_function_that_is_called(name):
     given = dict.fromkeys(("function", "variable", "value", "module", "number", "turn", "self"), 1)
     assert SETTINGS[name][0](dict, **given) == given
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_what_the_function_sets_itself_stays_set(name):
+    """Such as a scorer's `numpy.seterr`, and a block that it opens and somebody else closes."""
+    call, opened = SETTINGS[name][0], contextlib.ExitStack()
+    before = np.geterr()
+    call(opened.enter_context, np.errstate(divide="raise", over="raise"))
+    assert np.geterr()["over"] == "raise"
+    opened.close()
+    assert np.geterr() == before

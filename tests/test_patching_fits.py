@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
 import warnings
+import weakref
+from contextlib import nullcontext
 
 import joblib
 import numpy as np
@@ -235,6 +238,23 @@ def test_what_our_fit_refuses_is_fitted_by_theirs_with_its_draws(random_state, m
     np.testing.assert_array_equal(fitted(Replaced), expected)
     assert "a fit that ours does not do (MemoryError" in caplog.text
     assert "the GPU has no room" in caplog.text
+
+
+@pytest.mark.parametrize("wrong", ["samples", "parameter", "nothing"])
+def test_a_refusal_does_not_keep_the_samples(wrong, monkeypatch):
+    ours = stand_in(estimators.LogisticRegression, Original, "sklearn.linear_model")
+    if wrong == "nothing":  # scikit-learn fits then
+        monkeypatch.setattr(ours, "_prepare", lambda self, X, y, *others: 1 / 0)
+    model, X_seen = ours(C=-1 if wrong == "parameter" else 1), X.copy()
+    seen = weakref.ref(X_seen)
+    gc.disable()
+    try:
+        with nullcontext() if wrong == "nothing" else pytest.raises(ValueError):
+            model.fit(X_seen, Y[:3] if wrong == "samples" else Y)
+        del X_seen
+        assert seen() is None
+    finally:
+        gc.enable()
 
 
 def test_what_both_refuse_is_scikit_learns_error(monkeypatch):

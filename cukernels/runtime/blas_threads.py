@@ -5,9 +5,10 @@ on the number of cores are computed on one. In NumPy's and SciPy's wheels BLAS h
 threads for the whole process: whoever sets its size sets it for everyone. Therefore the first of
 our threads that needs BLAS on one thread sets the size, and the last one restores it.
 
-If a pool has another size than ours at the end, the user has set it meanwhile, and it stays. One
-case cannot be told apart: another thread of the user's limits BLAS to one thread while a fit runs.
-To be safe, set such a limit before or after a fit, or limit the whole process (OMP_NUM_THREADS).
+If a pool has another size than ours at the end, the user has set it meanwhile, and it stays. But
+where another thread of the user's begins or ends a limit while a fit runs, our size may be taken
+for the user's, or the other way around. To be safe, begin and end such limits between fits, or
+limit the whole process (OMP_NUM_THREADS).
 """
 
 from __future__ import annotations

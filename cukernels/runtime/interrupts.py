@@ -10,7 +10,8 @@ nothing left to undo does nothing.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextvars import ContextVar, copy_context
+from contextvars import ContextVar
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -18,7 +19,7 @@ Result = TypeVar("Result")
 Value = TypeVar("Value")
 
 
-def and_surely(do: Callable[[], Result], undo: Callable[[], None], times: int = 3) -> Result:
+def and_surely(do: Callable[[], Result], undo: Callable[[], object], times: int = 3) -> Result:
     """Return ``do()``, and call `undo` afterwards, even if Ctrl-C strikes meanwhile.
 
     `undo` is called several times, each call in a `finally` around the one before. If an interrupt
@@ -48,14 +49,13 @@ def while_set(
     *args: P.args,
     **kwargs: P.kwargs,
 ) -> Result:
-    """Call a function while a context variable has a value.
+    """Call a function while a context variable has a value, and surely set it back afterwards.
 
-    The value is set in a copy of the context. Nothing has to be set back afterwards, so there is
-    nothing that Ctrl-C could prevent.
+    The function runs in the context of its caller: what it sets itself stays set.
     """
 
     def set_and_call() -> Result:
         variable.set(value)
         return function(*args, **kwargs)
 
-    return copy_context().run(set_and_call)
+    return and_surely(set_and_call, partial(variable.set, variable.get()))

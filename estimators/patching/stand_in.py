@@ -152,22 +152,24 @@ def _learns(name: str, method: Callable) -> Callable:
             raise ValueError(f"{reason}, and scikit-learn's has no {wish}")
         if reason is None and goes_on and _THEIRS in vars(self):
             reason = "it goes on from a fit of scikit-learn's"
-        refusal = None
+        refusals: list[Exception] = []
         if reason is None:
-            refusal = _refusal(method, self, args, kwargs)
-            if refusal is None:
+            refusals = _refusals(method, self, args, kwargs)
+            if not refusals:
                 vars(self).pop(_THEIRS, None)
                 return self
             if ours_only(self, name, kwargs):  # scikit-learn has nothing to say of these
-                raise refusal
-            reason = f"{type(refusal).__name__}: {refusal}".splitlines()[0]
+                raise refusals.pop()
+            reason = f"{type(refusals[0]).__name__}: {refusals[0]}".splitlines()[0]
         try:
             method_of_theirs(self, name)[1](*args, **kwargs)
         except Exception as error:
             # the value that scikit-learn refuses may be right here, and something else wrong
-            if refusal is not None and _is_of_parameters(error):
-                raise refusal from None
+            if refusals and _is_of_parameters(error):
+                raise refusals.pop() from None
             raise
+        finally:
+            refusals.clear()
         vars(self)[_THEIRS] = True
         cls = type(self).__name__
         say_once(f"scikit-learn's own {cls} did a {name} that ours does not do ({reason})")
@@ -176,16 +178,20 @@ def _learns(name: str, method: Callable) -> Callable:
     return learn
 
 
-def _refusal(method: Callable, model: Any, args: tuple, kwargs: Any) -> Exception | None:
-    """Run our fit, and return the exception by which it fails, with no random number drawn."""
+def _refusals(method: Callable, model: Any, args: tuple, kwargs: Any) -> list[Exception]:
+    """Run our fit, and return the exception by which it fails, with no random number drawn.
+
+    It is in a list so that the caller can drop it. A frame that keeps an exception of a function
+    that it called is in a cycle with the traceback, and the cycle keeps the samples of the fit.
+    """
     undo = _generator_of(model)
     try:
         issuer = type(model)._replaced.__module__
         issued_by(issuer, interrupts_raise, method, model, *args, **kwargs)
     except Exception as error:
         undo()
-        return error
-    return None
+        return [error]
+    return []
 
 
 def _generator_of(model: Any) -> Callable[[], None]:

@@ -35,7 +35,7 @@ _issuer: ContextVar[str | None] = ContextVar("_issuer", default=None)
 def issued_by(
     module: str, function: Callable[P, Result], /, *args: P.args, **kwargs: P.kwargs
 ) -> Result:
-    """Call a function whose warnings filters take for warnings of a module.
+    """Call a function; filters take its warnings for those of a module.
 
     A program that was written for scikit-learn ignores its warnings by ``module="sklearn"``.
     """
