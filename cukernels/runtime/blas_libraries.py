@@ -62,5 +62,5 @@ def _of_a_pool(found: Any) -> tuple[Callable[[], int], Callable[[int], object]]:
     """Return OpenBLAS's functions for its pool of threads."""
     getter = next(name for name in found.check_symbols if hasattr(found.dynlib, name))
     # PyDLL keeps the interpreter's lock: to wait for it again would take far longer than to read.
-    reads = ctypes.PyDLL(found.filepath, handle=found.dynlib._handle)
+    reads = ctypes.PyDLL(found.filepath)
     return getattr(reads, getter), getattr(found.dynlib, getter.replace("_get_", "_set_"))
