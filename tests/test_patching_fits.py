@@ -243,9 +243,10 @@ def test_what_our_fit_refuses_is_fitted_by_theirs_with_its_draws(random_state, m
 @pytest.mark.parametrize("wrong", ["samples", "parameter", "nothing"])
 def test_a_refusal_does_not_keep_the_samples(wrong, monkeypatch):
     ours = stand_in(estimators.LogisticRegression, Original, "sklearn.linear_model")
-    if wrong == "nothing":  # scikit-learn fits then
-        monkeypatch.setattr(ours, "_prepare", lambda self, X, y, *others: 1 / 0)
     model, X_seen = ours(C=-1 if wrong == "parameter" else 1), X.copy()
+    if wrong == "nothing":  # scikit-learn fits then
+        monkeypatch.setattr(Replaced, "_prepare", lambda self, *args, **kwargs: 1 / 0)
+        model = Replaced()
     seen = weakref.ref(X_seen)
     gc.disable()
     try:
