@@ -7,12 +7,11 @@ import os
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
-from threadpoolctl import threadpool_limits
 
 os.environ.setdefault("CUKERNELS_LINEINFO", "1")  # before cukernels is imported
 
 import _gpu  # noqa: E402
-from cukernels.runtime.workers import threads  # noqa: E402
+from cukernels.runtime.blas_libraries import blas_libraries  # noqa: E402
 from estimators import Perceptron  # noqa: E402
 from estimators.linear.perceptron_swept import SweptFit  # noqa: E402
 from estimators.neural.fit import NeuralFit  # noqa: E402
@@ -123,8 +122,17 @@ def swept(monkeypatch):
 
 @pytest.fixture
 def two_threads():
-    """Two threads, whatever the environment allows."""
-    with threadpool_limits(2, user_api="blas"):
-        if threads() < 2:
+    """Two threads, whatever the environment allows.
+
+    They are not set by threadpoolctl, which would reserve the pools to this thread.
+    """
+    before = [(blas, blas.get_num_threads()) for blas in blas_libraries()]
+    try:
+        for blas, _ in before:
+            blas.set_num_threads(2)
+        if min((blas.get_num_threads() for blas, _ in before), default=1) < 2:
             pytest.skip("this BLAS was built for, or is held to, one thread")
         yield
+    finally:
+        for blas, n_threads in before:
+            blas.set_num_threads(n_threads)

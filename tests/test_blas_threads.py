@@ -39,21 +39,6 @@ def pools():
     return [blas.num_threads for blas in found.lib_controllers]
 
 
-@pytest.fixture
-def two_threads():
-    # Not by threadpoolctl, which would reserve the pools to this thread.
-    before = [(blas, blas.get_num_threads()) for blas in blas_libraries()]
-    try:
-        for blas, _ in before:
-            blas.set_num_threads(2)
-        if min(pools()) < 2:
-            pytest.skip("this BLAS was built for, or is held to, one thread")
-        yield
-    finally:
-        for blas, n_threads in before:
-            blas.set_num_threads(n_threads)
-
-
 @pytest.fixture(scope="module")
 def images():
     """Digits on a noisy ground of 20 x 20 pixels: products that BLAS shares out."""

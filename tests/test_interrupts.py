@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import itertools
+import re
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,6 +30,7 @@ from estimators.search import turns
 from estimators.shared import interrupts as estimators_interrupts
 from estimators.shared import known_outputs, warnings
 
+ROOT, PACKAGES = Path(__file__).parents[1], ("cukernels", "estimators")
 FILES = {module.__file__ for module in (workers, blas_threads, interrupts)}
 SECONDS = 100  # until a test counts as hung, and the process ends with the stacks of all threads
 
@@ -158,6 +161,13 @@ SET_BY = {
     module.__file__
     for module in (interrupts, estimators_interrupts, arrays, turns, warnings, known_outputs)
 }
+
+
+def test_all_settings_are_known():
+    """But the precision, which the user's own `with` sets."""
+    known = {variable.name for _, variable, _ in SETTINGS.values()} | {"precision"}
+    texts = [path.read_text() for name in PACKAGES for path in (ROOT / name).rglob("*.py")]
+    assert {own for text in texts for own in re.findall(r"ContextVar\(\s*\"(\w+)", text)} == known
 
 
 @pytest.mark.parametrize("kind", ["line", "opcode"])
