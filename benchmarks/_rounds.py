@@ -22,6 +22,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import _checkout  # noqa: F401
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import cukernels

@@ -30,6 +30,7 @@ import softgpu  # noqa: E402
 
 softgpu.install(["90"])  # before anything imports CuPy
 
+import _checkout  # noqa: E402, F401
 import _launch_costs as model  # noqa: E402
 import _networks  # noqa: E402
 from _launch_costs import Cost, cost, seconds_of_each  # noqa: E402

@@ -42,6 +42,8 @@ cupy.cuda.set_allocator(
     cupy.cuda.MemoryPool().malloc
 )  # CuPy's own, and not one that looks for faults
 
+import _checkout  # noqa: E402, F401
+
 from estimators import ConvNetClassifier, MLPClassifier  # noqa: E402
 from estimators.model_selection import GridSearchCV  # noqa: E402
 from estimators.shared.files import write_text  # noqa: E402

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,16 @@ def test_a_table_without_its_place(name, change):
     text = text.replace(end, "") if change == "no end" else text.replace(end, end * 2)
     with pytest.raises(ValueError, match=f"needs once each.*figures: {name}"):
         tables.written(text)
+
+
+@pytest.mark.parametrize("script", ["cpu.py", "search.py", "readme_tables.py"])
+def test_figures_are_of_the_checkout_that_they_name(script, tmp_path):
+    """Packages may be installed from another one."""
+    copy = tmp_path / "benchmarks"
+    shutil.copytree(ROOT / "benchmarks", copy, ignore=shutil.ignore_patterns("results", "__*"))
+    done = subprocess.run([sys.executable, copy / script, "--help"], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert f"those of {tmp_path.resolve()}: run `pip install" in done.stderr
 
 
 @pytest.fixture

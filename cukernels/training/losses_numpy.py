@@ -22,14 +22,17 @@ def softmax_cross_entropy(
     p = empty((*z.shape[:-2], k, n), z.dtype)
     p[...] = z.swapaxes(-1, -2)
     flat, right = p.reshape(-1), _first_class(z.shape) + n * y.astype(np.intp, copy=False)
-    top = p.max(axis=-2)
-    losses = top - flat.take(right)
-    p -= top[..., None, :]
+    p -= p.max(axis=-2)[..., None, :]
+    score = empty(right.shape, z.dtype)
+    flat.take(right, out=score, mode="clip")  # which needs no buffer, and labels are in range
     np.exp(p, out=p)
     total = p.sum(axis=-2)
-    losses += np.log(total)
+    losses = np.log(total)
+    losses -= score
     p *= (share / total)[..., None, :]
-    flat[right] -= share
+    flat.take(right, out=score, mode="clip")
+    score -= share
+    flat[right] = score
     losses *= share
     return losses.sum(axis=-1), p.swapaxes(-1, -2)
 

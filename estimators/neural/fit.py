@@ -178,6 +178,10 @@ class NeuralFit(PlacedFit):
         own = weakref.proxy(self)  # a cycle would keep the samples until Python looks for cycles
         self.callbacks.describe = partial(describe_network, own)
         self.member.is_resumable = self.callbacks.writes
+        if not alone:
+            self.member.reporter = Reporter(verbose=0, total=0)
+        if not self.callbacks.are_heard:
+            return self.member
         if alone:
             self.member.on_epoch_end = self.callbacks.tell
             return self.member
@@ -192,7 +196,6 @@ class NeuralFit(PlacedFit):
                 return True
 
         self.member.on_epoch_end = epoch
-        self.member.reporter = Reporter(verbose=0, total=0)
         return self.member
 
     # What it has learned ---------------------------------------------------------------------

@@ -36,10 +36,11 @@ class Reporter:
         self._bar: Bar | None = None
         self._n_done = 0
         self._shown: dict[str, Any] = {"loss": ""}  # what is written beside the bar
+        self._rate: float | None = None
 
     def learning_rate(self, rate: float) -> None:
         """Show the learning rate of the last step beside the bar."""
-        self._shown["rate"] = f"{rate:.2g}"
+        self._rate = rate
 
     def epoch(self, n_iter: int, loss: float) -> None:
         """Show an epoch that ended with this mean loss."""
@@ -47,6 +48,8 @@ class Reporter:
             say(f"Iteration {n_iter}, loss = {loss:.8f}")
         if self._bar is not None:
             self._shown["loss"] = f"{loss:.4f}"
+            if self._rate is not None:
+                self._shown["rate"] = f"{self._rate:.2g}"
             self._n_done = n_iter
             self._bar.show(n_iter, self._shown)
 

@@ -19,7 +19,7 @@ from estimators.shared.progress import Reporter
 from estimators.training.held_out import HeldOut
 from estimators.training.optimizers import solver_named
 from estimators.training.order import RowOrder
-from estimators.training.schedules import epoch_rates
+from estimators.training.schedules import PER_STEP, epoch_rates
 from estimators.training.settings import Settings
 
 _LEAST_RATE = 1e-6  # "adaptive" does not go on below it
@@ -213,8 +213,8 @@ class Member:
 
     def _follows(self, name: str) -> bool:
         """Whether its learning rate changes between epochs by the schedule of this name."""
-        follows_any = solver_named(self.settings.solver).epoch_schedules
-        return follows_any and self.settings.learning_rate == name
+        settings = self.settings
+        return settings.learning_rate == name and solver_named(settings.solver).epoch_schedules
 
     # Its random streams ---------------------------------------------------------------------
 
@@ -241,16 +241,20 @@ class Member:
 
     # Epochs ---------------------------------------------------------------------------------
 
-    def start_epoch(self) -> np.ndarray:
-        """Return the learning rates of the steps of the next epoch."""
+    def start_epoch(self) -> np.ndarray | float:
+        """Return the learning rates of the steps of the next epoch, or the one of all of them."""
+        settings, state, n_steps = self.settings, self.state, self.n_batches
+        if settings.learning_rate not in PER_STEP:
+            self.rate = float(state.learning_rate)
+            return self.rate
         rates = epoch_rates(
-            self.settings.learning_rate,
-            self.state.learning_rate,
-            self.state.step,
-            self.n_batches,
-            self.n_batches * self.settings.max_iter,
+            settings.learning_rate,
+            state.learning_rate,
+            state.step,
+            n_steps,
+            n_steps * settings.max_iter,
         )
-        self.rate = float(rates[-1]) if len(rates) else np.nan
+        self.rate = float(rates[-1])
         return rates
 
     def end_epoch(self, loss: float, score: float | None, arrays: Arrays) -> bool:

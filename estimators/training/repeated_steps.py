@@ -17,7 +17,7 @@ from cukernels.runtime import Recorded, Recording, Repetition, Workspaces
 from estimators.training.data import Batch, Data
 from estimators.training.network import Network
 from estimators.training.objective import Objective
-from estimators.training.steps import Step
+from estimators.training.steps import Step, told_apart
 
 # A recording takes as long as some ten steps save, and models may come and go after every epoch. So
 # it waits for as many steps, or is made at once in an epoch of many more.
@@ -168,20 +168,16 @@ class RecordedStep:
         models, rows = self._models, slice(self._n_rows)
         batch: Any = step.batch  # in main memory
         by_row = (batch.places, batch.y, step.weight, step.changes)
-        by_model = (step.size, step.learning_rate, step.l2, step.number)
-        return [
-            *(a if a is None else a[models, rows] for a in by_row),
-            *(a[models] for a in by_model),
-        ]
+        own = [a if a is None else a[models, rows] for a in by_row]
+        return [*own, step.settings[:, models]]
 
     def _step_of_inputs(self, step: Step) -> Step:
         """Return a step of the group alone, whose arrays are recorded."""
-        places, y, *others = (a if a is None else _seen(a) for a in self._inputs)
-        weight, changes, size, learning_rate, l2, number = others
+        places, y, weight, changes, settings = (a if a is None else _seen(a) for a in self._inputs)
         given: Any = step.batch
         data = Data(_seen(given.data.X), _seen(given.data.y), given.data.dtype)
         batch = Batch(data, places, y, None)
-        return Step(batch, weight, size, learning_rate, l2, number, changes)
+        return Step(batch, weight, *told_apart(settings), changes)
 
 
 def _seen(array: np.ndarray) -> np.ndarray:

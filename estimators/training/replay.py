@@ -103,7 +103,7 @@ class Steps:
             places[name] = device
             places[f"own_{name}"] = None if device is None else xp.empty_like(device[0])
         is_shared = replay.group_of is not None and n_groups > 1  # of one group, all have the same
-        step = Step.of(
+        step = Step(
             GatheredBatch(SharedRows(batch, replay.group_of) if is_shared else batch, targets),
             places["own_weight"], *told_apart(places["own_settings"]), places["own_changes"],
         )  # fmt: skip

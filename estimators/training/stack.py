@@ -205,6 +205,10 @@ class Stack:
             return [ModelGroup(self, models, dropouts, settings, own) for models, own in pairs]
 
         shared, alone = (self.chunking.groups(len(self.params), n) for n in (threads(), 1))
+        self._arrays_of = [
+            Arrays(self.params[m], {name: a[m] for name, a in self.moments.items()})
+            for m in range(len(self.members))
+        ]
         self.groups = groups_of(shared)
         self.groups_of_one = self.groups if alone == shared else groups_of(alone)
 
@@ -235,7 +239,7 @@ class Stack:
 
     def arrays_of(self, m: int) -> Arrays:
         """Return views of the arrays of a model."""
-        return Arrays(self.params[m], {name: a[m] for name, a in self.moments.items()})
+        return self._arrays_of[m]
 
     def begin_epoch(self) -> None:
         """Keep copies of the arrays, to which a model goes back that is interrupted meanwhile."""

@@ -42,15 +42,8 @@ class Step(NamedTuple):
         Samples and targets.
     weight : array of shape (M, B), or None
         Weights of the samples.
-    size : float64 array of shape (M,)
-        Number of rows of each model.
-    learning_rate : float64 array of shape (M,)
-        Learning rate of each model.
-    l2 : float64 array of shape (M,)
-        Strength of the penalty: alpha over the weight of the rows, or 0 where the solver has
-        another use for alpha.
-    number : integer array of shape (M,)
-        The number of the step, from 1, over all epochs.
+    settings, number : arrays of shapes (4, M) and (M,)
+        What `told_apart` returns for the step: its numbers, and the one that is an integer.
     changes : integer array of shape (M, B, 4), or None
         How the images change, as `shift_and_flip` takes it.
     is_uneven : bool
@@ -59,27 +52,28 @@ class Step(NamedTuple):
 
     batch: Taken
     weight: Array | None
-    size: Array
-    learning_rate: Array
-    l2: Array
+    settings: Array
     number: Array
     changes: Array | None
     is_uneven: bool = False
 
-    @classmethod
-    def of(
-        cls,
-        batch: Taken,
-        weight: Array | None,
-        settings: Array,
-        number: Array,
-        changes: Array | None,
-        *,
-        is_uneven: bool = False,
-    ) -> Step:
-        """Return a step; `settings` and `number` are its rows of what `told_apart` returns."""
-        size, rate, l2, _ = settings
-        return cls(batch, weight, size, rate, l2, number, changes, is_uneven)
+    @property
+    def size(self) -> Array:
+        """Number of rows of each model, (M,)."""
+        return self.settings[0]
+
+    @property
+    def learning_rate(self) -> Array:
+        """Learning rate of each model, (M,)."""
+        return self.settings[1]
+
+    @property
+    def l2(self) -> Array:
+        """Strength of the penalty of each model, (M,).
+
+        It is alpha over the weight of the rows, or 0 where the solver has another use for alpha.
+        """
+        return self.settings[2]
 
     @property
     def n_rows(self) -> int:
@@ -149,6 +143,8 @@ def draw(members: Sequence[Member]) -> Changes:
         m.note_draw()
     for order in {id(m.order): m.order for m in members}.values():
         order.next()
+    if all(m.augment is None for m in members):
+        return [None] * len(members)
     layout = layout_of(members)
     return [m.augment and _drawn_changes(m, layout) for m in members]
 
@@ -193,7 +189,8 @@ def epoch_of(
         unchanged = (np.zeros((n, 4), np.int32) for n in lengths)
         flat = [u if own is None else own for u, own in zip(unchanged, drawn, strict=True)]
         changes = layout.flattened(flat, np.int32)
-    placed = {id(m.order): m.first_row + m.rows for m in members}
+    orders = {id(m.order): m for m in members}
+    placed = {key: m.first_row + m.rows for key, m in orders.items()}
     rows = [placed[id(m.order)] for m in members]
     return Epoch(layout, rows, weights, changes, sizes, mass)
 
@@ -202,11 +199,12 @@ def step_settings(members: Sequence[Member], epoch: Epoch) -> np.ndarray:
     """Return what the steps of an epoch are told of each model: (S, 4, M), float64.
 
     The entries of a step are the number of rows, the learning rate, the strength of the penalty,
-    and the number of the step, which is an int64 in the place of a float64.
+    and the number of the step, from 1 over all epochs, an int64 in the place of a float64.
     """
     settings = np.empty((epoch.layout.steps, 4, len(members)))
     settings[:, 0] = epoch.sizes
-    settings[:, 1] = np.stack([m.start_epoch() for m in members], axis=1)
+    for place, member in enumerate(members):
+        settings[:, 1, place] = member.start_epoch()
     settings[:, 2] = [m.penalty for m in members] / np.where(epoch.mass == 0, 1, epoch.mass)
     first = np.array([m.state.step for m in members]) + 1
     settings[:, 3].view(np.int64)[...] = first + np.arange(epoch.layout.steps)[:, None]
@@ -242,10 +240,8 @@ def epoch_steps(members: list[Member], data: Data, reference: Array) -> Iterator
         changes = layout.by_step(like(epoch.changes, reference))
     rows = layout.flattened(epoch.rows, np.intp)
     for i, batch in enumerate(data.batches(rows, layout)):
-        yield Step.of(
-            batch, weights[i], settings[i], numbers[i], changes[i],
-            is_uneven=is_uneven and i == layout.full,
-        )  # fmt: skip
+        is_last = i == layout.full
+        yield Step(batch, weights[i], settings[i], numbers[i], changes[i], is_uneven and is_last)
 
 
 def _weights(
