@@ -47,8 +47,8 @@ class Solver:
     shared : mapping of str to str, default={}
         The same for hyperparameters in which all models of a stack agree.
     of_step : mapping of str to str, default={}
-        The field of `Step` that each argument of the op is taken from: a vector of shape (M,) that
-        differs from step to step.
+        The attribute of `Step` that each argument of the op is taken from: a vector of shape (M,)
+        that differs from step to step.
     epoch_schedules : bool, default=True
         Whether the learning rates that change between epochs, "invscaling" and "adaptive", apply.
     minimize : callable or None, default=None
